@@ -1,0 +1,72 @@
+"""Every error that a user can meet, and the exit code that each one ends the command with.
+
+A message has three parts: what happened (with the file, line or flag), why, and what to do next.
+Anything that is not one of these classes is a bug of ours and ends with exit code 3.
+"""
+
+from collections.abc import Sequence
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_BUG = 3
+EXIT_INTERRUPTED = 130
+
+
+class FineTuningError(Exception):
+    """Something failed in a way that we can name.
+
+    `what` says what failed and where; `why` gives the cause; `fix` says what to do next.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.why:
+            parts.append(f"  why:  {self.why}")
+        if self.fix:
+            parts.append(f"  next: {self.fix}")
+        return "\n".join(parts)
+
+
+class DataError(FineTuningError):
+    """The dataset cannot be used: missing, unreadable, or no (or too few) usable rows."""
+
+
+class ModelError(FineTuningError):
+    """The base model cannot be used: missing, incomplete, gated, or without a fitting template."""
+
+
+class EnvironmentProblem(FineTuningError):
+    """This machine or installation cannot do it: package, driver, disk, network, port."""
+
+
+class EngineError(FineTuningError):
+    """LLaMA-Factory failed while it trained, scored or merged."""
+
+
+class UsageError(FineTuningError):
+    """The command was used wrongly. Carries every mistake that was found, not only the first."""
+
+    exit_code = EXIT_USAGE
+
+    def __init__(self, mistakes: str | Sequence[str], *, fix: str = "") -> None:
+        self.mistakes = (mistakes,) if isinstance(mistakes, str) else tuple(mistakes)
+        super().__init__("\n".join(self.mistakes), fix=fix)
+
+
+class RunConflict(UsageError):
+    """The output directory holds a run that was made with other settings or other data."""
+
+
+class Interrupted(FineTuningError):
+    """The user pressed Ctrl-C; what was done so far is kept."""
+
+    exit_code = EXIT_INTERRUPTED

@@ -1,0 +1,229 @@
+"""What the user asked for: frozen values, each documented where it is defined.
+
+The command line, `--config` files and presets are all read into these values, and `--help` is
+written from them. `None` means "chosen for you" (by `engine.plan`, from the data, the model and
+the devices) and is shown before the run.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DATASET_FORMATS = (
+    "auto",
+    "alpaca",
+    "sharegpt",
+    "belle",
+    "openai",
+    "text",
+    "prompt_completion",
+    "preference",
+    "kto",
+)
+METHODS = ("lora", "qlora", "oft", "freeze", "full")
+STAGES = ("sft", "pt", "rm", "dpo", "kto", "orpo", "simpo")
+QUANTIZATIONS = ("none", "4bit", "8bit")
+OVERLONG = ("auto", "drop", "truncate", "error")
+
+
+def flag(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    choices: tuple[str, ...] = (),
+    metavar: str = "",
+    engine_name: str = "",
+) -> Any:
+    """One setting: its default, its line in `--help`, and LLaMA-Factory's name for it (an alias)."""
+    metadata = {
+        "help": help,
+        "group": group,
+        "choices": choices,
+        "metavar": metavar,
+        "engine_name": engine_name,
+    }
+    if isinstance(default, (dict, list, set)):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """The dataset and how its rows are read and checked."""
+
+    dataset_path: tuple[str, ...] = flag(
+        (),
+        "files, a directory, or a Hub dataset id (default: the bundled sample of --dataset_format)",
+        group="data",
+        metavar="PATH",
+    )
+    dataset_format: str = flag(
+        "auto", "how the rows are shaped", group="data", choices=DATASET_FORMATS
+    )
+    text_column: str | None = flag(
+        None,
+        "column that holds the text of `text` data (default: the only text column, or `text`)",
+        group="data",
+        metavar="NAME",
+    )
+    columns: Mapping[str, str] = flag(
+        {},
+        "names of your columns: instruction=QUESTION,output=ANSWER",
+        group="data",
+        metavar="OURS=YOURS",
+    )
+    dataset_config: str | None = flag(
+        None, "configuration (subset) of a Hub dataset", group="data", metavar="NAME"
+    )
+    dataset_split: str | None = flag(
+        None, "split of a Hub dataset (default: train)", group="data", metavar="NAME"
+    )
+    dataset_revision: str | None = flag(
+        None, "revision of a Hub dataset", group="data", metavar="REV"
+    )
+    mix: Mapping[str, float] = flag(
+        {},
+        "weights of several datasets: a.jsonl=2,b.jsonl=1",
+        group="data",
+        metavar="PATH=WEIGHT",
+    )
+    dedup: bool = flag(False, "drop exact repeats (they are named either way)", group="data")
+    near_duplicates: bool | None = flag(
+        None, "look for near-duplicates (default: up to 100,000 rows)", group="data"
+    )
+    max_bad_rows: float = flag(
+        0.1, "stop when more than this share of the rows is unusable", group="data", metavar="SHARE"
+    )
+    num_workers: int | None = flag(
+        None, "processes that read the data (default: by size and cores)", group="data", metavar="N"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One whole job, from the dataset to the merged model and the report."""
+
+    model_name_or_path: str | None = flag(
+        None,
+        "local directory or Hub id (default: the bundled demo model)",
+        group="model",
+        metavar="MODEL",
+    )
+    template: str = flag(
+        "auto",
+        "LLaMA-Factory's name of the chat template (auto: the one that renders as the tokenizer does)",
+        group="model",
+        metavar="NAME",
+    )
+    data: DataSpec = DataSpec()
+    val_size: float = flag(
+        0.1,
+        "share (below 1) or number of rows held out, at most 500 if a share",
+        group="data",
+        metavar="N",
+    )
+    val_dataset_path: tuple[str, ...] = flag(
+        (), "rows to validate on, instead of holding some out", group="data", metavar="PATH"
+    )
+    overlong: str = flag(
+        "auto",
+        "rows longer than --max_seq_length (auto: keep the whole turns that fit, cut text into blocks)",
+        group="data",
+        choices=OVERLONG,
+    )
+    dataset_dir: Path = flag(
+        Path("data"),
+        "where the prepared dataset is registered for LLaMA-Factory and its WebUI",
+        group="data",
+        metavar="DIR",
+    )
+    method: str = flag(
+        "lora",
+        "what is trained (qlora: lora with 4bit)",
+        group="method",
+        choices=METHODS,
+        engine_name="finetuning_type",
+    )
+    stage: str | None = flag(
+        None,
+        "kind of training (default: sft for chat, pt for text, kto for KTO data)",
+        group="method",
+        choices=STAGES,
+    )
+    quantization: str = flag(
+        "none",
+        "load the base model in 4 or 8 bits (QLoRA)",
+        group="method",
+        choices=QUANTIZATIONS,
+        engine_name="quantization_bit",
+    )
+    lora_rank: int = flag(8, "rank of the adapter", group="method", metavar="N")
+    lora_alpha: int | None = flag(
+        None, "scale of the adapter (default: twice the rank)", group="method", metavar="N"
+    )
+    epochs: float = flag(
+        3.0,
+        "passes over the training rows",
+        group="training",
+        metavar="N",
+        engine_name="num_train_epochs",
+    )
+    batch_size: int | None = flag(
+        None,
+        "rows per device and step (default: by length and device)",
+        group="training",
+        metavar="N",
+        engine_name="per_device_train_batch_size",
+    )
+    learning_rate: float | None = flag(
+        None, "peak learning rate (default: by method)", group="training", metavar="RATE"
+    )
+    max_seq_length: int | None = flag(
+        None,
+        "tokens per row (default: by the real lengths)",
+        group="training",
+        metavar="N",
+        engine_name="cutoff_len",
+    )
+    seed: int = flag(42, "seed of split, order and initialisation", group="training", metavar="N")
+    use_cpu: bool = flag(False, "train on the CPU even if there is a GPU", group="training")
+    nproc_per_node: int | None = flag(
+        None, "worker processes on this node (default: one per GPU)", group="launch", metavar="N"
+    )
+    nnodes: int = flag(1, "number of nodes", group="launch", metavar="N")
+    node_rank: int = flag(0, "rank of this node", group="launch", metavar="N")
+    master_addr: str = flag(
+        "127.0.0.1", "address of the first node", group="launch", metavar="HOST"
+    )
+    master_port: int | None = flag(
+        None, "port of the first node (default: a free one)", group="launch", metavar="PORT"
+    )
+    score_samples: int = flag(
+        100,
+        "held-out rows answered before and after training (0: none)",
+        group="score",
+        metavar="N",
+    )
+    output_dir: Path | None = flag(
+        None,
+        "the run's folder (default: runs/<model>-<data>-<hash>)",
+        group="output",
+        metavar="DIR",
+    )
+    export_dir: Path | None = flag(
+        None, "merge into this empty directory", group="output", metavar="DIR"
+    )
+    restart: bool = flag(
+        False, "start an existing run again (its old state is moved aside)", group="output"
+    )
+    dry_run: bool = flag(False, "show every choice and stop before training", group="output")
+    engine_args: Mapping[str, Any] = flag(
+        {}, "any LLaMA-Factory or Transformers training argument, by its own name", group="engine"
+    )
+
+    def replace(self, **changes: Any) -> "RunSpec":
+        """The same job with some settings changed."""
+        return dataclasses.replace(self, **changes)
