@@ -37,7 +37,7 @@ def flag(
     metavar: str = "",
     engine_name: str = "",
 ) -> Any:
-    """One setting: its default, its line in `--help`, and LLaMA-Factory's name for it (an alias)."""
+    """One setting: its default, its line in `--help`, and LLaMA-Factory's name for it."""
     metadata = {
         "help": help,
         "group": group,
@@ -114,7 +114,7 @@ class RunSpec:
     )
     template: str = flag(
         "auto",
-        "LLaMA-Factory's name of the chat template (auto: the one that renders as the tokenizer does)",
+        "LLaMA-Factory's name of the chat template (auto: the one that renders as the model's own)",
         group="model",
         metavar="NAME",
     )
@@ -130,7 +130,7 @@ class RunSpec:
     )
     overlong: str = flag(
         "auto",
-        "rows longer than --max_seq_length (auto: keep the whole turns that fit, cut text into blocks)",
+        "rows longer than --max_seq_length (auto: keep the turns that fit, cut text into blocks)",
         group="data",
         choices=OVERLONG,
     )

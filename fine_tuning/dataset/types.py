@@ -62,7 +62,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Consecutive records of one file, decoded. `values[i]` is UNREADABLE where `problems` says why.
+    """Consecutive records of one file, decoded; `values[i]` is UNREADABLE where a problem says why.
 
     `raw[i]`, where known, is the record as it stood in the file (for `rejected.jsonl`).
     """
