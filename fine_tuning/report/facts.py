@@ -1,0 +1,186 @@
+"""Everything the report page shows, as plain values.
+
+All fields have defaults, so that a run that stopped early or failed still gets its page: what is
+not known is left out of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fine_tuning.screen import Choice, MaskedRow, ProblemGroup
+
+Status = Literal["done", "failed", "interrupted", "running", "dry_run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRows:
+    """What became of one file's rows: read == kept + dropped; `dropped_by` counts by reason."""
+
+    path: str
+    read: int
+    kept: int
+    dropped: int = 0
+    dropped_by: Mapping[str, int] = field(default_factory=dict)
+    format: str = ""
+    encoding: str = ""
+    evidence: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """Token lengths of all rows; `bins` are (from, to, rows) with `to` exclusive.
+
+    `percentiles` maps names to tokens, in the order shown (p50, p90, p99, max).
+    """
+
+    bins: tuple[tuple[int, int, int], ...] = ()
+    percentiles: Mapping[str, int] = field(default_factory=dict)
+    cutoff: int | None = None
+    over_cutoff: int = 0
+    cutoff_costs: Mapping[int, int] = field(default_factory=dict)  # other cutoff -> rows over it
+    unit: str = "tokens"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataAccount:
+    """The dataset from reading to what the engine encoded; each row is counted once."""
+
+    format: str = ""
+    evidence: str = ""
+    files: tuple[FileRows, ...] = ()
+    rows_read: int = 0
+    rows_kept: int = 0
+    rows_dropped: int = 0
+    problems: tuple[ProblemGroup, ...] = ()
+    findings: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, int] = field(default_factory=dict)  # training, validation -> rows
+    split_dropped: Mapping[str, int] = field(default_factory=dict)  # reason -> rows
+    overlong: Mapping[str, int] = field(default_factory=dict)  # outcome -> rows
+    lengths: Lengths | None = None
+    engine_expected: int | None = None
+    engine_counted: int | None = None
+    rejected_path: str = ""
+    report_path: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """What the trainer logged at one step; None where it logged nothing."""
+
+    step: int
+    loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    eval_loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One metric on held-out rows before and after training.
+
+    `kind` "share" is a share of `n` rows (0 to 1, shown with a 95% Wilson interval); "number" is
+    any other value. `better` says which way is good.
+    """
+
+    name: str
+    before: float | None = None
+    after: float | None = None
+    n: int = 0
+    kind: Literal["share", "number"] = "number"
+    better: Literal["higher", "lower"] = "higher"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One held-out row, answered by the base model and by the tuned one."""
+
+    prompt: str
+    expected: str
+    before: str | None = None
+    after: str | None = None
+    correct_before: bool | None = None
+    correct_after: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenDifference:
+    """One row as token texts: as it is trained, and as the tokenizer's own chat template has it."""
+
+    row: str
+    trained: tuple[str, ...]
+    served: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Whether LLaMA-Factory's template and the tokenizer's own make the same tokens."""
+
+    equal: bool | None = None
+    rows_compared: int = 0
+    message: str = ""
+    differences: tuple[TokenDifference, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artefact:
+    """One file or folder that the run made."""
+
+    path: str
+    size: int | None = None
+    what: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why the run stopped: the parts of a FineTuningError."""
+
+    what: str
+    why: str = ""
+    fix: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """One run, from its settings to its artefacts."""
+
+    title: str = "Fine-tuning run"
+    status: Status = "done"
+    failure: Failure | None = None
+    command: str = ""
+    created: str = ""
+    durations: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds
+    settings: tuple[Choice, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
+    warnings: tuple[str, ...] = ()
+    base_model: str = ""
+    method: str = ""
+    template: str = ""
+    parity: Parity | None = None
+    data: DataAccount | None = None
+    curves: tuple[CurvePoint, ...] = ()
+    scores: tuple[Score, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    masked: tuple[MaskedRow, ...] = ()
+    adapter_path: Path | None = None
+    merged_path: Path | None = None
+    artefacts: tuple[Artefact, ...] = ()
+    train_yaml: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """What `validate` found: the account, and with a tokenizer what would be trained."""
+
+    data: DataAccount
+    title: str = "Data report"
+    command: str = ""
+    created: str = ""
+    template: str = ""
+    parity: Parity | None = None
+    masked: tuple[MaskedRow, ...] = ()
+    warnings: tuple[str, ...] = ()
