@@ -1,0 +1,150 @@
+"""How far a stage is, in words: the same facts for the progress bar and for plain lines."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+STAGES = {
+    "read": "reading the data",
+    "tokens": "looking at tokens",
+    "score_before": "scoring the base model",
+    "train": "training",
+    "score_after": "scoring the tuned model",
+    "merge": "merging",
+    "prove": "proving the merged model",
+    "report": "writing the report",
+}
+
+
+def stage_text(stage: str) -> str:
+    """What a stage does, for people."""
+    return STAGES.get(stage, stage.replace("_", " "))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One stage at one moment. Times are seconds of a monotonic clock.
+
+    `first` is the (time, done) of the first advance: the speed is counted from there, because a
+    continued run starts in the middle and the first step waits for the model.
+    """
+
+    stage: str
+    total: float | None
+    unit: str
+    began: float
+    done: float = 0.0
+    seen: float = 0.0
+    first: tuple[float, float] | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    def advanced(
+        self, now: float, done: float, total: float | None, facts: Mapping[str, object]
+    ) -> "Progress":
+        """The stage after one more report; facts that are not given keep their last value."""
+        numbers = {
+            name: float(value) for name, value in facts.items() if isinstance(value, (int, float))
+        }
+        # An evaluation is news once; the training loss stays current between two logs.
+        kept = {name: value for name, value in self.facts.items() if name != "eval_loss"}
+        return replace(
+            self,
+            done=done,
+            total=self.total if total is None else total,
+            seen=now,
+            first=self.first or (now, done),
+            facts={**kept, **numbers},
+        )
+
+    @property
+    def share(self) -> float | None:
+        """How much is done, 0 to 1; None if the total is not known."""
+        if not self.total or self.total < 0:
+            return None
+        return min(1.0, max(0.0, self.done / self.total))
+
+    def seconds_left(self, now: float) -> float | None:
+        """At the average speed so far; None as long as there is no speed to count with."""
+        if self.total is None or self.first is None:
+            return None
+        since, start = self.first
+        if self.seen <= since or self.done <= start:
+            return None
+        per_unit = (self.seen - since) / (self.done - start)
+        return max(0.0, (self.total - self.done) * per_unit - (now - self.seen))
+
+
+def describe(progress: Progress, now: float) -> list[tuple[str, str]]:
+    """The facts of a stage as (name, text), the most important first."""
+    parts = [("count", count_text(progress.done, progress.total, progress.unit))]
+    facts = progress.facts
+    if "eval_loss" in facts:
+        parts.append(("eval_loss", f"eval loss {loss_text(facts['eval_loss'])}"))
+    if "loss" in facts:
+        parts.append(("loss", f"loss {loss_text(facts['loss'])}"))
+    left = progress.seconds_left(now)
+    if left is not None and progress.share != 1.0:
+        parts.append(("left", f"{duration_text(left)} left"))
+    if "tokens_per_second" in facts:
+        parts.append(("speed", f"{short_number(facts['tokens_per_second'])} tokens/s"))
+    if "learning_rate" in facts:
+        parts.append(("rate", f"lr {facts['learning_rate']:.1e}"))
+    if "epoch" in facts:
+        parts.append(("epoch", f"epoch {facts['epoch']:.2f}"))
+    return parts
+
+
+READING_ORDER = ("count", "loss", "eval_loss", "rate", "speed", "epoch", "left")
+
+
+def fitting(parts: list[tuple[str, str]], width: int) -> str:
+    """As many facts as fit in `width` columns, always in the same reading order."""
+    kept: list[tuple[str, str]] = []
+    for part in parts:
+        if sum(len(text) + 2 for _, text in [*kept, part]) - 2 > width and kept:
+            break
+        kept.append(part)
+    kept.sort(key=lambda part: READING_ORDER.index(part[0]))
+    return "  ".join(text for _, text in kept)
+
+
+def count_text(done: float, total: float | None, unit: str) -> str:
+    """`120/300 steps`; bytes in the unit that suits the total."""
+    if unit == "bytes":
+        return bytes_text(done) if total is None else f"{bytes_text(done)} of {bytes_text(total)}"
+    text = f"{done:,.0f}" if total is None else f"{done:,.0f}/{total:,.0f}"
+    return f"{text} {unit}".rstrip()
+
+
+def duration_text(seconds: float) -> str:
+    """`0:05`, `12:31`, `1:02:03`."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    if hours:
+        return f"{hours}:{minutes:02d}:{whole % 60:02d}"
+    return f"{minutes}:{whole % 60:02d}"
+
+
+def loss_text(loss: float) -> str:
+    """Four significant places for usual losses, `nan` and `inf` as they are."""
+    if not math.isfinite(loss):
+        return str(loss)
+    return f"{loss:.4f}" if abs(loss) < 100 else f"{loss:.4g}"
+
+
+def short_number(number: float) -> str:
+    """`1,234`, `123k`, `4.5M`."""
+    if not math.isfinite(number):
+        return str(number)
+    if abs(number) < 100_000:
+        return f"{number:,.0f}"
+    return f"{number / 1e3:.0f}k" if abs(number) < 1_000_000 else f"{number / 1e6:.1f}M"
+
+
+def bytes_text(size: float) -> str:
+    """`512 B`, `1.2 GB`, by powers of 1000 as disks are sold and shown."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,98 @@
+"""What is printed besides progress: settings, problems, rows, files. The same on both screens."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fine_tuning.screen import Choice, MaskedRow, ProblemGroup
+
+# Data rows reach the terminal: no escape sequence, and no character that turns the text around.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_SOURCES = {"you": "yours", "config": "from --config", "preset": "from --preset"}
+
+
+def visible(text: str) -> str:
+    """The text with control characters written out (`\\x1b`): data cannot steer a terminal."""
+    plain = text.replace("\r\n", "\n")
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), plain)
+
+
+def choices_table(rows: Sequence[Choice]) -> RenderableType:
+    """Settings with value and reason, in the order given."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="bold")
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold", max_width=34)
+    table.add_column("why", overflow="fold", min_width=16, style="dim")
+    for row in rows:
+        given = row.source in _SOURCES
+        table.add_row(
+            Text(visible(row.name)),
+            Text(visible(row.value), style="bold" if given else ""),
+            Text(visible(_why(row))),
+        )
+    return table
+
+
+def _why(choice: Choice) -> str:
+    if choice.source in _SOURCES:
+        source = _SOURCES[choice.source]
+        return f"{source}: {choice.reason}" if choice.reason else source
+    return choice.reason or choice.source
+
+
+def problems_list(groups: Sequence[ProblemGroup]) -> RenderableType:
+    """One paragraph per cause: `312 rows: what; first at file:line`, then what to do."""
+    ordered = sorted(groups, key=lambda group: (group.severity != "error", -group.count))
+    return Group(*(_problem(group) for group in ordered))
+
+
+def _problem(group: ProblemGroup) -> RenderableType:
+    colour = "red" if group.severity == "error" else "yellow"
+    rows = f"{group.count:,} row" if group.count == 1 else f"{group.count:,} rows"
+    head = Text.assemble(
+        (f"{group.severity}  ", f"bold {colour}"),
+        (f"{rows}: ", "bold"),
+        visible(group.message),
+        (f" [{group.code}]", "dim"),
+        (f"; first at {visible(group.first)}" if group.first else ""),
+    )
+    if not group.suggestion:
+        return head
+    advice = Text(f"next: {visible(group.suggestion)}")
+    return Group(head, Padding(advice, (0, 0, 0, 9 if group.severity == "warning" else 7)))
+
+
+def masked_in_colour(rows: Sequence[MaskedRow]) -> RenderableType:
+    """Trained text green and bold, masked text dim, in one flow as the model reads it."""
+    legend = Text.assemble(("trained", "bold green"), "  ", ("masked", "dim"))
+    return Group(legend, *(part for row in rows for part in _coloured(row)))
+
+
+def _coloured(row: MaskedRow) -> Iterable[RenderableType]:
+    yield Text(visible(row.title), style="bold")
+    text = Text()
+    for span in row.spans:
+        text.append(visible(span.text), style="bold green" if span.trained else "dim")
+    yield Padding(text, (0, 0, 1, 2))
+
+
+def masked_in_words(rows: Sequence[MaskedRow]) -> RenderableType:
+    """Each span on lines of its own behind `trained` or `masked`, for output without colour."""
+    return Group(*(part for row in rows for part in _worded(row)))
+
+
+def _worded(row: MaskedRow) -> Iterable[RenderableType]:
+    yield Text(visible(row.title))
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for span in row.spans:
+        table.add_row(
+            "trained |" if span.trained else "masked  |",
+            Text(visible(span.text).replace("\n", "\\n\n").removesuffix("\n")),
+        )
+    yield Padding(table, (0, 0, 1, 2))
