@@ -241,11 +241,10 @@ def _members(node: ast.ClassDef) -> dict[str, str]:
     if not any("Enum" in ast.unparse(base) for base in node.bases):
         return {}
     return {
-        ast.unparse(statement.targets[0]): statement.value.value
+        ast.unparse(statement.targets[0]): value
         for statement in node.body
         if isinstance(statement, ast.Assign)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
+        for value in _texts([statement.value])
     }
 
 
@@ -263,8 +262,8 @@ def _argument(statement: ast.AnnAssign, source: str, enums: Enums) -> EngineArgu
         name=statement.target.id,
         types=types,
         default=_default(default, enums),
-        help=_help(keywords.get("metadata")),
-        choices=choices,
+        help=_help(_metadata(keywords.get("metadata"), "help")),
+        choices=choices or _named_choices(_metadata(keywords.get("metadata"), "choices")),
         source=source,
     )
 
@@ -321,18 +320,27 @@ def _default(node: ast.expr | None, enums: Enums) -> str:
     return "" if value is None else str(value)
 
 
+def _metadata(node: ast.expr | None, name: str) -> ast.expr | None:
+    if isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and key.value == name:
+                return value
+    return None
+
+
 def _help(node: ast.expr | None) -> str:
-    if not isinstance(node, ast.Dict):
-        return ""
-    for key, value in zip(node.keys, node.values, strict=True):
-        if key is not None and ast.unparse(key) == "'help'":
-            try:
-                text = str(ast.literal_eval(value))
-            except ValueError:
-                text = "".join(
-                    part.value
-                    for part in ast.walk(value)
-                    if isinstance(part, ast.Constant) and isinstance(part.value, str)
-                )
-            return " ".join(text.replace("%%", "%").split())
-    return ""
+    parts = _texts(ast.walk(node)) if node is not None else ()
+    return " ".join("".join(parts).replace("%%", "%").split())
+
+
+def _named_choices(node: ast.expr | None) -> tuple[str, ...]:
+    """Choices that the field's metadata lists (some are computed; those are not known here)."""
+    if not isinstance(node, ast.List):
+        return ()
+    return tuple(_texts(node.elts))
+
+
+def _texts(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
