@@ -1,8 +1,9 @@
 """How far a stage is, in words: the same facts for the progress bar and for plain lines."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+
+from fine_tuning.units import bytes_text, duration_text, loss_text, short_number
 
 STAGES = {
     "read": "reading the data",
@@ -114,37 +115,3 @@ def count_text(done: float, total: float | None, unit: str) -> str:
         return bytes_text(done) if total is None else f"{bytes_text(done)} of {bytes_text(total)}"
     text = f"{done:,.0f}" if total is None else f"{done:,.0f}/{total:,.0f}"
     return f"{text} {unit}".rstrip()
-
-
-def duration_text(seconds: float) -> str:
-    """`0:05`, `12:31`, `1:02:03`."""
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    if hours:
-        return f"{hours}:{minutes:02d}:{whole % 60:02d}"
-    return f"{minutes}:{whole % 60:02d}"
-
-
-def loss_text(loss: float) -> str:
-    """Four significant places for usual losses, `nan` and `inf` as they are."""
-    if not math.isfinite(loss):
-        return str(loss)
-    return f"{loss:.4f}" if abs(loss) < 100 else f"{loss:.4g}"
-
-
-def short_number(number: float) -> str:
-    """`1,234`, `123k`, `4.5M`."""
-    if not math.isfinite(number):
-        return str(number)
-    if abs(number) < 100_000:
-        return f"{number:,.0f}"
-    return f"{number / 1e3:.0f}k" if abs(number) < 1_000_000 else f"{number / 1e6:.1f}M"
-
-
-def bytes_text(size: float) -> str:
-    """`512 B`, `1.2 GB`, by powers of 1000 as disks are sold and shown."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

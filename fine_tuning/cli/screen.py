@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from fine_tuning.cli.progress import Progress, count_text, describe, duration_text, fitting
-from fine_tuning.cli.progress import stage_text as _stage_text
+from fine_tuning.cli.progress import Progress, count_text, describe, fitting, stage_text
 from fine_tuning.screen import Choice, MaskedRow, ProblemGroup, Screen
+from fine_tuning.units import duration_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -77,7 +77,7 @@ class PlainScreen:
         self._stage = Progress(stage=stage, total=total, unit=unit, began=now)
         self._said = (now, 0.0)
         size = "" if total is None else f", {count_text(total, None, unit)}"
-        self.say(f"{_stage_text(stage)}{size} ...")
+        self.say(f"{stage_text(stage)}{size} ...")
 
     def advance(
         self,
@@ -106,7 +106,7 @@ class PlainScreen:
         if self._stage is None:
             return
         took = duration_text(self._clock() - self._stage.began)
-        name = _stage_text(self._stage.stage)
+        name = stage_text(self._stage.stage)
         self._stage = None
         self.say(f"{name}: {outcome} [{took}]")
 
@@ -135,7 +135,7 @@ class PlainScreen:
         stage, self._stage = self._stage, None
         if stage is not None:
             where = count_text(stage.done, stage.total, stage.unit)
-            self.say(f"{_stage_text(stage.stage)}: stopped at {where}")
+            self.say(f"{stage_text(stage.stage)}: stopped at {where}")
 
     def _print(self, what: "RenderableType") -> None:
         """Laid out by rich (which knows the width of Chinese text), without its padding."""

@@ -16,7 +16,6 @@ from fine_tuning.cli.progress import (
     Progress,
     count_text,
     describe,
-    duration_text,
     fitting,
     stage_text,
 )
@@ -27,6 +26,7 @@ from fine_tuning.cli.tables import (
     visible,
 )
 from fine_tuning.screen import Choice, MaskedRow, ProblemGroup
+from fine_tuning.units import duration_text
 
 _SHORTEST_BAR = 8
 _LEXERS = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
