@@ -1,0 +1,158 @@
+"""Failures of the engine that are known: what each looks like, why it happens, what to do.
+
+A table to extend: the first pattern found in the engine's error text or log names the failure.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from fine_tuning.errors import EngineError, EnvironmentProblem, FineTuningError, ModelError
+
+
+@dataclass(frozen=True)
+class KnownError:
+    """A failure: the pattern of its text, and the message that replaces it."""
+
+    pattern: str
+    kind: type[FineTuningError]
+    what: str
+    why: str
+    fix: str
+
+
+KNOWN_ERRORS = (
+    KnownError(
+        r"OutOfMemoryError|CUDA out of memory|MPS backend out of memory",
+        EngineError,
+        "The device ran out of memory.",
+        "model, batch and sequence length together need more than it has",
+        "try --batch_size 1, then a smaller --max_seq_length, then --quantization 4bit",
+    ),
+    KnownError(
+        r"killed \(SIGKILL\)|DefaultCPUAllocator: can't allocate memory|MemoryError",
+        EngineError,
+        "The machine ran out of memory.",
+        "the system ended the training because model and batch do not fit into RAM",
+        "try --batch_size 1, a smaller --max_seq_length, or a smaller model",
+    ),
+    KnownError(
+        r"No space left on device|Errno 28|disk quota exceeded",
+        EnvironmentProblem,
+        "The disk is full.",
+        "a checkpoint, a download or the merged model did not fit",
+        "free space, or choose another --output_dir or HF_HOME, and repeat the command",
+    ),
+    KnownError(
+        r"GatedRepoError|Access to model .* is restricted|403 Client Error|gated repo",
+        ModelError,
+        "The model is gated.",
+        "its owner lets only accepted accounts download it",
+        "accept its terms on the model's page, then set HF_TOKEN to a token of that account",
+    ),
+    KnownError(
+        r"RepositoryNotFoundError|is not a local folder and is not a valid model identifier"
+        r"|404 Client Error|Repository Not Found",
+        ModelError,
+        "The model was not found.",
+        "there is neither a local directory nor a Hub repository of this name (a private one "
+        "also looks like this without HF_TOKEN)",
+        "check --model_name_or_path; for a local model give its directory",
+    ),
+    KnownError(
+        r"OfflineModeIsEnabled|LocalEntryNotFoundError|couldn't connect to|ConnectionError"
+        r"|Name or service not known|Temporary failure in name resolution|Network is unreachable"
+        r"|ConnectError|Max retries exceeded|MaxRetryError",
+        EnvironmentProblem,
+        "The model hub cannot be reached, and the files are not in the local cache.",
+        "there is no network, or HF_HUB_OFFLINE is set",
+        "check the network, set HF_ENDPOINT to a mirror, or give a local model directory",
+    ),
+    KnownError(
+        r"bitsandbytes.*(not installed|No module named|requires)|No module named 'bitsandbytes'"
+        r"|PackageNotFoundError.*bitsandbytes",
+        EnvironmentProblem,
+        "4-bit and 8-bit training need bitsandbytes, which is not installed.",
+        "it does the quantised arithmetic",
+        "install the versions of requirements.txt, or leave --quantization out",
+    ),
+    KnownError(
+        r"no file named (pytorch_model\.bin|model\.safetensors)|Error no file named",
+        ModelError,
+        "The model directory has no weights.",
+        "neither model.safetensors nor pytorch_model.bin is in it",
+        "download the whole model, or give the directory that holds the weight files",
+    ),
+    KnownError(
+        r"does not recognize this architecture|KeyError: '[a-z0-9_]+'.*configuration_auto",
+        ModelError,
+        "This model's architecture is not known to the installed Transformers.",
+        "it is newer than the tested versions, or needs code of its own",
+        "try another model; --trust_remote_code true runs the model's own code, if you trust it",
+    ),
+    KnownError(
+        r"requires you to execute the (configuration|modeling) file|trust_remote_code=True",
+        ModelError,
+        "This model wants to run code of its own.",
+        "Python files of the model repository would be executed on this machine",
+        "read them; if you trust them, add --trust_remote_code true",
+    ),
+    KnownError(
+        r"Cannot merge adapters to a quantized model",
+        ModelError,
+        "An adapter cannot be merged into a base model that is stored quantised.",
+        "merging changes full-precision weights, and a GPTQ or AWQ model has none",
+        "export with the full-precision base model, or serve base and adapter together",
+    ),
+    KnownError(
+        r"Target modules .* not found in the base model",
+        ModelError,
+        "--lora_target names modules that this model does not have.",
+        "every architecture names its layers differently",
+        "leave --lora_target out to adapt all linear layers",
+    ),
+    KnownError(
+        r"Cannot find valid samples",
+        EngineError,
+        "LLaMA-Factory kept no row of the dataset.",
+        "every row was dropped while it was encoded",
+        "run `validate` with --model_name_or_path and look at the reasons",
+    ),
+    KnownError(
+        r"Address already in use|EADDRINUSE",
+        EnvironmentProblem,
+        "The port for the processes to meet is in use.",
+        "another training runs on this machine",
+        "give another --master_port",
+    ),
+    KnownError(
+        r"Your setup doesn't support bf16|does not support `pure_bf16`",
+        EnvironmentProblem,
+        "This device has no bfloat16.",
+        "bfloat16 needs an NVIDIA GPU from the Ampere generation on",
+        "leave --bf16 out: the precision is chosen by the device",
+    ),
+    KnownError(
+        r"SafetensorError|InvalidHeaderDeserialization|MetadataIncompleteBuffer|HeaderTooLarge",
+        ModelError,
+        "A weight file is damaged or incomplete.",
+        "a safetensors file cannot be read; downloads that broke off look like this",
+        "delete the file and download the model again",
+    ),
+)
+
+
+def explain(text: str, log_path: Path, *, last_line: str) -> FineTuningError:
+    """The known failure that the text shows; an unknown one is shown with its last line."""
+    for known in KNOWN_ERRORS:
+        if re.search(known.pattern, text, re.IGNORECASE | re.DOTALL):
+            return known.kind(
+                known.what,
+                why=known.why,
+                fix=f"{known.fix}\n  log:  {log_path} ({last_line[:200]})",
+            )
+    return EngineError(
+        f"LLaMA-Factory stopped: {last_line[:400]}",
+        why="this failure is not one that we know",
+        fix=f"the whole output is in {log_path}",
+    )

@@ -1,0 +1,223 @@
+"""Starts the worker, speaks with it, and turns its failures into errors that a user can act on."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fine_tuning import errors
+from fine_tuning.engine.known_errors import explain
+from fine_tuning.errors import FineTuningError, Interrupted
+
+PROJECT = Path(__file__).resolve().parents[2]
+MODULE = "fine_tuning.engine.worker"
+OnEvent = Callable[[Mapping[str, Any]], None]
+
+
+class Worker:
+    """A worker process that answers one request at a time; a context manager that ends it.
+
+    It starts at once, so that its imports overlap with whatever the caller does before the first
+    request. It lives in a session of its own: Ctrl-C reaches only the front end, which decides.
+    """
+
+    def __init__(self, log_path: Path, *, environment: Mapping[str, str] | None = None) -> None:
+        self.log_path = log_path
+        command = [sys.executable, "-P", "-m", MODULE, str(log_path)]
+        self._process = start_process(command, log_path, environment or {})
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def request(
+        self,
+        stage: str,
+        arguments: Mapping[str, Any],
+        on_event: OnEvent,
+        stop_path: Path | None = None,
+    ) -> dict[str, Any]:
+        """Run one stage and give its result; events on the way go to `on_event`.
+
+        On Ctrl-C, `stop_path` (if the stage looks for one) is created and the stage may end by
+        itself; a second Ctrl-C, or a stage without one, kills the worker and raises Interrupted.
+        """
+        line = json.dumps({"stage": stage, "args": dict(arguments)}) + "\n"
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise died(self._process, self.log_path) from None
+        return answer_of(self._process, self.log_path, on_event, stop_path)
+
+    def close(self) -> None:
+        """End the process; one that does not end by itself is killed."""
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            kill(self._process)
+
+
+def run_distributed(
+    requests: list[Mapping[str, Any]],
+    *,
+    job_path: Path,
+    log_path: Path,
+    launch: Mapping[str, Any],
+    environment: Mapping[str, str],
+    on_event: OnEvent,
+    stop_path: Path,
+) -> dict[str, Any]:
+    """Run the requests in several processes under torchrun; gives the last one's result.
+
+    `launch`: nproc_per_node, nnodes, node_rank, master_addr, master_port. The command is a list,
+    so that paths may hold spaces (LLaMA-Factory's own launcher splits a string).
+    """
+    job_path.write_text(json.dumps(requests), encoding="utf-8")
+    command = torchrun_command(launch, [MODULE, str(log_path), str(job_path)])
+    process = start_process(command, log_path, environment)
+    try:
+        return answer_of(process, log_path, on_event, stop_path)
+    finally:
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            kill(process)
+
+
+def torchrun_command(launch: Mapping[str, Any], module: list[str]) -> list[str]:
+    """The argument list that starts `module` on every process of this node."""
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "torch.distributed.run",
+        f"--nproc_per_node={launch['nproc_per_node']}",
+        f"--nnodes={launch['nnodes']}",
+        f"--node_rank={launch['node_rank']}",
+        f"--master_addr={launch['master_addr']}",
+        f"--master_port={launch['master_port']}",
+        "-m",
+        *module,
+    ]
+
+
+def free_port() -> int:
+    """A TCP port that was free on the loopback interface a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_process(
+    command: list[str], log_path: Path, environment: Mapping[str, str]
+) -> "subprocess.Popen[str]":
+    """Start a worker command; what it says outside its events is appended to the log."""
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    paths = [str(PROJECT), os.environ.get("PYTHONPATH", "")]
+    with log_path.open("a", encoding="utf-8") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+            env={
+                **os.environ,
+                "TOKENIZERS_PARALLELISM": "true",
+                **environment,
+                "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+                "PYTHONUNBUFFERED": "1",
+                "FINE_TUNING_FRONT_END": str(os.getpid()),
+            },
+        )
+
+
+def answer_of(
+    process: "subprocess.Popen[str]", log_path: Path, on_event: OnEvent, stop_path: Path | None
+) -> dict[str, Any]:
+    """Read events until the result; raise what went wrong."""
+    assert process.stdout is not None
+    asked_to_stop = False
+    while True:
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise died(process, log_path)
+            event = _parsed(line)
+            kind = event.get("event")
+            if kind == "result":
+                return dict(event["value"])
+            if kind == "error":
+                raise _named(event, log_path)
+            if kind:
+                on_event(event)
+        except KeyboardInterrupt:
+            if stop_path is None or asked_to_stop:
+                kill(process)
+                raise Interrupted("Interrupted.", fix="the same command continues") from None
+            asked_to_stop = True
+            stop_path.touch()
+            on_event({"event": "stopping"})
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _named(event: Mapping[str, Any], log_path: Path) -> FineTuningError:
+    """The worker's error as one of ours."""
+    named = getattr(errors, str(event.get("kind")), None)
+    if isinstance(named, type) and issubclass(named, FineTuningError):
+        if issubclass(named, errors.UsageError):
+            return named(str(event["what"]), fix=str(event["fix"]))
+        return named(str(event["what"]), why=str(event["why"]), fix=str(event["fix"]))
+    text = f"{event.get('type')}: {event.get('text')}\n{event.get('trace')}"
+    return explain(text, log_path, last_line=f"{event.get('type')}: {event.get('text')}")
+
+
+def died(process: "subprocess.Popen[str]", log_path: Path) -> FineTuningError:
+    """Why a worker that ended without an answer ended."""
+    code = process.wait()
+    tail = (
+        log_path.read_text(encoding="utf-8", errors="replace")[-8000:] if log_path.exists() else ""
+    )
+    if code == -signal.SIGKILL:
+        tail += "\nthe process was killed (SIGKILL), as the system does when memory is exhausted"
+    lines = [line for line in tail.splitlines() if line.strip()]
+    return explain(tail, log_path, last_line=lines[-1] if lines else f"exit code {code}")
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    """End the process and all that it started."""
+    with suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()

@@ -1,0 +1,50 @@
+"""How the worker speaks to the front end: one JSON object per line, on the original stdout.
+
+Everything else that is printed in this process (by LLaMA-Factory, by native libraries) goes to
+the log, because the standard streams are pointed there before anything is imported.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+
+def divert_output(log_path: Path) -> TextIO:
+    """Point stdout and stderr at the log; give the stream that still reaches the front end."""
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    return events
+
+
+class Events:
+    """The stream of events. Only rank 0 of a distributed job speaks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._speaks = int(os.environ.get("RANK", "0")) == 0
+
+    def send(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Write one event; a front end that has gone away is not an error of the training."""
+        if not self._speaks:
+            return
+        try:
+            self._stream.write(json.dumps({"event": event, **fields}, default=str) + "\n")
+            self._stream.flush()
+        except (BrokenPipeError, ValueError):
+            self._speaks = False
+
+    def progress(self, done: float, total: float | None = None, **facts: Any) -> None:
+        """How far the stage is; `facts` are step, loss, learning_rate, tokens_per_second ..."""
+        self.send("progress", {"done": done, "total": total, "facts": facts})
+
+    def note(self, text: str) -> None:
+        """One line for the user."""
+        self.send("note", {"text": text})

@@ -1,0 +1,132 @@
+"""Answers and loss of a loaded model on held-out rows."""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from fine_tuning.engine.worker.rendering import engine_messages
+
+BATCH = 16
+MOST_NEW_TOKENS = 512
+Progress = Callable[[int, int], None]
+
+
+@contextmanager
+def scoring_mode(model: Any) -> Iterator[None]:
+    """Evaluate inside, and leave no trace: training continues as if nothing had happened.
+
+    Random states and the training flag are restored, so a scored run and an unscored one train
+    the same weights.
+    """
+    training = model.training
+    states = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if cuda_states:
+            torch.cuda.set_rng_state_all(cuda_states)
+
+
+def keep_weights_unpacked(model: Any) -> None:
+    """Stop bitsandbytes from repacking 4-bit weights for AVX512 in evaluation mode on a CPU.
+
+    The repacked weight has no backward pass ("a view of a leaf Variable that requires grad is
+    being used in an in-place operation"), so training after any evaluation would fail.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def prompts_and_answers(
+    rows: Sequence[Mapping[str, Any]], template: Any, tokenizer: Any
+) -> list[tuple[list[int], list[int]]]:
+    """Token ids of everything before the last answer, and of the last answer, of each row."""
+    return [
+        template.encode_oneturn(
+            tokenizer, engine_messages(row), row.get("system") or "", row.get("tools") or ""
+        )
+        for row in rows
+    ]
+
+
+def answer(
+    model: Any,
+    tokenizer: Any,
+    template: Any,
+    pairs: Sequence[tuple[list[int], list[int]]],
+    progress: Progress,
+) -> list[str]:
+    """The model's greedy answer to each prompt, in the given order.
+
+    Prompts are batched by length, padded on the left; generation ends at the template's stop
+    tokens or at twice the length of the longest expected answer.
+    """
+    stop_ids = template.get_stop_token_ids(tokenizer)
+    longest = max((len(expected) for _, expected in pairs), default=0)
+    most_new = min(MOST_NEW_TOKENS, 2 * longest + 8)
+    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
+    answers = [""] * len(pairs)
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        ids, mask = _padded_left([pairs[i][0] for i in chosen], tokenizer.pad_token_id)
+        generated = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            max_new_tokens=most_new,
+            do_sample=False,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            use_cache=True,
+            eos_token_id=stop_ids,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        for i, output in zip(chosen, generated[:, ids.shape[1] :], strict=True):
+            answers[i] = tokenizer.decode(output, skip_special_tokens=True)
+        progress(start + len(chosen), len(order))
+    return answers
+
+
+def _padded_left(
+    sequences: Sequence[Sequence[int]], pad: int
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    width = max(len(sequence) for sequence in sequences)
+    ids = [[pad] * (width - len(s)) + list(s) for s in sequences]
+    mask = [[0] * (width - len(s)) + [1] * len(s) for s in sequences]
+    return torch.tensor(ids), torch.tensor(mask)
+
+
+def answer_loss(
+    model: Any, tokenizer: Any, pairs: Sequence[tuple[list[int], list[int]]]
+) -> tuple[float, int]:
+    """Mean cross-entropy (nats) over the tokens of the expected answers, and their number."""
+    total, count = 0.0, 0
+    for start in range(0, len(pairs), BATCH):
+        batch = pairs[start : start + BATCH]
+        ids, mask = _padded_left([[*p, *a] for p, a in batch], tokenizer.pad_token_id)
+        labels = torch.full_like(ids, -100)
+        for row, (_, expected) in enumerate(batch):
+            labels[row, ids.shape[1] - len(expected) :] = torch.tensor(expected)
+        logits = model(
+            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
+        ).logits.float()
+        target = labels[:, 1:].to(logits.device)
+        loss = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1), target.flatten(), ignore_index=-100, reduction="sum"
+        )
+        total += loss.item()
+        count += int((target != -100).sum())
+    return (total / count if count else math.nan), count

@@ -1,0 +1,107 @@
+"""Token counts of every row: LLaMA-Factory's template, the tokenizers library, in batches."""
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+
+from fine_tuning.engine.worker.rendering import (
+    ENGINE_ROLES,
+    PieceTokenizer,
+    SpecialPiece,
+    engine_messages,
+    engine_rounds,
+    piece_tokenizer,
+)
+
+BATCH = 2000
+
+# The pieces of one row, in groups whose token counts are wanted: one group per round.
+Groups = list[list[str]]
+
+
+def row_groups(kind: str, template: Any, pieces: PieceTokenizer, row: Mapping[str, Any]) -> Groups:
+    """The pieces of each round of a row; a preference row gives its prompt with either answer."""
+    if kind == "text":
+        return [[row["conversations"][0]["value"], SpecialPiece("eos")]]
+    if kind == "preference":
+        groups = []
+        for answer in ("chosen", "rejected"):
+            turn = row[answer]
+            messages = [
+                *engine_messages(row),
+                {"role": ENGINE_ROLES[turn["from"]], "content": turn["value"]},
+            ]
+            prompt, response = template.encode_oneturn(
+                pieces, messages, row.get("system") or "", row.get("tools") or ""
+            )
+            groups.append([*prompt, *response])
+        return groups
+    return [[*prompt, *response] for prompt, response in engine_rounds(template, pieces, row)]
+
+
+def count_tokens(
+    kind: str, template: Any, tokenizer: Any, rows: Iterable[Mapping[str, Any]]
+) -> Iterator[list[int]]:
+    """For each row the tokens of each of its rounds (of each answer, for preference rows).
+
+    The next batch is rendered in Python while the library, which releases the interpreter lock,
+    tokenizes the last one.
+    """
+    pieces = piece_tokenizer(template, tokenizer)
+    rows = iter(rows)
+    with ThreadPoolExecutor(1) as pool:
+        pending: tuple[list[Groups], Future[dict[int, int]]] | None = None
+        while batch := [row_groups(kind, template, pieces, row) for row in islice(rows, BATCH)]:
+            counting = pool.submit(_piece_lengths, tokenizer, batch)
+            if pending is not None:
+                yield from _row_counts(*pending)
+            pending = (batch, counting)
+        if pending is not None:
+            yield from _row_counts(*pending)
+
+
+def _piece_lengths(tokenizer: Any, batch: Sequence[Groups]) -> dict[int, int]:
+    """Token count by identity of each piece of the batch."""
+    texts = [
+        piece
+        for groups in batch
+        for group in groups
+        for piece in group
+        if not isinstance(piece, SpecialPiece)
+    ]
+    if getattr(tokenizer, "is_fast", False):
+        encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return {id(text): len(encoding) for text, encoding in zip(texts, encodings, strict=True)}
+    return {id(text): len(tokenizer.encode(text, add_special_tokens=False)) for text in texts}
+
+
+def _row_counts(batch: Sequence[Groups], counting: "Future[dict[int, int]]") -> Iterator[list[int]]:
+    lengths = counting.result()
+    for groups in batch:
+        yield [sum(lengths.get(id(piece), 1) for piece in group) for group in groups]
+
+
+def whole_length(kind: str, template: Any, rounds: Sequence[int]) -> int:
+    """Tokens of the whole row as the trainer gets it."""
+    if kind == "preference":
+        return max(rounds)
+    return sum(rounds) + (1 if template.efficient_eos and kind != "text" else 0)
+
+
+def percentiles(lengths: "array[int]") -> dict[str, int]:
+    """Length of the shortest, median, 90th, 95th, 99th percentile and longest row."""
+    ordered = sorted(lengths)
+    last = len(ordered) - 1
+    shares = {"min": 0.0, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {name: ordered[round(share * last)] for name, share in shares.items()}
+
+
+def histogram(lengths: "array[int]", bins: int = 24) -> list[tuple[int, int]]:
+    """(upper end, rows) of equally wide ranges of length."""
+    width = max(1, -(-max(lengths) // bins))
+    counts = [0] * (max(lengths) // width + 1)
+    for length in lengths:
+        counts[length // width] += 1
+    return [((i + 1) * width, count) for i, count in enumerate(counts)]

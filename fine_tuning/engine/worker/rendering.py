@@ -1,0 +1,134 @@
+"""What a chat template makes of a conversation, as text, before any tokenizer sees it.
+
+LLaMA-Factory's templates build token ids piece by piece through a tokenizer. Handing them a
+stand-in whose "ids" are the pieces themselves runs LLaMA-Factory's own template code and gives
+the text of each turn; the pieces can then be tokenized in batches.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+ENGINE_ROLES = {
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "observation",
+    "function_call": "function",
+}
+
+
+class SpecialPiece(str):
+    """One special token: always a single id."""
+
+    __slots__ = ()
+
+
+class PieceTokenizer:
+    """Stands in for a tokenizer inside `Template.encode_multiturn`; its ids are pieces of text."""
+
+    def __init__(self, bos_token: str | None, eos_token: str | None) -> None:
+        self.bos_token_id = None if bos_token is None else SpecialPiece(bos_token)
+        self.eos_token_id = None if eos_token is None else SpecialPiece(eos_token)
+
+    def encode(self, text: str, add_special_tokens: bool = False) -> list[str]:
+        """The text itself, as the one piece."""
+        return [text] if text else []
+
+    def convert_tokens_to_ids(self, token: str) -> SpecialPiece:
+        """A named token is a piece of its own."""
+        return SpecialPiece(token)
+
+
+def engine_messages(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The turns of a canonical row with LLaMA-Factory's role names."""
+    return [
+        {"role": ENGINE_ROLES[turn["from"]], "content": turn["value"]}
+        for turn in row["conversations"]
+    ]
+
+
+def piece_tokenizer(template: Any, tokenizer: Any) -> PieceTokenizer:
+    """The stand-in for `tokenizer` as it will be once `template` has fixed its eos token."""
+    replaced = template.replace_eos and template.stop_words
+    eos = template.stop_words[0] if replaced else tokenizer.eos_token
+    return PieceTokenizer(tokenizer.bos_token, eos or "<|endoftext|>")
+
+
+def engine_rounds(template: Any, pieces: PieceTokenizer, row: Mapping[str, Any]) -> list[Any]:
+    """LLaMA-Factory's (prompt pieces, response pieces) of each round of a chat row."""
+    return list(
+        template.encode_multiturn(
+            pieces, engine_messages(row), row.get("system") or "", row.get("tools") or ""
+        )
+    )
+
+
+def engine_text(template: Any, tokenizer: Any, row: Mapping[str, Any]) -> tuple[str, str]:
+    """The row as LLaMA-Factory renders it: (everything before the last response, all of it)."""
+    rounds = engine_rounds(template, piece_tokenizer(template, tokenizer), row)
+    flat = ["".join(prompt) + "".join(response) for prompt, response in rounds[:-1]]
+    before = "".join(flat) + "".join(rounds[-1][0])
+    return before, before + "".join(rounds[-1][1])
+
+
+def own_messages(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The turns of a canonical row as `apply_chat_template` wants them."""
+    messages: list[dict[str, Any]] = []
+    if row.get("system"):
+        messages.append({"role": "system", "content": row["system"]})
+    for turn in row["conversations"]:
+        if turn["from"] == "function_call":
+            calls = json.loads(turn["value"])
+            calls = calls if isinstance(calls, list) else [calls]
+            messages.append(
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "tool_calls": [{"type": "function", "function": call} for call in calls],
+                }
+            )
+        else:
+            messages.append({"role": turn["from"], "content": turn["value"]})
+    return messages
+
+
+def own_text(
+    tokenizer: Any, row: Mapping[str, Any], enable_thinking: bool | None
+) -> tuple[str, str] | None:
+    """The row by the tokenizer's own chat template: (prompt with generation prompt, all of it).
+
+    None if the template refuses it (some allow no system turn or no tools).
+    """
+    messages = own_messages(row)
+    extra = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+    tools = json.loads(row["tools"]) if row.get("tools") else None
+    try:
+        prompt = tokenizer.apply_chat_template(
+            messages[:-1], tools=tools, tokenize=False, add_generation_prompt=True, **extra
+        )
+        whole = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, **extra)
+    except Exception:  # a user's jinja template can raise anything
+        return None
+    return prompt, whole
+
+
+def same_rendering(ours: tuple[str, str], own: tuple[str, str]) -> bool:
+    """Equal prompts, and equal wholes but for white space after the last turn.
+
+    The prompt must agree to the letter: it is what a server will send.
+    """
+    return ours[0] == own[0] and ours[1].rstrip() == own[1].rstrip()
+
+
+def sample_rows(rows: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
+    """A few rows that differ in shape: with and without system, tools, and several rounds."""
+    by_shape: dict[tuple[bool, bool, bool], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        shape = (bool(row.get("system")), bool(row.get("tools")), len(row["conversations"]) > 2)
+        by_shape.setdefault(shape, []).append(row)
+    chosen: list[Mapping[str, Any]] = []
+    for i in range(most):
+        for shaped in by_shape.values():
+            if i < len(shaped) and len(chosen) < most:
+                chosen.append(shaped[i])
+    return chosen

@@ -1,0 +1,25 @@
+"""Canonical rows from disk."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a prepared JSON Lines or parquet file, one by one."""
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        for batch in pq.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def first_rows(path: Path, most: int) -> list[dict[str, Any]]:
+    """At most `most` rows from the beginning."""
+    return list(islice(read_rows(path), most))

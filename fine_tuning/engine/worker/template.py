@@ -1,0 +1,183 @@
+"""Which of LLaMA-Factory's templates fits a tokenizer, and whether both render alike."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from llamafactory.data.template import TEMPLATES, ReasoningTemplate, parse_template
+from llamafactory.extras.constants import DEFAULT_TEMPLATE, SUPPORTED_MODELS
+
+from fine_tuning.engine.worker.rendering import (
+    engine_messages,
+    engine_text,
+    own_text,
+    same_rendering,
+)
+from fine_tuning.errors import ModelError
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class TemplateChoice:
+    """The template that is trained. `name` is None for LLaMA-Factory's reading of the tokenizer's
+    own chat template. `parity` is "equal", "differs" or "none" (the tokenizer has no template).
+    """
+
+    name: str | None
+    reason: str
+    parity: str
+    difference: Mapping[str, Any] | None
+    enable_thinking: bool | None
+    others: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The values that travel to the front end."""
+        return asdict(self)
+
+
+def choose_template(
+    asked: str, tokenizer: Any, model_name: str, rows: Rows, thinking: bool | None
+) -> TemplateChoice:
+    """Take the template that was asked for, or ("auto") the one that renders as the tokenizer does.
+
+    `rows` are canonical sample rows; `thinking` says whether the data holds reasoning (None: some
+    rows do). Raises ModelError for an unknown name.
+    """
+    if asked != "auto":
+        if asked not in TEMPLATES:
+            raise ModelError(
+                f"LLaMA-Factory has no template named '{asked}'.",
+                fix="leave --template out: it is then found by itself",
+            )
+        return _judge(asked, TEMPLATES[asked], "you chose it", tokenizer, rows, thinking)
+    known = _named_for(model_name)
+    if not tokenizer.chat_template:
+        name = known or "default"
+        why = (
+            f"LLaMA-Factory's template for {model_name}"
+            if known
+            else "the tokenizer has no chat template (a base model), so a plain one is trained"
+        )
+        return TemplateChoice(name, why, "none", None, _thinking_of(TEMPLATES[name], thinking))
+    fitting = [
+        name
+        for name, template in TEMPLATES.items()
+        if _renders_alike(template, tokenizer, rows, thinking)
+    ]
+    if fitting:
+        name = known if known is not None and known in fitting else _plainest(fitting)
+        why = f"renders {len(rows)} sampled rows exactly as the model's own chat template"
+        thinks = _thinking_of(TEMPLATES[name], thinking)
+        others = tuple(other for other in fitting if other != name)
+        return TemplateChoice(name, why, "equal", None, thinks, others)
+    try:
+        parsed = parse_template(tokenizer)
+    except Exception as error:  # a user's jinja template can raise anything
+        if known is None:
+            raise ModelError(
+                "No template of LLaMA-Factory renders like this model's own chat template.",
+                why=f"its chat template could not be read either: {error}",
+                fix="name the nearest one with --template NAME",
+            ) from error
+        return _judge(known, TEMPLATES[known], f"named for {model_name}", tokenizer, rows, thinking)
+    return _judge(
+        None, parsed, "read from the model's own chat template", tokenizer, rows, thinking
+    )
+
+
+def _judge(
+    name: str | None, template: Any, reason: str, tokenizer: Any, rows: Rows, thinking: bool | None
+) -> TemplateChoice:
+    thinks = _thinking_of(template, thinking)
+    if not tokenizer.chat_template:
+        return TemplateChoice(name, reason, "none", None, thinks)
+    difference = first_difference(template, tokenizer, rows, thinking)
+    return TemplateChoice(
+        name, reason, "equal" if difference is None else "differs", difference, thinks
+    )
+
+
+def _thinking_of(template: Any, thinking: bool | None) -> bool | None:
+    """LLaMA-Factory's `enable_thinking` for the data; only reasoning templates look at it."""
+    return thinking if isinstance(template, ReasoningTemplate) else True
+
+
+def _prepared(template: Any, thinking: bool | None) -> Any:
+    if not isinstance(template, ReasoningTemplate):
+        return template
+    prepared = copy.copy(template)
+    prepared.enable_thinking = thinking
+    return prepared
+
+
+def _renders_alike(template: Any, tokenizer: Any, rows: Rows, thinking: bool | None) -> bool:
+    return first_difference(template, tokenizer, rows, thinking) is None
+
+
+def first_difference(
+    template: Any, tokenizer: Any, rows: Rows, thinking: bool | None
+) -> dict[str, Any] | None:
+    """The first row that LLaMA-Factory and the tokenizer's own chat template render differently.
+
+    Both texts with their token ids, and the index of the first token that differs; None if all
+    rows agree. A row that the own template refuses counts as a difference.
+    """
+    prepared = _prepared(template, thinking)
+    asks = thinking if isinstance(template, ReasoningTemplate) else None
+    for row in rows:
+        own = own_text(tokenizer, row, asks)
+        try:
+            ours = engine_text(prepared, tokenizer, row)
+        except Exception as error:  # templates raise on rows that they have no slots for
+            return {"ours": f"({error})", "own": own[1] if own else "", "at": 0}
+        if own is None:
+            return {"ours": ours[1], "own": "(the model's chat template refuses this row)", "at": 0}
+        if not same_rendering(ours, own):
+            return _token_difference(tokenizer, ours, own)
+    return None
+
+
+def _token_difference(
+    tokenizer: Any, ours: tuple[str, str], own: tuple[str, str]
+) -> dict[str, Any]:
+    part = 0 if ours[0] != own[0] else 1
+    mine = tokenizer.encode(ours[part], add_special_tokens=False)
+    theirs = tokenizer.encode(own[part], add_special_tokens=False)
+    at = next(
+        (i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b),
+        min(len(mine), len(theirs)),
+    )
+    return {
+        "ours": ours[part],
+        "own": own[part],
+        "ours_tokens": tokenizer.convert_ids_to_tokens(mine),
+        "own_tokens": tokenizer.convert_ids_to_tokens(theirs),
+        "at": at,
+        "part": ("prompt", "whole")[part],
+    }
+
+
+def _named_for(model_name: str) -> str | None:
+    """The template that LLaMA-Factory's model list gives this Hub name, if it has one."""
+    wanted = model_name.rstrip("/").lower()
+    for name, sources in SUPPORTED_MODELS.items():
+        if wanted in {str(path).lower() for path in sources.values()}:
+            return DEFAULT_TEMPLATE.get(name) or None
+    return None
+
+
+def _plainest(names: Sequence[str]) -> str:
+    """Of templates that render alike, the one that changes the tokenizer least."""
+    return min(names, key=lambda name: (TEMPLATES[name].replace_jinja_template, len(name), name))
+
+
+def thinking_in(rows: Rows) -> bool | None:
+    """Whether the answers hold `<think>` blocks: True (all), False (none) or None (some)."""
+    has = {
+        any("<think>" in m["content"] for m in engine_messages(row) if m["role"] == "assistant")
+        for row in rows
+        if row["conversations"]
+    }
+    return has.pop() if len(has) == 1 else (None if has else False)

@@ -1,0 +1,234 @@
+"""The look at the tokens before anything is trained: template, parity, lengths, mask.
+
+No weights are loaded. What is shown comes from LLaMA-Factory's own template and processor.
+"""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from llamafactory.data.processor.pretrain import PretrainDatasetProcessor
+from llamafactory.data.processor.supervised import SupervisedDatasetProcessor
+from llamafactory.data.template import get_template_and_fix_tokenizer
+from llamafactory.extras.constants import IGNORE_INDEX
+from llamafactory.hparams.data_args import DataArguments
+from llamafactory.hparams.model_args import ModelArguments
+from llamafactory.model.loader import load_config, load_tokenizer
+
+from fine_tuning.engine.plan.cutoff import choose_cutoff, longest_allowed
+from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.lengths import (
+    count_tokens,
+    histogram,
+    percentiles,
+    whole_length,
+)
+from fine_tuning.engine.worker.rendering import engine_messages, sample_rows
+from fine_tuning.engine.worker.rows import first_rows, read_rows
+from fine_tuning.engine.worker.template import TemplateChoice, choose_template, thinking_in
+from fine_tuning.errors import EngineError, ModelError
+
+SAMPLED = 8
+LOOKED_AT = 2000
+
+
+def look_at_tokens(
+    *,
+    events: Events,
+    model: str,
+    model_args: Mapping[str, Any],
+    data_args: Mapping[str, Any],
+    rows_path: str,
+    kind: str,
+    template: str,
+    max_seq_length: int | None,
+    lengths_path: str,
+    show: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Choose the template, count every row's tokens, and show how sampled rows are masked.
+
+    Writes each row's length as a little-endian uint32 to `lengths_path`. Raises ModelError if the
+    model's tokenizer cannot be loaded, or if the template would grow its vocabulary.
+    """
+    arguments = ModelArguments(model_name_or_path=model, **model_args)
+    tokenizer = load_tokenizer(arguments)["tokenizer"]
+    context = _context(load_config(arguments))
+    path = Path(rows_path)
+    looked_at = first_rows(path, LOOKED_AT)
+    samples = sample_rows(looked_at, SAMPLED) if kind in ("chat", "kto") else []
+    if not samples and kind == "preference":
+        samples = [_with_answer(row) for row in sample_rows(looked_at, SAMPLED)]
+    thinking = thinking_in([_with_answer(row) for row in looked_at])
+    if kind == "text":
+        choice = TemplateChoice("default", "text is trained as it is", "none", None, True)
+    else:
+        choice = choose_template(template, tokenizer, model, samples, thinking)
+    settings = {
+        **data_args,
+        "template": choice.name,
+        "enable_thinking": choice.enable_thinking,
+    }
+    # The template's system prompt stays in LLaMA-Factory's global table for the life of the
+    # process, which is why one worker serves one run.
+    fixed = _fixed_template(tokenizer, settings, choice)
+    lengths = array("I")
+    overlong: dict[str, list[int]] = {}
+    limit = max_seq_length or longest_allowed(context)
+    for counts in count_tokens(kind, fixed, tokenizer, read_rows(path)):
+        length = whole_length(kind, fixed, counts)
+        if length > limit and kind != "text":
+            overlong[str(len(lengths))] = _cumulative(counts if kind == "chat" else [length], fixed)
+        lengths.append(length)
+        if len(lengths) % 5000 == 0:
+            events.progress(len(lengths))
+    Path(lengths_path).write_bytes(lengths.tobytes())
+    cutoff = max_seq_length or choose_cutoff(lengths, context, kind)
+    shown = _shown_rows(show, lengths, cutoff)
+    processor_args = DataArguments(**{**settings, "cutoff_len": cutoff})
+    return {
+        "template": choice.as_json(),
+        "context": context,
+        "cutoff": cutoff,
+        "rows": len(lengths),
+        "tokens": sum(lengths),
+        "percentiles": percentiles(lengths),
+        "histogram": histogram(lengths),
+        "overlong": overlong,
+        "eos": tokenizer.eos_token,
+        "stop_ids": fixed.get_stop_token_ids(tokenizer) if kind != "text" else [],
+        "vocabulary": len(tokenizer),
+        "thinking": thinking,
+        "views": _views(kind, path, shown, fixed, tokenizer, processor_args, lengths, cutoff),
+    }
+
+
+def _context(config: Any) -> int | None:
+    """The model's context in tokens; multimodal models keep it in their text part."""
+    text = getattr(config, "text_config", None) or config
+    context = getattr(text, "max_position_embeddings", None)
+    return int(context) if context else None
+
+
+def _with_answer(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A preference row as a chat row that ends with the chosen answer."""
+    if "chosen" not in row:
+        return dict(row)
+    return {**row, "conversations": [*row["conversations"], row["chosen"]]}
+
+
+def _fixed_template(tokenizer: Any, settings: Mapping[str, Any], choice: TemplateChoice) -> Any:
+    """LLaMA-Factory's template, after it has set the tokenizer's special tokens its way."""
+    before = len(tokenizer)
+    fixed = get_template_and_fix_tokenizer(tokenizer, DataArguments(**settings))
+    if len(tokenizer) > before:
+        grown = sorted(tokenizer.get_added_vocab().items(), key=lambda item: item[1])[before:]
+        names = ", ".join(token for token, _ in grown) or "its stop words"
+        raise ModelError(
+            f"Template '{choice.name}' would add {len(tokenizer) - before} tokens to this model's "
+            f"vocabulary ({names}).",
+            why="the model has never seen them, so it cannot be told where an answer ends",
+            fix="leave --template out: it is then chosen by the model's own chat template",
+        )
+    return fixed
+
+
+def _cumulative(counts: Sequence[int], template: Any) -> list[int]:
+    """Tokens of the row if it ended after its first, second ... round."""
+    tail = 1 if template.efficient_eos else 0
+    return [so_far + tail for so_far in accumulate(counts)]
+
+
+def _shown_rows(show: Sequence[str], lengths: "array[int]", cutoff: int) -> list[int]:
+    """Row numbers for `--show`: a count, `longest`, `truncated`, or `ROW` (`#12`)."""
+    rows: list[int] = []
+    for what in show:
+        if what == "longest":
+            rows.append(max(range(len(lengths)), key=lengths.__getitem__))
+        elif what == "truncated":
+            rows += [i for i, length in enumerate(lengths) if length > cutoff][:5]
+        elif what.startswith("#"):
+            rows += [int(what[1:])] if int(what[1:]) < len(lengths) else []
+        else:
+            wanted = min(int(what), len(lengths))
+            rows += [i * len(lengths) // wanted for i in range(wanted)] if wanted else []
+    return list(dict.fromkeys(rows))
+
+
+def _views(
+    kind: str,
+    path: Path,
+    wanted: Sequence[int],
+    template: Any,
+    tokenizer: Any,
+    data_args: Any,
+    lengths: "array[int]",
+    cutoff: int,
+) -> list[dict[str, Any]]:
+    """Each wanted row as LLaMA-Factory's processor encodes it: spans of (text, trained)."""
+    if not wanted:
+        return []
+    views = []
+    last = max(wanted)
+    for index, row in enumerate(read_rows(path)):
+        if index > last:
+            break
+        if index in wanted:
+            ids, labels = _encoded(kind, row, template, tokenizer, data_args)
+            counted = lengths[index]
+            if kind in ("chat", "kto") and counted <= cutoff and counted != len(ids):
+                raise EngineError(
+                    f"Row {index} has {len(ids)} tokens by LLaMA-Factory's processor and {counted} "
+                    "by our count; the lengths shown cannot be trusted.",
+                    fix="please report this with the model's name",
+                )
+            views.append(
+                {
+                    "row": index,
+                    "tokens": len(ids),
+                    "trained": sum(label != IGNORE_INDEX for label in labels),
+                    "spans": _spans(tokenizer, ids, labels),
+                    "all_masked": all(label == IGNORE_INDEX for label in labels),
+                    "stop_trained": any(
+                        label in template.get_stop_token_ids(tokenizer) for label in labels
+                    )
+                    if kind != "text"
+                    else True,
+                }
+            )
+    return views
+
+
+def _encoded(
+    kind: str, row: Mapping[str, Any], template: Any, tokenizer: Any, data_args: Any
+) -> tuple[list[int], list[int]]:
+    if kind == "text":
+        processor = PretrainDatasetProcessor(template, tokenizer, None, data_args)
+        text = row["conversations"][0]["value"]
+        encoded = processor.preprocess_dataset({"_prompt": [[{"role": "user", "content": text}]]})
+        ids = [token for block in encoded["input_ids"] for token in block]
+        return ids, ids
+    messages = engine_messages(_with_answer(row))
+    processor = SupervisedDatasetProcessor(template, tokenizer, None, data_args)
+    return processor._encode_data_example(  # type: ignore[no-any-return]
+        prompt=messages[:-1],
+        response=messages[-1:],
+        system=row.get("system") or "",
+        tools=row.get("tools") or "",
+        images=[],
+        videos=[],
+        audios=[],
+    )
+
+
+def _spans(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> list[tuple[str, bool]]:
+    """The decoded text, cut where training begins or ends."""
+    spans: list[tuple[str, bool]] = []
+    start = 0
+    for end in range(1, len(ids) + 1):
+        trained = labels[start] != IGNORE_INDEX
+        if end == len(ids) or (labels[end] != IGNORE_INDEX) != trained:
+            spans.append((tokenizer.decode(ids[start:end]), trained))
+            start = end
+    return spans

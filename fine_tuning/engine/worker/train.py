@@ -1,0 +1,160 @@
+"""Training: LLaMA-Factory's `run_exp`, watched, stopped cleanly, scored before and after."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from llamafactory.data.template import get_template_and_fix_tokenizer
+from llamafactory.hparams.data_args import DataArguments
+from llamafactory.train.tuner import run_exp
+from transformers import TrainerCallback
+
+from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.generate import keep_weights_unpacked
+from fine_tuning.engine.worker.score import Scoring, score_model, write_scores
+
+PROGRESS_EVERY_S = 0.2
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
+    """Reports progress, and stops after the current step when asked to."""
+
+    def __init__(self, events: Events, stop_path: Path) -> None:
+        self.events = events
+        self.stop_path = stop_path
+        self.encoded_rows: int | None = None
+        self.stop_asked = False
+        self.facts: dict[str, Any] = {}
+        self.metrics: dict[str, Any] = {}
+        self._last_sent = 0.0
+        self._began = (0.0, 0)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        keep_weights_unpacked(known["model"])
+        loader = known.get("train_dataloader")
+        if loader is not None and hasattr(loader.dataset, "__len__"):
+            self.encoded_rows = len(loader.dataset)
+        self._began = (time.monotonic(), state.global_step)
+        self.events.progress(state.global_step, state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        self.stop_asked = _agreed(self.stop_path.exists(), args.device)
+        if self.stop_asked:
+            control.should_training_stop = True
+            control.should_save = True
+        now = time.monotonic()
+        if now - self._last_sent >= PROGRESS_EVERY_S:
+            self._last_sent = now
+            self._send(state)
+
+    def on_log(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        logs = known.get("logs") or {}
+        for ours, theirs in (
+            ("loss", "loss"),
+            ("learning_rate", "learning_rate"),
+            ("grad_norm", "grad_norm"),
+            ("eval_loss", "eval_loss"),
+        ):
+            if theirs in logs:
+                self.facts[ours] = float(logs[theirs])
+        self.metrics.update({k: v for k, v in logs.items() if isinstance(v, int | float)})
+        self._send(state)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        self._send(state)
+
+    def _send(self, state: Any) -> None:
+        began, first_step = self._began
+        elapsed = time.monotonic() - began
+        steps = state.global_step - first_step
+        if state.num_input_tokens_seen and elapsed > 0 and steps:
+            share = steps / state.global_step
+            self.facts["tokens_per_second"] = state.num_input_tokens_seen * share / elapsed
+        self.facts["epoch"] = state.epoch
+        self.events.progress(state.global_step, state.max_steps, **self.facts)
+
+
+def _agreed(stop: bool, device: Any) -> bool:
+    """Whether any process was asked to stop; all must end after the same step."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return stop
+    flag = torch.tensor([int(stop)], device=device)
+    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+    return bool(flag.item())
+
+
+class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
+    """Scores the model that is being trained, before its first and after its last step.
+
+    A fresh LoRA adapter changes nothing, so before the first step this is the base model.
+    """
+
+    def __init__(
+        self, events: Events, scoring: Scoring, out: Path, data_args: Mapping[str, Any]
+    ) -> None:
+        self.events = events
+        self.scoring = scoring
+        self.out = out
+        self.data_args = data_args
+        self.before: dict[str, Any] = {}
+        self.after: dict[str, Any] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        if state.global_step == 0:
+            self.before = self._score("before", known)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        if state.global_step >= state.max_steps:
+            self.after = self._score("after", known)
+
+    def _score(self, name: str, known: Mapping[str, Any]) -> dict[str, Any]:
+        tokenizer = known["processing_class"]
+        template = get_template_and_fix_tokenizer(tokenizer, DataArguments(**self.data_args))
+        self.events.send("stage", {"name": f"score_{name}"})
+        scores = score_model(
+            known["model"], tokenizer, template, self.scoring, self.events, f"score_{name}"
+        )
+        write_scores(self.out, name, scores)
+        self.events.send("scores", {"name": name, "metrics": scores["metrics"]})
+        self.events.send("stage", {"name": "train"})
+        return dict(scores["metrics"])
+
+
+def train(
+    *,
+    events: Events,
+    settings: Mapping[str, Any],
+    stop_path: str,
+    resume_from: str | None = None,
+    scoring: Mapping[str, Any] | None = None,
+    scores_path: str = "",
+) -> dict[str, Any]:
+    """Run LLaMA-Factory's training with the settings of `train.yaml`.
+
+    The training ends after the step during which the file `stop_path` appears. `interrupted` in
+    the result says that it did; a checkpoint was saved then.
+    """
+    arguments = dict(settings)
+    if resume_from:
+        arguments["resume_from_checkpoint"] = resume_from
+    watch = Watch(events, Path(stop_path))
+    callbacks: list[Any] = [watch]
+    around = None
+    if scoring:
+        data_args = {k: settings[k] for k in ("template", "enable_thinking") if k in settings}
+        around = ScoreAround(events, Scoring(**scoring), Path(scores_path), data_args)
+        callbacks.append(around)
+    run_exp(arguments, callbacks=callbacks)
+    return {
+        "interrupted": watch.stop_asked,
+        "encoded_rows": watch.encoded_rows,
+        "metrics": watch.metrics,
+        "before": around.before if around else {},
+        "after": around.after if around else {},
+        "peak_memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+    }
