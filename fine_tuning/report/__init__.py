@@ -1,1 +1,34 @@
+"""A run folder -> what the user reads."""
 
+from fine_tuning.report.facts import (
+    Artefact,
+    CurvePoint,
+    DataAccount,
+    DataFacts,
+    Failure,
+    FileRows,
+    Lengths,
+    Parity,
+    RunFacts,
+    Sample,
+    Score,
+    TokenDifference,
+)
+from fine_tuning.report.write import write_data_report, write_report
+
+__all__ = [
+    "Artefact",
+    "CurvePoint",
+    "DataAccount",
+    "DataFacts",
+    "Failure",
+    "FileRows",
+    "Lengths",
+    "Parity",
+    "RunFacts",
+    "Sample",
+    "Score",
+    "TokenDifference",
+    "write_data_report",
+    "write_report",
+]

@@ -159,7 +159,8 @@ class RunFacts:
     warnings: tuple[str, ...] = ()
     base_model: str = ""
     method: str = ""
-    template: str = ""
+    template: str = ""  # LLaMA-Factory's name; empty if it reads the tokenizer's own
+    chat: bool = True  # False for a model of plain text, which has no chat template
     parity: Parity | None = None
     data: DataAccount | None = None
     curves: tuple[CurvePoint, ...] = ()

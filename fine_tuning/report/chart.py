@@ -1,0 +1,95 @@
+"""Training curves as paths on axes, which the template draws as SVG."""
+
+from dataclasses import dataclass
+
+from fine_tuning.report.axes import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    Axes,
+    Scale,
+    step_values,
+    tick_values,
+)
+from fine_tuning.report.curves import Curve, CurveChart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One drawn curve: its path, and dots as (x, y, what the dot says)."""
+
+    name: str
+    style: str
+    path: str
+    dots: tuple[tuple[float, float, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineChart:
+    """A finished chart; `hover` is what the page's script shows under the pointer."""
+
+    title: str
+    axes: Axes
+    lines: tuple[Line, ...]
+    summary: str
+    skipped: int
+    hover: tuple[dict[str, object], ...]
+
+
+def line_chart(chart: CurveChart) -> LineChart:
+    """The curves on common axes that cover all their points."""
+    x, y, axes = _scales(chart)
+    return LineChart(
+        title=chart.title,
+        axes=axes,
+        lines=tuple(_line(curve, x, y) for curve in chart.curves),
+        summary="; ".join(_summary(curve) for curve in chart.curves),
+        skipped=chart.skipped,
+        hover=tuple(
+            {
+                "name": curve.name,
+                "style": curve.style,
+                "points": [[x.at(a), y.at(b), int(a), float(f"{b:.4g}")] for a, b in curve.points],
+            }
+            for curve in chart.curves
+        ),
+    )
+
+
+def _scales(chart: CurveChart) -> tuple[Scale, Scale, Axes]:
+    points = [point for curve in chart.curves for point in curve.points]
+    first, last = min(a for a, _ in points), max(a for a, _ in points)
+    if first == last:
+        first, last = first - 1, last + 1
+    low, high = min(b for _, b in points), max(b for _, b in points)
+    if 0 <= low < 0.5 * high:
+        low = 0.0  # the distance from zero says something, and costs little room here
+    values = tick_values(low, high)
+    x = Scale(first, last, LEFT, RIGHT)
+    y = Scale(values[0], values[-1], BOTTOM, TOP)
+    axes = Axes(
+        x_ticks=x.ticks(step_values(first, last)),
+        y_ticks=y.ticks(values),
+        x_label="step",
+        y_label=chart.y_label,
+    )
+    return x, y, axes
+
+
+def _line(curve: Curve, x: Scale, y: Scale) -> Line:
+    places = [(x.at(a), y.at(b)) for a, b in curve.points]
+    says = [f"step {a:,.0f}: {curve.name} {b:.4g}" for a, b in curve.points]
+    return Line(
+        name=curve.name,
+        style=curve.style,
+        path="M" + "L".join(f"{a:g},{b:g}" for a, b in places),
+        dots=tuple((a, b, text) for (a, b), text in zip(places, says, strict=True))
+        if curve.dots
+        else (),
+    )
+
+
+def _summary(curve: Curve) -> str:
+    (first, start), (last, end) = curve.points[0], curve.points[-1]
+    return f"{curve.name}: {start:.4g} at step {first:,.0f}, {end:.4g} at step {last:,.0f}"

@@ -1,0 +1,115 @@
+"""Training curves made small enough to draw, without losing a peak."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fine_tuning.report.facts import CurvePoint
+
+MOST_POINTS = 400
+_SMOOTH_FROM = 40
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One line of a chart; `style` names its colour, `dots` says that each point is drawn."""
+
+    name: str
+    points: tuple[Point, ...]
+    style: str
+    dots: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveChart:
+    """The curves that share one pair of axes; `skipped` points were not finite numbers."""
+
+    title: str
+    curves: tuple[Curve, ...]
+    y_label: str
+    skipped: int = 0
+
+
+def downsample(points: Sequence[Point], most: int = MOST_POINTS) -> tuple[Point, ...]:
+    """At most `most` points: both ends, and of each stretch between them its lowest and highest.
+
+    Keeping minimum and maximum of each bucket keeps every spike visible (the min-max method of
+    Jugel et al., "M4", VLDB 2014).
+    """
+    if len(points) <= most:
+        return tuple(points)
+    inner = points[1:-1]
+    buckets = max(1, (most - 2) // 2)
+    kept = [points[0]]
+    for i in range(buckets):
+        bucket = range(i * len(inner) // buckets, (i + 1) * len(inner) // buckets)
+        low = min(bucket, key=lambda j: inner[j][1])
+        high = max(bucket, key=lambda j: inner[j][1])
+        kept += [inner[j] for j in sorted({low, high})]
+    return (*kept, points[-1])
+
+
+def smooth(points: Sequence[Point], weight: float = 0.9) -> tuple[Point, ...]:
+    """Exponential moving average, corrected for its start as in Adam (Kingma and Ba, 2015)."""
+    total = 0.0
+    smoothed = []
+    for i, (x, y) in enumerate(points, start=1):
+        total = weight * total + (1 - weight) * y
+        smoothed.append((x, total / (1 - weight**i)))
+    return tuple(smoothed)
+
+
+def charts(points: Sequence[CurvePoint]) -> tuple[CurveChart, ...]:
+    """Loss, learning rate and gradient norm over the steps, each if it was logged."""
+    loss, lost = _finite((point.step, point.loss) for point in points)
+    held_out, held_out_lost = _finite((point.step, point.eval_loss) for point in points)
+    rate, rate_lost = _finite((point.step, point.learning_rate) for point in points)
+    norm, norm_lost = _finite((point.step, point.grad_norm) for point in points)
+    made = (
+        CurveChart(
+            title="Loss",
+            curves=_loss_curves(loss, held_out),
+            y_label="loss per token",
+            skipped=lost + held_out_lost,
+        ),
+        CurveChart(
+            title="Learning rate",
+            curves=_one("learning rate", rate, "plain"),
+            y_label="learning rate",
+            skipped=rate_lost,
+        ),
+        CurveChart(
+            title="Gradient norm",
+            curves=_one("gradient norm", norm, "plain"),
+            y_label="norm before clipping",
+            skipped=norm_lost,
+        ),
+    )
+    return tuple(chart for chart in made if chart.curves)
+
+
+def _loss_curves(loss: tuple[Point, ...], held_out: tuple[Point, ...]) -> tuple[Curve, ...]:
+    if len(loss) >= _SMOOTH_FROM:
+        training = (
+            *_one("training, each log", loss, "faint"),
+            *_one("training, smoothed", smooth(loss), "training"),
+        )
+    else:
+        training = _one("training", loss, "training")
+    return (*training, *_one("held-out", held_out, "heldout"))
+
+
+def _one(name: str, points: tuple[Point, ...], style: str) -> tuple[Curve, ...]:
+    if not points:
+        return ()
+    kept = downsample(points)
+    return (Curve(name=name, points=kept, style=style, dots=len(kept) <= 30),)
+
+
+def _finite(values: Iterable[tuple[int, float | None]]) -> tuple[tuple[Point, ...], int]:
+    """The points in the order of their steps, and how many are nan or infinite."""
+    logged = [(step, value) for step, value in values if value is not None]
+    kept = sorted((float(step), value) for step, value in logged if math.isfinite(value))
+    return tuple(kept), len(logged) - len(kept)

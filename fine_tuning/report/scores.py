@@ -1,0 +1,162 @@
+"""What the scores say: intervals, and the one sentence at the top of the page."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from fine_tuning.report.facts import RunFacts, Score
+from fine_tuning.units import percent_text
+
+Mood = Literal["good", "bad", "unsure", "plain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The result at one glance: a headline, what it rests on, and whether it is good."""
+
+    headline: str
+    detail: str = ""
+    mood: Mood = "plain"
+    before: str = ""
+    after: str = ""
+    metric: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    """One line of the score table; intervals are shares, None for other numbers."""
+
+    name: str
+    before: str
+    after: str
+    change: str
+    mood: Mood
+    n: int
+    before_interval: tuple[float, float] | None = None
+    after_interval: tuple[float, float] | None = None
+    before_share: float | None = None
+    after_share: float | None = None
+
+
+def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """The Wilson score interval of a share, by default at 95%.
+
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+    JASA 22 (1927), 209-212; recommended for small n by Brown, Cai and DasGupta,
+    Statistical Science 16 (2001), 101-133.
+    """
+    if n <= 0:
+        return (0.0, 1.0)
+    share = successes / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low = 0.0 if successes <= 0 else max(0.0, middle - half)
+    high = 1.0 if successes >= n else min(1.0, middle + half)
+    return (low, high)
+
+
+def score_row(score: Score) -> ScoreRow:
+    """The score as text, with intervals where it is a share."""
+    return ScoreRow(
+        name=score.name,
+        before=value_text(score, score.before),
+        after=value_text(score, score.after),
+        change=_change(score),
+        mood=mood(score),
+        n=score.n,
+        before_interval=_interval(score, score.before),
+        after_interval=_interval(score, score.after),
+        before_share=score.before if score.kind == "share" else None,
+        after_share=score.after if score.kind == "share" else None,
+    )
+
+
+def value_text(score: Score, value: float | None) -> str:
+    """A share in percent, any other number with four significant places."""
+    if value is None:
+        return "not measured"
+    return percent_text(value) if score.kind == "share" else f"{value:,.4g}"
+
+
+def _change(score: Score) -> str:
+    if score.before is None or score.after is None:
+        return ""
+    difference = score.after - score.before
+    if score.kind == "share":
+        return f"{difference * 100:+.1f} points"
+    return f"{difference:+,.4g}"
+
+
+def _interval(score: Score, value: float | None) -> tuple[float, float] | None:
+    if score.kind != "share" or value is None or score.n <= 0:
+        return None
+    return wilson(round(value * score.n), score.n)
+
+
+def mood(score: Score) -> Mood:
+    """Better, worse, or not to be told apart by so few rows."""
+    if score.before is None or score.after is None:
+        return "plain"
+    if not (math.isfinite(score.before) and math.isfinite(score.after)):
+        return "bad"
+    gain = score.after - score.before
+    gain = gain if score.better == "higher" else -gain
+    if gain == 0:
+        return "unsure"
+    before, after = _interval(score, score.before), _interval(score, score.after)
+    if before and after and before[0] <= after[1] and after[0] <= before[1]:
+        return "unsure"
+    return "good" if gain > 0 else "bad"
+
+
+def verdict(facts: RunFacts) -> Verdict:
+    """The one sentence that a reader takes away."""
+    if facts.status == "failed" or facts.failure is not None:
+        what = facts.failure.what if facts.failure else "The run failed."
+        return Verdict(headline="The run failed", detail=what.split("\n")[0], mood="bad")
+    if facts.status == "interrupted":
+        detail = "The same command continues it from the last checkpoint."
+        return Verdict(headline="Stopped before the end", detail=detail, mood="unsure")
+    if facts.status == "dry_run":
+        return Verdict(headline="Dry run", detail="Everything was prepared, nothing was trained.")
+    if facts.status == "running":
+        return Verdict(headline="Still running", detail="This page shows the run so far.")
+    told = [score for score in facts.scores if score.before is not None or score.after is not None]
+    if not told:
+        detail = "No held-out rows were scored, so this page cannot say what the model learnt."
+        return Verdict(headline="Training finished", detail=detail)
+    return _scored(next((score for score in told if score.kind == "share"), told[0]))
+
+
+def _scored(score: Score) -> Verdict:
+    before, after = value_text(score, score.before), value_text(score, score.after)
+    rows = f" on {score.n:,} held-out row{'' if score.n == 1 else 's'}" if score.n else ""
+    if score.before is None or score.after is None:
+        only = after if score.after is not None else before
+        when = "after" if score.after is not None else "before"
+        headline = f"{score.name} {only} {when} training{rows}"
+        return Verdict(headline=headline, metric=score.name)
+    found = mood(score)
+    return Verdict(
+        headline=f"{score.name} {before} → {after}{rows}",
+        detail=_reading(score, found),
+        mood=found,
+        before=before,
+        after=after,
+        metric=score.name,
+    )
+
+
+def _reading(score: Score, found: Mood) -> str:
+    if found == "unsure" and score.before == score.after:
+        return "Training changed nothing that this score can see."
+    if found == "unsure":
+        return (
+            f"The 95% intervals overlap: with {score.n:,} rows this difference may be chance. "
+            "Hold out more rows (--val_size, --score_samples) to tell."
+        )
+    if found == "bad":
+        return "Worse than before training. Look at the samples, the template and the data below."
+    if score.kind == "share" and score.n:
+        return "The 95% intervals do not overlap: the model learnt this."
+    return "Better than before training."

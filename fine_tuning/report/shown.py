@@ -1,0 +1,130 @@
+"""Data made fit to be shown: clipped, with invisible characters made visible, and aligned."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any, Literal
+
+from markupsafe import Markup, escape
+
+from fine_tuning.report.facts import TokenDifference
+
+_MOST_ITEMS = 12
+_CONTEXT = 6
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# The control pictures of Unicode stand for the characters that HTML does not allow.
+_PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)} | {
+    0x7F: 0x2421
+}
+
+
+def printable(html: str) -> str:
+    """The page without characters that HTML or UTF-8 cannot hold (NUL, escape, lone surrogate)."""
+    return _SURROGATE.sub("\ufffd", html.translate(_PICTURES))
+
+
+def clip(text: str, most: int) -> str:
+    """The text, or its start and how much is left out."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most]} … ({len(text) - most:,} more characters)"
+
+
+def with_newlines(text: str) -> Markup:
+    """The text as HTML with each newline shown as a sign before the break."""
+    sign = Markup('<i class="newline">↵</i>\n')
+    return Markup(escape(text.replace("\r\n", "\n"))).replace("\n", sign)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One finding: a value, or items as (label, text, share of the largest sum or None)."""
+
+    title: str
+    value: str = ""
+    items: tuple[tuple[str, str, float | None], ...] = ()
+    more: int = 0
+
+
+def findings(found: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Findings of any shape, each as a value or a short list; empty ones are left out."""
+    return tuple(
+        _finding(title(name), value) for name, value in found.items() if value not in (None, {}, [])
+    )
+
+
+def title(name: str) -> str:
+    """`exact_duplicates` as `Exact duplicates`."""
+    words = str(name).replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def _finding(name: str, value: Any) -> Finding:
+    if isinstance(value, Mapping):
+        items = _mapping_items(value)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        items = [("", _plain(item), None) for item in value]
+    else:
+        return Finding(title=name, value=_plain(value))
+    more = max(0, len(items) - _MOST_ITEMS)
+    return Finding(title=name, items=tuple(items[:_MOST_ITEMS]), more=more)
+
+
+def _mapping_items(value: Mapping[str, Any]) -> list[tuple[str, str, float | None]]:
+    """Counts get a bar, measured against their sum; the largest stay in the order given."""
+    counts = [item for item in value.values() if type(item) is int and item >= 0]
+    total = sum(counts) if len(counts) == len(value) and len(value) > 1 else 0
+    return [
+        (str(key), _plain(item), item / total if total else None) for key, item in value.items()
+    ]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return clip(", ".join(f"{key}: {_plain(item)}" for key, item in value.items()), 300)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return clip(", ".join(_plain(item) for item in value), 300)
+    return clip(str(value), 300)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRun:
+    """Tokens that are the same on both sides, or only on one; `skipped` ones are not shown."""
+
+    side: Literal["both", "trained", "served"]
+    tokens: tuple[str, ...]
+    skipped: int = 0
+
+
+def token_runs(difference: TokenDifference) -> tuple[TokenRun, ...]:
+    """The two token lists aligned, with a few equal tokens around each difference."""
+    trained, served = difference.trained, difference.served
+    runs: list[TokenRun] = []
+    matcher = SequenceMatcher(a=trained, b=served, autojunk=False)
+    for kind, a, a_end, b, b_end in matcher.get_opcodes():
+        if kind == "equal":
+            runs += _equal(trained[a:a_end], first=a == 0, last=a_end == len(trained))
+            continue
+        if a_end > a:
+            runs.append(TokenRun("trained", trained[a:a_end]))
+        if b_end > b:
+            runs.append(TokenRun("served", served[b:b_end]))
+    return tuple(runs)
+
+
+def _equal(tokens: tuple[str, ...], *, first: bool, last: bool) -> list[TokenRun]:
+    head = () if first else tokens[:_CONTEXT]
+    tail = () if last else tokens[-_CONTEXT:]
+    skipped = len(tokens) - len(head) - len(tail)
+    if skipped <= 0 or (first and last):
+        return [TokenRun("both", tokens)]
+    runs = [TokenRun("both", head)] if head else []
+    runs.append(TokenRun("both", (), skipped))
+    return [*runs, TokenRun("both", tail)] if tail else runs

@@ -1,0 +1,127 @@
+"""Facts in, one self-contained HTML page out."""
+
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from fine_tuning.report import shown
+from fine_tuning.report.axes import Scale
+from fine_tuning.report.chart import line_chart
+from fine_tuning.report.curves import charts
+from fine_tuning.report.facts import DataAccount, DataFacts, RunFacts, Sample
+from fine_tuning.report.histogram import histogram
+from fine_tuning.report.loading import snippets
+from fine_tuning.report.scores import score_row, verdict
+from fine_tuning.screen import MaskedRow, ProblemGroup
+from fine_tuning.units import bytes_text, duration_text, percent_text
+
+MOST_SAMPLES = 20
+MOST_MASKED_ROWS = 8
+_MOST_WRONG = 8
+_PAGE = Path(__file__).parent / "page"
+
+
+def write_report(run_dir: Path, facts: RunFacts) -> Path:
+    """Writes `report.html` into the run's folder and gives its path.
+
+    Works for any part of the facts: a run that failed early gets a page that says so.
+    """
+    values = {
+        "facts": facts,
+        "verdict": verdict(facts),
+        "scores": [score_row(score) for score in facts.scores],
+        "share_scale": Scale(0.0, 1.0, 62.0, 504.0),
+        "samples": samples_shown(facts.samples),
+        "charts": [line_chart(chart) for chart in charts(facts.curves)],
+        "snippets": snippets(facts),
+        **_data_values(facts.data, facts.masked),
+    }
+    return _write(run_dir / "report.html", "run.html.j2", values)
+
+
+def write_data_report(path: Path, facts: DataFacts) -> Path:
+    """Writes the page of `validate` to `path`, in the look of the run's page."""
+    values = {"facts": facts, **_data_values(facts.data, facts.masked)}
+    return _write(path, "data.html.j2", values)
+
+
+def samples_shown(samples: Sequence[Sample]) -> list[Sample]:
+    """Up to 20 samples: some that are still wrong first, since they tell the most."""
+    wrong = [sample for sample in samples if sample.correct_after is False]
+    if len(samples) <= MOST_SAMPLES:
+        right = [sample for sample in samples if sample.correct_after is not False]
+        return [*wrong, *right]
+    first = wrong[:_MOST_WRONG]
+    rest = [sample for sample in samples if not any(sample is shown for shown in first)]
+    return [*first, *rest][:MOST_SAMPLES]
+
+
+def _data_values(data: DataAccount | None, masked: Sequence[MaskedRow]) -> dict[str, Any]:
+    lengths = data.lengths if data else None
+    return {
+        "data": data,
+        "histogram": histogram(lengths) if lengths else None,
+        "findings": shown.findings(data.findings) if data else (),
+        "problems": problems_shown(data.problems) if data else [],
+        "masked": list(masked)[:MOST_MASKED_ROWS],
+    }
+
+
+def problems_shown(groups: Sequence[ProblemGroup]) -> list[ProblemGroup]:
+    """Errors before warnings, the most frequent first."""
+    return sorted(groups, key=lambda group: (group.severity != "error", -group.count))
+
+
+def _write(path: Path, template: str, values: Mapping[str, Any]) -> Path:
+    """Atomically: an older page stays whole until the new one is complete."""
+    html = shown.printable(_environment().get_template(template).render(values))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(html)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _environment() -> Environment:
+    """Escapes everything: rows and answers are untrusted, and only our own script may run."""
+    environment = Environment(
+        loader=FileSystemLoader(_PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (_PAGE / "page.js").read_text(encoding="utf-8").strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals.update(
+        style=Markup((_PAGE / "page.css").read_text(encoding="utf-8").strip()),
+        script=Markup(script),
+        policy=(
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+            f"form-action 'none'; script-src 'sha256-{digest}'"
+        ),
+        token_runs=shown.token_runs,
+    )
+    environment.filters.update(
+        bytes=bytes_text,
+        clip=shown.clip,
+        count=lambda number: f"{number:,}",
+        duration=duration_text,
+        newlines=shown.with_newlines,
+        percent=percent_text,
+        title_text=shown.title,
+    )
+    return environment
