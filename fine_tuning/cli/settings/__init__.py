@@ -1,0 +1,1 @@
+"""The settings of a command: what there is, what was written, what it means."""

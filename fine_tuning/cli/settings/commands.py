@@ -1,0 +1,161 @@
+"""The commands, and which settings each of them takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fine_tuning.cli.settings.catalogue import Catalogue, Setting, spec_settings
+from fine_tuning.engine.arguments import EngineArgument, engine_arguments
+
+PROGRAM = "llama_factory_fine_tuning.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command: `takes` names settings of RunSpec and DataSpec (None: all of them), `options`
+    are its own; `passes` says whether it takes the engine's arguments too."""
+
+    name: str
+    summary: str
+    about: str
+    examples: tuple[str, ...]
+    takes: tuple[str, ...] | None
+    options: tuple[Setting, ...] = ()
+    passes: bool = False
+
+
+def _option(name: str, kind: str, help: str, metavar: str = "", group: str = "command") -> Setting:
+    return Setting(
+        name=name,
+        kind=kind,  # type: ignore[arg-type]  # literals at the call sites below
+        owner="command",
+        help=help,
+        group=group,
+        metavar=metavar,
+    )
+
+
+FILES = (
+    _option("config", "path", "YAML file of settings, flat or nested", "FILE", "files"),
+    _option("preset", "text", "settings from configs/NAME.yaml", "NAME", "files"),
+)
+DATA = (
+    "dataset_path",
+    "dataset_format",
+    "text_column",
+    "columns",
+    "dataset_config",
+    "dataset_split",
+    "dataset_revision",
+    "mix",
+    "dedup",
+    "near_duplicates",
+    "max_bad_rows",
+    "num_workers",
+)
+
+COMMANDS: Mapping[str, Command] = {
+    command.name: command
+    for command in (
+        Command(
+            name="run",
+            summary="the whole job: check, train, score, merge, report",
+            about="Fine-tune a model on a dataset. Without --model_name_or_path it takes the "
+            "bundled demo model, without --dataset_path the bundled sample.",
+            examples=(
+                "--model_name_or_path Qwen/Qwen3-0.6B --dataset_path my.json --output_dir out",
+                "--dataset_format alpaca --quantization 4bit",
+                "--preset qlora-4bit --dataset_path my.json --epochs 1 --dry_run",
+            ),
+            takes=None,
+            options=FILES,
+            passes=True,
+        ),
+        Command(
+            name="validate",
+            summary="check a dataset; needs no model and no GPU",
+            about="Read every row, say which are usable and what is wrong with the others.",
+            examples=(
+                "--dataset_path my.json --report report.json",
+                "--dataset_path my.json --model_name_or_path Qwen/Qwen3-0.6B --show longest",
+            ),
+            takes=(
+                *DATA,
+                "val_dataset_path",
+                "overlong",
+                "model_name_or_path",
+                "template",
+                "max_seq_length",
+                "stage",
+            ),
+            options=(
+                _option("report", "path", "write the report as JSON", "FILE", "output"),
+                _option(
+                    "show",
+                    "text",
+                    "print rows with trained and masked text apart: a number of rows, longest, "
+                    "truncated, or FILE:LINE (with --model_name_or_path)",
+                    "ROWS",
+                    "output",
+                ),
+            ),
+        ),
+        Command(
+            name="export",
+            summary="merge a finished run into a model",
+            about="Merge the adapter of a finished run (or an adapter directory) into its base "
+            "model, with the settings that it was trained with.",
+            examples=("--output_dir out --export_dir merged",),
+            takes=("output_dir", "export_dir", "model_name_or_path", "template", "use_cpu"),
+            options=FILES,
+            passes=True,
+        ),
+        Command(
+            name="webui",
+            summary="LLaMA Board over the same data, in the browser",
+            about="Start LLaMA-Factory's web interface on this machine. It lists the datasets "
+            "that runs have prepared, and the bundled samples.",
+            examples=("", "--port 8000 --dataset_dir data"),
+            takes=("dataset_dir",),
+            options=(
+                _option(
+                    "host",
+                    "text",
+                    "address to listen on (default: 127.0.0.1, this machine only)",
+                    "HOST",
+                    "launch",
+                ),
+                _option(
+                    "port", "int", "port (default: 7860, or a free one if taken)", "PORT", "launch"
+                ),
+            ),
+        ),
+        Command(
+            name="doctor",
+            summary="test the environment",
+            about="Test what a run needs: packages and their versions, devices, memory, disk, "
+            "network. Each line says what to do next.",
+            examples=("", "--output_dir /data/runs --use_cpu"),
+            takes=("output_dir", "dataset_dir", "use_cpu"),
+        ),
+    )
+}
+
+
+def catalogue(command: Command) -> Catalogue:
+    """The settings that a command takes, and which command takes the others."""
+    everything = spec_settings()
+    takes = everything if command.takes is None else command.takes
+    settings = {item.name: item for item in command.options}
+    settings |= {name: everything[name] for name in everything if name in takes}
+    elsewhere = dict.fromkeys(everything, "run")
+    for other in COMMANDS.values():
+        elsewhere |= {item.name: other.name for item in other.options if item not in FILES}
+    return Catalogue(
+        settings=settings,
+        engine=engine_arguments if command.passes else _no_arguments,
+        elsewhere={name: other for name, other in elsewhere.items() if name not in settings},
+    )
+
+
+def _no_arguments() -> Mapping[str, EngineArgument]:
+    return {}

@@ -1,0 +1,187 @@
+"""From the words of a command line to the values of a job.
+
+Order: flags > --config > --preset > defaults.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fine_tuning.cli.settings import rules
+from fine_tuning.cli.settings.argv import Entry, Found, read_words
+from fine_tuning.cli.settings.catalogue import Catalogue, Setting, Written, did_you_mean
+from fine_tuning.cli.settings.commands import PROGRAM, Command, catalogue
+from fine_tuning.errors import UsageError
+from fine_tuning.spec import DataSpec, RunSpec
+
+PRESETS = Path(__file__).parents[3] / "configs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What a command is to do.
+
+    `given` names every setting that a flag, a file or a preset set, also pass-through ones;
+    `sources` says which ("you", "config" or "preset"), `options` holds the command's own flags,
+    and `warnings` what is allowed but doubtful.
+    """
+
+    command: str
+    spec: RunSpec
+    given: frozenset[str]
+    sources: Mapping[str, str]
+    options: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    setting: Setting
+    value: Any
+    source: str
+
+
+def resolve(command: Command, words: Sequence[str]) -> Resolved:
+    """The settings of a command. Raises one `UsageError` with every mistake there is."""
+    known = catalogue(command)
+    flags = read_words(words, known)
+    mistakes: list[str] = []
+    values: dict[str, _Value] = {}
+    files = _typed(
+        [entry for entry in flags.entries if entry.setting.group == "files"], "you", mistakes
+    )
+    for source, found in (*_files(files, known, mistakes), ("you", flags)):
+        mistakes += found.mistakes
+        values |= _typed(_allowed(found.entries, mistakes), source, mistakes)
+    spec = _spec(values)
+    warnings: tuple[str, ...] = ()
+    asked = _short_forms(rules.Asked(spec, frozenset(values)), mistakes)
+    mistakes += rules.broken(asked)
+    if mistakes:
+        raise UsageError(mistakes, fix=f"`python {PROGRAM} {command.name} --help` lists the flags.")
+    warnings = tuple(rules.doubts(asked))
+    return Resolved(
+        command=command.name,
+        spec=asked.spec,
+        given=asked.given,
+        sources={name: item.source for name, item in values.items()},
+        options={item.name: _option(values, item) for item in command.options},
+        warnings=warnings,
+    )
+
+
+def preset_names() -> tuple[str, ...]:
+    """The presets in configs/, by name."""
+    return tuple(sorted(path.stem for path in PRESETS.glob("*.yaml")))
+
+
+def _files(
+    files: Mapping[str, _Value], known: Catalogue, mistakes: list[str]
+) -> Iterable[tuple[str, Found]]:
+    """What the preset and the settings file say, weakest first."""
+    # only lazily: most commands name no file, and YAML takes a while to import
+    from fine_tuning.cli.settings.config_file import read_file
+
+    if "preset" in files:
+        name = str(files["preset"].value).removesuffix(".yaml")
+        if name in preset_names():
+            yield "preset", read_file(PRESETS / f"{name}.yaml", known)
+        else:
+            from difflib import get_close_matches
+
+            nearest = get_close_matches(name, preset_names(), n=2, cutoff=0.5)
+            mistakes.append(
+                f"--preset {name}: there is no such preset.{did_you_mean(nearest, '')} "
+                f"Presets: {', '.join(preset_names())}."
+            )
+    if "config" in files:
+        try:
+            yield "config", read_file(files["config"].value, known)
+        except UsageError as error:
+            mistakes.append(str(error))
+
+
+def _allowed(entries: Iterable[Entry], mistakes: list[str]) -> list[Entry]:
+    """Leave out what the run sets itself and what must not be written down; say what to do."""
+    kept = []
+    for entry in entries:
+        name = entry.setting.name
+        if name in rules.SECRETS:
+            mistakes.append(
+                f"{entry.place}: a secret shows in process lists and in the run's files; "
+                f"{rules.SECRETS[name]}."
+            )
+        elif entry.setting.owner == "engine" and name in rules.OWNED:
+            owned = rules.OWNED[name]
+            words = entry.written if isinstance(entry.written, list) else [entry.written]
+            if [str(word).lower() for word in words] not in [[word] for word in owned.harmless]:
+                mistakes.append(f"{entry.place} is set by the run itself: {owned.instead}.")
+        else:
+            kept.append(entry)
+    return kept
+
+
+def _typed(entries: Iterable[Entry], source: str, mistakes: list[str]) -> dict[str, _Value]:
+    """Typed values by name; of a repeated flag the last counts, lists and mappings grow."""
+    values: dict[str, _Value] = {}
+    places: dict[str, str] = {}
+    for entry in entries:
+        setting, name = entry.setting, entry.setting.name
+        try:
+            value = setting.value(_unwrapped(entry))
+        except ValueError as error:
+            mistakes.append(f"{entry.place} {_sentence(setting, entry, str(error))}")
+            continue
+        before = values.get(name)
+        if before is not None and setting.kind == "list":
+            value = (*before.value, *value)
+        elif before is not None and setting.kind in ("map", "weights"):
+            value = {**before.value, **value}
+        elif before is not None and value != before.value and places[name] != entry.place:
+            mistakes.append(f"{places[name]} and {entry.place} are one setting with two values.")
+        values[name] = _Value(setting, value, source)
+        places[name] = entry.place
+    return values
+
+
+def _unwrapped(entry: Entry) -> Written:
+    words = entry.written
+    if isinstance(words, list) and len(words) == 1 and not entry.setting.is_many:
+        word: Written = words[0]
+        return word
+    return words
+
+
+def _sentence(setting: Setting, entry: Entry, complaint: str) -> str:
+    word = _unwrapped(entry)
+    advice = rules.CHOICES.get((setting.name, str(word).lower()))
+    return f"{word}: {advice}" if advice else f"{complaint.rstrip('.?')}{_stop(complaint)}"
+
+
+def _stop(complaint: str) -> str:
+    return "?" if complaint.endswith("?") else "."
+
+
+def _spec(values: Mapping[str, _Value]) -> RunSpec:
+    owned: dict[str, dict[str, Any]] = {"run": {}, "data": {}, "engine": {}, "command": {}}
+    for name, item in values.items():
+        owned[item.setting.owner][name] = item.value
+    return RunSpec(data=DataSpec(**owned["data"]), engine_args=owned["engine"], **owned["run"])
+
+
+def _short_forms(asked: rules.Asked, mistakes: list[str]) -> rules.Asked:
+    """`--method qlora` is lora on a quantised base: in 4 bits, unless --quantization says 8bit."""
+    if asked.spec.method != "qlora":
+        return asked
+    quantization = asked.spec.quantization
+    if "quantization" in asked.given and quantization == "none":
+        mistakes.append("--method qlora needs a quantised base: --quantization 4bit or 8bit.")
+    chosen = quantization if quantization != "none" else "4bit"
+    spec = asked.spec.replace(method="lora", quantization=chosen)
+    return rules.Asked(spec, asked.given | {"quantization"})
+
+
+def _option(values: Mapping[str, _Value], setting: Setting) -> Any:
+    item = values.get(setting.name)
+    return setting.default if item is None else item.value

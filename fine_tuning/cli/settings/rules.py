@@ -1,0 +1,233 @@
+"""What is refused before anything starts, as tables: each row is a fault that the engine would
+find late, obscurely or never. The engine's file that would refuse it is named where there is one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fine_tuning.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """An engine argument that the run sets itself, and what to use instead.
+
+    `harmless` are values that say what the run does anyway, so that LLaMA-Factory's own example
+    files can serve as --config.
+    """
+
+    instead: str
+    harmless: tuple[str, ...] = ()
+
+
+OWNED: Mapping[str, Owned] = {
+    "dataset": Owned("give the file itself with --dataset_path"),
+    "eval_dataset": Owned("give the file itself with --val_dataset_path"),
+    "mix_strategy": Owned("weigh several datasets with --mix"),
+    "interleave_probs": Owned("weigh several datasets with --mix"),
+    "do_train": Owned("`run` always trains; --dry_run stops before", ("true",)),
+    "do_eval": Owned("a run validates by itself; --val_size 0 turns it off", ("true",)),
+    "do_predict": Owned("--score_samples says how many held-out rows are answered", ("false",)),
+    "predict_with_generate": Owned("--score_samples scores generated answers", ("false",)),
+    "resume_from_checkpoint": Owned("repeat the command with the same --output_dir", ("false",)),
+    "overwrite_output_dir": Owned("--restart moves an existing run aside", ("true", "false")),
+    "overwrite_cache": Owned("a run never reuses prepared rows of other data", ("true", "false")),
+    "tokenized_path": Owned("the run keeps its prepared rows in its own folder"),
+    "remove_unused_columns": Owned("LLaMA-Factory sets it itself", ("false",)),
+    "local_rank": Owned("set --nproc_per_node, --nnodes and --node_rank"),
+    "infer_backend": Owned("training runs on Transformers", ("huggingface",)),
+    "use_mca": Owned("set the environment variable USE_MCA=1"),
+    "reward_model": Owned("PPO cannot run with any released trl; use --stage dpo or kto"),
+    "ppo_epochs": Owned("PPO cannot run with any released trl; use --stage dpo or kto"),
+}
+
+# A command line shows in every process list, and a settings file is copied into the run.
+SECRETS: Mapping[str, str] = {
+    "hf_hub_token": "set the environment variable HF_TOKEN instead",
+    "hub_token": "set the environment variable HF_TOKEN instead",
+    "ms_hub_token": "set the environment variable MODELSCOPE_API_TOKEN instead",
+    "om_hub_token": "log in with the hub's own command instead",
+    "swanlab_api_key": "set the environment variable SWANLAB_API_KEY instead",
+    "swanlab_lark_secret": "use a webhook without signature instead",
+}
+
+# Allowed, but not what most people who write it mean.
+DOUBTFUL: Mapping[str, str] = {
+    "max_samples": "keeps only the first rows of the file, in file order",
+    "max_length": "is the length of generated answers; --max_seq_length cuts training rows",
+    "train_from_scratch": "throws the base model's weights away",
+    "warmup_ratio": "is deprecated in Transformers; --warmup_steps takes a share below 1 as well",
+    "trust_remote_code": "runs Python code that comes with the model",
+}
+
+# Choices that other tools have, or that the engine lists and cannot do.
+CHOICES: Mapping[tuple[str, str], str] = {
+    ("stage", "ppo"): "PPO cannot run with any released trl (its trainer needs trl <= 0.9.6, the "
+    "others newer). Use --stage dpo with preference pairs, or kto with single labels.",
+}
+
+LORA_ONLY = (
+    "lora_rank",
+    "lora_alpha",
+    "lora_dropout",
+    "lora_target",
+    "use_dora",
+    "use_rslora",
+    "pissa_init",
+    "loraplus_lr_ratio",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A resolved job, with what was really asked for."""
+
+    spec: RunSpec
+    given: frozenset[str]
+
+    def engine(self, name: str, default: Any = None) -> Any:
+        """The value of a pass-through argument."""
+        return self.spec.engine_args.get(name, default)
+
+
+Rule = tuple[Callable[[Asked], bool], str]
+
+RANGES: tuple[Rule, ...] = (
+    (lambda job: job.spec.lora_rank < 1, "--lora_rank must be at least 1."),
+    (
+        lambda job: job.spec.lora_alpha is not None and job.spec.lora_alpha < 1,
+        "--lora_alpha must be at least 1.",
+    ),
+    (lambda job: job.spec.epochs <= 0, "--epochs must be above 0."),
+    (
+        lambda job: job.spec.batch_size is not None and job.spec.batch_size < 1,
+        "--batch_size must be at least 1.",
+    ),
+    (
+        lambda job: job.spec.learning_rate is not None and not 0 < job.spec.learning_rate < 1,
+        "--learning_rate must lie between 0 and 1, for example 1e-4.",
+    ),
+    (
+        lambda job: job.spec.max_seq_length is not None and job.spec.max_seq_length < 8,
+        "--max_seq_length must be at least 8 tokens.",
+    ),
+    (
+        lambda job: job.spec.val_size < 0 or job.spec.val_size == 1,
+        "--val_size is a share below 1 or a number of rows from 2 on; 0 holds nothing out.",
+    ),
+    (
+        lambda job: job.spec.val_size > 1 and job.spec.val_size != int(job.spec.val_size),
+        "--val_size above 1 is a number of rows, so it must be whole.",
+    ),
+    (
+        lambda job: not 0 <= job.spec.data.max_bad_rows <= 1,
+        "--max_bad_rows is a share between 0 and 1, for example 0.1.",
+    ),
+    (lambda job: job.spec.score_samples < 0, "--score_samples must be 0 or more."),
+    (lambda job: job.spec.nnodes < 1, "--nnodes must be at least 1."),
+    (
+        lambda job: not 0 <= job.spec.node_rank < max(job.spec.nnodes, 1),
+        "--node_rank counts from 0 and must be below --nnodes.",
+    ),
+    (
+        lambda job: job.spec.nproc_per_node is not None and job.spec.nproc_per_node < 1,
+        "--nproc_per_node must be at least 1.",
+    ),
+    (
+        lambda job: job.spec.data.num_workers is not None and job.spec.data.num_workers < 1,
+        "--num_workers must be at least 1.",
+    ),
+)
+
+REFUSED: tuple[Rule, ...] = (
+    (  # hparams/parser.py:_verify_model_args
+        lambda job: job.spec.quantization != "none" and job.spec.method in ("full", "freeze"),
+        "--quantization trains an adapter on quantised weights, so it goes with --method lora or "
+        "oft, not with full or freeze. Leave one of the two out.",
+    ),
+    (  # hparams/parser.py:_verify_model_args
+        lambda job: job.spec.quantization != "none" and bool(job.engine("pissa_init")),
+        "--pissa_init needs full-precision weights. Leave --quantization out.",
+    ),
+    (  # hparams/parser.py:_verify_model_args
+        lambda job: job.spec.quantization != "none" and bool(job.engine("resize_vocab")),
+        "--resize_vocab cannot change a quantised embedding. Leave --quantization out.",
+    ),
+    (  # hparams/parser.py:_verify_model_args
+        lambda job: "adapter_name_or_path" in job.spec.engine_args and job.spec.method != "lora",
+        "--adapter_name_or_path continues a LoRA adapter, so it goes with --method lora.",
+    ),
+    (  # hparams/finetuning_args.py
+        lambda job: (
+            job.spec.method == "lora"
+            and any(job.engine(name) for name in ("use_galore", "use_apollo", "use_badam"))
+        ),
+        "GaLore, APOLLO and BAdam train the whole model. Add --method full.",
+    ),
+    (  # hparams/finetuning_args.py
+        lambda job: (
+            job.spec.method != "lora"
+            and any(
+                job.engine(name)
+                for name in ("use_dora", "use_rslora", "pissa_init", "loraplus_lr_ratio")
+            )
+        ),
+        "DoRA, rsLoRA, PiSSA and LoRA+ are kinds of LoRA, so they go with --method lora.",
+    ),
+    (  # data/collator.py:491: rows would attend to each other, without an error
+        lambda job: (
+            job.engine("packing") is True
+            and not job.engine("neat_packing")
+            and job.spec.stage in (None, "sft")
+        ),
+        "--packing alone lets rows attend to each other. Use --neat_packing; with --stage pt, "
+        "packing is on by itself.",
+    ),
+    (  # hparams/parser.py:get_train_args
+        lambda job: job.spec.stage not in (None, "sft") and bool(job.engine("neat_packing")),
+        "--neat_packing goes with --stage sft only.",
+    ),
+    (  # hparams/data_args.py:__post_init__
+        lambda job: bool(job.engine("mask_history")) and bool(job.engine("train_on_prompt")),
+        "--mask_history and --train_on_prompt contradict each other. Choose one.",
+    ),
+    (
+        lambda job: bool(job.engine("fp16")) and bool(job.engine("bf16")),
+        "--fp16 and --bf16 contradict each other. Choose one.",
+    ),
+    (  # hparams/parser.py:get_train_args
+        lambda job: bool(job.engine("streaming")) and job.engine("max_steps", -1) <= 0,
+        "--streaming has no end of its own. Add --max_steps.",
+    ),
+    (  # train/tuner.py:_training_function maps the stage to its loss; plan sets it
+        lambda job: (
+            job.spec.stage in ("orpo", "simpo")
+            and job.engine("pref_loss", job.spec.stage) != job.spec.stage
+        ),
+        "--stage orpo and simpo fix --pref_loss. Leave --pref_loss out.",
+    ),
+    (
+        lambda job: bool(job.spec.val_dataset_path) and "val_size" in job.given,
+        "--val_dataset_path and --val_size both say what to validate on. Choose one.",
+    ),
+)
+
+
+def broken(job: Asked) -> list[str]:
+    """Every rule that the job breaks."""
+    return [message for applies, message in (*RANGES, *REFUSED) if applies(job)]
+
+
+def doubts(job: Asked) -> list[str]:
+    """What the job allows but a person may not have meant."""
+    found = [
+        f"--{name} {meaning}."
+        for name, meaning in DOUBTFUL.items()
+        if name in job.given and job.engine(name) not in (False, None)
+    ]
+    unused = [name for name in LORA_ONLY if name in job.given]
+    if unused and job.spec.method in ("full", "freeze"):
+        flags = ", ".join(f"--{name}" for name in unused)
+        found.append(f"{flags}: without effect, because --method {job.spec.method} has no adapter.")
+    return found
