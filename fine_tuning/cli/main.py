@@ -1,0 +1,184 @@
+"""The command line: the first word chooses the command, one handler reports every error."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from fine_tuning.cli.settings.catalogue import did_you_mean
+from fine_tuning.cli.settings.commands import COMMANDS
+from fine_tuning.cli.settings.resolve import Resolved, resolve
+from fine_tuning.errors import (
+    EXIT_BUG,
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EnvironmentProblem,
+    FineTuningError,
+    UsageError,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says and return the exit code; never raises."""
+    words = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        # an ASCII locale must not turn a Chinese message into a crash
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return dispatch(words)
+    except FineTuningError as error:
+        print(error_text(error), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `--help | head`: nobody reads on
+        sys.stdout = None
+        return EXIT_DONE
+    except ModuleNotFoundError as error:
+        print(error_text(missing_package(error)), file=sys.stderr)
+        return EXIT_FAILED
+    except Exception as error:
+        print(_bug_text(error, words), file=sys.stderr)
+        return EXIT_BUG
+
+
+def dispatch(words: Sequence[str]) -> int:
+    """Run the command that the words name, or print the help that they ask for."""
+    first = words[0] if words else ""
+    if first == "--version":
+        return _say(_version())
+    if first == "help":
+        return _help(words[1:])
+    if first in ("--help", "-h"):
+        return _help([] if words[1:2] and words[1].startswith("-") else words[1:])
+    name = "run" if first.startswith("-") or not words else first
+    if name not in COMMANDS:
+        raise UsageError(_unknown_command(first))
+    rest = words[1:] if words and first == name else words
+    for position, word in enumerate(rest):
+        if word in ("--help", "-h"):
+            asked = rest[position + 1 :]
+            return _help(asked if asked[:1] == ["engine"] else [name])
+    return RUNNERS[name](resolve(COMMANDS[name], rest))
+
+
+def error_text(error: FineTuningError) -> str:
+    """An error as it is printed: several mistakes are numbered."""
+    if not isinstance(error, UsageError) or len(error.mistakes) < 2:
+        return f"error: {error}"
+    numbered = (f"  {index}. {text}" for index, text in enumerate(error.mistakes, 1))
+    fix = (f"  next: {error.fix}",) if error.fix else ()
+    return "\n".join([f"error: {len(error.mistakes)} mistakes", *numbered, *fix])
+
+
+def missing_package(error: ModuleNotFoundError) -> EnvironmentProblem:
+    """What to do about a package that this Python does not have."""
+    root = Path(__file__).parents[2]
+    own = root / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    fix = "run `make install`, or `pip install -r requirements.txt` into this Python's environment."
+    if own.exists() and Path(sys.prefix).resolve() != own.parents[1].resolve():
+        fix = f"start it with {own}, where the packages are."
+    name = (error.name or str(error)).partition(".")[0]
+    return EnvironmentProblem(
+        f"The Python package {name} is not installed for {sys.executable}.", fix=fix
+    )
+
+
+def _help(words: Sequence[str]) -> int:
+    from fine_tuning.cli.settings import help as texts
+
+    if not words:
+        return _say(texts.overview())
+    if words[0] == "engine":
+        from fine_tuning.engine.arguments import engine_arguments
+
+        return _say(texts.engine_help(words[1:], engine_arguments()))
+    if words[0] not in COMMANDS:
+        raise UsageError(_unknown_command(words[0]))
+    return _say(texts.command_help(COMMANDS[words[0]]))
+
+
+def _say(text: str) -> int:
+    print(text, flush=True)
+    return EXIT_DONE
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    from fine_tuning import __version__
+
+    try:
+        engine = f"llamafactory {version('llamafactory')}"
+    except PackageNotFoundError:
+        engine = "llamafactory is not installed"
+    return f"llama-factory-fine-tuning {__version__} ({engine})"
+
+
+def _unknown_command(word: str) -> str:
+    nearest = get_close_matches(word.lower(), [*COMMANDS, "help"], n=1, cutoff=0.5)
+    if word.endswith((".yaml", ".yml")):
+        return f"{word!r} is not a command. A settings file is given as --config {word}."
+    question = did_you_mean(nearest, "")
+    return f"{word!r} is not a command.{question} Commands: {', '.join(COMMANDS)}, help."
+
+
+def _bug_text(error: Exception, words: Sequence[str]) -> str:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="llama-factory-fine-tuning-", suffix=".log", delete=False, encoding="utf-8"
+    ) as log:
+        log.write(f"{_version()}\nPython {sys.version}\n")
+        flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+        log.write(f"Flags: {' '.join(flags)}\n\n")  # no values: one may be a secret
+        log.write("".join(traceback.format_exception(error)))
+    return (
+        f"error: a bug in this program ({type(error).__name__}: {error}).\n"
+        f"  next: report it with the details in {log.name}"
+    )
+
+
+def _run(job: Resolved) -> int:
+    from fine_tuning.cli.run import run
+
+    return run(job)
+
+
+def _validate(job: Resolved) -> int:
+    from fine_tuning.cli.validate import run
+
+    return run(job.spec, job.options["report"], show=job.options["show"])
+
+
+def _export(job: Resolved) -> int:
+    from fine_tuning.cli.export import run
+
+    return run(job)
+
+
+def _webui(job: Resolved) -> int:
+    from fine_tuning.cli.webui import run
+
+    return run(job.spec.dataset_dir, host=job.options["host"], port=job.options["port"])
+
+
+def _doctor(job: Resolved) -> int:
+    from fine_tuning.cli.doctor import run
+
+    return run(job.spec)
+
+
+# each command is imported when it is called: `--help` answers in a fraction of a second
+RUNNERS: Mapping[str, Callable[[Resolved], int]] = {
+    "run": _run,
+    "validate": _validate,
+    "export": _export,
+    "webui": _webui,
+    "doctor": _doctor,
+}

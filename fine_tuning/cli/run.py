@@ -1,0 +1,15 @@
+"""`run`: the whole job."""
+
+from fine_tuning import pipeline
+from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.errors import EXIT_DONE
+
+
+def run(job: Resolved) -> int:
+    """Do the job and report it on the terminal."""
+    with open_screen() as screen:
+        for warning in job.warnings:
+            screen.warn(warning)
+        pipeline.run(job.spec, given=job.given, screen=screen)
+    return EXIT_DONE
