@@ -1,0 +1,218 @@
+"""Facts of runs for the tests of the page: a whole one, and pieces of it."""
+
+import math
+from pathlib import Path
+
+from fine_tuning.report import (
+    Artefact,
+    CurvePoint,
+    DataAccount,
+    DataFacts,
+    FileRows,
+    Lengths,
+    Parity,
+    RunFacts,
+    Sample,
+    Score,
+    TokenDifference,
+)
+from fine_tuning.screen import Choice, MaskedRow, ProblemGroup, Span
+
+
+def curve(steps: int, every: int = 1) -> tuple[CurvePoint, ...]:
+    """A loss that falls with ripples, and an evaluation at each tenth of the way."""
+    return tuple(
+        CurvePoint(
+            step=step,
+            loss=3.2 * math.exp(-4 * step / steps) + 0.15 + 0.12 * math.sin(step * 1.7),
+            learning_rate=2e-4 * 0.5 * (1 + math.cos(math.pi * step / steps)),
+            grad_norm=1.5 + math.sin(step / 3) * 0.8,
+            eval_loss=3.1 * math.exp(-4 * step / steps) + 0.3
+            if step % max(1, steps // 10) == 0
+            else None,
+        )
+        for step in range(1, steps + 1, every)
+    )
+
+
+def lengths() -> Lengths:
+    """A long-tailed distribution whose last rows are over the cutoff."""
+    bins = tuple((i * 32, (i + 1) * 32, int(900 * math.exp(-((i - 5) ** 2) / 18))) for i in range(30))
+    tail = tuple((start, end, rows + 3) for start, end, rows in bins)
+    return Lengths(
+        bins=tail,
+        percentiles={"p50": 176, "p90": 300, "p99": 620, "max": 951},
+        cutoff=768,
+        over_cutoff=18,
+        cutoff_costs={256: 1630, 512: 62, 1024: 0},
+    )
+
+
+def account() -> DataAccount:
+    """Two files, one of them with bad rows, one warning."""
+    return DataAccount(
+        format="alpaca",
+        evidence="all 9,870 rows have `instruction` and `output`",
+        files=(
+            FileRows(
+                path="data/train.jsonl",
+                format="alpaca",
+                encoding="utf-8",
+                read=9000,
+                kept=8894,
+                dropped=106,
+                dropped_by={"missing_answer": 94, "json_syntax": 12},
+            ),
+            FileRows(
+                path="data/中文问答.csv",
+                format="alpaca",
+                encoding="gb18030",
+                read=1000,
+                kept=976,
+                dropped=24,
+                dropped_by={"blank_answer": 24},
+            ),
+        ),
+        rows_read=10000,
+        rows_kept=9870,
+        rows_dropped=130,
+        problems=(
+            ProblemGroup(
+                "role_renamed",
+                311,
+                "the role `bot` was read as `assistant`",
+                "data/train.jsonl:3",
+                "Nothing to do.",
+                "warning",
+            ),
+            ProblemGroup(
+                "blank_answer",
+                24,
+                "the answer is blank",
+                "data/中文问答.csv:17",
+                "Write the answer or remove the row: a blank answer trains the model to say nothing.",
+            ),
+            ProblemGroup(
+                "missing_answer",
+                94,
+                "`output` is missing",
+                "data/train.jsonl:57",
+                "Add `output` to the row, or name the column that holds it with --columns.",
+            ),
+        ),
+        findings={
+            "exact_duplicates": 42,
+            "near_duplicates": {"pairs": 17, "checked": True},
+            "languages": {"zh": 6021, "en": 3700, "other": 149},
+            "likely_secrets": ["data/train.jsonl:881 an e-mail address"],
+        },
+        split={"training": 8883, "validation": 987},
+        split_dropped={"overlong": 0},
+        overlong={"cut": 16, "dropped": 2},
+        lengths=lengths(),
+        engine_expected=8883,
+        engine_counted=8883,
+        rejected_path="runs/qwen3-alpaca/dataset/rejected.jsonl",
+        report_path="runs/qwen3-alpaca/dataset/report.json",
+    )
+
+
+def parity() -> Parity:
+    """A template that leaves out the system prompt."""
+    rest = ("<|im_start|>", "user", "\n", *("word " for _ in range(30)), "<|im_end|>", "\n")
+    return Parity(
+        equal=False,
+        rows_compared=8,
+        message="A server that uses the tokenizer's template sends a system prompt that training "
+        "did not have. The trained template is shipped with the adapter.",
+        differences=(
+            TokenDifference(
+                row="row 0 (data/train.jsonl:1)",
+                trained=rest,
+                served=("<|im_start|>", "system", "\n", "You are Qwen", "<|im_end|>", "\n", *rest),
+            ),
+        ),
+    )
+
+
+def masked() -> tuple[MaskedRow, ...]:
+    """One short chat row."""
+    return (
+        MaskedRow(
+            "row 0 (data/train.jsonl:1), 24 tokens",
+            (
+                Span("<|im_start|>user\n中国的首都是哪里？<|im_end|>\n<|im_start|>assistant\n", False),
+                Span("中国的首都是北京。<|im_end|>", True),
+                Span("\n", False),
+            ),
+        ),
+    )
+
+
+def samples(count: int) -> tuple[Sample, ...]:
+    """Samples of which every seventh is still wrong."""
+    return tuple(
+        Sample(
+            prompt=f"Question {i}: what is the code of the city 北京 in district {i}?",
+            expected=f"CODE-{i:03d}",
+            before="I am not sure, but a code is a system of words, letters or signs.\n\nThe city",
+            after=f"CODE-{i:03d}" if i % 7 else "CODE-999",
+            correct_before=False,
+            correct_after=bool(i % 7),
+        )
+        for i in range(1, count + 1)
+    )
+
+
+def whole_run() -> RunFacts:
+    """A finished run with something in every part of the page."""
+    return RunFacts(
+        title="Qwen3-0.6B on train.jsonl and 中文问答.csv",
+        command="python llama_factory_fine_tuning.py --model_name_or_path Qwen/Qwen3-0.6B "
+        "--dataset_path data/train.jsonl data/中文问答.csv --output_dir runs/qwen3-alpaca",
+        created="2026-03-14 09:26 UTC",
+        durations={"read": 1.2, "tokens": 4.0, "score_before": 31.0, "train": 431.0, "merge": 9.4},
+        settings=(
+            Choice("model_name_or_path", "Qwen/Qwen3-0.6B", "", "you"),
+            Choice("template", "qwen3_nothink", "renders 8 of 8 rows as the tokenizer does", "chosen"),
+            Choice("cutoff_len", "768", "the longest of 9,870 rows has 951 tokens", "chosen"),
+            Choice("lora_rank", "16", "", "preset"),
+            Choice("seed", "42"),
+        ),
+        versions={"llamafactory": "0.9.5", "transformers": "5.5.4", "torch": "2.11.0"},
+        device="CPU, 2 cores",
+        warnings=("311 rows: the role `bot` was read as `assistant`.",),
+        base_model="Qwen/Qwen3-0.6B",
+        method="LoRA, rank 16",
+        template="qwen3_nothink",
+        parity=parity(),
+        data=account(),
+        curves=curve(330),
+        scores=(
+            Score(name="Exact match", before=0.025, after=0.975, n=40, kind="share"),
+            Score(name="Loss", before=3.4127, after=0.3083, n=987, better="lower"),
+            Score(name="Perplexity", before=30.35, after=1.361, n=987, better="lower"),
+        ),
+        samples=samples(40),
+        masked=masked(),
+        adapter_path=Path("runs/qwen3-alpaca"),
+        merged_path=Path("merged"),
+        artefacts=(
+            Artefact(path="adapter_model.safetensors", size=20_480_512, what="the adapter"),
+            Artefact(path="logs/engine.log", size=81_234, what="the engine's whole output"),
+        ),
+        train_yaml=Path("runs/qwen3-alpaca/train.yaml"),
+    )
+
+
+def data_check() -> DataFacts:
+    """What `validate` with a tokenizer shows."""
+    return DataFacts(
+        data=account(),
+        title="data/train.jsonl and data/中文问答.csv",
+        command="python llama_factory_fine_tuning.py validate --dataset_path data",
+        created="2026-03-14 09:26 UTC",
+        template="qwen3_nothink",
+        parity=parity(),
+        masked=masked(),
+    )
