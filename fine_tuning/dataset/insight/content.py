@@ -1,0 +1,116 @@
+"""What looks wrong in the text of one row: each check names what it saw, or None."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fine_tuning.dataset.insight.rows import Row
+
+LONG_ANSWER = 120  # characters from which an answer is expected to end like a sentence
+REPEATED_PROMPT = 20  # characters of prompt that an answer does not begin with by chance
+
+_HTML = re.compile(
+    r"</(?:p|div|span|a|b|i|em|strong|ul|ol|li|table|tr|td|th|h[1-6]|br|font|script|style)>"
+    r"|<br ?/?>|<(?:p|div|span|li|ul|ol|td|tr)>"
+    r"|&(?:nbsp|amp|lt|gt|quot|apos|#[0-9]{1,6}|#x[0-9A-Fa-f]{1,6});"
+)
+_ABOUT_MARKUP = re.compile(
+    r"html|xml|css|javascript|jsx|vue|react|svg|markup|网页|标签", re.IGNORECASE
+)
+_FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
+_SENTENCE_END = frozenset(".!?。！？…」』”’\"')）]】}》>`*_|:：;；~～$-—")
+
+
+@dataclass(frozen=True, slots=True)
+class RowText:
+    """The texts of a row that the checks look at; `answer` is the last one, or the chosen one."""
+
+    prompt: str
+    answer: str
+
+
+def row_text(row: Row) -> RowText:
+    """The last prompt and its answer; continued-pretraining text is an answer without prompt."""
+    turns = row.conversations
+    if row.is_text:
+        return RowText("", turns[0].value)
+    if row.chosen is not None:
+        return RowText(turns[-1].value if turns else "", row.chosen.value)
+    if len(turns) < 2:
+        return RowText("", turns[-1].value if turns else "")
+    return RowText(turns[-2].value, turns[-1].value)
+
+
+def one_word(text: RowText) -> str | None:
+    """An answer of one word; without spaces between words, of up to four characters."""
+    answer = text.answer.strip()
+    limit = 30 if answer.isascii() else 4
+    if not text.prompt or len(answer) > limit or len(answer.split(None, 1)) != 1:
+        return None
+    return f"the answer is one word ({len(answer)} characters)"
+
+
+def markup(text: RowText) -> str | None:
+    """HTML tags or entities, unless the row is about markup or shows it as code."""
+    answer = text.answer
+    if "<" not in answer and "&" not in answer:
+        return None
+    match = _HTML.search(answer)
+    if match is None or "```" in answer or _ABOUT_MARKUP.search(text.prompt or answer):
+        return None
+    return f"HTML is left in the answer ({match[0]})"
+
+
+def repeats_prompt(text: RowText) -> str | None:
+    """An answer that is the prompt, or begins with all of it."""
+    prompt = text.prompt.strip()
+    answer = text.answer.lstrip()
+    if not prompt or not answer.startswith(prompt):
+        return None
+    if len(answer.rstrip()) == len(prompt):
+        return "the answer is the prompt itself"
+    return "the answer begins with the whole prompt" if len(prompt) >= REPEATED_PROMPT else None
+
+
+def open_code_block(text: RowText) -> str | None:
+    """An answer with a code block that is never closed."""
+    answer = text.answer
+    if "```" not in answer and "~~~" not in answer:
+        return None
+    if sum(1 for _ in _FENCE.finditer(answer)) % 2 == 0:
+        return None
+    return "the answer looks cut off: a code block is opened and not closed"
+
+
+def is_long(text: RowText) -> bool:
+    """Whether the answer is long enough to be expected to end like a sentence."""
+    return bool(text.prompt) and len(text.answer) >= LONG_ANSWER
+
+
+def ends_mid_sentence(text: RowText) -> str | None:
+    """A long answer that does not end with a mark that ends a sentence, a list or a formula."""
+    tail = text.answer[-20:].rstrip()
+    last = tail[-1:]
+    if last in _SENTENCE_END or not (last.isalnum() or last in ",，、("):
+        return None
+    return f"the answer looks cut off: it ends with {tail[-1:]!r}, in the middle of a sentence"
+
+
+ROW_CHECKS: tuple[tuple[str, Callable[[RowText], str | None]], ...] = (
+    ("one_word_answer", one_word),
+    ("html_markup", markup),
+    ("repeats_prompt", repeats_prompt),
+    ("cut_off", open_code_block),
+)
+
+
+def texts_of(row: Row) -> Iterator[tuple[str, str]]:
+    """Every text of a row with the words that name its place."""
+    if row.system:
+        yield "the system prompt", row.system
+    for number, turn in enumerate(row.conversations, start=1):
+        yield f"turn {number} ({turn.role})", turn.value
+    if row.chosen is not None:
+        yield "the chosen answer", row.chosen.value
+    if row.rejected is not None:
+        yield "the rejected answer", row.rejected.value

@@ -1,0 +1,235 @@
+"""Looks at the content of rows that are well formed: the second half of a data check."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fine_tuning.dataset.insight import content, sensitive
+from fine_tuning.dataset.insight.findings import Findings, NearFindings
+from fine_tuning.dataset.insight.language import language
+from fine_tuning.dataset.insight.lengths import Lengths
+from fine_tuning.dataset.insight.near import (
+    DEFAULT_ROWS,
+    THRESHOLD,
+    NearDuplicates,
+    Progress,
+    clusters_path,
+    find_near_duplicates,
+)
+from fine_tuning.dataset.insight.rows import Origins, Row, decode_row, read_lines, read_origins
+from fine_tuning.dataset.types import Problem
+
+WARNINGS_PER_CODE = 2000  # named row by row; the rest is counted
+_USUAL_SHARE = 0.2  # one-word answers in more rows than this are the task, not an accident
+_PUNCTUATED_SHARE = 0.8  # of the long answers; below it, their ends tell nothing
+_FEWEST_LONG_ANSWERS = 20
+_RARE_LABEL = 0.1
+_PROGRESS_ROWS = 5000
+
+Report = Callable[[Problem], None]
+
+
+def examine(
+    rows_path: Path,
+    origins_path: Path,
+    *,
+    files: Sequence[str],
+    near_duplicates: bool | None,
+    problems: Report,
+    progress: Progress | None = None,
+) -> Findings:
+    """Warns about rows that are well formed and still look wrong, and describes the dataset.
+
+    `near_duplicates` None looks for them up to 100,000 rows. Their clusters are written beside the
+    rows (`clusters_path`), for the split. Warnings come through `problems`, at most 2,000 of a
+    code, in the order of the rows; `progress` gets (what, rows done, rows in all).
+    """
+    origins = read_origins(origins_path, files)
+    watch = _Watch()
+    started = time.perf_counter()
+    for number, line in enumerate(read_lines(rows_path)):
+        watch.look(number, line, decode_row(line))
+        if progress and number % _PROGRESS_ROWS == 0:
+            progress("content", number, len(origins))
+    findings = watch.findings(len(origins))
+    findings = replace(findings, seconds=round(time.perf_counter() - started, 3))
+    watch.report(origins, problems)
+    clusters_path(rows_path).unlink(missing_ok=True)
+    if near_duplicates is False or not len(origins):
+        return findings
+    if near_duplicates is None and len(origins) > DEFAULT_ROWS:
+        note = (
+            f"near-duplicates were not looked for, because there are {len(origins):,} rows "
+            f"(more than {DEFAULT_ROWS:,}); --near_duplicates true looks for them"
+        )
+        return replace(findings, notes=(*findings.notes, note))
+    return _with_near_duplicates(findings, rows_path, origins, problems, progress)
+
+
+class _Watch:
+    """Collects what the rows show; decides at the end which of it deserves a warning."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.kinds: Counter[str] = Counter()
+        self.languages: Counter[str] = Counter()
+        self.turns: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
+        self.prompts, self.answers = Lengths(), Lengths()
+        self.long_answers = self.unfinished = 0
+        self._first: dict[str, list[tuple[int, str]]] = {}
+
+    def look(self, number: int, line: bytes, row: Row) -> None:
+        """Runs every check on one row."""
+        text = content.row_text(row)
+        for code, check in content.ROW_CHECKS:
+            if message := check(text):
+                self._note(number, code, message)
+        if content.is_long(text):
+            self.long_answers += 1
+            if message := content.ends_mid_sentence(text):
+                self.unfinished += 1
+                self._note(number, "ends_mid_sentence", message)
+        if suspicion := sensitive.suspicion(line):
+            self._look_for_secrets(number, row, suspicion)
+        self._count(row, text)
+
+    def _count(self, row: Row, text: content.RowText) -> None:
+        self.languages[language(text.answer)] += 1
+        self.turns[str(min(len(row.conversations), 20))] += 1
+        if text.prompt:
+            self.prompts.add(len(text.prompt))
+        self.answers.add(len(text.answer))
+        if row.label is not None:
+            self.labels["true" if row.label else "false"] += 1
+
+    def _look_for_secrets(self, number: int, row: Row, suspicion: sensitive.Suspicion) -> None:
+        seen: dict[str, dict[str, None]] = {}
+        for place, text in content.texts_of(row):
+            for found in sensitive.find(text, suspicion):
+                self.kinds[found.kind] += 1
+                what = f"{found.kind} ({found.length} characters) in {place}"
+                seen.setdefault(found.code, {})[what] = None
+        for code, things in seen.items():
+            self._note(number, code, "looks like it holds " + _listed(list(things)))
+
+    def _note(self, number: int, code: str, message: str) -> None:
+        self.counts[code] += 1
+        first = self._first.setdefault(code, [])
+        if len(first) < WARNINGS_PER_CODE:
+            first.append((number, message))
+
+    def findings(self, rows: int) -> Findings:
+        """The totals; what turns out to be usual in this dataset is a note, not a warning."""
+        notes = []
+        one_word = self.counts["one_word_answer"]
+        if one_word > _USUAL_SHARE * rows:
+            notes.append(f"{one_word:,} of {rows:,} answers are one word: taken as the task")
+            self._first.pop("one_word_answer")
+        unfinished = self._first.pop("ends_mid_sentence", [])
+        self.counts.pop("ends_mid_sentence", None)
+        if self._ends_tell_something():
+            self.counts["cut_off"] += self.unfinished
+            both = sorted([*self._first.get("cut_off", []), *unfinished])
+            self._first["cut_off"] = both[:WARNINGS_PER_CODE]
+        for code, first in self._first.items():
+            if self.counts[code] > len(first):
+                notes.append(
+                    f"{code}: the first {len(first):,} rows are named, "
+                    f"and {self.counts[code] - len(first):,} more are counted"
+                )
+        return Findings(
+            rows=rows,
+            counts={code: count for code, count in sorted(self.counts.items()) if count},
+            kinds=dict(self.kinds.most_common()),
+            languages=dict(self.languages.most_common()),
+            prompt_chars=self.prompts.distribution(),
+            answer_chars=self.answers.distribution(),
+            turns=dict(sorted(self.turns.items(), key=lambda item: int(item[0]))),
+            labels=dict(self.labels),
+            notes=(*notes, *self._label_notes()),
+        )
+
+    def _ends_tell_something(self) -> bool:
+        finished = self.long_answers - self.unfinished
+        return (
+            self.long_answers >= _FEWEST_LONG_ANSWERS
+            and finished >= _PUNCTUATED_SHARE * self.long_answers
+        )
+
+    def _label_notes(self) -> list[str]:
+        total = self.labels.total()
+        rare = min(self.labels["true"], self.labels["false"])
+        if not total or rare >= _RARE_LABEL * total:
+            return []
+        return [
+            f"the KTO labels are out of balance: {self.labels['true']:,} true, "
+            f"{self.labels['false']:,} false; add rows of the rarer label, or weigh them with "
+            "kto_chosen_weight and kto_rejected_weight"
+        ]
+
+    def report(self, origins: Origins, problems: Report) -> None:
+        """Emits the warnings, in the order of the rows."""
+        named = [
+            (number, code, message)
+            for code, first in self._first.items()
+            for number, message in first
+        ]
+        for number, code, message in sorted(named):
+            problems(_warning(origins, number, code, message))
+
+
+def _listed(things: list[str]) -> str:
+    shown = [f"{'an' if thing[0] in 'AaeE' else 'a'} {thing}" for thing in things[:3]]
+    more = f" and {len(things) - 3} more" if len(things) > 3 else ""
+    return ", ".join(shown) + more
+
+
+def _warning(origins: Origins, number: int, code: str, message: str) -> Problem:
+    file, line = origins.of(number)
+    return Problem(file, line, None, code, message, "warning")
+
+
+def _with_near_duplicates(
+    findings: Findings,
+    rows_path: Path,
+    origins: Origins,
+    problems: Report,
+    progress: Progress | None,
+) -> Findings:
+    started = time.perf_counter()
+    near = find_near_duplicates([rows_path], len(origins), progress=progress)
+    near.clusters.tofile(clusters_path(rows_path))
+    pairs = sorted(near.pairs, key=lambda pair: pair.second)[:WARNINGS_PER_CODE]
+    for pair in pairs:
+        file, line = origins.of(pair.first)
+        message = f"{pair.similarity:.0%} of its text is the same as in {file}:{line}"
+        problems(_warning(origins, pair.second, "near_duplicate", message))
+    counts = {**findings.counts, "near_duplicate": near.found} if near.found else findings.counts
+    return replace(
+        findings,
+        counts=counts,
+        near=_near_findings(near, time.perf_counter() - started),
+        notes=(*findings.notes, *_near_notes(near, len(pairs))),
+    )
+
+
+def _near_notes(near: NearDuplicates, named: int) -> list[str]:
+    more = near.found - named
+    if not more:
+        return []
+    return [f"near_duplicate: {named:,} rows are named, and {more:,} more are counted"]
+
+
+def _near_findings(near: NearDuplicates, seconds: float) -> NearFindings:
+    sizes = Counter(near.clusters.tolist())
+    shared = [size for size in sizes.values() if size > 1]
+    return NearFindings(
+        rows=near.found,
+        clusters=len(shared),
+        largest_cluster=max(shared, default=1),
+        threshold=THRESHOLD,
+        seconds=round(seconds, 3),
+    )

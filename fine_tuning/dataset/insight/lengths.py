@@ -1,0 +1,79 @@
+"""How long texts are, in memory that does not grow with the number of texts."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+PERCENTILES = (1, 5, 25, 50, 75, 90, 95, 99)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """How many texts have at least `least` and at most `most` characters."""
+
+    least: int
+    most: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class LengthDistribution:
+    """Lengths in characters; percentiles above 1,000 are exact to three digits."""
+
+    rows: int
+    shortest: int
+    longest: int
+    mean: float
+    percentiles: dict[str, int]
+    histogram: tuple[Bin, ...]
+
+
+class Lengths:
+    """Collects lengths: exact below 1,000, to three digits above (some thousand counters)."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self._total = 0
+        self._longest = 0
+
+    def add(self, length: int) -> None:
+        self._total += length
+        if length > self._longest:
+            self._longest = length
+        if length >= 1000:
+            step = 10 ** (len(str(length)) - 3)
+            length -= length % step
+        self._counts[length] += 1
+
+    def distribution(self) -> LengthDistribution:
+        """What was collected: range, mean, percentiles, and a histogram in powers of two."""
+        rows = self._counts.total()
+        lengths = sorted(self._counts)
+        if not rows:
+            return LengthDistribution(0, 0, 0, 0.0, {}, ())
+        return LengthDistribution(
+            rows=rows,
+            shortest=lengths[0],
+            longest=self._longest,
+            mean=round(self._total / rows, 1),
+            percentiles=self._percentiles(lengths, rows),
+            histogram=self._histogram(lengths),
+        )
+
+    def _percentiles(self, lengths: list[int], rows: int) -> dict[str, int]:
+        found: dict[str, int] = {}
+        seen = 0
+        wanted = list(PERCENTILES)
+        for length in lengths:
+            seen += self._counts[length]
+            while wanted and seen * 100 >= wanted[0] * rows:
+                found[f"p{wanted.pop(0)}"] = length
+        return found
+
+    def _histogram(self, lengths: list[int]) -> tuple[Bin, ...]:
+        bins: Counter[int] = Counter()
+        for length in lengths:
+            bins[length.bit_length()] += self._counts[length]
+        return tuple(
+            Bin((1 << bits) >> 1, (1 << bits) - 1, bins[bits])
+            for bits in range(min(bins), max(bins) + 1)
+        )

@@ -1,0 +1,80 @@
+"""Reads canonical rows and their origins, from JSON Lines or (with media) typed parquet."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as parquet
+
+ORIGIN = np.dtype([("file", "<u4"), ("line", "<u8")])
+
+
+class Turn(msgspec.Struct, gc=False):
+    """One message of a canonical row."""
+
+    role: str = msgspec.field(name="from")
+    value: str
+
+
+class Row(msgspec.Struct, gc=False):
+    """The text of a canonical row; media columns are left out."""
+
+    conversations: list[Turn]
+    system: str | None = ""
+    tools: str | None = ""
+    chosen: Turn | None = None
+    rejected: Turn | None = None
+    label: bool | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Text for continued pretraining: one turn with the text and an empty answer."""
+        turns = self.conversations
+        return len(turns) == 2 and not turns[1].value and self.chosen is None
+
+
+decode_row = msgspec.json.Decoder(Row).decode
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether these rows lie in typed parquet, as rows with media do."""
+    return path.suffix == ".parquet"
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The rows as JSON, one by one, without the end of line, in constant memory."""
+    if not is_parquet(path):
+        with path.open("rb") as file:
+            for line in file:
+                yield line.rstrip(b"\n")
+        return
+    with parquet.ParquetFile(path) as table:
+        for batch in table.iter_batches(batch_size=1000):
+            for record in batch.to_pylist():
+                yield msgspec.json.encode(record)
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where each row stood in the user's files: 12 bytes a row, mapped from disk."""
+
+    files: Sequence[str]
+    table: npt.NDArray[np.void]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def of(self, row: int) -> tuple[str, int]:
+        """The file and the 1-based line of a row."""
+        entry = self.table[row]
+        return self.files[int(entry["file"])], int(entry["line"])
+
+
+def read_origins(path: Path, files: Sequence[str]) -> Origins:
+    """Opens an origins file (little-endian uint32 file, uint64 line for each row)."""
+    if path.stat().st_size == 0:  # an empty file cannot be mapped
+        return Origins(files, np.empty(0, ORIGIN))
+    return Origins(files, np.memmap(path, ORIGIN, mode="r"))
