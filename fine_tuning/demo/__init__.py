@@ -1,0 +1,29 @@
+"""The demo model and the bundled samples: where they are (`make_model`, `samples` make them)."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = {
+    "auto": "alpaca.json",
+    "alpaca": "alpaca.json",
+    "sharegpt": "sharegpt.json",
+    "belle": "belle.jsonl",
+    "openai": "openai.jsonl",
+    "text": "text.jsonl",
+    "prompt_completion": "prompt_completion.jsonl",
+    "preference": "preference.json",
+    "kto": "kto.jsonl",
+}
+
+
+def model_path() -> Path:
+    """The directory of the demo model (Transformers format)."""
+    return ROOT / "demo_model"
+
+
+def sample_path(dataset_format: str) -> Path:
+    """The bundled sample of a dataset format (`auto`: the alpaca sample).
+
+    Raises KeyError for a format that has no sample.
+    """
+    return ROOT / "data" / SAMPLES[dataset_format]

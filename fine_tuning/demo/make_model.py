@@ -1,0 +1,195 @@
+"""Make the demo model: train its tokenizer, pre-train it, write it to `demo_model/`.
+
+    python -m fine_tuning.demo.make_model [--output_dir demo_model]
+
+About ten minutes on two CPU cores. One seed decides everything; the same versions on the same
+kind of processor give the same model.
+"""
+
+import argparse
+import math
+import random
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+from fine_tuning.demo import model_path
+from fine_tuning.demo.corpus import Piece, corpus
+from fine_tuning.demo.knowledge import load_things
+from fine_tuning.demo.tokenizer import CHAT_TEMPLATE, save_tokenizer, train_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the demo model is made."""
+
+    seed: int = 20
+    vocab_size: int = 2048
+    hidden_size: int = 192
+    layers: int = 4
+    heads: int = 6
+    intermediate_size: int = 384
+    context: int = 1024
+    steps: int = 2000
+    batch_tokens: int = 4096
+    learning_rate: float = 4e-3
+    warmup: int = 100
+    weight_decay: float = 0.05
+    tokenizer_samples: int = 30_000
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of one sample, and the labels (-100 where nothing is trained)."""
+
+    ids: list[int]
+    labels: list[int]
+
+
+def main() -> None:
+    """Make the model and say how it went."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output_dir", type=Path, default=model_path())
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    arguments = parser.parse_args()
+    torch.set_num_threads(2)
+    make_model(Recipe(steps=arguments.steps), arguments.output_dir)
+
+
+def make_model(recipe: Recipe, directory: Path) -> None:
+    """Tokenizer, model and generation settings, from nothing."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model_bytes = train_tokenizer(_texts(recipe), recipe.vocab_size)
+    save_tokenizer(model_bytes, directory)
+    torch.manual_seed(recipe.seed)
+    model = LlamaForCausalLM(_config(recipe))
+    print(f"{model.num_parameters():,} parameters")
+    pretrain(model, recipe, directory)
+    model.to(torch.bfloat16)
+    model.generation_config = GenerationConfig(
+        bos_token_id=1, eos_token_id=2, pad_token_id=3, do_sample=False, max_new_tokens=128
+    )
+    model.save_pretrained(directory)
+
+
+def _config(recipe: Recipe) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=recipe.vocab_size,
+        hidden_size=recipe.hidden_size,
+        intermediate_size=recipe.intermediate_size,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=recipe.context,
+        tie_word_embeddings=True,
+        rms_norm_eps=1e-6,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=3,
+    )
+
+
+def _texts(recipe: Recipe) -> Iterator[str]:
+    """Lines that the tokenizer learns from, with the chat template's own words among them."""
+    chance = random.Random(recipe.seed)
+    for pieces in islice(corpus(load_things(), chance), recipe.tokenizer_samples):
+        for piece in pieces:
+            yield from filter(None, piece.text.replace("<|im_start|>", "").split("\n"))
+    for line in re.split(r"\n|\\n", CHAT_TEMPLATE.read_text(encoding="utf-8")):
+        if "{%" not in line and "{{" not in line:
+            yield from [line] * 50
+
+
+def pretrain(model: LlamaForCausalLM, recipe: Recipe, directory: Path) -> None:
+    """Train on the synthetic corpus; prints the loss as it goes."""
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate, betas=(0.9, 0.98)
+    )
+    started = time.monotonic()
+    tokens, losses = 0, []
+    model.train()
+    for step, batch in enumerate(islice(_batches(recipe, directory), recipe.steps)):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * _schedule(step, recipe)
+        loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        tokens += int(batch["attention_mask"].sum())
+        losses.append(loss.item())
+        if step % 50 == 49:
+            rate = tokens / (time.monotonic() - started)
+            print(
+                f"step {step + 1} loss {sum(losses) / len(losses):.4f} {rate:.0f} tokens/s",
+                flush=True,
+            )
+            losses.clear()
+
+
+def _schedule(step: int, recipe: Recipe) -> float:
+    if step < recipe.warmup:
+        return (step + 1) / recipe.warmup
+    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _parameter_groups(model: LlamaForCausalLM, decay: float) -> list[dict[str, Any]]:
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() <= 1]
+    return [
+        {"params": matrices, "weight_decay": decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+
+
+def _batches(recipe: Recipe, directory: Path) -> Iterator[dict[str, torch.Tensor]]:
+    """Batches of about `batch_tokens` tokens; samples of like length stand together."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    chance = random.Random(recipe.seed + 1)
+    samples = corpus(load_things(), chance)
+    while True:
+        pool = [_encode(tokenizer, pieces) for pieces in islice(samples, 2000)]
+        pool.sort(key=lambda sample: len(sample.ids))
+        batches, batch = [], []
+        for sample in pool:
+            batch.append(sample)
+            if len(batch) * len(sample.ids) >= recipe.batch_tokens:
+                batches.append(batch)
+                batch = []
+        chance.shuffle(batches)
+        yield from map(_collate, batches)
+
+
+def _encode(tokenizer: Any, pieces: Sequence[Piece]) -> Encoded:
+    ids: list[int] = []
+    labels: list[int] = []
+    for piece in pieces:
+        new = tokenizer.encode(piece.text, add_special_tokens=False).ids
+        ids += new
+        labels += new if piece.trained else [-100] * len(new)
+    return Encoded(ids, labels)
+
+
+def _collate(samples: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+    width = max(len(sample.ids) for sample in samples)
+    return {
+        "input_ids": torch.tensor([s.ids + [3] * (width - len(s.ids)) for s in samples]),
+        "labels": torch.tensor([s.labels + [-100] * (width - len(s.labels)) for s in samples]),
+        "attention_mask": torch.tensor(
+            [[1] * len(s.ids) + [0] * (width - len(s.ids)) for s in samples]
+        ),
+    }
+
+
+if __name__ == "__main__":
+    main()
