@@ -1,0 +1,236 @@
+"""One row of each format -> its canonical row. The general path: exact about what is wrong."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fine_tuning.dataset.convert.canonical import (
+    ChatRow,
+    KtoRow,
+    PreferenceRow,
+    Row,
+    TextRow,
+    Turn,
+)
+from fine_tuning.dataset.convert.media import read_media
+from fine_tuning.dataset.convert.pairs import read_label, read_pair
+from fine_tuning.dataset.convert.tools import tools_text
+from fine_tuning.dataset.convert.turns import Dialogue, check_order, read_messages
+from fine_tuning.dataset.convert.values import (
+    Notes,
+    Unusable,
+    as_list,
+    as_text,
+    is_blank,
+    type_name,
+)
+
+Fields = Mapping[str, Any]
+
+BELLE_TURN = re.compile(r"(?:^|\n)[ \t]*(Human|Assistant)[ \t]*[:：]", re.IGNORECASE)
+
+
+def instruction(fields: Fields, notes: Notes) -> Row:
+    """Alpaca: instruction, input and output, with history and system."""
+    turns = _history(fields.get("history"), notes)
+    asked = prompt_text(fields, ("instruction", "input"), notes)
+    answer = _answer(fields.get("output"), "output", notes)
+    return _chat([*turns, Turn("user", asked), Turn("assistant", answer)], {}, fields, notes)
+
+
+def prompt_completion(fields: Fields, notes: Notes) -> Row:
+    """A prompt and its completion, each as text or as a list of messages."""
+    prompt = as_list(fields.get("prompt"), "prompt", notes)
+    if isinstance(prompt, list):
+        dialogue = prompt_dialogue(prompt, notes)
+        completion = as_list(fields.get("completion"), "completion", notes)
+        if isinstance(completion, list):
+            after = read_messages(completion, notes, "completion messages")
+            dialogue.turns += after.turns
+            for column, files in after.media.items():
+                dialogue.media.setdefault(column, []).extend(files)
+        else:
+            dialogue.turns.append(Turn("assistant", _answer(completion, "completion", notes)))
+        return _dialogue(dialogue, fields, notes)
+    turns = _history(fields.get("history"), notes)
+    asked = prompt_text(fields, ("prompt",), notes)
+    completion = as_list(fields.get("completion"), "completion", notes)
+    if isinstance(completion, list) and isinstance(fields.get("completion"), list):
+        after = read_messages(completion, notes, "completion messages")
+        after.turns[:0] = [*turns, Turn("user", asked)]
+        return _dialogue(after, fields, notes)
+    answer = _answer(fields.get("completion"), "completion", notes)
+    return _chat([*turns, Turn("user", asked), Turn("assistant", answer)], {}, fields, notes)
+
+
+def messages(fields: Fields, notes: Notes) -> Row:
+    """ShareGPT, OpenAI and Anthropic: a list of turns."""
+    listed = fields.get("messages", fields.get("conversations"))
+    dialogue = read_messages(as_list(listed, "messages", notes), notes)
+    return _dialogue(dialogue, fields, notes)
+
+
+def belle(fields: Fields, notes: Notes) -> Row:
+    """BELLE: alpaca's columns, a dialogue written into `instruction`, or conversations."""
+    if fields.get("conversations") is not None:
+        return messages(fields, notes)
+    written = fields.get("instruction")
+    marks = list(BELLE_TURN.finditer(written)) if isinstance(written, str) else []
+    if not marks or written[: marks[0].start()].strip():
+        return instruction(fields, notes)
+    turns = _history(fields.get("history"), notes)
+    for mark, after in zip(marks, [*marks[1:], None], strict=True):
+        text = written[mark.end() : after.start() if after else None].strip()
+        role = "user" if mark[1].lower() == "human" else "assistant"
+        if after is None and role == "assistant" and not text:
+            break
+        if not text:
+            raise Unusable("turn_empty", f"turn {len(turns) + 1} of the dialogue is empty")
+        turns.append(Turn(role, text))
+    more = as_text(fields.get("input"), "input", "prompt_not_text", notes)
+    if not is_blank(more):
+        raise Unusable("turn_order", "input is filled although instruction holds a dialogue")
+    turns.append(Turn("assistant", _answer(fields.get("output"), "output", notes)))
+    return _chat(turns, {}, fields, notes)
+
+
+def text(fields: Fields, notes: Notes) -> Row:
+    """Text for continued pretraining."""
+    value = fields.get("text")
+    if value is None:
+        raise Unusable("text_missing", "the text column is missing or null")
+    value = as_text(value, "text", "text_not_text", notes)
+    if is_blank(value):
+        raise Unusable("text_empty", "the text is blank")
+    return TextRow([Turn("user", value), Turn("assistant", "")])
+
+
+def preference(fields: Fields, notes: Notes) -> Row:
+    """A prompt with a chosen and a rejected answer, in any of the shapes that `pairs` knows."""
+    pair = read_pair(fields, notes, _prompt_turns)
+    check_order(pair.prompt.turns, ends_with_answer=False)
+    if pair.chosen == pair.rejected:
+        notes.warn("pair_equal", "chosen and rejected are the same answer")
+    texts = [turn.value for turn in pair.prompt.turns]
+    media = read_media(fields, pair.prompt.media, texts, notes)
+    return PreferenceRow(
+        pair.prompt.turns,
+        pair.chosen,
+        pair.rejected,
+        _system(fields, pair.prompt.system, notes),
+        tools_text(fields.get("tools"), notes),
+        **media,
+    )
+
+
+def kto(fields: Fields, notes: Notes) -> Row:
+    """A dialogue or a prompt with its completion, and whether it is wanted."""
+    label = read_label(fields.get("label"), notes)
+    if fields.get("conversations") is not None:
+        row = messages(fields, notes)
+    elif isinstance(as_list(fields.get("prompt"), "prompt", Notes()), list):
+        row = prompt_completion(fields, notes)
+    else:
+        turns = _history(fields.get("history"), notes)
+        asked = prompt_text(fields, ("prompt", "input"), notes)
+        completion = fields.get("completion")
+        if isinstance(completion, list):
+            row = prompt_completion({**fields, "prompt": asked}, notes)
+        else:
+            answer = _answer(completion, "completion", notes)
+            row = _chat([*turns, Turn("user", asked), Turn("assistant", answer)], {}, fields, notes)
+    assert isinstance(row, ChatRow)
+    return KtoRow(
+        row.conversations, label, row.system, row.tools, row.images, row.videos, row.audios
+    )
+
+
+def prompt_text(fields: Fields, columns: tuple[str, ...], notes: Notes) -> str:
+    """The prompt: the columns that are not blank, one under the other, as LLaMA-Factory does."""
+    texts = [as_text(fields.get(name), name, "prompt_not_text", notes) for name in columns]
+    asked = "\n".join(text for text in texts if not is_blank(text))
+    if not asked:
+        named = " and ".join(columns)
+        raise Unusable("prompt_missing", f"{named}: missing or blank; expected a prompt")
+    return asked
+
+
+def prompt_dialogue(listed: list[Any], notes: Notes) -> Dialogue:
+    """A prompt that is a list of messages."""
+    return read_messages(listed, notes, "prompt messages")
+
+
+def _prompt_turns(fields: Fields, notes: Notes) -> Dialogue:
+    """The prompt of a pair: conversations, a list of messages, or text with input and history."""
+    for name in ("conversations", "prompt"):
+        listed = as_list(fields.get(name), name, notes)
+        if isinstance(listed, list):
+            return prompt_dialogue(listed, notes)
+    turns = _history(fields.get("history"), notes)
+    asked = prompt_text(fields, ("prompt", "input"), notes)
+    return Dialogue([*turns, Turn("user", asked)])
+
+
+def _answer(value: Any, column: str, notes: Notes) -> str:
+    if value is None:
+        raise Unusable("answer_missing", f"{column} is missing or null; expected text")
+    answer = as_text(value, column, "answer_not_text", notes)
+    if is_blank(answer):
+        raise Unusable("answer_empty", f"{column} is blank; expected an answer")
+    return answer
+
+
+def _history(value: Any, notes: Notes) -> list[Turn]:
+    listed = as_list(value, "history", notes)
+    if listed is None or (isinstance(listed, str) and is_blank(listed)):
+        return []
+    if not isinstance(listed, list):
+        raise Unusable("history_malformed", f"history is {type_name(listed)}; expected pairs")
+    turns = []
+    for number, pair in enumerate(listed, 1):
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise Unusable("history_malformed", f"history entry {number} is not a pair")
+        for role, value in zip(("user", "assistant"), pair, strict=True):
+            text = as_text(value, f"history entry {number}", "history_malformed", notes)
+            if is_blank(text):
+                raise Unusable("turn_empty", f"history entry {number} has an empty {role} turn")
+            turns.append(Turn(role, text))
+    return turns
+
+
+def _system(fields: Fields, turn: str, notes: Notes) -> str:
+    column = as_text(fields.get("system"), "system", "system_not_text", notes)
+    if is_blank(turn):
+        return "" if is_blank(column) else column
+    if not is_blank(column) and column != turn:
+        raise Unusable("system_conflict", "the system column and the system turn differ")
+    return turn
+
+
+def _dialogue(dialogue: Dialogue, fields: Fields, notes: Notes) -> ChatRow:
+    check_order(dialogue.turns)
+    return _chat(dialogue.turns, dialogue.media, fields, notes, dialogue.system)
+
+
+def _chat(
+    turns: list[Turn],
+    parts: Mapping[str, list[Any]],
+    fields: Fields,
+    notes: Notes,
+    system: str = "",
+) -> ChatRow:
+    media = read_media(fields, parts, (turn.value for turn in turns), notes)
+    return ChatRow(
+        turns, _system(fields, system, notes), tools_text(fields.get("tools"), notes), **media
+    )
+
+
+CONVERTERS: Mapping[str, Callable[[Fields, Notes], Row]] = {
+    "instruction": instruction,
+    "prompt_completion": prompt_completion,
+    "messages": messages,
+    "belle": belle,
+    "text": text,
+    "preference": preference,
+    "kto": kto,
+}

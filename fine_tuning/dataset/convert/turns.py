@@ -1,0 +1,162 @@
+"""A list of messages -> canonical turns, a system prompt, and the media of their parts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fine_tuning.dataset.convert.canonical import TOOL_RESULT_JOINT, Turn
+from fine_tuning.dataset.convert.content import Content, read_content, with_reasoning
+from fine_tuning.dataset.convert.tools import call_turn, calls_text, join_calls
+from fine_tuning.dataset.convert.values import Notes, Unusable, as_text, is_blank, shown, type_name
+from fine_tuning.dataset.formats import native_roles, role_names
+
+ROLE_KEYS = ("role", "from")
+CONTENT_KEYS = ("content", "value", "text")
+
+
+@dataclass
+class Dialogue:
+    """Turns in order; two tool results or two calls in a row are one turn already."""
+
+    turns: list[Turn] = field(default_factory=list)
+    system: str = ""
+    media: dict[str, list[Any]] = field(default_factory=dict)
+
+
+def read_messages(messages: Any, notes: Notes, what: str = "messages") -> Dialogue:
+    """Every message read and named; the order is checked by `check_order`."""
+    if messages is None:
+        raise Unusable("messages_missing", f"{what} are missing; expected a list of turns")
+    if not isinstance(messages, list):
+        raise Unusable("messages_not_list", f"{what} are {type_name(messages)}; expected a list")
+    if not messages:
+        raise Unusable("messages_missing", f"{what} are an empty list")
+    dialogue = Dialogue()
+    for number, message in enumerate(messages, 1):
+        _read_message(message, f"turn {number}", number == 1, dialogue, notes)
+    return dialogue
+
+
+def check_order(turns: list[Turn], *, ends_with_answer: bool = True) -> None:
+    """User (or tool result) and assistant (or tool call) by turns, starting with user.
+
+    Raises Unusable; LLaMA-Factory would drop the row with a line in its log
+    (llamafactory/data/converter.py).
+    """
+    if not turns:
+        raise Unusable("messages_missing", "there is no turn besides the system turn")
+    previous = ""
+    for number, turn in enumerate(turns):
+        expected = ("assistant", "function_call") if number % 2 else ("user", "tool")
+        if turn.role not in expected or (number == 0 and turn.role == "tool"):
+            raise Unusable("turn_order", _order_message(number, turn.role, previous))
+        if turn.role == "tool" and previous != "function_call":
+            raise Unusable("tool_order", f"tool result without a call at turn {number + 1}")
+        if turn.role != "tool" and previous == "function_call":
+            raise Unusable("tool_order", f"tool call without a result at turn {number}")
+        previous = turn.role
+    answered = turns[-1].role in ("assistant", "function_call")
+    if ends_with_answer and not answered:
+        raise Unusable(
+            "last_turn_not_assistant", f"the last turn is from {turns[-1].role}; expected assistant"
+        )
+    if not ends_with_answer and answered:
+        raise Unusable("turn_order", "the prompt ends with an assistant turn; expected user")
+
+
+def _order_message(number: int, role: str, previous: str) -> str:
+    if number == 0:
+        return f"the first turn is from {role}; expected user"
+    wanted = "assistant" if number % 2 else "user"
+    return (
+        f"{role} follows {previous} (without the system turn, turn {number + 1}); expected {wanted}"
+    )
+
+
+def _read_message(message: Any, where: str, first: bool, dialogue: Dialogue, notes: Notes) -> None:
+    if not isinstance(message, dict):
+        raise Unusable("turn_malformed", f"{where} is {type_name(message)}; expected an object")
+    role = _role(message, where, notes)
+    key = next((k for k in CONTENT_KEYS if message.get(k) is not None), None)
+    calls = message.get("tool_calls") or message.get("function_call")
+    if key is None and not calls:
+        raise Unusable("turn_malformed", f"{where} has no content ({shown(list(message))})")
+    value = message[key] if key else ""
+    if role == "function_call" and isinstance(value, (dict, list)):
+        content = Content(calls=value if isinstance(value, list) else [value])
+    else:
+        content = read_content(value, where, notes)
+    if calls:
+        content.calls += calls if isinstance(calls, list) else [calls]
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    content.reasoning += as_text(reasoning, f"reasoning of {where}", "turn_not_text", notes)
+    for column, files in content.media.items():
+        dialogue.media.setdefault(column, []).extend(files)
+    _note_weight(message, where, notes)
+    if role == "system":
+        if not first:
+            raise Unusable("system_not_first", f"{where} is a system turn; only the first may be")
+        dialogue.system = content.text
+        return
+    for turn in _turns_of(role, content, where, notes):
+        _append(dialogue.turns, turn, notes)
+
+
+def _role(message: Mapping[str, Any], where: str, notes: Notes) -> str:
+    key = next((key for key in ROLE_KEYS if message.get(key) is not None), "role")
+    written = message.get(key)
+    if not isinstance(written, str):
+        keys = shown(list(message))
+        raise Unusable("turn_malformed", f"{where} has no role; its keys are {keys}")
+    role = role_names().get(written) or role_names().get(written.strip().lower())
+    if role is None:
+        raise Unusable("role_unknown", f"{where} has the role {shown(written)}")
+    if written not in native_roles()[key]:
+        notes.renamed[f"{written} -> {role}"] += 1
+    return role
+
+
+def _turns_of(role: str, content: Content, where: str, notes: Notes) -> list[Turn]:
+    text = content.text
+    if content.results:
+        if role == "assistant" or content.text_after_result or not is_blank(text):
+            raise Unusable("turn_order", f"{where} holds a tool result and other text")
+        return [Turn("tool", _filled(result, where)) for result in content.results]
+    if content.calls:
+        if role not in ("assistant", "function_call"):
+            raise Unusable("turn_order", f"{where} is a tool call from {role}; expected assistant")
+        if not is_blank(text):
+            notes.warn(
+                "tool_call_text_dropped", f"{where}: text beside the tool call is not trained"
+            )
+        return [
+            Turn("function_call", calls_text(content.calls, with_reasoning("", content.reasoning)))
+        ]
+    if role == "function_call":
+        return [Turn(role, with_reasoning(call_turn(_filled(text, where)), content.reasoning))]
+    if is_blank(text) and role == "assistant":
+        raise Unusable("answer_empty", f"{where}, an answer, is blank")
+    return [Turn(role, with_reasoning(_filled(text, where), content.reasoning))]
+
+
+def _filled(text: str, where: str) -> str:
+    if is_blank(text):
+        raise Unusable("turn_empty", f"{where} is empty")
+    return text
+
+
+def _append(turns: list[Turn], turn: Turn, notes: Notes) -> None:
+    last = turns[-1] if turns else None
+    if last is not None and last.role == turn.role == "tool":
+        last.value += TOOL_RESULT_JOINT + turn.value
+    elif last is not None and last.role == turn.role == "function_call":
+        last.value = join_calls(last.value, turn.value)
+        notes.warn("tool_calls_joined", "tool calls in a row were joined into one turn")
+    else:
+        turns.append(turn)
+
+
+def _note_weight(message: Mapping[str, Any], where: str, notes: Notes) -> None:
+    weight = message.get("weight")
+    if weight is not None and weight != 1:
+        notes.warn("weight_ignored", f"the weight {shown(weight)} of {where} is not used")

@@ -1,0 +1,76 @@
+"""Single values of a row: text, numbers that stand for text, lists written as JSON text."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class Unusable(Exception):
+    """This row cannot be used, for a named reason; the converter's caller drops it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass
+class Notes:
+    """What a converter has to say besides the row: warnings of this row, and repairs that are
+    counted for the whole file (role names, labels) instead of being said again for each row."""
+
+    media_root: Path = field(default_factory=Path)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    renamed: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def warn(self, code: str, message: str) -> None:
+        self.warnings.append((code, message))
+
+
+def shown(value: Any, limit: int = 40) -> str:
+    """A value in a message: JSON, cut."""
+    try:
+        text = msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, msgspec.MsgspecError, UnicodeError):
+        text = ascii(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def type_name(value: Any) -> str:
+    """The name of a value's type as JSON calls it."""
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text"}
+    names |= {list: "a list", dict: "an object", type(None): "null"}
+    return names.get(type(value), type(value).__name__)
+
+
+def as_text(value: Any, what: str, code: str, notes: Notes) -> str:
+    """The text of a value; null is empty, a number is its text, anything else is refused."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        notes.warn("number_as_text", f"{what} is the number {value}; read as text")
+        return str(value)
+    raise Unusable(code, f"{what} is {type_name(value)} ({shown(value)}); expected text")
+
+
+def as_list(value: Any, what: str, notes: Notes) -> Any:
+    """A list, also where the file (a CSV cell, a parquet column) holds it as JSON text."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            parsed = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return value
+        notes.warn("json_text", f"{what} is JSON text; read as a list")
+        return parsed
+    return value
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing but white space is there."""
+    return not text or text.isspace()

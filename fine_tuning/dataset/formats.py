@@ -1,0 +1,136 @@
+"""The dataset formats: one file each in `dataset_info/`, a LLaMA-Factory entry and how it is known.
+
+The entry names the columns and tags as LLaMA-Factory's own `dataset_info.json` does; its
+`recognise` key says what the rows are (`kind`), which converter reads them, which sets of columns
+show the format (`shapes`), and under which other names a column may stand (`aliases`).
+"""
+
+import re
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fine_tuning.dataset.types import Kind
+
+FORMATS_DIR = Path(__file__).resolve().parents[2] / "dataset_info"
+
+MEDIA_COLUMNS = ("images", "videos", "audios")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A set of columns that shows a format; the shape with the highest score wins.
+
+    `columns` lists alternatives for each column; `values` are patterns that the text of a
+    column's value must match as a whole.
+    """
+
+    columns: tuple[tuple[str, ...], ...]
+    values: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]
+    score: int
+
+    def fits(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row has these columns (absent and null are the same) and values."""
+        for names in self.columns:
+            if all(row.get(name) is None for name in names):
+                return False
+        for names, pattern in self.values:
+            value = next((row[name] for name in names if row.get(name) is not None), None)
+            if not pattern.fullmatch(_plain(value)):
+                return False
+        return True
+
+    def possible(self, names: Container[str]) -> bool:
+        """Whether a row with (some of) these columns may have this shape."""
+        return all(any(name in names for name in group) for group in self.columns)
+
+    def __str__(self) -> str:
+        return ", ".join(" or ".join(names) for names in self.columns)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How rows of one format are recognised and which of their columns are read."""
+
+    name: str
+    kind: Kind
+    converter: str
+    shapes: tuple[Shape, ...]
+    columns: Mapping[str, tuple[str, ...]]  # our name -> the names it may have, in order
+    entry: Mapping[str, Any]  # the LLaMA-Factory entry
+    recognise: Mapping[str, Any]
+
+    def expected(self) -> str:
+        """The columns that a row of this format has, for messages."""
+        return "; or ".join(str(shape) for shape in self.shapes[:2])
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.lower() if isinstance(value, str) and len(value) < 16 else str(value)
+
+
+def _shape(written: Mapping[str, Any]) -> Shape:
+    columns = tuple(tuple(names.split("|")) for names in written["columns"])
+    values = tuple(
+        (tuple(names.split("|")), re.compile(pattern))
+        for names, pattern in written.get("values", {}).items()
+    )
+    return Shape(columns, values, written["score"])
+
+
+@cache
+def all_formats(folder: Path = FORMATS_DIR) -> Mapping[str, Format]:
+    """Every format by name, read from `dataset_info/`."""
+    written = {
+        path.stem: msgspec.json.decode(path.read_bytes()) for path in sorted(folder.glob("*.json"))
+    }
+    media = written.get("multimodal", {}).get("recognise", {}).get("aliases", {})
+    formats = {}
+    for name, entry in written.items():
+        recognise = entry.pop("recognise")
+        if "part_of" in recognise:  # a variant that its format's converter reads as well
+            continue
+        aliases = {**recognise["aliases"], **media}
+        ours = set(aliases)
+        # LLaMA-Factory's alpaca names differ by key and value; ours is the column as it is written.
+        ours |= set(entry["columns"].values())
+        formats[name] = Format(
+            name=name,
+            kind=recognise["kind"],
+            converter=recognise["converter"],
+            shapes=tuple(_shape(shape) for shape in recognise["shapes"]),
+            columns={our: (our, *aliases.get(our, ())) for our in sorted(ours)},
+            entry=entry,
+            recognise=recognise,
+        )
+    return formats
+
+
+@cache
+def role_names() -> Mapping[str, str]:
+    """Every role name that datasets use -> user, assistant, system, tool or function_call."""
+    roles = all_formats()["sharegpt"].recognise["roles"]
+    return {name: role for role, names in roles.items() for name in names}
+
+
+@cache
+def native_roles() -> Mapping[str, frozenset[str]]:
+    """For each role key (`from`, `role`) the names that its own format uses."""
+    return {
+        known.entry["tags"]["role_tag"]: frozenset(known.recognise["native_roles"])
+        for known in all_formats().values()
+        if "native_roles" in known.recognise
+    }
+
+
+@cache
+def label_names() -> Mapping[str, bool]:
+    """The texts that stand for a KTO label."""
+    labels = all_formats()["kto"].recognise["labels"]
+    return {name: key == "true" for key, names in labels.items() for name in names}

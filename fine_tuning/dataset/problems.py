@@ -1,0 +1,157 @@
+"""Every problem that a row or a file can have: its code, its severity, its cause in a few words
+(as the terminal groups rows), and what to do about it. Codes are stable.
+"""
+
+from dataclasses import dataclass
+
+from fine_tuning.dataset.types import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What one code means."""
+
+    severity: Severity
+    title: str
+    fix: str
+
+
+def _error(title: str, fix: str) -> Cause:
+    return Cause("error", title, fix)
+
+
+def _warning(title: str, fix: str) -> Cause:
+    return Cause("warning", title, fix)
+
+
+CAUSES: dict[str, Cause] = {
+    # the row as a whole
+    "not_an_object": _error(
+        "record is not an object", "write each row as a JSON object: {...} with named columns"
+    ),
+    "other_format": _error(
+        "row has another format than its file",
+        "put rows of another format into a file of their own, or name --dataset_format",
+    ),
+    # prompt and answer
+    "prompt_missing": _error(
+        "prompt missing", "fill the prompt column, or name it: --columns instruction=YOURS"
+    ),
+    "prompt_not_text": _error("prompt is not text", "write the prompt as text"),
+    "answer_missing": _error(
+        "answer missing", "fill the answer column, or name it: --columns output=YOURS"
+    ),
+    "answer_empty": _error(
+        "answer is blank", "write an answer; a blank one trains the model to say nothing"
+    ),
+    "answer_not_text": _error("answer is not text", "write the answer as text"),
+    "system_not_text": _error("system prompt is not text", "write the system prompt as text"),
+    "history_malformed": _error(
+        "history is not a list of pairs", 'write history as [["question", "answer"], ...]'
+    ),
+    "text_missing": _error("text missing", "fill the text column, or name it with --text_column"),
+    "text_empty": _error("text is blank", "remove the row, or fill its text"),
+    "text_not_text": _error("text is not text", "write the text as a string"),
+    # chat turns
+    "messages_missing": _error(
+        "messages missing",
+        "fill the column with a list of turns, or name it: --columns messages=YOURS",
+    ),
+    "messages_not_list": _error(
+        "messages are not a list", 'write the turns as a list: [{"role": ..., "content": ...}, ...]'
+    ),
+    "turn_malformed": _error(
+        "turn lacks a role or content", 'write each turn as {"role": ..., "content": ...}'
+    ),
+    "turn_not_text": _error("turn is not text", "write each turn's content as text"),
+    "turn_empty": _error("turn is empty", "fill the turn, or remove it with its answer"),
+    "content_part_unknown": _error(
+        "content part of an unknown type", "use text, image_url, tool_use, tool_result or thinking"
+    ),
+    "role_unknown": _error("unknown role", "use user, assistant, system, tool or function_call"),
+    "turn_order": _error(
+        "turns are not by turns",
+        "let user and assistant (or tool call and tool result) alternate, starting with user",
+    ),
+    "last_turn_not_assistant": _error(
+        "assistant turn missing at the end", "add the answer, or remove the last turn"
+    ),
+    "system_not_first": _error("system turn is not the first", "move the system turn to the start"),
+    "system_conflict": _error(
+        "two different system prompts", "keep one of the system column and the system turn"
+    ),
+    # tools
+    "tool_call_malformed": _error(
+        "tool call is malformed",
+        'write a call as {"name": ..., "arguments": {...}}, or a list of them',
+    ),
+    "tool_order": _error(
+        "tool result without call, or call without result",
+        "put each tool result right after its call",
+    ),
+    "tools_malformed": _error(
+        "tools are malformed", 'write tools as a JSON list of {"name": ..., "parameters": {...}}'
+    ),
+    # pairs and labels
+    "pair_incomplete": _error(
+        "chosen or rejected answer missing", "give both answers, each as text or one message"
+    ),
+    "pair_diverges": _error(
+        "chosen and rejected do not share their prompt",
+        "let the two dialogues differ in the last assistant turn only",
+    ),
+    "label_missing": _error("label missing", "fill the label with true or false"),
+    "label_invalid": _error("label is neither true nor false", "use true or false"),
+    # media
+    "media_malformed": _error(
+        "media column is not a list of paths", "give the paths of the files as a list of text"
+    ),
+    "media_missing": _error(
+        "media file not found", "paths are relative to the data file; check them"
+    ),
+    "media_count": _error(
+        "placeholders and media differ in number",
+        "write one <image>, <video> or <audio> in the text for each file",
+    ),
+    # files
+    "format_unknown": _error(
+        "columns of no known format",
+        "name your columns (--columns instruction=YOURS,output=YOURS) or --text_column",
+    ),
+    "kind_differs": _error(
+        "file holds rows of another kind", "train on chat, text, preference and KTO data separately"
+    ),
+    # repairs and doubts
+    "number_as_text": _warning(
+        "number read as its text", "write it as text if it is meant as text"
+    ),
+    "json_text": _warning(
+        "list or object read from JSON text", "nothing to do; a list may be written as it is"
+    ),
+    "role_renamed": _warning("role names read as user, assistant, system or tool", "nothing to do"),
+    "label_read": _warning("labels read as true or false", "nothing to do"),
+    "tool_calls_joined": _warning("tool calls in a row joined into one turn", "nothing to do"),
+    "tool_call_text_dropped": _warning(
+        "text beside a tool call is not trained",
+        "put the text into reasoning_content, or into a turn of its own",
+    ),
+    "tool_parameters_missing": _warning(
+        "tool without parameters read as one that takes none", "nothing to do"
+    ),
+    "weight_ignored": _warning(
+        "weight of a message is not honoured", "remove the message, or accept that it is trained"
+    ),
+    "placeholder_without_media": _warning(
+        "<image>, <video> or <audio> in the text without a file",
+        "add the file's column, or expect the mark to be read as plain text",
+    ),
+    "pair_equal": _warning(
+        "chosen and rejected are the same", "remove the row: it teaches nothing"
+    ),
+    "duplicate_row": _warning("repeats an earlier row", "use --dedup to keep the first only"),
+}
+
+
+def cause_of(code: str, severity: Severity) -> Cause:
+    """The cause behind a code; one that another part reports without a table entry is spelt out."""
+    return CAUSES.get(code) or Cause(severity, code.replace("_", " "), "")

@@ -1,0 +1,79 @@
+"""Which format a file has, judged by the columns of all its rows."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fine_tuning.dataset.formats import Format, all_formats
+from fine_tuning.errors import UsageError
+
+Votes = Counter[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """The format of a file and why; `renames` maps the file's columns to ours."""
+
+    format: Format
+    evidence: str
+    renames: Mapping[str, str]
+
+
+def renamed(row: Mapping[str, Any], renames: Mapping[str, str]) -> Mapping[str, Any]:
+    """A row under our column names."""
+    return {renames.get(key, key): value for key, value in row.items()} if renames else row
+
+
+def formats_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The formats that a row's columns fit best: none, one, or several in a tie."""
+    best = 0
+    names: tuple[str, ...] = ()
+    for name, known in all_formats().items():
+        score = max((s.score for s in known.shapes if s.fits(row)), default=0)
+        if score > best:
+            best, names = score, (name,)
+        elif score and score == best:
+            names = (*names, name)
+    return names
+
+
+def vote(rows: Iterable[Any], renames: Mapping[str, str]) -> Votes:
+    """How many rows fit which formats."""
+    votes: Votes = Counter()
+    for row in rows:
+        if isinstance(row, dict):
+            votes[formats_of(renamed(row, renames))] += 1
+    return votes
+
+
+def winner(votes: Votes, path: str) -> str | None:
+    """The format of most rows; None if no row fits any. Raises UsageError in a tie."""
+    totals: Counter[str] = Counter()
+    for names, count in votes.items():
+        for name in names:
+            totals[name] += count
+    if not totals:
+        return None
+    (first, most), *others = totals.most_common()
+    tied = sorted([first, *(name for name, count in others if count == most)])
+    if len(tied) > 1:
+        raise UsageError(
+            f"{path}: the rows fit several formats equally ({', '.join(tied)})",
+            fix=f"say which it is: --dataset_format {tied[0]} (or {', '.join(tied[1:])})",
+        )
+    return first
+
+
+def evidence_for(format: Format, votes: Votes, row: Mapping[str, Any]) -> str:
+    """Why this format, in words: the columns, and in how many of the rows that were compared."""
+    shape = next((shape for shape in format.shapes if shape.fits(row)), None)
+    if shape is None:
+        return "named by --dataset_format"
+    present = [next(n for n in names if row.get(n) is not None) for names in shape.columns]
+    fitting = sum(count for names, count in votes.items() if format.name in names)
+    noun = "column" if len(present) == 1 else "columns"
+    others = sum(votes.values()) - fitting
+    tail = f" in {fitting:,} rows, not in {others:,}" if others else " in all rows"
+    looks = " with Human:/Assistant: turns" if format.name == "belle" else ""
+    return f"{noun} {', '.join(present)}{looks}{tail}"
