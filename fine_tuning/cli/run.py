@@ -11,5 +11,5 @@ def run(job: Resolved) -> int:
     with open_screen() as screen:
         for warning in job.warnings:
             screen.warn(warning)
-        pipeline.run(job.spec, given=job.given, screen=screen)
+        pipeline.run(job.spec, sources=job.sources, screen=screen, command=job.line)
     return EXIT_DONE

@@ -3,6 +3,7 @@
 Order: flags > --config > --preset > defaults.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from fine_tuning.cli.settings.argv import Entry, Found, read_words
 from fine_tuning.cli.settings.catalogue import Catalogue, Setting, Written, did_you_mean
 from fine_tuning.cli.settings.commands import PROGRAM, Command, catalogue
 from fine_tuning.errors import UsageError
+from fine_tuning.screen import Source
 from fine_tuning.spec import DataSpec, RunSpec
 
 PRESETS = Path(__file__).parents[3] / "configs"
@@ -22,15 +24,15 @@ PRESETS = Path(__file__).parents[3] / "configs"
 class Resolved:
     """What a command is to do.
 
-    `given` names every setting that a flag, a file or a preset set, also pass-through ones;
-    `sources` says which ("you", "config" or "preset"), `options` holds the command's own flags,
-    and `warnings` what is allowed but doubtful.
+    `sources` names every setting that a flag, a file or a preset set, also pass-through ones, and
+    says which of the three; `options` holds the command's own flags; `warnings` says what is
+    allowed but doubtful; `line` is the command line that asks for the same again.
     """
 
     command: str
+    line: str
     spec: RunSpec
-    given: frozenset[str]
-    sources: Mapping[str, str]
+    sources: Mapping[str, Source]
     options: Mapping[str, Any]
     warnings: tuple[str, ...]
 
@@ -39,7 +41,7 @@ class Resolved:
 class _Value:
     setting: Setting
     value: Any
-    source: str
+    source: Source
 
 
 def resolve(command: Command, words: Sequence[str]) -> Resolved:
@@ -51,23 +53,25 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
     files = _typed(
         [entry for entry in flags.entries if entry.setting.group == "files"], "you", mistakes
     )
-    for source, found in (*_files(files, known, mistakes), ("you", flags)):
+    layers: list[tuple[Source, Found]] = [*_files(files, known, mistakes), ("you", flags)]
+    for source, found in layers:
         mistakes += found.mistakes
         values |= _typed(_allowed(found.entries, mistakes), source, mistakes)
     spec = _spec(values)
-    warnings: tuple[str, ...] = ()
     asked = _short_forms(rules.Asked(spec, frozenset(values)), mistakes)
     mistakes += rules.broken(asked)
     if mistakes:
         raise UsageError(mistakes, fix=f"`python {PROGRAM} {command.name} --help` lists the flags.")
-    warnings = tuple(rules.doubts(asked))
+    sources: dict[str, Source] = {name: item.source for name, item in values.items()}
+    if asked.spec.quantization != spec.quantization:
+        sources["quantization"] = sources["method"]
     return Resolved(
         command=command.name,
+        line=shlex.join(["python", PROGRAM, command.name, *words]),
         spec=asked.spec,
-        given=asked.given,
-        sources={name: item.source for name, item in values.items()},
+        sources=sources,
         options={item.name: _option(values, item) for item in command.options},
-        warnings=warnings,
+        warnings=tuple(rules.doubts(asked)),
     )
 
 
@@ -78,7 +82,7 @@ def preset_names() -> tuple[str, ...]:
 
 def _files(
     files: Mapping[str, _Value], known: Catalogue, mistakes: list[str]
-) -> Iterable[tuple[str, Found]]:
+) -> Iterable[tuple[Source, Found]]:
     """What the preset and the settings file say, weakest first."""
     # only lazily: most commands name no file, and YAML takes a while to import
     from fine_tuning.cli.settings.config_file import read_file
@@ -122,7 +126,7 @@ def _allowed(entries: Iterable[Entry], mistakes: list[str]) -> list[Entry]:
     return kept
 
 
-def _typed(entries: Iterable[Entry], source: str, mistakes: list[str]) -> dict[str, _Value]:
+def _typed(entries: Iterable[Entry], source: Source, mistakes: list[str]) -> dict[str, _Value]:
     """Typed values by name; of a repeated flag the last counts, lists and mappings grow."""
     values: dict[str, _Value] = {}
     places: dict[str, str] = {}
@@ -178,8 +182,7 @@ def _short_forms(asked: rules.Asked, mistakes: list[str]) -> rules.Asked:
     if "quantization" in asked.given and quantization == "none":
         mistakes.append("--method qlora needs a quantised base: --quantization 4bit or 8bit.")
     chosen = quantization if quantization != "none" else "4bit"
-    spec = asked.spec.replace(method="lora", quantization=chosen)
-    return rules.Asked(spec, asked.given | {"quantization"})
+    return rules.Asked(asked.spec.replace(method="lora", quantization=chosen), asked.given)
 
 
 def _option(values: Mapping[str, _Value], setting: Setting) -> Any:

@@ -1,0 +1,306 @@
+"""`doctor`: tests what a run needs on this machine; each finding says what to do next."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, Literal
+
+from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
+from fine_tuning.spec import RunSpec
+
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+REINSTALL = "run `make install`, or `pip install -r requirements.txt -c constraints.txt`"
+ENGINE_STACK = ("torch", "transformers", "peft", "datasets", "accelerate", "trl", "llamafactory")
+OPTIONAL = ("bitsandbytes", "deepspeed")
+GIB = 2**30
+
+# Runs in a process of its own, since the front end never imports torch, and an import may crash.
+PROBE = """
+import importlib, json, sys
+found = {"imports": {}}
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+        found["imports"][name] = ""
+    except BaseException as error:
+        found["imports"][name] = f"{type(error).__name__}: {error}".splitlines()[0]
+if not found["imports"].get("torch", "absent"):
+    import torch
+    found["cuda_build"] = torch.version.cuda or torch.version.hip
+    found["cuda"] = torch.cuda.is_available()
+    found["devices"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    found["mps"] = bool(torch.backends.mps.is_available())
+    try:
+        torch.cuda.init() if not found["cuda"] else None
+    except Exception as error:
+        found["cuda_error"] = str(error).splitlines()[0]
+print("PROBE" + json.dumps(found))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: `level` is ok, note, warn (a run may do without) or fail (a run cannot)."""
+
+    level: Literal["ok", "note", "warn", "fail"]
+    name: str
+    found: str
+    next: str = ""
+
+
+def run(spec: RunSpec) -> int:
+    """Print the findings as they come; 1 if something that a run needs is broken."""
+    failed = 0
+    for finding in findings(spec, os.environ):
+        print(line_of(finding), flush=True)
+        failed += finding.level == "fail"
+    print(f"\n{failed} of these must be mended before a run." if failed else "\nReady for a run.")
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def findings(spec: RunSpec, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Everything that is tested, the quick tests first."""
+    yield python_finding(sys.version_info[:3])
+    yield memory_finding()
+    yield from disk_findings(_folders(spec, environment))
+    yield from hub_findings(environment)
+    yield from version_findings(pins())
+    yield Finding("note", "imports", "importing the engine, which takes some seconds ...")
+    probed = probe()
+    yield from import_findings(probed)
+    yield from device_findings(probed, nvidia_smi(), use_cpu=spec.use_cpu)
+
+
+def line_of(finding: Finding) -> str:
+    """One finding in 80 columns."""
+    text = finding.found + (f"\nnext: {finding.next}" if finding.next else "")
+    lines = [part for line in text.split("\n") for part in wrap(line, 58) or [""]]
+    head = f"{finding.level:<5} {finding.name:<14} {lines[0]}"
+    return "\n".join([head, *(" " * 21 + line for line in lines[1:])])
+
+
+def python_finding(found: tuple[int, ...]) -> Finding:
+    """Python itself."""
+    text = ".".join(str(part) for part in found)
+    if (3, 11) <= found[:2] <= (3, 13):
+        return Finding("ok", "python", f"{text} ({sys.executable})")
+    return Finding("fail", "python", text, "use Python 3.11, 3.12 or 3.13")
+
+
+def memory_finding() -> Finding:
+    """Main memory that is free."""
+    try:
+        import psutil
+    except ImportError:
+        return Finding("warn", "memory", "unknown, because psutil is not installed", REINSTALL)
+    memory = psutil.virtual_memory()
+    text = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
+    if memory.available < 2 * GIB:
+        return Finding("warn", "memory", text, "close other programs; loading a model needs room")
+    return Finding("ok", "memory", text)
+
+
+def _folders(spec: RunSpec, environment: Mapping[str, str]) -> dict[str, Path]:
+    home = environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+    return {
+        "runs": spec.output_dir or Path("runs"),
+        "data folder": spec.dataset_dir,
+        "model cache": Path(environment.get("HF_HUB_CACHE") or Path(home) / "hub"),
+        "temporary": Path(tempfile.gettempdir()),
+    }
+
+
+def disk_findings(folders: Mapping[str, Path]) -> Iterator[Finding]:
+    """Folders that a run writes to: may it, and is there room."""
+    for name, folder in folders.items():
+        there = folder.absolute()
+        while not there.exists():
+            there = there.parent
+        if not there.is_dir() or not _writable(there):
+            yield Finding("fail", name, f"{folder} cannot be written to", _other_folder(name))
+            continue
+        free = shutil.disk_usage(there).free / GIB
+        text = f"{folder}: writable, {free:.0f} GiB free"
+        if free < 1:
+            yield Finding("fail", name, text, "free some space; a checkpoint alone needs more")
+        elif free < 20 and name in ("runs", "model cache"):
+            yield Finding("warn", name, text, "enough for small models; a 7B model takes 15 GiB")
+        else:
+            yield Finding("ok", name, text)
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _other_folder(name: str) -> str:
+    return {
+        "runs": "choose another with --output_dir",
+        "data folder": "choose another with --dataset_dir",
+        "model cache": "set HF_HOME to a folder of yours",
+    }.get(name, "set TMPDIR to a folder of yours")
+
+
+def hub_findings(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether models and datasets can be fetched by name, and with whose token."""
+    offline = [
+        name for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if _on(environment, name)
+    ]
+    endpoint = environment.get("HF_ENDPOINT") or "https://huggingface.co"
+    if _on(environment, "USE_MODELSCOPE_HUB"):
+        endpoint = "https://modelscope.cn"
+    if offline:
+        yield Finding("note", "hub", f"offline mode ({', '.join(offline)}): only cached models")
+    elif (trouble := unreachable(endpoint)) == "":
+        yield Finding("ok", "hub", f"{endpoint} answers")
+    else:
+        yield Finding(
+            "warn",
+            "hub",
+            f"{endpoint} does not answer ({trouble})",
+            "give local directories, or set HF_ENDPOINT to a mirror, or HTTPS_PROXY",
+        )
+    kept = Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface") / "token"
+    if environment.get("HF_TOKEN") or kept.is_file():
+        yield Finding("ok", "hub token", "present")
+    else:
+        yield Finding("note", "hub token", "none; only gated and private models need HF_TOKEN")
+
+
+def _on(environment: Mapping[str, str], name: str) -> bool:
+    return environment.get(name, "").lower() in ("1", "true", "yes", "on", "y")
+
+
+def unreachable(endpoint: str, timeout: float = 5.0) -> str:
+    """Why the endpoint gives no answer to a HEAD request; empty if it does answer."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    try:
+        with urlopen(Request(endpoint, method="HEAD"), timeout=timeout):
+            return ""
+    except HTTPError:
+        return ""  # a refusal is an answer
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", None) or error)
+
+
+def pins() -> dict[str, str]:
+    """The tested versions, from constraints.txt."""
+    if not CONSTRAINTS.is_file():
+        return {}
+    text = CONSTRAINTS.read_text(encoding="utf-8")
+    return dict(re.findall(r"^([\w.\-]+)==([^\s;]+)", text, re.MULTILINE))
+
+
+def version_findings(pinned: Mapping[str, str]) -> Iterator[Finding]:
+    """The installed versions against the tested ones."""
+    same = 0
+    for name, tested in pinned.items():
+        with suppress(PackageNotFoundError):
+            found = version(name)
+            if found.partition("+")[0] == tested.partition("+")[0]:
+                same += 1
+            else:
+                yield Finding("warn", name, f"{found}, tested with {tested}", REINSTALL)
+    if pinned:
+        yield Finding("ok", "versions", f"{same} packages have their tested versions")
+    else:
+        yield Finding("warn", "versions", f"{CONSTRAINTS} is missing, so none was compared")
+
+
+def probe() -> dict[str, Any]:
+    """Import the engine's packages elsewhere, and ask torch for devices."""
+    command = [sys.executable, "-c", PROBE, *ENGINE_STACK, *OPTIONAL]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    except subprocess.TimeoutExpired:
+        return {"imports": {"torch": "no end after 300 s"}}
+    for line in done.stdout.splitlines():
+        if line.startswith("PROBE"):
+            found: dict[str, Any] = json.loads(line.removeprefix("PROBE"))
+            return found
+    last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+    return {"imports": {"torch": f"the import ended the process ({done.returncode}): {last}"}}
+
+
+def import_findings(probed: Mapping[str, Any]) -> Iterator[Finding]:
+    """Which packages import, with their versions."""
+    imports: Mapping[str, str] = probed["imports"]
+    good = [name for name, trouble in imports.items() if not trouble]
+    if good:
+        yield Finding("ok", "imports", ", ".join(f"{name} {_version(name)}" for name in good))
+    for name, trouble in imports.items():
+        if not trouble:
+            continue
+        if name in OPTIONAL:
+            without = {
+                "bitsandbytes": "--quantization needs it",
+                "deepspeed": "--deepspeed needs it (Linux only)",
+            }
+            yield Finding("warn", name, f"{trouble}; {without[name]}", REINSTALL)
+        else:
+            yield Finding("fail", name, trouble, REINSTALL)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(version unknown)"
+
+
+def nvidia_smi() -> tuple[str, ...]:
+    """The GPUs that the driver sees: `name, memory, driver version` each."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    query = "--query-gpu=name,memory.total,driver_version"
+    try:
+        done = subprocess.run(
+            [tool, query, "--format=csv,noheader"], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(done.stdout.strip().splitlines()) if done.returncode == 0 else ()
+
+
+def device_findings(
+    probed: Mapping[str, Any], gpus: Iterable[str], *, use_cpu: bool
+) -> Iterator[Finding]:
+    """What a run would train on; a GPU that torch cannot use is never passed over in silence."""
+    seen = tuple(gpus)
+    if probed.get("cuda"):
+        for name in probed["devices"]:
+            yield Finding("ok", "GPU", f"{name}, torch built for CUDA {probed['cuda_build']}")
+    elif seen:
+        for gpu in seen:
+            name, _, driver = gpu.rpartition(", ")
+            yield Finding(
+                "warn" if use_cpu else "fail",
+                "GPU",
+                f"{name} is there, but torch cannot use it: driver {driver}, torch built for CUDA "
+                f"{probed.get('cuda_build') or 'none'}. {probed.get('cuda_error', '')}".strip(),
+                "update the driver, or install a torch build for its CUDA version, or train with "
+                "--use_cpu",
+            )
+    elif probed.get("mps"):
+        yield Finding("ok", "GPU", "Apple MPS")
+    else:
+        yield Finding(
+            "note", "GPU", "none; training runs on the CPU, which suits small models only"
+        )

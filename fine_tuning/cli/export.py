@@ -1,0 +1,50 @@
+"""`export`: merge a finished run, with the settings that it was made with."""
+
+import json
+from pathlib import Path
+
+from fine_tuning.cli.run import run as run_job
+from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.errors import UsageError
+
+
+def run(job: Resolved) -> int:
+    """Merge; a run that has not finished training is refused, never trained on the side."""
+    folder, target = job.spec.output_dir, job.spec.export_dir
+    missing = [
+        f"--{name} is needed: {meaning}."
+        for name, value, meaning in (
+            ("output_dir", folder, "the folder of a finished run"),
+            ("export_dir", target, "an empty directory for the merged model"),
+        )
+        if value is None
+    ]
+    if folder is None or target is None:
+        raise UsageError(missing)
+    require_finished(folder)
+    return run_job(job)
+
+
+def require_finished(folder: Path) -> None:
+    """Raises `UsageError` unless the folder holds a run whose training is done."""
+    record = folder / "run.json"
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.", fix="give the --output_dir of a run")
+    if not record.is_file() and (folder / "adapter_config.json").is_file():
+        raise UsageError(
+            f"{folder} holds an adapter, but no run.json that says how it was trained.",
+            fix="`llamafactory-cli export` merges it; it must be told base model and template",
+        )
+    if not record.is_file():
+        raise UsageError(f"{folder} holds no run.", fix="give the --output_dir of a finished run")
+    try:
+        stages = json.loads(record.read_text(encoding="utf-8")).get("stages", {})
+    except ValueError as error:
+        raise UsageError(
+            f"{record} is damaged: {error}.", fix="train into another folder"
+        ) from error
+    if stages.get("train", {}).get("state") != "done":
+        raise UsageError(
+            f"The run in {folder} has not finished training.",
+            fix="`run` with the same --output_dir continues it, and with --export_dir merges it",
+        )

@@ -1,0 +1,171 @@
+"""`webui`: LLaMA Board over the datasets that runs have prepared, on this machine only."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from fine_tuning.cli.samples import register_samples
+from fine_tuning.errors import EXIT_DONE, EnvironmentProblem
+
+LOCAL = "127.0.0.1"
+USUAL_PORT = 7860
+START_SECONDS = 240
+
+
+def run(dataset_dir: Path, *, host: str | None = None, port: int | None = None) -> int:
+    """Serve LLaMA Board until Ctrl-C; everything that it started ends with it."""
+    host = host or os.environ.get("GRADIO_SERVER_NAME") or LOCAL
+    port = _port(host, port or _number(os.environ.get("GRADIO_SERVER_PORT")))
+    samples = register_samples(dataset_dir)
+    if samples:
+        print(f"Registered in {dataset_dir}: {', '.join(samples)}")
+    with _log() as log, _board(dataset_dir, host, port, log) as board:
+        print("Starting LLaMA Board (this takes some seconds) ...", flush=True)
+        _wait(board, host, port, Path(log.name))
+        print(f"LLaMA Board: {_url(host, port)}\nIts output: {log.name}\nCtrl-C ends it.")
+        if host not in (LOCAL, "localhost", "::1"):
+            print(f"Everybody who can reach {host} can use it: there is no password.")
+        sys.stdout.flush()
+        try:
+            code = board.wait()
+        except KeyboardInterrupt:
+            print("\nLLaMA Board has ended.")
+            return EXIT_DONE
+    raise EnvironmentProblem(f"LLaMA Board ended by itself ({code}).", fix=f"look into {log.name}")
+
+
+def _port(host: str, wanted: int | None) -> int:
+    """The port to listen on: the one asked for, else the usual one, else any free one."""
+    if wanted is not None and not 0 < wanted < 65536:
+        raise EnvironmentProblem(f"--port {wanted} is not a port; ports are 1 to 65535.")
+    if wanted is not None:
+        if not _is_free(host, wanted):
+            raise EnvironmentProblem(
+                f"Port {wanted} on {host} is taken or not allowed.",
+                why="another program listens there, perhaps an earlier `webui`.",
+                fix="end that program, give another --port, or leave --port out for a free one.",
+            )
+        return wanted
+    if _is_free(host, USUAL_PORT):
+        return USUAL_PORT
+    with socket.create_server((host, 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        with socket.create_server((host, port)):
+            return True
+    except socket.gaierror:
+        raise EnvironmentProblem(
+            f"--host {host} is not an address of this machine.", fix="leave --host out"
+        ) from None
+    except OSError:
+        return False
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{LOCAL if host == '0.0.0.0' else host}:{port}"
+
+
+@contextmanager
+def _log() -> Iterator[TextIO]:
+    """A file for what Board and the trainings started from it print; it stays."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="llama-board-", suffix=".log", delete=False, encoding="utf-8"
+    ) as log:
+        yield log  # type: ignore[misc]  # the wrapper delegates everything to a TextIO
+
+
+def environment(own: Mapping[str, str]) -> dict[str, str]:
+    """The environment of Board: its trainings find llamafactory-cli, and nothing reports home."""
+    beside = str(Path(sys.executable).parent)
+    past_proxy = ",".join(filter(None, [own.get("no_proxy") or own.get("NO_PROXY"), LOCAL]))
+    return {
+        **own,
+        "PATH": os.pathsep.join([beside, own.get("PATH", "")]),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_SHARE": "False",
+        "no_proxy": f"{past_proxy},localhost",
+        "NO_PROXY": f"{past_proxy},localhost",
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, [str(Path(__file__).parents[2]), own.get("PYTHONPATH")])
+        ),
+    }
+
+
+@contextmanager
+def _board(
+    dataset_dir: Path, host: str, port: int, log: TextIO
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The Board process in a group of its own, which is ended as a whole."""
+    module = "fine_tuning.engine.worker.board"
+    board = subprocess.Popen(
+        [sys.executable, "-m", module, str(dataset_dir.absolute()), host, str(port)],
+        stdin=subprocess.PIPE,  # it ends when this closes
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment(os.environ),
+        start_new_session=True,
+    )
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield board
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _end(board)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(board: subprocess.Popen[bytes]) -> None:
+    """End Board and the trainings it started: asked first, then forced."""
+    if not hasattr(os, "killpg"):
+        board.kill()
+        board.wait()
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(board.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        board.wait(timeout=5)
+    with suppress(ProcessLookupError):
+        os.killpg(board.pid, signal.SIGKILL)
+    board.wait()
+
+
+def _wait(board: subprocess.Popen[bytes], host: str, port: int, log: Path) -> None:
+    """Return when the page really answers."""
+    open_url = build_opener(ProxyHandler({})).open  # a proxy would not know this machine
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if board.poll() is not None:
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise EnvironmentProblem(
+                "LLaMA Board did not start.",
+                why=lines[-1] if lines else f"it ended with code {board.returncode}",
+                fix=f"`doctor` tests the environment; the whole output is in {log}",
+            )
+        with suppress(URLError, OSError), open_url(_url(host, port), timeout=5) as page:
+            if page.status == 200:
+                return
+        time.sleep(0.2)
+    raise EnvironmentProblem(
+        f"LLaMA Board did not answer within {START_SECONDS} s.", fix=f"look into {log}"
+    )
