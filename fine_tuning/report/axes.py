@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from fine_tuning.units import short_number
 
 WIDTH, HEIGHT = 520.0, 280.0
-LEFT, RIGHT, TOP, BOTTOM = 62.0, WIDTH - 16.0, 14.0, HEIGHT - 46.0
+WIDE_WIDTH, WIDE_HEIGHT = 1040.0, 360.0
+LEFT, TOP = 62.0, 14.0
+RIGHT_MARGIN, BOTTOM_MARGIN = 16.0, 46.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,11 @@ class Scale:
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 1)
 
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
+        """low, high, start, end: what a script needs to do the same."""
+        return (self.low, self.high, self.start, self.end)
+
     def ticks(self, values: tuple[float, ...]) -> tuple[Tick, ...]:
         step = values[1] - values[0] if len(values) > 1 else 1.0
         return tuple(Tick(self.at(value), tick_label(value, step)) for value in values)
@@ -46,9 +53,9 @@ class Axes:
     width: float = WIDTH
     height: float = HEIGHT
     left: float = LEFT
-    right: float = RIGHT
+    right: float = WIDTH - RIGHT_MARGIN
     top: float = TOP
-    bottom: float = BOTTOM
+    bottom: float = HEIGHT - BOTTOM_MARGIN
 
 
 def tick_values(low: float, high: float, most: int = 6) -> tuple[float, ...]:

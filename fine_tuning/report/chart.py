@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from fine_tuning.report.axes import (
-    BOTTOM,
+    BOTTOM_MARGIN,
+    HEIGHT,
     LEFT,
-    RIGHT,
+    RIGHT_MARGIN,
     TOP,
+    WIDTH,
     Axes,
     Scale,
     step_values,
@@ -27,37 +29,39 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class LineChart:
-    """A finished chart; `hover` is what the page's script shows under the pointer."""
+    """A finished chart; `hover` is what the page's script shows under the pointer.
+
+    `x_scale` is (first step, last step, their places).
+    """
 
     title: str
     axes: Axes
     lines: tuple[Line, ...]
     summary: str
     skipped: int
+    x_scale: tuple[float, float, float, float]
     hover: tuple[dict[str, object], ...]
 
 
-def line_chart(chart: CurveChart) -> LineChart:
+def line_chart(chart: CurveChart, width: float = WIDTH, height: float = HEIGHT) -> LineChart:
     """The curves on common axes that cover all their points."""
-    x, y, axes = _scales(chart)
+    x, y, axes = _scales(chart, width, height)
     return LineChart(
         title=chart.title,
         axes=axes,
         lines=tuple(_line(curve, x, y) for curve in chart.curves),
         summary="; ".join(_summary(curve) for curve in chart.curves),
         skipped=chart.skipped,
+        x_scale=x.corners,
         hover=tuple(
-            {
-                "name": curve.name,
-                "style": curve.style,
-                "points": [[x.at(a), y.at(b), int(a), float(f"{b:.4g}")] for a, b in curve.points],
-            }
+            {"name": curve.name, "points": [[int(a), float(f"{b:.4g}")] for a, b in curve.points]}
             for curve in chart.curves
+            if curve.style != "faint"
         ),
     )
 
 
-def _scales(chart: CurveChart) -> tuple[Scale, Scale, Axes]:
+def _scales(chart: CurveChart, width: float, height: float) -> tuple[Scale, Scale, Axes]:
     points = [point for curve in chart.curves for point in curve.points]
     first, last = min(a for a, _ in points), max(a for a, _ in points)
     if first == last:
@@ -66,10 +70,14 @@ def _scales(chart: CurveChart) -> tuple[Scale, Scale, Axes]:
     if 0 <= low < 0.5 * high:
         low = 0.0  # the distance from zero says something, and costs little room here
     values = tick_values(low, high)
-    x = Scale(first, last, LEFT, RIGHT)
-    y = Scale(values[0], values[-1], BOTTOM, TOP)
+    x = Scale(first, last, LEFT, width - RIGHT_MARGIN)
+    y = Scale(values[0], values[-1], height - BOTTOM_MARGIN, TOP)
     axes = Axes(
-        x_ticks=x.ticks(step_values(first, last)),
+        width=width,
+        height=height,
+        right=width - RIGHT_MARGIN,
+        bottom=height - BOTTOM_MARGIN,
+        x_ticks=x.ticks(step_values(first, last, most=6 if width <= WIDTH else 11)),
         y_ticks=y.ticks(values),
         x_label="step",
         y_label=chart.y_label,

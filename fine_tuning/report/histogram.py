@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fine_tuning.report.axes import (
-    BOTTOM,
+    BOTTOM_MARGIN,
+    HEIGHT,
     LEFT,
-    RIGHT,
+    RIGHT_MARGIN,
     TOP,
+    WIDTH,
     Axes,
     Scale,
     step_values,
@@ -15,8 +17,10 @@ from fine_tuning.report.axes import (
 )
 from fine_tuning.report.facts import Lengths
 
+_BOTTOM = HEIGHT - BOTTOM_MARGIN
+_RIGHT = WIDTH - RIGHT_MARGIN
 _MOST_BARS = 60
-_CHARACTER = 7.5  # about the width of a character at the labels' size
+_CHARACTER = 8.7  # about the width of a character of a label on a phone
 _ROW = 17.0
 
 
@@ -89,8 +93,8 @@ def _scales(bins: Sequence[tuple[int, int, int]], lengths: Lengths) -> tuple[Sca
         last = max(last, lengths.cutoff)  # a cutoff far beyond all rows would squeeze them
     rows = tick_values(0, max(n for _, _, n in bins) or 1, most=5)
     rows = tuple(value for value in rows if value == int(value))
-    x = Scale(first, max(last, first + 1), LEFT, RIGHT)
-    y = Scale(rows[0], rows[-1], BOTTOM, TOP)
+    x = Scale(first, max(last, first + 1), LEFT, _RIGHT)
+    y = Scale(rows[0], rows[-1], _BOTTOM, TOP)
     axes = Axes(
         x_ticks=x.ticks(step_values(first, last)),
         y_ticks=y.ticks(rows),
@@ -102,12 +106,13 @@ def _scales(bins: Sequence[tuple[int, int, int]], lengths: Lengths) -> tuple[Sca
 
 def _bar(bin_: tuple[int, int, int], x: Scale, y: Scale, lengths: Lengths) -> Bar:
     start, end, rows = bin_
-    left, right, top = x.at(start), x.at(end), y.at(rows)
+    left, right = x.at(start), x.at(end)
+    top = min(y.at(rows), _BOTTOM - 1.5)  # one row among thousands is still seen
     return Bar(
         x=left,
         y=top,
         width=round(max(1.0, right - left - 1), 1),
-        height=round(BOTTOM - top, 1),
+        height=round(_BOTTOM - top, 1),
         over=lengths.cutoff is not None and start > lengths.cutoff,
         says=f"{start:,} to {end - 1:,} {lengths.unit}: {rows:,} rows",
     )
@@ -126,7 +131,7 @@ def _marks(lengths: Lengths, x: Scale) -> tuple[Mark, ...]:
     for mark in sorted(wanted, key=lambda mark: mark.x):
         width = len(mark.label) * _CHARACTER
         anchor, left = "middle", mark.x - width / 2
-        if mark.x + width / 2 > RIGHT:
+        if mark.x + width / 2 > _RIGHT:
             anchor, left = "end", mark.x - width
         row = next((i for i, end in enumerate(ends) if end + 4 < left), len(ends))
         ends[row : row + 1] = [left + width]

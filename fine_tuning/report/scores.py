@@ -20,6 +20,7 @@ class Verdict:
     before: str = ""
     after: str = ""
     metric: str = ""
+    rows: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +84,8 @@ def _change(score: Score) -> str:
         return ""
     difference = score.after - score.before
     if score.kind == "share":
-        return f"{difference * 100:+.1f} points"
-    return f"{difference:+,.4g}"
+        return f"{difference * 100:+.1f} points".replace("-", "−")
+    return f"{difference:+,.4g}".replace("-", "−", 1)
 
 
 def _interval(score: Score, value: float | None) -> tuple[float, float] | None:
@@ -144,6 +145,7 @@ def _scored(score: Score) -> Verdict:
         before=before,
         after=after,
         metric=score.name,
+        rows=rows.strip(),
     )
 
 

@@ -12,6 +12,7 @@ from fine_tuning.report.facts import TokenDifference
 
 _MOST_ITEMS = 12
 _CONTEXT = 6
+_CODE = re.compile("`([^`\n]+)`")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # The control pictures of Unicode stand for the characters that HTML does not allow.
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)} | {
@@ -35,6 +36,11 @@ def with_newlines(text: str) -> Markup:
     """The text as HTML with each newline shown as a sign before the break."""
     sign = Markup('<i class="newline">↵</i>\n')
     return Markup(escape(text.replace("\r\n", "\n"))).replace("\n", sign)
+
+
+def with_code(text: str) -> Markup:
+    """The text as HTML with what stands in backticks set as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +114,10 @@ def token_runs(difference: TokenDifference) -> tuple[TokenRun, ...]:
     trained, served = difference.trained, difference.served
     runs: list[TokenRun] = []
     matcher = SequenceMatcher(a=trained, b=served, autojunk=False)
-    for kind, a, a_end, b, b_end in matcher.get_opcodes():
+    opcodes = matcher.get_opcodes()
+    for i, (kind, a, a_end, b, b_end) in enumerate(opcodes):
         if kind == "equal":
-            runs += _equal(trained[a:a_end], first=a == 0, last=a_end == len(trained))
+            runs += _equal(trained[a:a_end], first=i == 0, last=i == len(opcodes) - 1)
             continue
         if a_end > a:
             runs.append(TokenRun("trained", trained[a:a_end]))

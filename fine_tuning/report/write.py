@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from fine_tuning.report import shown
-from fine_tuning.report.axes import Scale
+from fine_tuning.report.axes import WIDE_HEIGHT, WIDE_WIDTH, Scale
 from fine_tuning.report.chart import line_chart
 from fine_tuning.report.curves import charts
 from fine_tuning.report.facts import DataAccount, DataFacts, RunFacts, Sample
@@ -39,7 +39,10 @@ def write_report(run_dir: Path, facts: RunFacts) -> Path:
         "scores": [score_row(score) for score in facts.scores],
         "share_scale": Scale(0.0, 1.0, 62.0, 504.0),
         "samples": samples_shown(facts.samples),
-        "charts": [line_chart(chart) for chart in charts(facts.curves)],
+        "charts": [
+            (line_chart(chart), line_chart(chart, WIDE_WIDTH, WIDE_HEIGHT))
+            for chart in charts(facts.curves)
+        ],
         "snippets": snippets(facts),
         **_data_values(facts.data, facts.masked),
     }
@@ -121,6 +124,7 @@ def _environment() -> Environment:
         count=lambda number: f"{number:,}",
         duration=duration_text,
         newlines=shown.with_newlines,
+        ticks=shown.with_code,
         percent=percent_text,
         title_text=shown.title,
     )

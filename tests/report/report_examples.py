@@ -37,7 +37,9 @@ def curve(steps: int, every: int = 1) -> tuple[CurvePoint, ...]:
 
 def lengths() -> Lengths:
     """A long-tailed distribution whose last rows are over the cutoff."""
-    bins = tuple((i * 32, (i + 1) * 32, int(900 * math.exp(-((i - 5) ** 2) / 18))) for i in range(30))
+    bins = tuple(
+        (i * 32, (i + 1) * 32, int(900 * math.exp(-((i - 5) ** 2) / 18))) for i in range(30)
+    )
     tail = tuple((start, end, rows + 3) for start, end, rows in bins)
     return Lengths(
         bins=tail,
@@ -90,7 +92,7 @@ def account() -> DataAccount:
                 24,
                 "the answer is blank",
                 "data/中文问答.csv:17",
-                "Write the answer or remove the row: a blank answer trains the model to say nothing.",
+                "Write the answer or remove the row: a blank answer teaches the model silence.",
             ),
             ProblemGroup(
                 "missing_answer",
@@ -141,7 +143,9 @@ def masked() -> tuple[MaskedRow, ...]:
         MaskedRow(
             "row 0 (data/train.jsonl:1), 24 tokens",
             (
-                Span("<|im_start|>user\n中国的首都是哪里？<|im_end|>\n<|im_start|>assistant\n", False),
+                Span(
+                    "<|im_start|>user\n中国的首都是哪里？<|im_end|>\n<|im_start|>assistant\n", False
+                ),
                 Span("中国的首都是北京。<|im_end|>", True),
                 Span("\n", False),
             ),
@@ -174,7 +178,9 @@ def whole_run() -> RunFacts:
         durations={"read": 1.2, "tokens": 4.0, "score_before": 31.0, "train": 431.0, "merge": 9.4},
         settings=(
             Choice("model_name_or_path", "Qwen/Qwen3-0.6B", "", "you"),
-            Choice("template", "qwen3_nothink", "renders 8 of 8 rows as the tokenizer does", "chosen"),
+            Choice(
+                "template", "qwen3_nothink", "renders 8 of 8 rows as the tokenizer does", "chosen"
+            ),
             Choice("cutoff_len", "768", "the longest of 9,870 rows has 951 tokens", "chosen"),
             Choice("lora_rank", "16", "", "preset"),
             Choice("seed", "42"),

@@ -19,32 +19,32 @@ for (const block of document.querySelectorAll(".code")) {
 }
 
 for (const chart of document.querySelectorAll("[data-hover]")) {
-  const curves = JSON.parse(chart.dataset.hover).filter((curve) => curve.style !== "faint");
+  const curves = JSON.parse(chart.dataset.hover);
   const svg = chart.querySelector(":scope > svg");
+  const [low, high, start, end, top, bottom] = JSON.parse(svg.dataset.scale);
   const cursor = document.createElementNS("http://www.w3.org/2000/svg", "line");
   cursor.setAttribute("class", "cursor");
   const tip = document.createElement("div");
   tip.className = "tip";
-  const nearest = (points, x) =>
-    points.reduce((best, point) => (Math.abs(point[0] - x) < Math.abs(best[0] - x) ? point : best));
+  const nearest = (points, step) =>
+    points.reduce((best, point) => (Math.abs(point[0] - step) < Math.abs(best[0] - step) ? point : best));
   svg.addEventListener("pointermove", (event) => {
-    const box = svg.getBoundingClientRect();
     const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-    const hits = curves.map((curve) => [curve.name, nearest(curve.points, at.x)]);
-    const [, lead] = hits.reduce((a, b) => (Math.abs(b[1][0] - at.x) < Math.abs(a[1][0] - at.x) ? b : a));
-    for (const [name, value] of [["x1", lead[0]], ["x2", lead[0]], ["y1", 14], ["y2", 234]]) {
+    const wanted = low + ((at.x - start) / (end - start)) * (high - low);
+    const step = nearest(curves.flatMap((curve) => curve.points), wanted)[0];
+    const x = start + ((step - low) / (high - low)) * (end - start);
+    for (const [name, value] of Object.entries({ x1: x, x2: x, y1: top, y2: bottom })) {
       cursor.setAttribute(name, value);
     }
+    const values = curves.map((curve) => [curve.name, ...nearest(curve.points, step)]);
+    const lines = values.map(([name, at, value]) => `${name}: ${value}${at === step ? "" : ` (step ${at})`}`);
+    tip.replaceChildren(...[`step ${step}`, ...lines].map((line) =>
+      Object.assign(document.createElement("div"), { textContent: line })));
     svg.append(cursor);
-    tip.replaceChildren();
-    for (const line of [`step ${lead[2]}`, ...hits.map(([name, point]) => `${name}: ${point[3]}${point[2] === lead[2] ? "" : ` (step ${point[2]})`}`)]) {
-      tip.append(Object.assign(document.createElement("div"), { textContent: line }));
-    }
     chart.append(tip);
     const frame = chart.getBoundingClientRect();
-    const left = event.clientX - frame.left + 14;
-    tip.style.left = `${Math.max(0, Math.min(left, frame.width - tip.offsetWidth - 4))}px`;
-    tip.style.top = `${Math.max(box.top - frame.top, event.clientY - frame.top - tip.offsetHeight - 10)}px`;
+    tip.style.left = `${Math.max(0, Math.min(event.clientX - frame.left + 14, frame.width - tip.offsetWidth))}px`;
+    tip.style.top = `${Math.max(0, event.clientY - frame.top - tip.offsetHeight - 10)}px`;
   });
   svg.addEventListener("pointerleave", () => { cursor.remove(); tip.remove(); });
 }
