@@ -5,7 +5,7 @@ Order: flags > --config > --preset > defaults.
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,15 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
     for source, found in layers:
         mistakes += found.mistakes
         values |= _typed(_allowed(found.entries, mistakes), source, mistakes)
+    values |= _located(values, mistakes)
     spec = _spec(values)
     asked = _short_forms(rules.Asked(spec, frozenset(values)), mistakes)
     mistakes += rules.broken(asked)
     if mistakes:
         raise UsageError(mistakes, fix=f"`python {PROGRAM} {command.name} --help` lists the flags.")
-    sources: dict[str, Source] = {name: item.source for name, item in values.items()}
+    sources: dict[str, Source] = {
+        name: item.source for name, item in values.items() if item.setting.owner != "command"
+    }
     if asked.spec.quantization != spec.quantization:
         sources["quantization"] = sources["method"]
     return Resolved(
@@ -147,6 +150,22 @@ def _typed(entries: Iterable[Entry], source: Source, mistakes: list[str]) -> dic
         values[name] = _Value(setting, value, source)
         places[name] = entry.place
     return values
+
+
+def _located(values: Mapping[str, _Value], mistakes: list[str]) -> dict[str, _Value]:
+    """Files that engine arguments name, as absolute paths: seen from here, or from the project."""
+    found = {}
+    for name in rules.FILES:
+        item = values.get(name)
+        if item is None or not isinstance(item.value, str):
+            continue
+        places = [Path(item.value).absolute(), PRESETS.parent / item.value]
+        place = next((place for place in places if place.is_file()), None)
+        if place is None:
+            mistakes.append(f"--{name}: there is no file {item.value}.")
+        else:
+            found[name] = replace(item, value=str(place))
+    return found
 
 
 def _unwrapped(entry: Entry) -> Written:

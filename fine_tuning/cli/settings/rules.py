@@ -52,6 +52,9 @@ SECRETS: Mapping[str, str] = {
     "swanlab_lark_secret": "use a webhook without signature instead",
 }
 
+# Engine arguments that name a file which must be there before anything starts.
+FILES = ("deepspeed", "fsdp_config", "hyper_parallel_args", "new_special_tokens_config")
+
 # Allowed, but not what most people who write it mean.
 DOUBTFUL: Mapping[str, str] = {
     "max_samples": "keeps only the first rows of the file, in file order",

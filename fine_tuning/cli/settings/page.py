@@ -1,0 +1,144 @@
+"""Writes docs/settings.md from the settings: `python -m fine_tuning.cli.settings.page`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fine_tuning.cli.settings.catalogue import Setting, spec_settings
+from fine_tuning.cli.settings.commands import COMMANDS, FILES
+from fine_tuning.cli.settings.config_file import SECTIONS
+from fine_tuning.cli.settings.help import default_text, grouped
+from fine_tuning.cli.settings.resolve import PRESETS, preset_names
+from fine_tuning.cli.settings.rules import OWNED, SECRETS
+
+PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
+
+INTRO = """\
+# Settings
+
+This page is written by `python -m fine_tuning.cli.settings.page` from the same table that reads the command line.
+
+A setting is given as `--name value`, `--name=value` or `--na-me value`; a setting that is true or
+false as `--name`, `--no_name` or `--name false`. Several values follow one flag (`--dataset_path
+a.json b.json`) or repeat it; of any other flag that is repeated, the last counts.
+
+The order is: flags, then `--config`, then `--preset`, then the default. All mistakes are named
+at once, and nothing starts before they are mended. In the folder of an existing run, what is not
+given is taken from its `run.json`.
+"""
+
+ENGINE = """\
+## LLaMA-Factory's own arguments
+
+Every training argument of the installed LLaMA-Factory and Transformers works by its own name, as a
+flag and in a settings file: `--lora_dropout 0.05 --lr_scheduler_type cosine --use_dora`.
+`help engine` lists them, `help engine warmup` searches names and meanings. They are typed and
+checked before the run starts, and they go into `train.yaml` as given.
+
+Those that the run sets itself are refused, with what to use instead:
+"""
+
+CONFIG = """\
+## Settings files
+
+`--config FILE.yaml` takes flat names,
+
+```yaml
+model_name_or_path: Qwen/Qwen3-0.6B
+dataset_path: my_data.json
+lora_rank: 16
+learning_rate: 1e-4
+```
+
+or sections:
+
+```yaml
+model:
+  name_or_path: Qwen/Qwen3-0.6B
+  quantization: 4bit
+dataset:
+  path: my_data.json
+  format: alpaca
+lora:
+  rank: 16
+  alpha: 32
+  dropout: 0.05
+  target_modules: [q_proj, v_proj]
+training:
+  epochs: 3
+  batch_size: 4
+  learning_rate: 1e-4
+  output_dir: out
+```
+
+A key in a section is the setting of that name, or of the section's name and that key
+(`lora: rank` is `lora_rank`), or one of these:
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([INTRO, *_ours(), *_files(), *_engine(), *_commands()]).rstrip() + "\n"
+
+
+def _ours() -> Iterator[str]:
+    for title, settings in grouped([*spec_settings().values(), *FILES]):
+        if settings:
+            yield f"## {title}\n"
+            yield from _table(settings)
+
+
+def _table(settings: list[Setting]) -> Iterator[str]:
+    yield "| setting | meaning | default |"
+    yield "| --- | --- | --- |"
+    for setting in settings:
+        choices = ", ".join(f"`{choice}`" for choice in setting.choices)
+        meaning = setting.help + (f": {choices}" if choices else "")
+        if setting.engine_name:
+            meaning += f" (LLaMA-Factory: `{setting.engine_name}`)"
+        default = default_text(setting)
+        off = "off" if setting.kind == "bool" and setting.default is False else ""
+        shown = f"`{default}`" if default else off
+        yield f"| `--{setting.name}` | {_cell(meaning)} | {shown} |"
+    yield ""
+
+
+def _files() -> Iterator[str]:
+    yield CONFIG
+    yield "| section | key | setting |"
+    yield "| --- | --- | --- |"
+    for section, keys in SECTIONS.items():
+        for key, name in keys.items():
+            yield f"| `{section}` | `{key}` | `{name}` |"
+    yield "\n`--preset NAME` is a file in `configs/`:\n"
+    for name in preset_names():
+        lines = (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+        about = lines[lines.index("#") + 1].lstrip("# ")
+        yield f"- `{name}`: {about}"
+    yield ""
+
+
+def _engine() -> Iterator[str]:
+    yield ENGINE
+    yield "| argument | instead |"
+    yield "| --- | --- |"
+    for name, owned in OWNED.items():
+        yield f"| `{name}` | {_cell(owned.instead)} |"
+    for name, advice in SECRETS.items():
+        yield f"| `{name}` | {_cell(advice)} |"
+    yield ""
+
+
+def _commands() -> Iterator[str]:
+    for command in COMMANDS.values():
+        own = [item for item in command.options if item not in FILES]
+        if own:
+            yield f"## Flags of `{command.name}` alone\n"
+            yield from _table(own)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
