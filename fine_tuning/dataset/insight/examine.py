@@ -10,7 +10,7 @@ from fine_tuning.dataset.insight import content, sensitive
 from fine_tuning.dataset.insight.findings import Findings, NearFindings
 from fine_tuning.dataset.insight.language import language
 from fine_tuning.dataset.insight.lengths import Lengths
-from fine_tuning.dataset.insight.near import (
+from fine_tuning.dataset.insight.near.find import (
     DEFAULT_ROWS,
     THRESHOLD,
     NearDuplicates,

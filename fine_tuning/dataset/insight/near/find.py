@@ -19,8 +19,8 @@ import numpy.typing as npt
 import xxhash
 from rensa import RMinHash
 
-from fine_tuning.dataset.insight import shingles
-from fine_tuning.dataset.insight.groups import Groups
+from fine_tuning.dataset.insight.near import shingles
+from fine_tuning.dataset.insight.near.groups import Groups
 from fine_tuning.dataset.insight.rows import decode_row, read_lines
 
 THRESHOLD = 0.85  # true Jaccard similarity from which two rows are near-duplicates

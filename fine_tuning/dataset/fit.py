@@ -1,0 +1,136 @@
+"""Rows that are longer than the cutoff: kept shortened, left to the engine, or dropped.
+
+Which rows are overlong, and how long each of their rounds is, the engine's tokenizer says.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fine_tuning.dataset.insight.rows import Origins
+from fine_tuning.dataset.types import Kind, Problem
+from fine_tuning.errors import DataError
+
+# Row number -> tokens after each complete round, the system prompt and the template included.
+# A round begins with a user turn and ends with the assistant's answer; tool calls and results lie
+# inside it. Only rows over the cutoff need to be listed.
+TurnLengths = Mapping[int, Sequence[int]]
+
+OVERLONG = "overlong"
+CUT_TURNS = "cut_turns"
+TRUNCATED = "truncated"
+_MEDIA = frozenset({"images", "videos", "audios"})
+_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What becomes of the overlong rows; a row in none of the three is left as it is.
+
+    `keep_rounds[row]` is the number of leading rounds that fit; `dropped` rows leave the data;
+    `truncated` rows are cut by the engine, in the middle of a turn. `rounds` holds the lengths of
+    exactly the overlong rows.
+    """
+
+    cutoff: int
+    keep_rounds: Mapping[int, int] = field(default_factory=dict)
+    dropped: frozenset[int] = frozenset()
+    truncated: frozenset[int] = frozenset()
+    rounds: TurnLengths = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by outcome; together they are the rows that do not stay as they are."""
+        return {
+            CUT_TURNS: len(self.keep_rounds),
+            OVERLONG: len(self.dropped),
+            TRUNCATED: len(self.truncated),
+        }
+
+
+def fit_rows(
+    kind: Kind,
+    lengths: TurnLengths,
+    *,
+    cutoff: int,
+    policy: str,
+    origins: Origins,
+    columns: frozenset[str] = frozenset(),
+) -> Fit:
+    """Decides about every overlong row; see `Fit`.
+
+    auto: chat keeps as many whole leading rounds as fit, and loses a row whose first round does
+    not fit or that has media (a cut would part them from their placeholders); text stays, because
+    the engine cuts it into blocks; a preference or KTO row goes, because half of a comparison
+    teaches something else. drop: every overlong row goes. truncate: the engine cuts.
+    error: raises DataError that names the first rows.
+    """
+    over = {row: rounds for row, rounds in lengths.items() if rounds and rounds[-1] > cutoff}
+    if policy == "error" and over:
+        raise _overlong_error(over, cutoff, origins)
+    if policy == "truncate":
+        return Fit(cutoff=cutoff, truncated=frozenset(over), rounds=over)
+    if policy == "auto" and kind == "text":
+        return Fit(cutoff=cutoff)
+    if policy == "auto" and kind == "chat" and not columns & _MEDIA:
+        fitting = {row: _rounds_that_fit(rounds, cutoff) for row, rounds in over.items()}
+        return Fit(
+            cutoff=cutoff,
+            keep_rounds={row: rounds for row, rounds in fitting.items() if rounds},
+            dropped=frozenset(row for row, rounds in fitting.items() if not rounds),
+            rounds=over,
+        )
+    return Fit(cutoff=cutoff, dropped=frozenset(over), rounds=over)
+
+
+def fit_problems(fit: Fit, origins: Origins) -> Iterator[Problem]:
+    """A warning for every overlong row, in the order of the rows: its length and its outcome."""
+    for row in sorted(fit.rounds):
+        rounds = fit.rounds[row]
+        length = f"{rounds[-1]:,} tokens, and the cutoff is {fit.cutoff:,}"
+        if kept := fit.keep_rounds.get(row):
+            code = CUT_TURNS
+            message = f"{length}: the first {kept} of {len(rounds)} rounds are kept"
+        elif row in fit.truncated:
+            code, message = TRUNCATED, f"{length}: the engine cuts off the rest"
+        elif len(rounds) > 1 and rounds[0] > fit.cutoff:
+            code, message = OVERLONG, f"{length}: not even the first round fits, the row is dropped"
+        else:
+            code, message = OVERLONG, f"{length}: the row is dropped"
+        file, line = origins.of(row)
+        yield Problem(file, line, None, code, message, "warning")
+
+
+def round_ends(roles: Sequence[str]) -> list[int]:
+    """The number of turns after each complete round of a conversation."""
+    ends = [place for place, role in enumerate(roles, start=1) if role == "assistant"]
+    if roles and (not ends or ends[-1] != len(roles)):
+        ends.append(len(roles))  # a conversation that ends with a tool call
+    return ends
+
+
+def keep_leading_rounds(row: Mapping[str, Any], rounds: int) -> dict[str, Any]:
+    """The canonical row with its first rounds only."""
+    turns = row["conversations"]
+    ends = round_ends([turn["from"] for turn in turns])
+    return {**row, "conversations": turns[: ends[rounds - 1]]}
+
+
+def _rounds_that_fit(rounds: Sequence[int], cutoff: int) -> int:
+    return sum(1 for tokens in rounds if tokens <= cutoff)
+
+
+def _overlong_error(over: TurnLengths, cutoff: int, origins: Origins) -> DataError:
+    named = []
+    for row in sorted(over)[:_NAMED]:
+        file, line = origins.of(row)
+        named.append(f"{file}:{line} ({over[row][-1]:,} tokens)")
+    more = f" and {len(over) - _NAMED:,} more" if len(over) > _NAMED else ""
+    longest = max(rounds[-1] for rounds in over.values())
+    rows = "1 row is" if len(over) == 1 else f"{len(over):,} rows are"
+    return DataError(
+        f"{rows} longer than {cutoff:,} tokens: {', '.join(named)}{more}.",
+        why="--overlong error stops at rows that do not fit.",
+        fix=f"Raise --max_seq_length (the longest row needs {longest:,}), or use --overlong auto, "
+        "which keeps the turns that fit.",
+    )

@@ -1,0 +1,1 @@
+"""Rows that belong together: equal, with an equal prompt, or nearly the same."""

@@ -1,0 +1,44 @@
+"""What makes two rows, or their prompts, the same: 64-bit hashes, 24 bytes a row."""
+
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from fine_tuning.dataset.insight.rows import Row, decode_row, read_lines
+
+Hashes = npt.NDArray[np.uint64]
+_SEPARATOR = "\0"
+
+
+@dataclass(frozen=True)
+class RowKeys:
+    """Per row: hash of the whole row, of its prompt, and of the row with the seed (its place)."""
+
+    contents: Hashes
+    prompts: Hashes
+    places: Hashes
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+
+def read_keys(path: Path, seed: int = 0) -> RowKeys:
+    """The keys of every row in the file, in one pass."""
+    contents, prompts, places = array("Q"), array("Q"), array("Q")
+    seed %= 1 << 64
+    for line in read_lines(path):
+        contents.append(xxhash.xxh3_64_intdigest(line))
+        places.append(xxhash.xxh3_64_intdigest(line, seed=seed))
+        prompt = prompt_of(decode_row(line)).encode("utf-8", "surrogatepass")
+        prompts.append(xxhash.xxh3_64_intdigest(prompt))
+    return RowKeys(*(np.array(hashes, np.uint64) for hashes in (contents, prompts, places)))
+
+
+def prompt_of(row: Row) -> str:
+    """Everything before the last answer: the system prompt and the turns; of text, all of it."""
+    turns = row.conversations if row.chosen is not None else row.conversations[:-1]
+    return _SEPARATOR.join([row.system or "", *(turn.value for turn in turns)])

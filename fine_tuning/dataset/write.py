@@ -1,0 +1,54 @@
+"""Writes some of the rows of a canonical file to another, a few of them shortened."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow
+import pyarrow.parquet as parquet
+
+from fine_tuning.dataset.fit import keep_leading_rounds
+from fine_tuning.dataset.insight.rows import is_parquet, read_lines
+
+
+def write_rows(
+    source: Path, target: Path, wanted: npt.NDArray[np.bool_], keep_rounds: Mapping[int, int]
+) -> None:
+    """Copies the wanted rows, in order; `keep_rounds[row]` leaves only so many rounds of a row.
+
+    The target appears when it is complete. Parquet keeps its schema.
+    """
+    partial = target.with_name(target.name + ".partial")
+    if is_parquet(source):
+        _write_parquet(source, partial, wanted)
+    else:
+        _write_lines(source, partial, wanted, keep_rounds)
+    partial.replace(target)
+
+
+def _write_lines(
+    source: Path, target: Path, wanted: npt.NDArray[np.bool_], keep_rounds: Mapping[int, int]
+) -> None:
+    with target.open("wb") as file:
+        for row, (line, is_wanted) in enumerate(
+            zip(read_lines(source), wanted.tobytes(), strict=True)
+        ):
+            if not is_wanted:
+                continue
+            if rounds := keep_rounds.get(row):
+                line = msgspec.json.encode(keep_leading_rounds(msgspec.json.decode(line), rounds))
+            file.write(line + b"\n")
+
+
+def _write_parquet(source: Path, target: Path, wanted: npt.NDArray[np.bool_]) -> None:
+    start = 0
+    with (
+        parquet.ParquetFile(source) as table,
+        parquet.ParquetWriter(target, table.schema_arrow) as writer,
+    ):
+        for batch in table.iter_batches(batch_size=1000):
+            mask = pyarrow.array(wanted[start : start + len(batch)])
+            writer.write_batch(batch.filter(mask))
+            start += len(batch)
