@@ -1,0 +1,223 @@
+"""CSV and TSV: cells are text, a record starts on the line where its first cell starts.
+
+Quotes are taken strictly: a row whose quotes or number of cells do not fit is named, not guessed.
+"""
+
+import contextlib
+import csv
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from fine_tuning.dataset.read.batch import Batch
+from fine_tuning.dataset.read.json.record import MAX_RECORD, Decoded, Finding, unreadable
+from fine_tuning.dataset.read.plain import split_lines
+from fine_tuning.dataset.types import Records
+
+DELIMITERS = {"csv": ",", "tsv": "\t"}
+_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_EXCEL_HINT = re.compile(r'^"?sep=([,;|\t])"?\s*$')
+_LOOKAHEAD_LINES = 100
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How the cells are separated, and what was noticed about it."""
+
+    delimiter: str
+    skipped_lines: int = 0
+    evidence: str = ""
+
+
+def sniff_dialect(head: str, kind: str, *, whole: bool) -> Dialect:
+    """The delimiter: the one the file's name promises, unless only another gives a table."""
+    hint = _EXCEL_HINT.match(head.split("\n", 1)[0])
+    if hint:
+        return Dialect(hint[1], 1)
+    lines = head[: 1 << 16].split("\n")
+    if not whole or len(head) > 1 << 16:
+        lines.pop()
+    expected = DELIMITERS[kind]
+    columns, share = _shape(lines, expected)
+    if columns > 1 and share > 0.5:
+        return Dialect(expected)
+    found = {mark: _shape(lines, mark) for mark in _NAMES if mark != expected}
+    tables = {mark: shape for mark, shape in found.items() if shape[0] > 1 and shape[1] >= 0.9}
+    if not tables or len(lines) < 2:
+        return Dialect(expected)
+    best = max(tables, key=lambda mark: tables[mark])
+    evidence = f"cells are separated by {_NAMES[best]}: the header has {tables[best][0]} columns"
+    return Dialect(best, 0, evidence)
+
+
+def _shape(lines: list[str], delimiter: str) -> tuple[int, float]:
+    """Columns of the header, and the share of the rows that have as many."""
+    rows: list[int] = []
+    reader = csv.reader([line + "\n" for line in lines if line.strip()], delimiter=delimiter)
+    with contextlib.suppress(csv.Error):
+        for row in reader:
+            rows.append(len(row))
+    if not rows:
+        return 0, 0.0
+    return rows[0], sum(count == rows[0] for count in rows) / len(rows)
+
+
+class _Feed:
+    """Physical lines for csv.reader; remembers those of the current record, and takes back."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self.line = 0
+        self.taken: list[str] = []
+        self._size = 0
+        self._lines = lines
+        self._back: deque[str] = deque()
+
+    def __iter__(self) -> "_Feed":
+        return self
+
+    def __next__(self) -> str:
+        if self._size > MAX_RECORD:
+            raise csv.Error("the quoted cell does not end")
+        if self._back:
+            text = self._back.popleft()
+        else:
+            text = next(self._lines).decode("utf-8", "surrogateescape")
+        self.taken.append(text)
+        self._size += len(text)
+        self.line += 1
+        return text
+
+    def start(self) -> None:
+        self.taken = []
+        self._size = 0
+
+    def give_back(self, lines: list[str]) -> None:
+        self._back.extendleft(reversed(lines))
+        self.line -= len(lines)
+
+    def peek(self, count: int) -> list[str]:
+        while len(self._back) < count:
+            line = next(self._lines, None)
+            if line is None:
+                break
+            self._back.append(line.decode("utf-8", "surrogateescape"))
+        return [self._back[i] for i in range(min(count, len(self._back)))]
+
+
+def read_delimited(chunks: Iterable[bytes], dialect: Dialect) -> Iterator[Records]:
+    """The rows of delimited UTF-8 text as dicts of text cells; the first row names the columns."""
+    csv.field_size_limit(MAX_RECORD)
+    feed = _Feed(split_lines(chunks))
+    for _ in range(dialect.skipped_lines):
+        next(feed, None)
+    batch = Batch()
+    header: list[str] = []
+    reader = csv.reader(feed, delimiter=dialect.delimiter, strict=True)
+    while True:
+        feed.start()
+        line = feed.line + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            row, bad = [], _bad_quotes(feed, str(error), dialect, len(header))
+            batch.add(bad, line, "".join(feed.taken).encode("utf-8", "surrogateescape"))
+        if row is None:
+            break
+        if not row or (row == [""] and len(header) != 1) or not any(map(str.strip, feed.taken)):
+            continue
+        if not header:
+            header = _header(row, batch)
+            continue
+        _add_row(batch, row, header, line, feed)
+        if batch.full:
+            yield batch.take()
+    if not batch.empty:
+        yield batch.take()
+
+
+def _header(row: list[str], batch: Batch) -> list[str]:
+    names = [name.strip() for name in row]
+    while len(names) > 1 and not names[-1]:
+        names.pop()
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        listed = ", ".join(f'"{name}"' for name in doubled)
+        batch.warn_file(
+            "duplicate_key", f"the header names {listed} twice; the last column is used"
+        )
+    odd = [name for name in names if len(name) > 80 or "\n" in name or _NUMBER.fullmatch(name)]
+    if odd:
+        batch.warn_file(
+            "no_header",
+            f'the first row does not look like column names ("{odd[0][:40]}"); a table needs a'
+            " first row such as instruction,output",
+        )
+    return names
+
+
+def _add_row(batch: Batch, row: list[str], header: list[str], line: int, feed: _Feed) -> None:
+    size = sum(map(len, row))
+    extra = row[len(header) :]
+    if len(row) < len(header) or any(extra):
+        more = "an unquoted delimiter or quote?" if extra else "a cut row or a line break?"
+        message = f"{len(row)} cells, but the header names {len(header)} columns ({more})"
+        decoded = unreadable("csv_cells", message)
+    else:
+        decoded = Decoded(dict(zip(header, row, strict=False)))
+        if extra and header[-1] and len(header) > 1:
+            note = Finding("csv_cells", "empty cells beyond the last column were left out")
+            decoded = Decoded(decoded.value, (note,))
+    joined = "".join(row)
+    if not joined.isascii() and any("\udc80" <= char <= "\udcff" for char in joined):
+        decoded = unreadable("encoding", "a byte that is not valid in this file's encoding")
+    elif "\0" in joined:
+        decoded = unreadable("nul", "a NUL byte stands in a cell; the file may be damaged")
+    bad = any(finding.severity == "error" for finding in decoded.findings)
+    raw = "".join(feed.taken).encode("utf-8", "surrogateescape") if bad else None
+    batch.add(decoded, line, raw, size)
+
+
+def _bad_quotes(feed: _Feed, error: str, dialect: Dialect, columns: int) -> Decoded:
+    """Decide by the parity of quotes which lines the broken record spans; give back the others."""
+    taken = feed.taken
+    ended = error.startswith(("unexpected end", "the quoted cell"))
+    keep = len(taken)
+    if ended:
+        if len(taken) > 1 and _look_like_rows(taken[1:], dialect.delimiter, columns):
+            keep = 1
+    elif sum(line.count('"') for line in taken) % 2:
+        ahead = feed.peek(_LOOKAHEAD_LINES)
+        closing = next((i for i, text in enumerate(ahead) if text.count('"') % 2), None)
+        if closing is not None:
+            for _ in range(closing + 1):
+                next(feed)
+            keep = len(taken)
+        elif columns > 1:
+            keep = 1
+    feed.give_back(taken[keep:])
+    feed.taken = taken[:keep]
+    if ended and keep == len(taken):
+        return unreadable("truncated", "a quoted cell is never closed: the file was cut off here?")
+    if ended:
+        return unreadable("csv_quote", 'a cell starts with a quote (") that is never closed')
+    if error.startswith("new-line"):
+        return unreadable("csv_line_break", "a lone carriage return stands outside of quotes")
+    if "limit" in error:
+        return unreadable("record_too_long", f"a cell is longer than {MAX_RECORD >> 20} MiB")
+    return unreadable(
+        "csv_quote",
+        f'quotes do not fit ({error}); inside a quoted cell a quote is written twice ("")',
+    )
+
+
+def _look_like_rows(lines: list[str], delimiter: str, columns: int) -> bool:
+    if columns < 2:
+        return False
+    sample = [line for line in lines[:1000] if line.strip()]
+    try:
+        rows = list(csv.reader(sample, delimiter=delimiter))
+    except csv.Error:
+        return False
+    return bool(rows) and sum(len(row) == columns for row in rows) >= 0.9 * len(rows)

@@ -1,0 +1,243 @@
+"""Files of a dataset on the Hugging Face Hub or ModelScope, downloaded into their caches.
+
+The files are listed and fetched with the hubs' own clients, which do not import torch; a dataset's
+own code is never run. A dataset that has only such code is read from its parquet conversion.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fine_tuning.dataset.read.find import is_data_name
+from fine_tuning.dataset.read.hub_layout import choose_files
+from fine_tuning.dataset.read.sources import SUFFIXES, HubChoice, Split
+from fine_tuning.errors import DataError, EnvironmentProblem, FineTuningError
+
+_CONVERTED = "refs/convert/parquet"
+_TRUE = ("1", "true", "yes", "on")
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A downloaded file: its path in the dataset, its path on disk, its split."""
+
+    name: str
+    path: Path
+    split: Split
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """A dataset's files, its card's front matter, and how to download files of it."""
+
+    files: Sequence[str]
+    card: Mapping[str, Any]
+    fetch: Callable[[list[str]], Path]
+    notes: tuple[str, ...] = ()
+
+
+def hub_files(name: str, choice: HubChoice) -> tuple[list[HubFile], tuple[str, ...]]:
+    """The files of Hub dataset `name` (owner/name), and what to tell the user about the choice."""
+    modelscope = os.environ.get("USE_MODELSCOPE_HUB", "").lower() in _TRUE
+    listing = _modelscope(name, choice) if modelscope else _hugging_face(name, choice)
+    chosen = choose_files(name, listing.files, listing.card, choice)
+    root = listing.fetch([file for file, _ in chosen.files])
+    files = [HubFile(file, root / file, split) for file, split in chosen.files]
+    return files, (*listing.notes, *chosen.notes)
+
+
+def _hugging_face(name: str, choice: HubChoice) -> _Listing:
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE:
+        return _cached(name, choice, "HF_HUB_OFFLINE is set")
+    import httpx
+
+    try:
+        listing = _online(name, choice.revision)
+        if choice.revision is None and not any(map(is_data_name, listing.files)):
+            return _converted(name) or listing
+        return listing
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        problem = _explained(name, choice, error)
+        if isinstance(problem, EnvironmentProblem):
+            try:
+                return _cached(name, choice, problem.why)
+            except FineTuningError:
+                pass
+        raise problem from error
+
+
+def _online(name: str, revision: str | None) -> _Listing:
+    import huggingface_hub as hub
+
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    info = hub.HfApi(endpoint=endpoint).dataset_info(name, revision=revision, timeout=30)
+    files = [sibling.rfilename for sibling in info.siblings or []]
+
+    def fetch(wanted: list[str]) -> Path:
+        patterns = [_escaped(file) for file in wanted]
+        try:
+            return Path(
+                hub.snapshot_download(
+                    name,
+                    repo_type="dataset",
+                    revision=info.sha or revision,
+                    allow_patterns=patterns,
+                    endpoint=endpoint,
+                )
+            )
+        except Exception as error:
+            raise _explained(name, HubChoice(revision=revision), error) from error
+
+    card: Mapping[str, Any] = {}
+    if "README.md" in files:
+        card = _front_matter(fetch(["README.md"]) / "README.md")
+    return _Listing(files, card, fetch)
+
+
+def _converted(name: str) -> _Listing | None:
+    """The parquet conversion that the Hub makes: <configuration>/<split>/0000.parquet."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        listing = _online(name, _CONVERTED)
+    except HfHubHTTPError:
+        return None
+    by_config: dict[str, dict[str, list[str]]] = {}
+    for file in filter(is_data_name, listing.files):
+        config, split, *rest = file.split("/")
+        if rest:
+            by_config.setdefault(config, {}).setdefault(split.removeprefix("partial-"), []).append(
+                file
+            )
+    configs = [
+        {
+            "config_name": config,
+            "data_files": [{"split": split, "path": files} for split, files in splits.items()],
+        }
+        for config, splits in by_config.items()
+    ]
+    note = f"{name}: read from the Hub's parquet conversion (its own script is never run)"
+    return _Listing(listing.files, {"configs": configs}, listing.fetch, (note,))
+
+
+def _cached(name: str, choice: HubChoice, why: str) -> _Listing:
+    """What an earlier download left in the cache."""
+    import huggingface_hub as hub
+
+    try:
+        root = Path(
+            hub.snapshot_download(
+                name, repo_type="dataset", revision=choice.revision, local_files_only=True
+            )
+        )
+    except (OSError, ValueError) as error:
+        raise EnvironmentProblem(
+            f"the dataset {name} is not in the local cache",
+            why=why,
+            fix="download it once with network, or give a local file with --dataset_path",
+        ) from error
+    files = [
+        path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file()
+    ]
+    readme = root / "README.md"
+    card = _front_matter(readme) if readme.is_file() else {}
+    note = f"{name}: read from the local cache ({why})"
+    return _Listing(files, card, lambda _: root, (note,))
+
+
+def _front_matter(readme: Path) -> Mapping[str, Any]:
+    from huggingface_hub import metadata_load
+
+    try:
+        return metadata_load(readme) or {}
+    except Exception:  # a card that nobody can parse must not stop the data from being read
+        return {}
+
+
+def _escaped(file: str) -> str:
+    """A file name as a pattern that matches only itself."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in file)
+
+
+def _explained(name: str, choice: HubChoice, error: Exception) -> FineTuningError:
+    """A hub client's error in the user's words: cause and next step."""
+    import huggingface_hub.errors as hub
+
+    if isinstance(error, FineTuningError):
+        return error
+    site = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    if isinstance(error, hub.GatedRepoError):
+        return DataError(
+            f"the dataset {name} is gated",
+            why="its owner gives access on request",
+            fix=f"ask for access at {site}/datasets/{name}, then log in: `hf auth login`"
+            " or HF_TOKEN",
+        )
+    if isinstance(error, hub.RevisionNotFoundError):
+        return DataError(
+            f'{name} has no revision "{choice.revision}"',
+            why=f"{site} does not know it as a branch, tag or commit",
+            fix="correct --dataset_revision, or leave it out for the main branch",
+        )
+    if isinstance(error, hub.RepositoryNotFoundError):
+        return DataError(
+            f"there is no dataset {name} on {site}, and no such file or directory here",
+            why="the name is wrong, or the dataset is private and you are not logged in",
+            fix="check the name; for a private dataset `hf auth login` or HF_TOKEN",
+        )
+    if isinstance(error, hub.HFValidationError):
+        return DataError(f"{name} is no file here and no name of a Hub dataset", why=str(error))
+    if isinstance(error, hub.HfHubHTTPError) and error.response is not None:
+        return EnvironmentProblem(
+            f"{site} did not give the dataset {name}",
+            why=f"it answered with HTTP status {error.response.status_code}",
+            fix="try again later; an interrupted download goes on where it stopped",
+        )
+    if isinstance(error, OSError) and error.errno == 28:
+        return EnvironmentProblem(
+            f"no space left for the dataset {name}",
+            why=str(error),
+            fix="free some space, or set HF_HOME to another disk",
+        )
+    return EnvironmentProblem(
+        f"the dataset {name} cannot be fetched from {site}",
+        why=f"no connection ({type(error).__name__}: {str(error)[:200]})",
+        fix="check network and HF_ENDPOINT (a mirror), or give a local file with --dataset_path",
+    )
+
+
+def _modelscope(name: str, choice: HubChoice) -> _Listing:
+    try:
+        import modelscope_hub as scope
+        from modelscope_hub.errors import HubError
+        from requests import RequestException
+    except ImportError as error:
+        raise EnvironmentProblem(
+            "USE_MODELSCOPE_HUB is set, but the modelscope package is missing",
+            fix="pip install modelscope, or unset USE_MODELSCOPE_HUB",
+        ) from error
+
+    patterns = ["README.md", *(f"*{suffix}*" for suffix in SUFFIXES)]
+    try:
+        root = Path(
+            scope.HubApi().download_repo(
+                name,
+                repo_type="dataset",
+                revision=choice.revision,
+                allow_patterns=patterns,
+                local_files_only=os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE,
+            )
+        )
+    except (HubError, RequestException, OSError, ValueError) as error:
+        raise EnvironmentProblem(
+            f"the dataset {name} cannot be fetched from ModelScope",
+            why=f"{type(error).__name__}: {str(error)[:200]}",
+            fix="check the name, the network and MODELSCOPE_API_TOKEN",
+        ) from error
+    files = [
+        path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file()
+    ]
+    readme = root / "README.md"
+    return _Listing(files, _front_matter(readme) if readme.is_file() else {}, lambda _: root)

@@ -1,0 +1,281 @@
+"""A JSON document that holds records, read as a stream: memory does not grow with the file.
+
+A list of records, an object with one such list, values written one after another, or any of these
+broken somewhere: each record is found, decoded on its own, and named by the line it starts on.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from fine_tuning.dataset.read.batch import Batch
+from fine_tuning.dataset.read.json.layout import Layout, layout_at, with_seam
+from fine_tuning.dataset.read.json.record import (
+    MAX_RECORD,
+    Decoded,
+    Finding,
+    decode_record,
+    unreadable,
+)
+from fine_tuning.dataset.read.json.window import Window, value_end
+from fine_tuning.dataset.read.json.wrapper import next_record_list, record_lists
+from fine_tuning.dataset.types import UNREADABLE, Records
+
+_SPACES = b" \t\n\r\0"
+_SEPARATOR = re.compile(rb"[\s,]*")
+_RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_TRIES = 4
+
+
+def read_document(chunks: Iterable[bytes]) -> Iterator[Records]:
+    """The records of a JSON document given as chunks of UTF-8 with LF line ends."""
+    yield from _Document(Window(chunks)).batches()
+
+
+class _Document:
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._batch = Batch()
+        self._layout = Layout()
+        self._in_list = False
+        self._lists = 0
+        self._records = 0
+        self._wrapped = ""
+        self._slow_until = 0  # offset in the document up to which to read record by record
+        self._last_line = 0
+        self._commas = 0
+        self._needs_comma = False
+        self._truncated = False
+
+    def batches(self) -> Iterator[Records]:
+        self._open()
+        while char := self._window.skip(_SPACES):
+            self._step(char)
+            if self._batch.full:
+                yield self._batch.take()
+        self._close()
+        if not self._batch.empty:
+            yield self._batch.take()
+
+    def _open(self) -> None:
+        """Enter the one list of records of a top-level object, if that is what this is."""
+        window = self._window
+        if window.skip(_SPACES) != b"{":
+            return
+        lists = record_lists(window)
+        if not lists:
+            return
+        names = ", ".join(f'"{member.key}"' for member in lists)
+        if len(lists) > 1:
+            self._batch.warn_file("several_lists", _several_lists(names), "error")
+            window.drain()
+            return
+        self._wrapped = lists[0].key
+        self._batch.warn_file("wrapped_list", f"the records are those in the list {names}")
+        window.advance(lists[0].start)
+
+    def _step(self, char: bytes) -> None:
+        window = self._window
+        if char == b",":
+            self._commas += 1
+            window.advance(window.pos + 1)
+        elif char == b"]":
+            self._end_list()
+        elif char == b"[" and not self._in_list:
+            self._begin_list()
+        elif char == b"}":
+            self._stray(char)
+        elif not self._many():
+            self._one()
+
+    def _begin_list(self) -> None:
+        if self._lists:
+            self._batch.warn_file(
+                "concatenated_json", "several lists follow one another; all were read"
+            )
+        self._in_list = True
+        self._lists += 1
+        self._commas = 0
+        self._needs_comma = False
+        self._window.advance(self._window.pos + 1)
+
+    def _end_list(self) -> None:
+        if not self._in_list:
+            self._stray(b"]")
+            return
+        if self._commas:
+            self._batch.warn_file(
+                "trailing_comma", f"a comma before the final bracket, {self._at()}"
+            )
+        self._in_list = False
+        self._commas = 0
+        self._window.advance(self._window.pos + 1)
+        if not self._wrapped:
+            return
+        if other := next_record_list(self._window):
+            names = f'"{self._wrapped}", "{other}"'
+            self._batch.warn_file("several_lists", _several_lists(names), "error")
+            self._window.drain()
+        elif self._window.skip(_SPACES) == b"}":
+            self._window.advance(self._window.pos + 1)
+        else:
+            self._truncated = True
+            self._batch.warn_file(
+                "missing_bracket", "the final } is missing; no record is affected"
+            )
+        self._wrapped = ""
+
+    def _stray(self, char: bytes) -> None:
+        text = f"a {char.decode()} that closes nothing, {self._at()}; it was skipped"
+        self._batch.warn_file("stray_bracket", text)
+        self._window.advance(self._window.pos + 1)
+
+    def _at(self) -> str:
+        return f"on line {self._window.line}"
+
+    def _close(self) -> None:
+        if self._in_list and not self._truncated:
+            self._batch.warn_file(
+                "missing_bracket", "the final ] is missing; the file may have been cut off"
+            )
+
+    def _many(self) -> bool:
+        """Decode all records up to the last certain cut in the window at once.
+
+        Correct because brackets around the part make valid JSON only if the cut is between
+        records; anything doubtful fails here and is read record by record.
+        """
+        window, seam = self._window, self._layout.seam
+        if not seam or window.base + window.pos < self._slow_until:
+            return False
+        cut = window.data.rfind(seam, window.pos) + self._layout.tail
+        if cut <= window.pos + self._layout.tail:
+            return False
+        try:
+            raws = _RAW_LIST.decode(b"[" + window.data[window.pos : cut] + b"]")
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            self._slow_until = window.base + cut
+            return False
+        data, end, line = window.data, window.pos, window.line
+        for raw_view in raws:
+            raw = bytes(raw_view)
+            gap = _SEPARATOR.match(data, end)
+            start = gap.end() if gap else end
+            line += data.count(b"\n", end, start)
+            end = start + len(raw)
+            self._batch.add(decode_record(raw, line), line, raw)
+            line += raw.count(b"\n")
+        self._records += len(raws)
+        self._last_line = line
+        self._commas = 0
+        self._needs_comma = True
+        window.advance(cut)
+        return True
+
+    def _one(self) -> None:
+        window = self._window
+        line = window.line
+        same_line = self._records > 0 and line == self._last_line and not self._in_list
+        no_comma = self._needs_comma and not self._commas
+        self._layout = layout_at(window.data, window.pos, self._layout)
+        decoded, end = self._next_record()
+        raw = window.data[window.pos : end].strip()
+        note = None
+        if same_line and not self._commas:
+            note = Finding("concatenated_json", f"several values stand on line {line}")
+        elif no_comma and self._in_list:
+            note = Finding("missing_comma", "no comma before this record")
+        if note and decoded.value is not UNREADABLE:
+            decoded = Decoded(decoded.value, (*decoded.findings, note))
+        self._batch.add(decoded, line, raw)
+        self._records += 1
+        self._commas = 0
+        self._needs_comma = True
+        self._learn_seam(end)
+        window.advance(end)
+        self._last_line = window.line
+
+    def _learn_seam(self, end: int) -> None:
+        window = self._window
+        gap = _SEPARATOR.match(window.data, end)
+        if self._in_list and gap and gap.end() < len(window.data):
+            self._layout = with_seam(self._layout, window.data, window.pos, end, gap.end())
+
+    def _next_record(self) -> tuple[Decoded, int]:
+        """The record at the window's position, and the offset after it."""
+        window = self._window
+        if self._layout.lead and (found := self._by_layout()) is not None:
+            return found
+        start_before = self._layout.next_start(window.data, window.pos + 1)
+        bound = MAX_RECORD if start_before < 0 else self._patience(start_before)
+        end = value_end(window, bound)
+        if end is not None:
+            decoded = decode_record(window.data[window.pos : end], window.line)
+            if decoded.value is not UNREADABLE or decoded.findings[0].code != "json_syntax":
+                return decoded, end
+        return self._broken(end)
+
+    def _by_layout(self) -> tuple[Decoded, int] | None:
+        """The record that ends before the next one starts, if that is the whole of a value."""
+        window = self._window
+        following = self._layout.next_start(window.data, window.pos + 1)
+        while following < 0 and len(window.data) - window.pos < 1 << 22 and window.more():
+            following = self._layout.next_start(window.data, window.pos + 1)
+        if following < 0:
+            return None
+        end = window.pos + len(window.data[window.pos : following].rstrip(_SPACES + b","))
+        decoded = decode_record(window.data[window.pos : end], window.line)
+        if decoded.value is UNREADABLE and decoded.findings[0].code in ("json_syntax", "nul"):
+            return None
+        return decoded, end
+
+    def _patience(self, start: int) -> int:
+        """How far to look for the end of a record that seems broken: a few more records."""
+        window = self._window
+        for _ in range(_TRIES):
+            following = self._layout.next_start(window.data, start + 1)
+            if following < 0:
+                return max(len(window.data) - window.pos, start - window.pos + (1 << 20))
+            start = following
+        return start - window.pos
+
+    def _broken(self, end: int | None) -> tuple[Decoded, int]:
+        window = self._window
+        following = self._layout.next_start(window.data, window.pos + 1)
+        if following >= 0 and (end is None or following < end):
+            end = window.pos + len(window.data[window.pos : following].rstrip(_SPACES + b","))
+        elif end is None:
+            return self._cut_off() if window.ended else self._give_up()
+        elif window.data[window.pos] not in b'{["':
+            stop = window.data.find(b"\n", end)
+            end = window.pos + len(window.data[window.pos : max(stop, end)].rstrip(_SPACES + b",]"))
+        return decode_record(window.data[window.pos : end], window.line), end
+
+    def _cut_off(self) -> tuple[Decoded, int]:
+        """The last record goes on to the end of the file without being closed."""
+        window = self._window
+        end = window.pos + len(window.data[window.pos :].rstrip(_SPACES))
+        decoded = decode_record(window.data[window.pos : end], window.line)
+        if decoded.value is not UNREADABLE or decoded.findings[0].code != "json_syntax":
+            return decoded, end
+        self._truncated = True
+        last = window.line + window.data.count(b"\n", window.pos, end)
+        return unreadable("truncated", f"the file ends on line {last}, inside this record"), end
+
+    def _give_up(self) -> tuple[Decoded, int]:
+        """A record that never ends: the rest of the file cannot be told apart."""
+        window = self._window
+        self._truncated = True
+        message = f"no end of this record within {MAX_RECORD >> 20} MiB; nothing after it was read"
+        start = window.data[window.pos : window.pos + 1000]
+        window.drain()
+        window.data = start
+        return unreadable("record_too_long", message), len(start)
+
+
+def _several_lists(names: str) -> str:
+    return (
+        f"the file holds several lists of records ({names}); which are meant? Save each as a file"
+        " of its own"
+    )

@@ -1,0 +1,265 @@
+"""One JSON value: strictly first, then with the repairs that have only one meaning, each named.
+
+A value that nests deeper than MAX_DEPTH is refused, so that no later step can run out of stack.
+"""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import msgspec
+
+from fine_tuning.dataset.types import UNREADABLE, Severity
+
+MAX_DEPTH = 100
+# A longer record is no training row; reading stops there instead of filling the memory.
+MAX_RECORD = 1 << 27
+
+_STRICT = msgspec.json.Decoder()
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]|"', re.DOTALL)
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+")|,(?=\s*[}\]])', re.DOTALL)
+_SPACES = " \t\r\n"
+_QUOTED_LIMIT = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was wrong with one record."""
+
+    code: str
+    message: str
+    severity: Severity = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A record's value (or UNREADABLE, then exactly one finding is an error)."""
+
+    value: Any
+    findings: tuple[Finding, ...] = ()
+
+
+class _RefusedError(Exception):
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.finding = Finding(code, message, "error")
+
+
+def decode_record(raw: bytes, line: int = 1) -> Decoded:
+    """The value of one record that starts on physical line `line`."""
+    try:
+        value = _STRICT.decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _decode_leniently(raw, line)
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth_of(raw.decode()) > MAX_DEPTH:
+        return unreadable("too_deep", _too_deep())
+    if not may_repeat_keys(raw, value):
+        return Decoded(value)
+    return Decoded(value, tuple(_repeated(_repeated_keys(raw))))
+
+
+def unreadable(code: str, message: str) -> Decoded:
+    """A record that could not be read, and why."""
+    return Decoded(UNREADABLE, (Finding(code, message, "error"),))
+
+
+def may_repeat_keys(raw: bytes, value: Any) -> bool:
+    """Whether an object in `raw` may name a key twice; False is certain, True is to be looked at.
+
+    Each key stands before a colon: if there are no more `":` than keys in the decoded value, and
+    no space before any colon, then no key was lost in decoding.
+    """
+    if raw.count(b'":') != count_keys(value):
+        return True
+    return b'" :' in raw or b'"\n' in raw or b'"\t' in raw or b'"\r' in raw
+
+
+def count_keys(value: Any) -> int:
+    """How many keys all objects in a decoded value have together."""
+    if type(value) is dict:
+        count = len(value)
+        for item in value.values():
+            if type(item) is dict or type(item) is list:
+                count += count_keys(item)
+        return count
+    if type(value) is list:
+        return sum(count_keys(item) for item in value if type(item) is dict or type(item) is list)
+    return 0
+
+
+def depth_of(text: str) -> int:
+    """How deep objects and lists nest in JSON text, without decoding it."""
+    depth = deepest = 0
+    for token in _TOKEN.finditer(text):
+        char = token[0]
+        if char in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in "]}":
+            depth -= 1
+    return deepest
+
+
+def _decode_leniently(raw: bytes, line: int) -> Decoded:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        where = line + raw.count(b"\n", 0, error.start)
+        bad = raw[error.start : error.start + 1].hex()
+        return unreadable(
+            "encoding",
+            f"byte 0x{bad} on line {where} is not valid in this file's encoding; save the file as"
+            " UTF-8, or mend this row",
+        )
+    findings: list[Finding] = []
+    try:
+        value = _lenient_value(text, line, findings)
+    except _RefusedError as refused:
+        return Decoded(UNREADABLE, (refused.finding,))
+    except RecursionError:
+        return unreadable("too_deep", _too_deep())
+    return Decoded(value, tuple({finding.code: finding for finding in findings}.values()))
+
+
+def _lenient_value(text: str, line: int, findings: list[Finding]) -> Any:
+    stripped = text.strip("\0 \t\r\n\ufeff")
+    if len(stripped) != len(text.strip(_SPACES)):
+        findings.append(Finding("nul", "NUL bytes or a BOM around the record were left out"))
+    if "\0" in stripped:
+        raise _RefusedError("nul", "a NUL byte stands inside the record; the file may be damaged")
+    if stripped.count("[") + stripped.count("{") > MAX_DEPTH and depth_of(stripped) > MAX_DEPTH:
+        raise _RefusedError("too_deep", _too_deep())
+    value = _with_repairs(stripped, line, findings)
+    if "\\u" in stripped and _has_lone_surrogate(value):
+        raise _RefusedError(
+            "lone_surrogate",
+            "half of a surrogate pair (such as \\ud83d alone) is no character and cannot be"
+            " written; the text was cut in the middle of one",
+        )
+    return value
+
+
+def _with_repairs(text: str, line: int, findings: list[Finding]) -> Any:
+    try:
+        return _parse(text, findings)
+    except json.JSONDecodeError as error:
+        failure = error
+    mended = text.rstrip(_SPACES + ",")
+    mended = _TRAILING_COMMA.sub(lambda match: match[1] or "", mended)
+    if mended != text:
+        try:
+            value = _parse(mended, findings)
+        except json.JSONDecodeError:
+            pass
+        else:
+            findings.append(Finding("trailing_comma", "a trailing comma was left out"))
+            return value
+    raise _RefusedError("json_syntax", _syntax_message(text, failure, line))
+
+
+def _parse(text: str, findings: list[Finding]) -> Any:
+    """json.loads with what it tolerates written down; raises JSONDecodeError for the rest."""
+    repeated: Counter[str] = Counter()
+
+    def no_number(name: str) -> None:
+        findings.append(Finding("nan", f"{name} is not JSON; it was read as null"))
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(items)
+        if len(value) < len(items):
+            repeated.update(_more_than_once(items))
+        return value
+
+    def loads(strict: bool) -> Any:
+        decoder = json.JSONDecoder(
+            strict=strict,
+            parse_constant=no_number,
+            object_pairs_hook=pairs,
+            parse_float=_float,
+            parse_int=_int,
+        )
+        return decoder.decode(text)
+
+    try:
+        value = loads(strict=True)
+    except json.JSONDecodeError as error:
+        if not error.msg.startswith("Invalid control character"):
+            raise
+        repeated.clear()
+        value = loads(strict=False)
+        findings.append(
+            Finding(
+                "control_character", "a raw line break, tab or control character stands in text"
+            )
+        )
+    findings.extend(_repeated(repeated))
+    return value
+
+
+def _more_than_once(items: list[tuple[str, Any]]) -> list[str]:
+    return [key for key, count in Counter(key for key, _ in items).items() if count > 1]
+
+
+def _repeated_keys(raw: bytes) -> Counter[str]:
+    repeated: Counter[str] = Counter()
+
+    def pairs(items: list[tuple[str, Any]]) -> int:
+        if len({key for key, _ in items}) < len(items):
+            repeated.update(_more_than_once(items))
+        return 0
+
+    json.JSONDecoder(object_pairs_hook=pairs, parse_int=len, parse_float=len).decode(raw.decode())
+    return repeated
+
+
+def _repeated(names: Counter[str]) -> list[Finding]:
+    if not names:
+        return []
+    keys = ", ".join(json.dumps(name[:_QUOTED_LIMIT], ensure_ascii=True) for name in names)
+    return [Finding("duplicate_key", f"key {keys} appears more than once; its last value is used")]
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        _refuse_number(text)
+    return value
+
+
+def _int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # Python refuses more than 4300 digits
+        _refuse_number(text)
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise _RefusedError("number_range", f"the number {text[:20]}... is too large")
+
+
+def _has_lone_surrogate(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _too_deep() -> str:
+    return f"lists and objects nest deeper than {MAX_DEPTH} levels; no training row looks like this"
+
+
+def _syntax_message(text: str, error: json.JSONDecodeError, line: int) -> str:
+    where = f"line {line + error.lineno - 1}, column {error.colno}"
+    if not text.lstrip("[{ \t\r\n").startswith("'"):
+        found = text[error.pos : error.pos + 12]
+        what = f"{error.msg[0].lower()}{error.msg[1:]}"
+        return f"not valid JSON at {where}: {what}" + (
+            f", found {json.dumps(found)}" if found else ", but the record ends there"
+        )
+    return (
+        f"not valid JSON at {where}: single quotes; write the rows with json.dumps, not with"
+        " print or str"
+    )

@@ -1,0 +1,49 @@
+"""Plain text: each line that is not blank is one record {"text": line}."""
+
+from collections.abc import Iterable, Iterator
+
+from fine_tuning.dataset.read.batch import Batch
+from fine_tuning.dataset.read.json.record import MAX_RECORD, Decoded, unreadable
+from fine_tuning.dataset.types import Records
+
+
+def read_plain(chunks: Iterable[bytes]) -> Iterator[Records]:
+    """The lines of UTF-8 text with LF line ends, without their line break, blank ones skipped."""
+    batch = Batch()
+    for number, raw in enumerate(split_lines(chunks), 1):
+        if raw.strip():
+            batch.add(_line(raw.rstrip(b"\n")), number, None, len(raw))
+        if batch.full:
+            yield batch.take()
+    if not batch.empty:
+        yield batch.take()
+
+
+def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines with their line break; one that exceeds MAX_RECORD comes in several parts."""
+    held: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            # Not splitlines(): a lone CR is no line break here.
+            lines = b"".join([*held, chunk[: end - 1]]).split(b"\n")
+            yield from (line + b"\n" for line in lines)
+            held, size = [], 0
+        held.append(chunk[end:])
+        size += len(chunk) - end
+        if size > MAX_RECORD:
+            yield b"".join(held)
+            held, size = [], 0
+    if size:
+        yield b"".join(held)
+
+
+def _line(raw: bytes) -> Decoded:
+    if b"\0" in raw:
+        return unreadable("nul", "a NUL byte stands in the line; the file may be damaged")
+    try:
+        return Decoded({"text": raw.decode("utf-8")})
+    except UnicodeDecodeError as error:
+        bad = raw[error.start : error.start + 1].hex()
+        return unreadable("encoding", f"byte 0x{bad} is not valid in this file's encoding")

@@ -1,0 +1,63 @@
+"""The files that a dataset consists of: what is to be read, and as what."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+FileKind = Literal["json", "jsonl", "csv", "tsv", "parquet", "arrow", "txt"]
+Compression = Literal["", "gz", "zst"]
+Split = Literal["train", "validation"]
+
+SUFFIXES: dict[str, FileKind] = {
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".txt": "txt",
+}
+PACKED_SUFFIXES: dict[str, Compression] = {
+    ".gz": "gz",
+    ".gzip": "gz",
+    ".zst": "zst",
+    ".zstd": "zst",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubChoice:
+    """Which part of a Hub dataset is meant; None: its default configuration, the train split."""
+
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One file to read.
+
+    `name` is the file as the user named it, for messages and reports; `size` is in bytes on disk.
+    `notes` says what was noticed on the way to it (neighbours that were left out, the
+    configuration of a Hub dataset); only the first source of a directory or dataset carries them.
+    """
+
+    path: Path
+    name: str
+    kind: FileKind
+    compression: Compression = ""
+    split: Split = "train"
+    size: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def kind_of_name(name: str) -> FileKind | None:
+    """The kind that a file name promises (`a.json.gz`: json), or None."""
+    path = Path(name.lower())
+    if path.suffix in PACKED_SUFFIXES:
+        path = path.with_suffix("")
+    return SUFFIXES.get(path.suffix)
