@@ -258,14 +258,15 @@ def _pairs(written: Written, kind: str) -> dict[str, Any]:
         # a path may contain `=`, so the weight is what follows the last one
         cut = [part.rpartition("=") if kind == "weights" else part.partition("=") for part in parts]
         pairs = [(left.strip(), right.strip()) for left, _, right in cut]
+    shape = "must look like a.jsonl=2,b.jsonl=1" if kind == "weights" else "must look like a=b,c=d"
     if not pairs or any(not left or not right for left, right in pairs):
-        raise ValueError("must look like a=b,c=d")
+        raise ValueError(shape)
     if kind == "map":
         return dict(pairs)
     try:
         weights = {_at_home(left): float(number(right)) for left, right in pairs}
     except ValueError:
-        raise ValueError("must look like a.jsonl=2,b.jsonl=1") from None
+        raise ValueError(shape) from None
     if any(weight <= 0 for weight in weights.values()):
         raise ValueError("must have weights above 0")
     return weights

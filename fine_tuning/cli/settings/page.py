@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 INTRO = """\
 # Settings
 
-This page is written by `python -m fine_tuning.cli.settings.page` from the same table that reads the command line.
+`python -m fine_tuning.cli.settings.page` writes this page from the table that reads the flags.
 
 A setting is given as `--name value`, `--name=value` or `--na-me value`; a setting that is true or
 false as `--name`, `--no_name` or `--name false`. Several values follow one flag (`--dataset_path

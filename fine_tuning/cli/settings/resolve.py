@@ -62,6 +62,7 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
     asked = _short_forms(rules.Asked(spec, frozenset(values)), mistakes)
     mistakes += rules.broken(asked)
     if mistakes:
+        mistakes = list(dict.fromkeys(mistakes))
         raise UsageError(mistakes, fix=f"`python {PROGRAM} {command.name} --help` lists the flags.")
     sources: dict[str, Source] = {
         name: item.source for name, item in values.items() if item.setting.owner != "command"

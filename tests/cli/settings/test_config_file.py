@@ -1,0 +1,129 @@
+"""Settings files: both shapes, YAML's traps, and mistakes with their line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fine_tuning.cli.settings.commands import COMMANDS
+from fine_tuning.cli.settings.resolve import Resolved, resolve
+from fine_tuning.errors import UsageError
+
+Reader = Callable[..., Resolved]
+
+NESTED = """\
+model:
+  name_or_path: Qwen/Qwen3-0.6B
+  quantization: 4bit
+dataset:
+  path: [a.json, b.json]
+  format: alpaca
+  columns: {instruction: 问题, output: 回答}
+lora:
+  rank: 16
+  alpha: 32
+  dropout: 0.05
+  target_modules: [q_proj, v_proj]
+training:
+  epochs: 3
+  batch_size: 4
+  learning_rate: 2e-4
+  output_dir: out
+  gradient_accumulation_steps: 2
+  lr_scheduler_kwargs: {num_cycles: 2}
+"""
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Reader:
+    def reader(text: str, encoding: str = "utf-8") -> Resolved:
+        path = tmp_path / "c.yaml"
+        path.write_text(text, encoding=encoding)
+        return resolve(COMMANDS["run"], ["--config", str(path)])
+
+    return reader
+
+
+def refused(read: Reader, text: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        read(text)
+    return "\n".join(caught.value.mistakes)
+
+
+def test_the_nested_shape_of_the_users_documents(read: Reader) -> None:
+    spec = read(NESTED).spec
+    assert spec.model_name_or_path == "Qwen/Qwen3-0.6B"
+    assert spec.quantization == "4bit"
+    assert spec.data.dataset_path == ("a.json", "b.json")
+    assert spec.data.dataset_format == "alpaca"
+    assert spec.data.columns == {"instruction": "问题", "output": "回答"}
+    assert (spec.lora_rank, spec.lora_alpha, spec.epochs, spec.batch_size) == (16, 32, 3, 4)
+    assert spec.learning_rate == 2e-4
+    assert spec.output_dir == Path("out")
+    assert spec.engine_args == {
+        "lora_dropout": 0.05,
+        "lora_target": "q_proj,v_proj",
+        "gradient_accumulation_steps": 2,
+        "lr_scheduler_kwargs": {"num_cycles": 2},
+    }
+
+
+def test_the_flat_shape_is_the_same(read: Reader) -> None:
+    flat = (
+        "model_name_or_path: Qwen/Qwen3-0.6B\nquantization: 4bit\ndataset_path: [a.json, b.json]\n"
+        "dataset_format: alpaca\ncolumns: {instruction: 问题, output: 回答}\nlora_rank: 16\n"
+        "lora_alpha: 32\nlora_dropout: 0.05\nlora_target: q_proj,v_proj\nepochs: 3\n"
+        "batch_size: 4\nlearning_rate: 2e-4\noutput_dir: out\ngradient_accumulation_steps: 2\n"
+        "lr_scheduler_kwargs: {num_cycles: 2}\n"
+    )
+    assert read(flat).spec == read(NESTED).spec
+
+
+def test_yamls_own_types_do_no_harm(read: Reader) -> None:
+    spec = read(
+        "learning_rate: 1e-4\nquantization: no\ntemplate: on\nmodel_name_or_path: 0123\n"
+        "dedup: yes\nval_dataset_path:\nlora_alpha: null\nseed: 007\n"
+    ).spec
+    assert spec.learning_rate == 1e-4
+    assert spec.quantization == "none"
+    assert spec.template == "on"
+    assert spec.model_name_or_path == "0123"
+    assert spec.data.dedup is True
+    assert spec.val_dataset_path == ()
+    assert spec.lora_alpha is None
+    assert spec.seed == 7
+
+
+def test_an_example_of_llamafactory_says_what_to_change(read: Reader) -> None:
+    text = (
+        "### model\nmodel_name_or_path: m\ntrust_remote_code: true\n### method\nstage: sft\n"
+        "do_train: true\nfinetuning_type: lora\nlora_target: all\n### dataset\n"
+        "dataset: identity,alpaca_en_demo\ncutoff_len: 2048\noverwrite_cache: true\n"
+    )
+    assert refused(read, text) == (
+        "c.yaml:10 dataset is set by the run itself: give the file itself with --dataset_path."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lora_rnk: 3\n", "c.yaml:1 lora_rnk: `lora_rnk` is not a setting. Did you mean lora_rank"),
+        ("a: 1\nmodel:\n  nam: x\n", "c.yaml:3 model.nam: `nam` is not a setting. Did you mean na"),
+        ("modle:\n  name: x\n", "`modle` is not a section. Did you mean model?"),
+        ("epochs: 1\nepochs: 2\n", "c.yaml:2 epochs is given twice (first at c.yaml:1 epochs)"),
+        ("lora:\n  rank: x\n", "c.yaml:2 lora.rank must be a whole number, not 'x'"),
+        ("epochs: [1, 2]\n", "c.yaml:1 epochs takes one value, not 2"),
+        ("preset: lora\n", "belongs on the command line"),
+        ("- a\n- b\n", "must consist of `name: value` lines"),
+        ("a: [1\n", "is not YAML"),
+        ("hf_hub_token: x\n", "set the environment variable HF_TOKEN"),
+    ],
+)
+def test_a_mistake_in_a_file_has_its_line(read: Reader, text: str, message: str) -> None:
+    assert message in refused(read, text)
+
+
+def test_a_file_with_a_byte_order_mark_or_nothing_in_it(read: Reader) -> None:
+    assert read("epochs: 2\n", "utf-8-sig").spec.epochs == 2
+    assert read("").spec.epochs == 3

@@ -1,0 +1,78 @@
+"""What is refused before anything starts, and what is only doubted."""
+
+import pytest
+
+from fine_tuning.cli.settings.commands import COMMANDS
+from fine_tuning.cli.settings.resolve import resolve
+from fine_tuning.cli.settings.rules import DOUBTFUL, FILES, LORA_ONLY, OWNED, SECRETS
+from fine_tuning.engine.arguments import engine_arguments
+from fine_tuning.errors import UsageError
+
+
+def test_the_tables_name_arguments_that_exist() -> None:
+    """A new engine version that drops an argument must not leave advice about it behind."""
+    known = engine_arguments()
+    for name in (*OWNED, *SECRETS, *DOUBTFUL, *FILES, *LORA_ONLY):
+        assert name in known, name
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--method full --quantization 4bit", "with --method lora or oft, not with full or freeze"),
+        ("--method freeze --quantization 8bit", "not with full or freeze"),
+        ("--quantization 4bit --pissa_init", "--pissa_init needs full-precision weights"),
+        ("--quantization 4bit --resize_vocab", "--resize_vocab cannot change"),
+        ("--use_galore", "GaLore, APOLLO and BAdam train the whole model"),
+        ("--method full --use_dora", "are kinds of LoRA"),
+        ("--packing", "--packing alone lets rows attend to each other"),
+        ("--stage dpo --neat_packing", "--neat_packing goes with --stage sft only"),
+        ("--mask_history --train_on_prompt", "contradict each other"),
+        ("--fp16 --bf16", "contradict each other"),
+        ("--streaming", "Add --max_steps"),
+        ("--stage orpo --pref_loss sigmoid", "Leave --pref_loss out"),
+        ("--val_dataset_path v.json --val_size 0.2", "Choose one"),
+        ("--val_size 1.0", "--val_size is a share below 1 or a number of rows from 2 on"),
+        ("--val_size 2.5", "must be whole"),
+        ("--val_size -1", "--val_size is a share"),
+        ("--lora_rank 0", "--lora_rank must be at least 1"),
+        ("--epochs 0", "--epochs must be above 0"),
+        ("--learning_rate 5", "--learning_rate must lie between 0 and 1"),
+        ("--max_bad_rows 10", "--max_bad_rows is a share"),
+        ("--node_rank 1", "--node_rank counts from 0"),
+        ("--method full --adapter_name_or_path a", "--adapter_name_or_path continues a LoRA"),
+    ],
+)
+def test_a_combination_that_cannot_work_is_refused(words: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        resolve(COMMANDS["run"], words.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--quantization 4bit --method oft",
+        "--use_galore --method full",
+        "--packing --neat_packing",
+        "--packing --stage pt",
+        "--streaming --max_steps 10",
+        "--stage orpo",
+        "--val_size 0",
+        "--val_size 200",
+        "--node_rank 1 --nnodes 2",
+        "--do_train true",
+        "--overwrite_output_dir",
+    ],
+)
+def test_a_combination_that_works_is_not(words: str) -> None:
+    resolve(COMMANDS["run"], words.split())
+
+
+def test_doubtful_settings_are_named() -> None:
+    words = "--max_samples=100 --method=full --lora_rank=4"
+    job = resolve(COMMANDS["run"], words.split())
+    assert job.warnings == (
+        "--max_samples keeps only the first rows of the file, in file order.",
+        "--lora_rank: without effect, because --method full has no adapter.",
+    )
+    assert resolve(COMMANDS["run"], ["--trust_remote_code", "false"]).warnings == ()
