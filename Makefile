@@ -1,0 +1,48 @@
+# make demo: the whole job on bundled data and model; make test: the whole suite.
+SHELL := /bin/bash
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# The first Python that the stack runs on; else python3, which then says why it cannot be used.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	"$$p" -c '$(SUITABLE)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done; echo python3)
+VENV_PYTHON := .venv/bin/python
+PYTEST := $(VENV_PYTHON) -m pytest
+
+.PHONY: help install demo test test-all check format bench webui demo-model clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: ## make .venv with the tested versions (once)
+	@"$(PYTHON)" tools/make_environment.py
+
+demo: install ## the whole job end to end: bundled data, demo model, CPU, offline
+	@$(VENV_PYTHON) llama_factory_fine_tuning.py --dataset_format alpaca \
+		--output_dir runs/demo --export_dir runs/demo-merged
+
+test: install ## the whole suite
+	@$(PYTEST) -m "not slow"
+
+test-all: install ## the suite and what is too long for it
+	@$(PYTEST)
+
+check: install ## formatter, linter, types
+	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m mypy
+
+format: install ## format the code
+	@$(VENV_PYTHON) -m ruff format .
+	@$(VENV_PYTHON) -m ruff check --fix .
+
+bench: install ## timings and memory, side by side with LLaMA-Factory
+	@$(VENV_PYTHON) bench/startup.py
+	@$(VENV_PYTHON) bench/data.py
+
+webui: install ## LLaMA Board over the prepared datasets
+	@$(VENV_PYTHON) llama_factory_fine_tuning.py webui
+
+demo-model: install ## build the demo model and the samples again
+	@$(VENV_PYTHON) -m fine_tuning.demo.make_model
+
+clean: ## remove runs and caches (not .venv)
+	@rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

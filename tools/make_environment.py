@@ -1,0 +1,133 @@
+"""Make .venv with the tested versions, once: python3 tools/make_environment.py
+
+Runs before anything is installed, also under Pythons that are too old: plain syntax only.
+"""
+
+from __future__ import print_function
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(ROOT, ".venv")
+STAMP = os.path.join(VENV, "installed.txt")
+LOG = os.path.join(VENV, "install.log")
+SOURCES = ("constraints.txt", "requirements.txt", "requirements-dev.txt")
+NEEDED_GIB = 8
+KNOWN_FAILURES = (
+    (
+        r"No space left on device|Errno 28|Disk quota",
+        "the disk is full",
+        "free about %d GB" % NEEDED_GIB,
+    ),
+    (
+        r"NewConnectionError|NameResolutionError|Temporary failure in name resolution"
+        r"|Network is unreachable|ReadTimeoutError|ConnectTimeout|ProxyError|SSLError",
+        "the package registry cannot be reached",
+        "check the network (and pip's proxy and index settings)",
+    ),
+    (
+        r"Could not find a version that satisfies",
+        "a tested version is not to be had for this Python or system",
+        "use Python 3.11 on Linux, macOS or Windows",
+    ),
+    (r"hash|BadZipFile|invalid wheel", "a downloaded package is damaged", "run it again"),
+)
+
+
+def stop(what, fix):
+    """Say in one line what is wrong and what to do."""
+    sys.exit("error: %s; %s." % (what, fix))
+
+
+def wanted():
+    """A hash of what should be installed."""
+    digest = hashlib.sha256(sys.version.split()[0].encode())
+    for name in SOURCES:
+        with open(os.path.join(ROOT, name), "rb") as source:
+            digest.update(source.read())
+    return digest.hexdigest()
+
+
+def installed():
+    """The hash of what is installed, or nothing."""
+    if not os.path.exists(STAMP) or not os.path.exists(python()):
+        return ""
+    with open(STAMP) as stamp:
+        return stamp.read().strip()
+
+
+def python():
+    """The environment's own Python."""
+    return os.path.join(VENV, "Scripts\\python.exe" if os.name == "nt" else "bin/python")
+
+
+def free_gib():
+    """Free space where the environment will lie, in GiB."""
+    return shutil.disk_usage(ROOT).free / 1024.0**3
+
+
+def run_logged(command):
+    """Run a command with its output in the log; true if it succeeded."""
+    with open(LOG, "a") as log:
+        return subprocess.call(command, stdout=log, stderr=subprocess.STDOUT) == 0
+
+
+def explain():
+    """The cause of a failed installation, from its log."""
+    with open(LOG, errors="replace") as log:
+        text = log.read()
+    for pattern, what, fix in KNOWN_FAILURES:
+        if re.search(pattern, text):
+            stop(
+                "the installation failed: " + what,
+                fix + ", then repeat the command (log: %s)" % LOG,
+            )
+    lines = [line for line in text.splitlines() if line.strip()]
+    stop("the installation failed: " + (lines[-1] if lines else "no output"), "the log is " + LOG)
+
+
+def main():
+    """Check, create, install; nothing if it was done before."""
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        stop(
+            "Python %d.%d cannot be used" % sys.version_info[:2],
+            "install Python 3.11, 3.12 or 3.13 and run `make PYTHON=python3.11 ...`",
+        )
+    if installed() == wanted():
+        return
+    if free_gib() < NEEDED_GIB and not os.path.exists(python()):
+        stop(
+            "%.1f GB are free here and the packages need %d GB" % (free_gib(), NEEDED_GIB),
+            "free some, or put the project on another disk",
+        )
+    print("Installing the tested packages into .venv (once; about 6 GB, some minutes) ...")
+    sys.stdout.flush()
+    try:
+        if not os.path.exists(python()):
+            import venv
+
+            venv.create(VENV, with_pip=True, symlinks=os.name != "nt")
+        open(LOG, "w").close()
+    except (OSError, subprocess.CalledProcessError) as error:
+        stop(
+            "the environment cannot be created: %s" % error,
+            "is python3-venv installed, the disk full or read-only?",
+        )
+    arguments = []
+    for name in SOURCES[1:]:
+        arguments += ["-r", os.path.join(ROOT, name)]
+    pip = [python(), "-m", "pip", "--disable-pip-version-check", "install", "--no-input"]
+    if not run_logged(pip + arguments):
+        explain()
+    with open(STAMP, "w") as stamp:
+        stamp.write(wanted())
+    print("Installed.")
+
+
+if __name__ == "__main__":
+    main()
