@@ -24,14 +24,15 @@ OnEvent = Callable[[Mapping[str, Any]], None]
 class Worker:
     """A worker process that answers one request at a time; a context manager that ends it.
 
-    It starts at once, so that its imports overlap with whatever the caller does before the first
-    request. It lives in a session of its own: Ctrl-C reaches only the front end, which decides.
+    `start` returns at once, so that the worker's imports overlap with whatever the caller does
+    before the first request; a request starts it if nobody did. It lives in a
+    session of its own: Ctrl-C reaches only the front end, which decides.
     """
 
     def __init__(self, log_path: Path, *, environment: Mapping[str, str] | None = None) -> None:
         self.log_path = log_path
-        command = [sys.executable, "-P", "-m", MODULE, str(log_path)]
-        self._process = start_process(command, log_path, environment or {})
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> "Worker":
         return self
@@ -43,6 +44,13 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def start(self) -> "subprocess.Popen[str]":
+        """Start the process, if it does not run yet."""
+        if self._process is None:
+            command = [sys.executable, "-P", "-m", MODULE, str(self.log_path)]
+            self._process = start_process(command, self.log_path, self._environment)
+        return self._process
 
     def request(
         self,
@@ -57,16 +65,19 @@ class Worker:
         itself; a second Ctrl-C, or a stage without one, kills the worker and raises Interrupted.
         """
         line = json.dumps({"stage": stage, "args": dict(arguments)}) + "\n"
-        assert self._process.stdin is not None
+        process = self.start()
+        assert process.stdin is not None
         try:
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+            process.stdin.write(line)
+            process.stdin.flush()
         except BrokenPipeError:
-            raise died(self._process, self.log_path) from None
-        return answer_of(self._process, self.log_path, on_event, stop_path)
+            raise died(process, self.log_path) from None
+        return answer_of(process, self.log_path, on_event, stop_path)
 
     def close(self) -> None:
         """End the process; one that does not end by itself is killed."""
+        if self._process is None:
+            return
         if self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()

@@ -1,5 +1,6 @@
 """A run folder -> what the user reads."""
 
+from fine_tuning.report.collect import collect
 from fine_tuning.report.facts import (
     Artefact,
     CurvePoint,
@@ -29,6 +30,7 @@ __all__ = [
     "Sample",
     "Score",
     "TokenDifference",
+    "collect",
     "write_data_report",
     "write_report",
 ]

@@ -41,7 +41,8 @@ class Rows:
     train: int
     validation: int
     tokens: int
-    dataset_name: str
+    train_name: str
+    validation_name: str
     dataset_dir: Path
 
 
@@ -265,7 +266,7 @@ def _method_settings(spec: RunSpec, stage: str, method: str) -> dict[str, Any]:
 
 def _data_settings(rows: Rows, cutoff: int, tokens: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "dataset": rows.dataset_name,
+        "dataset": rows.train_name,
         "dataset_dir": str(rows.dataset_dir),
         "cutoff_len": cutoff,
         "overwrite_cache": True,
@@ -318,7 +319,7 @@ def _evaluation_settings(rows: Rows, steps: int, batch: int) -> dict[str, Any]:
     if not rows.validation:
         return {}
     return {
-        "eval_dataset": f"{rows.dataset_name}_validation",
+        "eval_dataset": rows.validation_name,
         "eval_strategy": "steps",
         "eval_steps": max(1, math.ceil(steps / 10)),
         "per_device_eval_batch_size": max(1, batch),

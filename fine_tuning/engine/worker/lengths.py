@@ -26,7 +26,7 @@ def row_groups(kind: str, template: Any, pieces: PieceTokenizer, row: Mapping[st
     if kind == "text":
         return [[row["conversations"][0]["value"], SpecialPiece("eos")]]
     if kind == "preference":
-        groups = []
+        answers: Groups = []
         for answer in ("chosen", "rejected"):
             turn = row[answer]
             messages = [
@@ -36,9 +36,16 @@ def row_groups(kind: str, template: Any, pieces: PieceTokenizer, row: Mapping[st
             prompt, response = template.encode_oneturn(
                 pieces, messages, row.get("system") or "", row.get("tools") or ""
             )
-            groups.append([*prompt, *response])
-        return groups
-    return [[*prompt, *response] for prompt, response in engine_rounds(template, pieces, row)]
+            answers.append([*prompt, *response])
+        return answers
+    groups: Groups = [[]]
+    pairs = engine_rounds(template, pieces, row)
+    for index, (prompt, response) in enumerate(pairs):
+        groups[-1] += [*prompt, *response]
+        answered = row["conversations"][2 * index + 1]["from"] == "assistant"
+        if answered and index + 1 < len(pairs):
+            groups.append([])  # a tool call and its result stay with the answer that follows
+    return groups
 
 
 def count_tokens(

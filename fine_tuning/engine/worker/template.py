@@ -38,7 +38,7 @@ class TemplateChoice:
 
 
 def choose_template(
-    asked: str, tokenizer: Any, model_name: str, rows: Rows, thinking: bool | None
+    asked: str, tokenizer: Any, model_name: str, model_type: str, rows: Rows, thinking: bool | None
 ) -> TemplateChoice:
     """Take the template that was asked for, or ("auto") the one that renders as the tokenizer does.
 
@@ -67,7 +67,7 @@ def choose_template(
         if _renders_alike(template, tokenizer, rows, thinking)
     ]
     if fitting:
-        name = known if known is not None and known in fitting else _plainest(fitting)
+        name = known if known is not None and known in fitting else _plainest(fitting, model_type)
         why = f"renders {len(rows)} sampled rows exactly as the model's own chat template"
         thinks = _thinking_of(TEMPLATES[name], thinking)
         others = tuple(other for other in fitting if other != name)
@@ -168,9 +168,20 @@ def _named_for(model_name: str) -> str | None:
     return None
 
 
-def _plainest(names: Sequence[str]) -> str:
-    """Of templates that render alike, the one that changes the tokenizer least."""
-    return min(names, key=lambda name: (TEMPLATES[name].replace_jinja_template, len(name), name))
+def _plainest(names: Sequence[str], model_type: str) -> str:
+    """Of templates that render alike: for this architecture, for text, changing least."""
+
+    def rank(name: str) -> tuple[bool, bool, bool, int, str]:
+        template = TEMPLATES[name]
+        return (
+            not name.startswith(model_type),
+            template.replace_jinja_template,
+            type(template.mm_plugin).__name__ != "BasePlugin",
+            len(name),
+            name,
+        )
+
+    return min(names, key=rank)
 
 
 def thinking_in(rows: Rows) -> bool | None:

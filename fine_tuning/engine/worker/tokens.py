@@ -9,6 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import torch
 from llamafactory.data.processor.pretrain import PretrainDatasetProcessor
 from llamafactory.data.processor.supervised import SupervisedDatasetProcessor
 from llamafactory.data.template import get_template_and_fix_tokenizer
@@ -16,6 +17,7 @@ from llamafactory.extras.constants import IGNORE_INDEX
 from llamafactory.hparams.data_args import DataArguments
 from llamafactory.hparams.model_args import ModelArguments
 from llamafactory.model.loader import load_config, load_tokenizer
+from transformers import AutoModelForCausalLM
 
 from fine_tuning.engine.plan.cutoff import choose_cutoff, longest_allowed
 from fine_tuning.engine.worker.events import Events
@@ -45,6 +47,7 @@ def look_at_tokens(
     template: str,
     max_seq_length: int | None,
     lengths_path: str,
+    validation_path: str | None = None,
     show: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Choose the template, count every row's tokens, and show how sampled rows are masked.
@@ -54,7 +57,8 @@ def look_at_tokens(
     """
     arguments = ModelArguments(model_name_or_path=model, **model_args)
     tokenizer = load_tokenizer(arguments)["tokenizer"]
-    context = _context(load_config(arguments))
+    config = load_config(arguments)
+    context = _context(config)
     path = Path(rows_path)
     looked_at = first_rows(path, LOOKED_AT)
     samples = sample_rows(looked_at, SAMPLED) if kind in ("chat", "kto") else []
@@ -64,7 +68,7 @@ def look_at_tokens(
     if kind == "text":
         choice = TemplateChoice("default", "text is trained as it is", "none", None, True)
     else:
-        choice = choose_template(template, tokenizer, model, samples, thinking)
+        choice = choose_template(template, tokenizer, model, config.model_type, samples, thinking)
     settings = {
         **data_args,
         "template": choice.name,
@@ -73,22 +77,20 @@ def look_at_tokens(
     # The template's system prompt stays in LLaMA-Factory's global table for the life of the
     # process, which is why one worker serves one run.
     fixed = _fixed_template(tokenizer, settings, choice)
-    lengths = array("I")
-    overlong: dict[str, list[int]] = {}
     limit = max_seq_length or longest_allowed(context)
-    for counts in count_tokens(kind, fixed, tokenizer, read_rows(path)):
-        length = whole_length(kind, fixed, counts)
-        if length > limit and kind != "text":
-            overlong[str(len(lengths))] = _cumulative(counts if kind == "chat" else [length], fixed)
-        lengths.append(length)
-        if len(lengths) % 5000 == 0:
-            events.progress(len(lengths))
+    lengths, overlong = _measure(kind, fixed, tokenizer, path, limit, events)
     Path(lengths_path).write_bytes(lengths.tobytes())
+    validation_overlong: dict[str, list[int]] = {}
+    if validation_path:
+        _, validation_overlong = _measure(
+            kind, fixed, tokenizer, Path(validation_path), limit, events
+        )
     cutoff = max_seq_length or choose_cutoff(lengths, context, kind)
     shown = _shown_rows(show, lengths, cutoff)
     processor_args = DataArguments(**{**settings, "cutoff_len": cutoff})
     return {
         "template": choice.as_json(),
+        "model": model_facts(config),
         "context": context,
         "cutoff": cutoff,
         "rows": len(lengths),
@@ -96,6 +98,7 @@ def look_at_tokens(
         "percentiles": percentiles(lengths),
         "histogram": histogram(lengths),
         "overlong": overlong,
+        "validation_overlong": validation_overlong,
         "eos": tokenizer.eos_token,
         "stop_ids": fixed.get_stop_token_ids(tokenizer) if kind != "text" else [],
         "vocabulary": len(tokenizer),
@@ -109,6 +112,22 @@ def _context(config: Any) -> int | None:
     text = getattr(config, "text_config", None) or config
     context = getattr(text, "max_position_embeddings", None)
     return int(context) if context else None
+
+
+def model_facts(config: Any) -> dict[str, int] | None:
+    """Parameters, width, layers and vocabulary, counted without loading or allocating weights."""
+    text = getattr(config, "text_config", None) or config
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except (ValueError, KeyError, ImportError):  # not a plain causal LM: no estimate
+        return None
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "hidden": int(text.hidden_size),
+        "layers": int(text.num_hidden_layers),
+        "vocabulary": int(text.vocab_size),
+    }
 
 
 def _with_answer(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,6 +151,23 @@ def _fixed_template(tokenizer: Any, settings: Mapping[str, Any], choice: Templat
             fix="leave --template out: it is then chosen by the model's own chat template",
         )
     return fixed
+
+
+def _measure(
+    kind: str, template: Any, tokenizer: Any, path: Path, limit: int, events: Events
+) -> tuple["array[int]", dict[str, list[int]]]:
+    """Every row's tokens; of each row over the limit, by its number, those of its rounds."""
+    lengths = array("I")
+    overlong: dict[str, list[int]] = {}
+    for counts in count_tokens(kind, template, tokenizer, read_rows(path)):
+        length = whole_length(kind, template, counts)
+        if length > limit and kind != "text":
+            rounds = counts if kind == "chat" else [length]
+            overlong[str(len(lengths))] = _cumulative(rounds, template)
+        lengths.append(length)
+        if len(lengths) % 5000 == 0:
+            events.progress(len(lengths))
+    return lengths, overlong
 
 
 def _cumulative(counts: Sequence[int], template: Any) -> list[int]:

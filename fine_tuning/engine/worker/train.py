@@ -31,15 +31,20 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         self.facts: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
         self._last_sent = 0.0
-        self._began = (0.0, 0)
+        self._step_began = 0.0
+        self._seconds = 0.0
+        self._tokens_before = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         keep_weights_unpacked(known["model"])
         loader = known.get("train_dataloader")
         if loader is not None and hasattr(loader.dataset, "__len__"):
             self.encoded_rows = len(loader.dataset)
-        self._began = (time.monotonic(), state.global_step)
+        self._tokens_before = state.num_input_tokens_seen
         self.events.progress(state.global_step, state.max_steps)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        self._step_began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         self.stop_asked = _agreed(self.stop_path.exists(), args.device)
@@ -47,6 +52,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
             control.should_training_stop = True
             control.should_save = True
         now = time.monotonic()
+        self._seconds += now - self._step_began  # without evaluating and saving
         if now - self._last_sent >= PROGRESS_EVERY_S:
             self._last_sent = now
             self._send(state)
@@ -68,12 +74,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         self._send(state)
 
     def _send(self, state: Any) -> None:
-        began, first_step = self._began
-        elapsed = time.monotonic() - began
-        steps = state.global_step - first_step
-        if state.num_input_tokens_seen and elapsed > 0 and steps:
-            share = steps / state.global_step
-            self.facts["tokens_per_second"] = state.num_input_tokens_seen * share / elapsed
+        tokens = state.num_input_tokens_seen - self._tokens_before
+        if tokens and self._seconds:
+            self.facts["tokens_per_second"] = tokens / self._seconds
         self.facts["epoch"] = state.epoch
         self.events.progress(state.global_step, state.max_steps, **self.facts)
 

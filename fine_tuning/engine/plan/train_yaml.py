@@ -1,0 +1,23 @@
+"""`train.yaml`: what LLaMA-Factory is given, in a form that works by hand."""
+
+import shlex
+from pathlib import Path
+
+import yaml
+
+from fine_tuning.engine.plan.settings import Plan
+
+
+def by_hand(plan: Plan, path: Path) -> str:
+    """The shell command that does the same training without us, into a new directory."""
+    command = f"llamafactory-cli train {shlex.quote(str(path))} output_dir=NEW_DIRECTORY"
+    processes, nodes = plan.launch["nproc_per_node"], plan.launch["nnodes"]
+    if processes * nodes == 1:
+        return command
+    return f"FORCE_TORCHRUN=1 NPROC_PER_NODE={processes} NNODES={nodes} {command}"
+
+
+def train_yaml(plan: Plan, path: Path) -> str:
+    """The settings as YAML; strings that YAML would read as numbers or truths are quoted."""
+    body = yaml.safe_dump(dict(plan.settings), sort_keys=False, allow_unicode=True, width=1000)
+    return f"# {by_hand(plan, path)}\n{body}"

@@ -1,0 +1,288 @@
+"""The whole job, top to bottom. Read `run` first.
+
+    read -> check -> look at tokens -> split -> plan -> train (scored around) -> merge -> report
+
+Each stage takes values and gives a value; its result is kept in `run.json`, and a stage whose
+inputs have not changed is not done again.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fine_tuning import dataset, jobs, report
+from fine_tuning.dataset import register
+from fine_tuning.dataset.split import split as split_rows
+from fine_tuning.dataset.types import CheckedData, SplitData
+from fine_tuning.engine.gpus import require_usable_gpu
+from fine_tuning.engine.launch import Worker, free_port, run_distributed
+from fine_tuning.engine.plan.settings import Plan, Rows, make_plan
+from fine_tuning.engine.plan.train_yaml import train_yaml
+from fine_tuning.errors import FineTuningError, Interrupted, UsageError
+from fine_tuning.jobs import Job
+from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
+from fine_tuning.screen import Screen, Source
+from fine_tuning.ship.merged import export_target, publish
+from fine_tuning.spec import RunSpec
+
+
+def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str) -> Path:
+    """Do the whole job and give the run's folder.
+
+    `sources` says who set each setting that was given; `command` reproduces the run. Raises a
+    FineTuningError with the cause and the next step; what was done until then is kept.
+    """
+    job = jobs.open_job(spec, sources=sources, screen=screen, command=command)
+    with job.folder.locked():
+        job = jobs.settled(job)
+        try:
+            _straight_line(job)
+        except (FineTuningError, KeyboardInterrupt) as error:
+            _record_failure(job, error)
+            raise
+    return job.folder.path
+
+
+def _straight_line(job: Job) -> None:
+    with Worker(job.folder.log, environment=jobs.environment(job)) as worker:
+        worker.start()
+        data = check(job)
+        tokens = look_at_tokens(job, data, worker)
+        parts = split(job, data, tokens)
+        plan = decide(job, data, parts, tokens, worker)
+        if job.spec.dry_run:
+            jobs.show_generated(job)
+            return
+        train(job, plan, parts, worker)
+        if job.is_first_node:
+            export(job, plan, parts, worker)
+    finish(job)
+
+
+def check(job: Job) -> CheckedData:
+    """Read the user's files, check every row, write the usable ones in canonical form."""
+    spec, screen = job.spec, job.screen
+    inputs = fingerprint(spec.data, spec.val_dataset_path, jobs.file_states(spec))
+    screen.begin("read", None, "bytes")
+    known = job.folder.result_of("check", inputs)
+    if known is not None:
+        data = from_json(known, CheckedData)
+        screen.end(f"{data.rows_kept:,} rows, as checked before")
+        return data
+    before = job.folder.stage("check").get("result", {})
+    began = time.time()
+    data = dataset.check(
+        spec.data,
+        out_dir=job.folder.dataset,
+        validation_paths=spec.val_dataset_path,
+        progress=lambda at: screen.advance(at.done, at.total),
+    )
+    jobs.refuse_changed_data(job, before, data)
+    groups = jobs.problem_groups(data)
+    job.folder.record["problems"] = to_json(groups)
+    seconds = round(time.time() - began, 3)
+    job.folder.mark("check", state="done", inputs=inputs, seconds=seconds, result=to_json(data))
+    screen.end(f"{data.rows_kept:,} of {data.rows_read:,} rows are usable ({data.format})")
+    screen.problems(groups)
+    return data
+
+
+def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> dict[str, Any]:
+    """Template, parity, lengths and cutoff, by the worker; no weights are loaded."""
+    spec = job.spec
+    arguments = {
+        "model": job.model,
+        "model_args": jobs.model_arguments(spec),
+        "data_args": jobs.template_arguments(spec),
+        "rows_path": str(data.rows_path),
+        "kind": data.kind,
+        "template": spec.template,
+        "max_seq_length": spec.max_seq_length,
+        "lengths_path": str(job.folder.dataset / "lengths.u32"),
+        "validation_path": str(data.validation_path) if data.validation_path else None,
+        "show": ["3", "longest"],
+    }
+    inputs = fingerprint(arguments, data.fingerprint)
+    job.screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
+    tokens = job.folder.do(
+        "tokens",
+        inputs,
+        lambda: worker.request("tokens", arguments, jobs.events_to(job.screen)),
+    )
+    longest = tokens["percentiles"]["max"]
+    job.screen.end(f"{tokens['tokens']:,} tokens, the longest row has {longest:,}")
+    for warning in jobs.token_warnings(tokens):
+        job.screen.warn(warning)
+    return tokens
+
+
+def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
+    """Training and validation rows; overlong rows are cut or dropped, and counted."""
+    spec = job.spec
+    inputs = fingerprint(
+        data.fingerprint, tokens["cutoff"], spec.val_size, spec.seed, spec.overlong, spec.data
+    )
+    known = job.folder.result_of("split", inputs)
+    if known is not None:
+        return from_json(known, SplitData)
+    fits = jobs.fits(job, data, tokens)
+    parts = split_rows(
+        data,
+        out_dir=job.folder.dataset,
+        val_size=spec.val_size,
+        seed=spec.seed,
+        dedup=spec.data.dedup,
+        fit=fits.training,
+        validation_fit=fits.validation,
+        mix=spec.data.mix,
+        near_duplicates=spec.data.near_duplicates,
+    )
+    job.folder.mark("split", state="done", inputs=inputs, result=to_json(parts))
+    jobs.say_split(job, parts)
+    return parts
+
+
+def decide(
+    job: Job, data: CheckedData, parts: SplitData, tokens: Mapping[str, Any], worker: Worker
+) -> Plan:
+    """Every open choice, shown; `train.yaml` and `dataset_info.json` written."""
+    spec, folder = job.spec, job.folder
+    stage = spec.stage or dataset.default_stage(data.kind)
+    mismatch = dataset.stage_mismatch(data.kind, stage)
+    if mismatch or stage is None:
+        raise UsageError(mismatch or "--stage must be given for this data.")
+    devices = worker.request("devices", {}, jobs.events_to(job.screen))
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+    require_usable_gpu(devices, spec.use_cpu, hidden)
+    entries = jobs.dataset_entries(job, data, parts)
+    register.write_dataset_info(folder.dataset / "dataset_info.json", entries)
+    register.register(spec.dataset_dir, entries)
+    plan = make_plan(
+        spec,
+        sources=job.sources,
+        rows=Rows(
+            kind=data.kind,
+            stage=stage,
+            train=parts.train_rows,
+            validation=parts.val_rows,
+            tokens=int(tokens["tokens"]),
+            train_name=jobs.entry_name(job, "train"),
+            validation_name=jobs.entry_name(job, "validation"),
+            dataset_dir=folder.dataset,
+        ),
+        tokens=tokens,
+        devices=devices,
+        model_path=job.model,
+        run_dir=folder.path,
+    )
+    write_atomically(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
+    folder.record["choices"] = to_json(plan.choices)
+    folder.record["devices"] = devices
+    folder.record["plan"] = {"steps": plan.steps, "stage": stage, "memory": to_json(plan.memory)}
+    folder.save()
+    job.screen.choices(plan.choices)
+    for warning in plan.warnings:
+        job.screen.warn(warning)
+    return plan
+
+
+def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
+    """Train with LLaMA-Factory, continuing from the last complete checkpoint if there is one."""
+    folder, screen = job.folder, job.screen
+    inputs = fingerprint(plan.settings, parts.train_rows, parts.val_rows)
+    if folder.result_of("train", inputs) is not None:
+        screen.say("Training is already done with these settings.")
+        return
+    folder.set_aside_incomplete_checkpoints()
+    checkpoints = folder.checkpoints()
+    if checkpoints:
+        screen.say(f"Continuing from {checkpoints[-1].name}.")
+    began = time.time()
+    folder.mark("train", state="running", inputs=inputs, began=began)
+    scoring = jobs.scoring(job, parts, plan)
+    distributed = plan.launch["nproc_per_node"] * plan.launch["nnodes"] > 1
+    request = {
+        "settings": {**plan.settings, **plan.worker_settings},
+        "stop_path": str(folder.stop_file),
+        "resume_from": str(checkpoints[-1]) if checkpoints else None,
+        "scoring": None if distributed else scoring,
+        "scores_path": str(folder.scores),
+    }
+    if distributed and scoring and not checkpoints:
+        jobs.score(job, worker, plan, scoring, "before")
+    screen.begin("train", plan.steps, "steps")
+    on_event = jobs.events_to(screen, stage="train", total=plan.steps)
+    if distributed:
+        result = run_distributed(
+            [{"stage": "train", "args": request}],
+            job_path=folder.path / "logs" / "job.json",
+            log_path=folder.log,
+            launch={**plan.launch, "master_port": plan.launch["master_port"] or free_port()},
+            environment=jobs.environment(job),
+            on_event=on_event,
+            stop_path=folder.stop_file,
+        )
+    else:
+        result = worker.request("train", request, on_event, folder.stop_file)
+    seconds = round(time.time() - began, 3)
+    if result["interrupted"]:
+        folder.mark("train", state="interrupted", inputs=inputs, seconds=seconds)
+        raise Interrupted(
+            "Stopped, and a checkpoint is saved.", fix="the same command continues from it"
+        )
+    jobs.check_row_count(parts, plan, result)
+    if distributed and scoring and job.is_first_node:
+        jobs.score(job, worker, plan, scoring, "after")
+    folder.mark("train", state="done", inputs=inputs, began=began, seconds=seconds, result=result)
+    jobs.show_scores(job)
+
+
+def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
+    """Merge into `--export_dir`, if it was given; the directory appears only when it is whole."""
+    target = job.spec.export_dir
+    if target is None:
+        return
+    inputs = fingerprint(str(target), job.folder.stage("train").get("began"))
+    if job.folder.result_of("merge", inputs) is not None and target.is_dir():
+        job.screen.say(f"The merged model is already in {target}.")
+        return
+    partial = export_target(target)
+    job.screen.begin("merge")
+    result = worker.request(
+        "merge",
+        {
+            "settings": jobs.export_settings(job, plan),
+            "base": job.model,
+            "adapter": str(job.folder.path) if jobs.makes_adapter(plan) else None,
+            "partial_dir": str(partial),
+            "probe_rows": str(parts.val_path or parts.train_path),
+            "template_differs": jobs.template_differs(job),
+        },
+        jobs.events_to(job.screen),
+    )
+    publish(partial, target)
+    job.folder.mark("merge", state="done", inputs=inputs, result={**result, "path": str(target)})
+    job.screen.end(f"merged model in {target}")
+
+
+def finish(job: Job) -> None:
+    """The report page, and where everything is."""
+    job.folder.record["status"] = "done"
+    job.folder.save()
+    page = report.write_report(job.folder.path, report.collect(job.folder.path))
+    job.screen.say(f"Report: {page}")
+
+
+def _record_failure(job: Job, error: BaseException) -> None:
+    """Keep what is known of a run that stopped early, so that its page can say why."""
+    interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
+    job.folder.record["status"] = "interrupted" if interrupted else "failed"
+    if isinstance(error, FineTuningError):
+        job.folder.record["failure"] = {"what": error.what, "why": error.why, "fix": error.fix}
+    with suppress(OSError):  # a full disk must not hide what happened
+        job.folder.save()
+        if job.folder.stage("split"):
+            report.write_report(job.folder.path, report.collect(job.folder.path))

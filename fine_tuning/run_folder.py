@@ -1,0 +1,255 @@
+"""A run on disk: `run.json`, its stages and what they were made from.
+
+`run.json` is written atomically after every change, so that a killed run continues from what it
+says. One process at a time works in a run; the lock is released by the system if it is killed.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from fine_tuning.errors import DataError, RunConflict
+from fine_tuning.spec import DataSpec, RunSpec
+
+T = TypeVar("T")
+SCHEMA = 1
+# Settings that change neither what is trained nor how: a repeated command may change them freely.
+FREE = frozenset(
+    {
+        "export_dir",
+        "dry_run",
+        "restart",
+        "dataset_dir",
+        "output_dir",
+        "score_samples",
+        "master_port",
+        "node_rank",
+        "num_workers",
+    }
+)
+
+
+def to_json(value: Any) -> Any:
+    """A value of ours as plain JSON types."""
+    return msgspec.to_builtins(value, enc_hook=str)
+
+
+def from_json(value: Any, kind: type[T]) -> T:
+    """The value again."""
+    return msgspec.convert(value, kind, dec_hook=lambda wanted, text: wanted(text), strict=False)
+
+
+def fingerprint(*values: Any) -> str:
+    """A short hash of JSON-able values, equal exactly when they are."""
+    text = json.dumps([to_json(value) for value in values], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file in one step: it is never seen half written."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+@dataclass
+class RunFolder:
+    """The folder of one run. `record` is the content of `run.json`."""
+
+    path: Path
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> Path:
+        """Canonical rows, dataset_info.json, report.json, rejected.jsonl."""
+        return self.path / "dataset"
+
+    @property
+    def log(self) -> Path:
+        """The engine's whole output."""
+        return self.path / "logs" / "engine.log"
+
+    @property
+    def scores(self) -> Path:
+        """Metrics and answers before and after training."""
+        return self.path / "scores.json"
+
+    @property
+    def stop_file(self) -> Path:
+        """Its appearance asks the training to stop after the step."""
+        return self.path / "logs" / "stop"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run while working in it, with its record loaded."""
+        (self.path / "logs").mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "logs" / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunConflict(
+                f"Another process is working in {self.path}.",
+                fix="wait until it has finished, or give another --output_dir",
+            ) from None
+        try:
+            self.load()
+            self.stop_file.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
+
+    def load(self) -> None:
+        """Read `run.json`, if there is one."""
+        path = self.path / "run.json"
+        if not path.exists():
+            return
+        try:
+            self.record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(
+                f"{path} cannot be read: {error}",
+                fix="give another --output_dir, or start it again with --restart",
+            ) from error
+
+    def save(self) -> None:
+        """Write `run.json`."""
+        self.record["schema"] = SCHEMA
+        text = json.dumps(self.record, ensure_ascii=False, indent=1, default=str)
+        write_atomically(self.path / "run.json", text + "\n")
+
+    def stage(self, name: str) -> dict[str, Any]:
+        """What is known of a stage; empty if it never began."""
+        return dict(self.record.get("stages", {}).get(name, {}))
+
+    def result_of(self, name: str, inputs: str) -> dict[str, Any] | None:
+        """The result of a stage that is done with the same inputs."""
+        known = self.stage(name)
+        if known.get("state") == "done" and known.get("inputs") == inputs:
+            return dict(known["result"])
+        return None
+
+    def do(self, name: str, inputs: str, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """The stage's result; the work is only done if its inputs have changed."""
+        known = self.result_of(name, inputs)
+        if known is not None:
+            return known
+        began = time.time()
+        self.mark(name, state="running", inputs=inputs, began=began)
+        result = to_json(work())
+        seconds = round(time.time() - began, 3)
+        self.mark(name, state="done", inputs=inputs, began=began, seconds=seconds, result=result)
+        return dict(result)
+
+    def mark(self, name: str, **facts: Any) -> None:
+        """Record the state of a stage."""
+        self.record.setdefault("stages", {})[name] = facts
+        self.save()
+
+    def checkpoints(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        found = [
+            path
+            for path in self.path.glob("checkpoint-*")
+            if path.name.removeprefix("checkpoint-").isdigit() and _complete(path)
+        ]
+        return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+    def set_aside_incomplete_checkpoints(self) -> None:
+        """Rename checkpoints whose writing was cut off, so that nothing resumes from them."""
+        for path in self.path.glob("checkpoint-*"):
+            if path.name.removeprefix("checkpoint-").isdigit() and not _complete(path):
+                path.rename(path.with_name(f"incomplete-{path.name}-{int(time.time())}"))
+
+
+def _complete(checkpoint: Path) -> bool:
+    """The trainer writes trainer_state.json after weights, optimizer and random state."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def set_aside(path: Path) -> Path | None:
+    """Move an old run out of the way; nothing is deleted."""
+    if not path.exists():
+        return None
+    number = 1
+    while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside
+
+
+def settle(spec: RunSpec, given: frozenset[str], record: Mapping[str, Any]) -> RunSpec:
+    """The settings of an existing run, with those that may change taken from `spec`.
+
+    `given` names the settings that the user gave now. Raises RunConflict for each one that differs
+    from the run's and would make it another run. More epochs are allowed; fewer are not.
+    """
+    if "settings" not in record:
+        return spec
+    saved = from_json(record["settings"], RunSpec)
+    conflicts: list[str] = []
+    merged: dict[str, Any] = {}
+    for item in fields(RunSpec):
+        name = item.name
+        if name == "data":
+            merged["data"], found = _settled_data(spec.data, saved.data, given)
+            conflicts += found
+        elif name == "engine_args":
+            merged[name] = {**saved.engine_args, **spec.engine_args}
+            conflicts += [
+                _conflict(key, saved.engine_args.get(key), value)
+                for key, value in spec.engine_args.items()
+                if saved.engine_args.get(key) != value
+            ]
+        elif name in FREE:
+            merged[name] = getattr(spec, name)
+        elif name not in given or getattr(spec, name) == getattr(saved, name):
+            merged[name] = getattr(saved, name)
+        elif name == "epochs" and spec.epochs > saved.epochs:
+            merged[name] = spec.epochs
+        else:
+            conflicts.append(_conflict(name, getattr(saved, name), getattr(spec, name)))
+    if conflicts:
+        raise RunConflict(
+            [f"{spec.output_dir} holds a run with other settings:", *conflicts],
+            fix="give another --output_dir, or --restart to start this one again "
+            "(the old state is moved aside)",
+        )
+    return RunSpec(**merged)
+
+
+def _settled_data(
+    now: DataSpec, saved: DataSpec, given: frozenset[str]
+) -> tuple[DataSpec, list[str]]:
+    merged: dict[str, Any] = {}
+    conflicts = []
+    for item in fields(DataSpec):
+        new, old = getattr(now, item.name), getattr(saved, item.name)
+        merged[item.name] = old
+        if item.name in FREE:
+            merged[item.name] = new
+        elif item.name in given and new != old:
+            conflicts.append(_conflict(item.name, old, new))
+    return DataSpec(**merged), conflicts
+
+
+def _conflict(name: str, old: Any, new: Any) -> str:
+    return f"  --{name}: it was made with {_shown(old)}, now {_shown(new)} is given"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
