@@ -36,7 +36,7 @@ def snippets(facts: RunFacts) -> tuple[Snippet, ...]:
         made.append(_python("The merged model, with Transformers", _merged(facts)))
     if facts.adapter_path is not None:
         made.append(_python("The adapter, with Transformers and PEFT", _adapter(facts)))
-    if facts.adapter_path is not None or facts.merged_path is not None:
+    if facts.chat and (facts.adapter_path is not None or facts.merged_path is not None):
         made.append(
             Snippet(title="A chat, with LLaMA-Factory", language="shell", code=_chat(facts))
         )

@@ -113,8 +113,7 @@ def mood(score: Score) -> Mood:
 def verdict(facts: RunFacts) -> Verdict:
     """The one sentence that a reader takes away."""
     if facts.status == "failed" or facts.failure is not None:
-        what = facts.failure.what if facts.failure else "The run failed."
-        return Verdict(headline="The run failed", detail=what.split("\n")[0], mood="bad")
+        return Verdict(headline="The run failed", mood="bad")
     if facts.status == "interrupted":
         detail = "The same command continues it from the last checkpoint."
         return Verdict(headline="Stopped before the end", detail=detail, mood="unsure")

@@ -9,9 +9,12 @@ from typing import Any, Literal
 from markupsafe import Markup, escape
 
 from fine_tuning.report.facts import TokenDifference
+from fine_tuning.screen import MaskedRow, Span
 
 _MOST_ITEMS = 12
 _CONTEXT = 6
+_MOST_TOKENS = 2000  # aligning takes the square of it
+_MOST_CHANGED = 120
 _CODE = re.compile("`([^`\n]+)`")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # The control pictures of Unicode stand for the characters that HTML does not allow.
@@ -32,9 +35,23 @@ def clip(text: str, most: int) -> str:
     return f"{text[:most]} … ({len(text) - most:,} more characters)"
 
 
+def clip_row(row: MaskedRow, most: int) -> MaskedRow:
+    """The row with at most `most` characters, and how much is left out."""
+    spans: list[Span] = []
+    room = most
+    for span in row.spans:
+        if room <= 0:
+            break
+        spans.append(Span(span.text[:room], span.trained))
+        room -= len(span.text)
+    left_out = sum(len(span.text) for span in row.spans) - most
+    title = row.title if left_out <= 0 else f"{row.title}, its first {most:,} characters"
+    return MaskedRow(title, tuple(spans))
+
+
 def with_newlines(text: str) -> Markup:
     """The text as HTML with each newline shown as a sign before the break."""
-    sign = Markup('<i class="newline">↵</i>\n')
+    sign = Markup("<i>↵</i>\n")
     return Markup(escape(text.replace("\r\n", "\n"))).replace("\n", sign)
 
 
@@ -111,7 +128,7 @@ class TokenRun:
 
 def token_runs(difference: TokenDifference) -> tuple[TokenRun, ...]:
     """The two token lists aligned, with a few equal tokens around each difference."""
-    trained, served = difference.trained, difference.served
+    trained, served = difference.trained[:_MOST_TOKENS], difference.served[:_MOST_TOKENS]
     runs: list[TokenRun] = []
     matcher = SequenceMatcher(a=trained, b=served, autojunk=False)
     opcodes = matcher.get_opcodes()
@@ -120,10 +137,16 @@ def token_runs(difference: TokenDifference) -> tuple[TokenRun, ...]:
             runs += _equal(trained[a:a_end], first=i == 0, last=i == len(opcodes) - 1)
             continue
         if a_end > a:
-            runs.append(TokenRun("trained", trained[a:a_end]))
+            runs += _changed("trained", trained[a:a_end])
         if b_end > b:
-            runs.append(TokenRun("served", served[b:b_end]))
+            runs += _changed("served", served[b:b_end])
     return tuple(runs)
+
+
+def _changed(side: Literal["trained", "served"], tokens: tuple[str, ...]) -> list[TokenRun]:
+    shown = TokenRun(side, tokens[:_MOST_CHANGED])
+    left_out = len(tokens) - len(shown.tokens)
+    return [shown, TokenRun(side, (), left_out)] if left_out else [shown]
 
 
 def _equal(tokens: tuple[str, ...], *, first: bool, last: bool) -> list[TokenRun]:

@@ -25,6 +25,7 @@ from fine_tuning.units import bytes_text, duration_text, percent_text
 MOST_SAMPLES = 20
 MOST_MASKED_ROWS = 8
 _MOST_WRONG = 8
+_MOST_MASKED = 4000  # characters
 _PAGE = Path(__file__).parent / "page"
 
 
@@ -62,7 +63,7 @@ def samples_shown(samples: Sequence[Sample]) -> list[Sample]:
         right = [sample for sample in samples if sample.correct_after is not False]
         return [*wrong, *right]
     first = wrong[:_MOST_WRONG]
-    rest = [sample for sample in samples if not any(sample is shown for shown in first)]
+    rest = [sample for sample in samples if not any(sample is other for other in first)]
     return [*first, *rest][:MOST_SAMPLES]
 
 
@@ -73,7 +74,7 @@ def _data_values(data: DataAccount | None, masked: Sequence[MaskedRow]) -> dict[
         "histogram": histogram(lengths) if lengths else None,
         "findings": shown.findings(data.findings) if data else (),
         "problems": problems_shown(data.problems) if data else [],
-        "masked": list(masked)[:MOST_MASKED_ROWS],
+        "masked": [shown.clip_row(row, _MOST_MASKED) for row in masked[:MOST_MASKED_ROWS]],
     }
 
 

@@ -1,0 +1,89 @@
+"""The page in a real browser: nothing is loaded, nothing is reported, nothing overflows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import which
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from fine_tuning.report import write_data_report, write_report
+from tests.report.examples import data_check, whole_run
+from tests.report.test_page import hostile_run
+
+CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield chromium
+        chromium.close()
+
+
+def opened(browser: Browser, path: Path, width: int, scheme: str) -> tuple[Page, list[str]]:
+    """The page, and what the browser complained about or loaded."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("dialog", lambda dialog: heard.append(f"dialog {dialog.message}"))
+    page.on("request", lambda request: heard.append(request.url))
+    page.goto(path.as_uri())
+    return page, [what for what in heard if what != path.as_uri()]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("kind", ["run", "data", "hostile"])
+def test_the_page_opens_without_a_complaint(
+    browser: Browser, tmp_path: Path, kind: str, width: int, scheme: str
+) -> None:
+    if kind == "data":
+        path = write_data_report(tmp_path / "page.html", data_check())
+    else:
+        path = write_report(tmp_path, whole_run() if kind == "run" else hostile_run())
+    page, heard = opened(browser, path, width, scheme)
+    assert heard == []
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0, "nothing stands out of the page sideways"
+    page.context.close()
+
+
+def test_the_script_shows_values_under_the_pointer_and_copies(
+    browser: Browser, tmp_path: Path
+) -> None:
+    page, heard = opened(browser, write_report(tmp_path, whole_run()), 1200, "light")
+    chart = page.locator(".chart.wide-only > svg")
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    tip = page.locator(".tip").inner_text().split("\n")
+    assert tip[0].startswith("step 1")
+    assert [line.split(":")[0] for line in tip[1:]] == ["training, smoothed", "held-out"]
+    page.mouse.move(0, 0)
+    assert page.locator(".tip").count() == 0
+    assert page.locator(".code button").count() == page.locator(".code").count() > 0
+    assert heard == []
+    page.context.close()
+
+
+def test_everything_is_open_when_printed(browser: Browser, tmp_path: Path) -> None:
+    page, _ = opened(browser, write_report(tmp_path, whole_run()), 1200, "light")
+    assert page.locator("details:not([open])").count() == 2
+    page.pdf(path=tmp_path / "page.pdf", format="A4")
+    assert page.locator("details:not([open])").count() == 0
+    page.context.close()

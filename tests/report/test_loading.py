@@ -1,0 +1,52 @@
+import ast
+import shlex
+from pathlib import Path
+
+from fine_tuning.report import RunFacts
+from fine_tuning.report.loading import snippets
+
+_MADE = RunFacts(
+    base_model="/models/it's a 模型",
+    adapter_path=Path("runs/a b"),
+    merged_path=Path("merged"),
+    template="qwen3_nothink",
+    train_yaml=Path("runs/a b/train.yaml"),
+)
+
+
+def test_the_python_snippets_are_python_with_the_paths_of_the_run() -> None:
+    python = [snippet.code for snippet in snippets(_MADE) if snippet.language == "python"]
+    assert len(python) == 2
+    for code in python:
+        strings = [n.value for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Constant)]
+        assert "merged" in strings or {"runs/a b", "/models/it's a 模型"} <= set(strings)
+
+
+def test_the_commands_survive_spaces_and_quotes() -> None:
+    chat, train = (s.code for s in snippets(_MADE) if s.language == "shell")
+    assert shlex.split(chat.replace("\\\n", " ")) == [
+        "llamafactory-cli",
+        "chat",
+        "--model_name_or_path",
+        "/models/it's a 模型",
+        "--adapter_name_or_path",
+        "runs/a b",
+        "--template",
+        "qwen3_nothink",
+    ]
+    assert shlex.split(train) == [
+        "llamafactory-cli",
+        "train",
+        "runs/a b/train.yaml",
+        "output_dir=NEW",
+    ]
+
+
+def test_a_text_model_is_not_asked_to_chat() -> None:
+    text = RunFacts(merged_path=Path("merged"), chat=False)
+    assert [s.language for s in snippets(text)] == ["python"]
+    assert "apply_chat_template" not in snippets(text)[0].code
+
+
+def test_nothing_made_nothing_to_load() -> None:
+    assert snippets(RunFacts()) == ()

@@ -1,0 +1,79 @@
+import pytest
+
+from fine_tuning.report import RunFacts, Score
+from fine_tuning.report.facts import Failure
+from fine_tuning.report.scores import score_row, verdict, wilson
+
+
+# R. G. Newcombe, "Two-sided confidence intervals for the single proportion: comparison of seven
+# methods", Statistics in Medicine 17 (1998), 857-872, table I, method 3 (score, no continuity
+# correction).
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_the_published_intervals(
+    successes: int, n: int, low: float, high: float
+) -> None:
+    assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_is_symmetric_and_stays_inside() -> None:
+    low, high = wilson(40, 40)
+    assert (1 - high, 1 - low) == pytest.approx(wilson(0, 40))
+    assert high == 1.0
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def exact_match(before: float | None, after: float | None, n: int = 40) -> RunFacts:
+    return RunFacts(
+        scores=(Score(name="Exact match", before=before, after=after, n=n, kind="share"),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "headline", "mood", "says"),
+    [
+        (0.02, 0.97, "Exact match 2% → 97% on 40 held-out rows", "good", "do not overlap"),
+        (0.5, 0.55, "Exact match 50% → 55% on 40 held-out rows", "unsure", "may be chance"),
+        (0.9, 0.1, "Exact match 90% → 10% on 40 held-out rows", "bad", "Worse than before"),
+        (0.5, 0.5, "Exact match 50% → 50% on 40 held-out rows", "unsure", "changed nothing"),
+        (None, 0.5, "Exact match 50% after training on 40 held-out rows", "plain", ""),
+    ],
+)
+def test_the_verdict_says_what_the_rows_allow(
+    before: float | None, after: float, headline: str, mood: str, says: str
+) -> None:
+    found = verdict(exact_match(before, after))
+    assert (found.headline, found.mood) == (headline, mood)
+    assert says in found.detail
+
+
+def test_a_share_stands_before_a_loss_in_the_verdict() -> None:
+    scores = (
+        Score(name="Loss", before=3.0, after=0.5, n=40, better="lower"),
+        Score(name="Exact match", before=0.0, after=1.0, n=40, kind="share"),
+    )
+    assert verdict(RunFacts(scores=scores)).headline.startswith("Exact match 0% → 100%")
+    only_loss = verdict(RunFacts(scores=scores[:1]))
+    assert (only_loss.headline, only_loss.mood) == ("Loss 3 → 0.5 on 40 held-out rows", "good")
+
+
+def test_a_loss_that_became_nan_is_bad() -> None:
+    lost = Score(name="Loss", before=3.0, after=float("nan"), n=40, better="lower")
+    assert verdict(RunFacts(scores=(lost,))).mood == "bad"
+
+
+def test_a_failed_run_has_no_good_verdict() -> None:
+    facts = RunFacts(status="failed", failure=Failure(what="no"), scores=exact_match(0, 1).scores)
+    assert (verdict(facts).headline, verdict(facts).mood) == ("The run failed", "bad")
+
+
+def test_nearly_all_is_not_shown_as_all() -> None:
+    row = score_row(Score(name="m", before=0.0001, after=0.9999, n=10_000, kind="share"))
+    assert (row.before, row.after) == ("<0.1%", ">99.9%")

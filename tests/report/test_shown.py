@@ -1,0 +1,60 @@
+from fine_tuning.report import TokenDifference
+from fine_tuning.report.shown import (
+    clip,
+    clip_row,
+    findings,
+    printable,
+    token_runs,
+    with_code,
+    with_newlines,
+)
+from fine_tuning.screen import MaskedRow, Span
+
+
+def test_a_token_difference_is_shown_between_equal_tokens() -> None:
+    same = tuple(f"w{i}" for i in range(20))
+    runs = token_runs(TokenDifference(row="", trained=(*same, "A", *same), served=(*same, *same)))
+    assert [(run.side, len(run.tokens), run.skipped) for run in runs] == [
+        ("both", 0, 14),
+        ("both", 6, 0),
+        ("trained", 1, 0),
+        ("both", 6, 0),
+        ("both", 0, 14),
+    ]
+    assert runs[2].tokens == ("A",)
+
+
+def test_equal_tokens_make_one_run() -> None:
+    assert [run.side for run in token_runs(TokenDifference(row="", trained=("a",), served=("a",)))]
+
+
+def test_findings_of_any_shape() -> None:
+    found = findings(
+        {
+            "exact_duplicates": 1200,
+            "languages": {"zh": 3, "en": 1},
+            "secrets": [f"row {i}" for i in range(20)],
+            "checked": True,
+            "nothing": [],
+        }
+    )
+    assert [f.title for f in found] == ["Exact duplicates", "Languages", "Secrets", "Checked"]
+    assert found[0].value == "1,200"
+    assert found[1].items == (("zh", "3", 0.75), ("en", "1", 0.25))
+    assert (len(found[2].items), found[2].more) == (12, 8)
+    assert found[3].value == "yes"
+
+
+def test_text_is_made_safe_and_visible() -> None:
+    assert printable("a\x00b\x1bc\x7f\ud800\n\t") == "a␀b␛c␡\ufffd\n\t"
+    assert with_newlines("<b>\r\nx") == "&lt;b&gt;<i>↵</i>\nx"
+    assert with_code("use `--a <x>` now") == "use <code>--a &lt;x&gt;</code> now"
+    assert clip("abcdef", 4) == "abcd … (2 more characters)"
+
+
+def test_a_long_row_is_cut_across_its_spans() -> None:
+    row = MaskedRow("row 0", (Span("a" * 8, False), Span("b" * 8, True), Span("c", False)))
+    cut = clip_row(row, 10)
+    assert [span.text for span in cut.spans] == ["a" * 8, "bb"]
+    assert cut.title == "row 0, its first 10 characters"
+    assert clip_row(row, 17) == row
