@@ -1,0 +1,94 @@
+"""Imports go one way (docs/architecture.md), and only the worker imports the engine's stack."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "fine_tuning"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Who may import whom: a room may import itself and the rooms of its row.
+VALUES = {"spec", "errors", "screen", "units"}
+STAGES = {"dataset", "engine", "report", "ship"}
+ALLOWED = {
+    "errors": set(),
+    "units": set(),
+    "spec": {"errors"},
+    "screen": {"errors", "spec", "units"},
+    "run_folder": VALUES,
+    **{stage: {*VALUES, "run_folder"} for stage in STAGES},
+    # the demo model and the samples are made by hand, from data of their own
+    "demo": {*VALUES},
+    "jobs": {*VALUES, *STAGES, "run_folder", "demo"},
+    "pipeline": {*VALUES, *STAGES, "run_folder", "jobs", "demo"},
+    "cli": {*VALUES, *STAGES, "run_folder", "jobs", "pipeline", "demo"},
+}
+HEAVY = {"torch", "transformers", "llamafactory", "peft", "trl", "accelerate", "bitsandbytes"}
+# The demo model is made with torch, by hand or by `make`, never during a run.
+HEAVY_ROOMS = ("engine/worker", "demo")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that the file imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (item.name for item in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            if node.module == "fine_tuning":
+                yield from (f"fine_tuning.{item.name}" for item in node.names)
+            elif node.module is not None:
+                yield node.module
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    own = room(path)
+    if own == "__init__":
+        return
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("fine_tuning.")}
+    ours.discard("__version__")
+    assert own in ALLOWED, f"{own} is a new room: say in ALLOWED what it may import"
+    assert ours <= {own, *ALLOWED[own]}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_worker_imports_the_engines_stack(path: Path) -> None:
+    where = path.relative_to(PACKAGE).as_posix()
+    if where.startswith(HEAVY_ROOMS):
+        return
+    assert HEAVY.isdisjoint(name.partition(".")[0] for name in imports(path))
+
+
+def test_the_whole_front_end_loads_without_torch() -> None:
+    """Also indirectly: importing every module of the front end leaves torch out."""
+    names = [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for path in FILES
+        if not path.relative_to(PACKAGE).as_posix().startswith(HEAVY_ROOMS)
+        and path.name != "__main__.py"
+    ]
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]: importlib.import_module(name)\n"
+        "print(sorted({'torch', 'transformers', 'llamafactory'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, *names]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+        env={**os.environ, "PYTHONPATH": os.fspath(PACKAGE.parent)},
+        timeout=120,
+    )
+    assert done.stdout.strip() == "[]", done.stderr
