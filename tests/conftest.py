@@ -1,0 +1,31 @@
+"""Shared by all tests: a tiny model, and a guard against starting the engine by accident."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fine_tuning.engine import launch
+
+
+@pytest.fixture(autouse=True)
+def engine_only_where_marked(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A test that is not marked `engine` fails if it starts a worker: it would take seconds."""
+    if not request.node.get_closest_marker("engine"):
+
+        def refuse(*command: Any, **known: Any) -> None:
+            raise AssertionError(f"started the engine without @pytest.mark.engine: {command}")
+
+        monkeypatch.setattr(launch, "start_process", refuse)
+    yield
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 2-layer Llama with random weights and a ChatML template."""
+    from tests.models import build_model
+
+    return build_model(tmp_path_factory.mktemp("models") / "tiny")

@@ -1,0 +1,77 @@
+"""Lengths counted in batches are the lengths that the trainer gets."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.engine
+
+
+def row(*turns: tuple[str, str], system: str = "", tools: str = "") -> dict[str, Any]:
+    conversations = [{"from": role, "value": text} for role, text in turns]
+    return {"conversations": conversations, "system": system, "tools": tools}
+
+
+CALL = '[{"name": "weather", "arguments": {"city": "Paris"}}]'
+TOOLS = '[{"name": "weather", "description": "the weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}]'  # noqa: E501  # one literal
+ROWS = [
+    row(("user", "Hello"), ("assistant", "Hi 你好 🙂")),
+    row(
+        ("user", "a " * 40), ("assistant", "b " * 40), ("user", "c"), ("assistant", "d"), system="S"
+    ),
+    row(
+        ("user", "Weather?"),
+        ("function_call", CALL),
+        ("tool", "sunny"),
+        ("assistant", "It is sunny."),
+        tools=TOOLS,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "name", ["qwen", "chatml", "llama2", "mistral", "alpaca", "qwen3", "gemma"]
+)
+def test_counts_equal_the_processor_s_ids(tiny_model: Path, name: str) -> None:
+    from llamafactory.data.processor.supervised import SupervisedDatasetProcessor
+    from llamafactory.data.template import get_template_and_fix_tokenizer
+    from llamafactory.hparams.data_args import DataArguments
+    from transformers import AutoTokenizer
+
+    from fine_tuning.engine.worker.lengths import count_tokens, whole_length
+    from fine_tuning.engine.worker.rendering import engine_messages
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    arguments = DataArguments(template=name, cutoff_len=100_000)
+    template = get_template_and_fix_tokenizer(tokenizer, arguments)
+    processor = SupervisedDatasetProcessor(template, tokenizer, None, arguments)
+    counted = list(count_tokens("chat", template, tokenizer, ROWS))
+    for one, counts in zip(ROWS, counted, strict=True):
+        messages = engine_messages(one)
+        ids, _ = processor._encode_data_example(
+            messages[:-1], messages[-1:], one["system"], one["tools"], [], [], []
+        )
+        assert whole_length("chat", template, counts) == len(ids)
+
+
+def test_a_tool_call_and_its_result_belong_to_the_round_of_the_answer(tiny_model: Path) -> None:
+    from llamafactory.data.template import TEMPLATES
+    from transformers import AutoTokenizer
+
+    from fine_tuning.engine.worker.lengths import count_tokens
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    counted = list(count_tokens("chat", TEMPLATES["qwen"], tokenizer, ROWS))
+    assert [len(counts) for counts in counted] == [1, 2, 1]
+
+
+def test_histogram_and_percentiles_count_every_row() -> None:
+    from array import array
+
+    from fine_tuning.engine.worker.lengths import histogram, percentiles
+
+    lengths = array("I", [1, 5, 9, 100])
+    assert sum(count for _, count in histogram(lengths)) == 4
+    assert percentiles(lengths)["max"] == 100
+    assert percentiles(lengths)["min"] == 1
