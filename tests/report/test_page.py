@@ -24,7 +24,7 @@ from fine_tuning.screen import Choice, MaskedRow, ProblemGroup, Span
 from tests.report.examples import account, curve, data_check, samples, whole_run
 
 ATTACK = """</pre></script><script>alert(1)</script><img src=x onerror="alert(2)">'"&{{7*7}}{%"""
-_VOID = {"meta"}
+_VOID = {"meta", "br"}
 
 
 class Outline(HTMLParser):
