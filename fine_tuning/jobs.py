@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import dataset, demo, report
+from fine_tuning import demo, report
 from fine_tuning.dataset import register
 from fine_tuning.dataset.fit import CUT_TURNS, OVERLONG, TRUNCATED, fit_rows
 from fine_tuning.dataset.insight.rows import read_origins
+from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.engine.plan.settings import Plan
-from fine_tuning.errors import EngineError, RunConflict
+from fine_tuning.errors import EngineError, RunConflict, UsageError
+from fine_tuning.report.scores import score_row
 from fine_tuning.run_folder import (
     FREE,
     RunFolder,
@@ -26,10 +28,8 @@ from fine_tuning.run_folder import (
     settle,
     to_json,
 )
-from fine_tuning.report.scores import score_row
 from fine_tuning.screen import ProblemGroup, Screen, Source
 from fine_tuning.spec import RunSpec
-
 
 OUTCOMES = {
     OVERLONG: "longer than the cutoff even in their first round, dropped",
@@ -248,14 +248,26 @@ def refuse_changed_data(job: Job, before: Mapping[str, Any], data: CheckedData) 
 
 def problem_groups(data: CheckedData) -> list[ProblemGroup]:
     """The data's problems by cause, as the screen and the page show them."""
-    return [to_group(group) for group in dataset.problem_groups(data)]
+    return [
+        ProblemGroup(
+            code=group.code,
+            count=group.count,
+            message=group.message,
+            first=group.first,
+            suggestion=group.suggestion,
+            severity=group.severity,
+        )
+        for group in data.problems
+    ]
 
 
-def to_group(group: Any) -> ProblemGroup:
-    """A cause with its count, first place and suggestion."""
-    return ProblemGroup(
-        group.code, group.count, group.message, group.first, group.suggestion, group.severity
-    )
+def stage_for(spec: RunSpec, data: CheckedData) -> str:
+    """The stage that was asked for or that fits; UsageError if it does not fit the rows."""
+    stage = spec.stage or default_stage(data.kind)
+    mismatch = stage_mismatch(data.kind, stage)
+    if mismatch or stage is None:
+        raise UsageError(mismatch or "--stage is needed")
+    return stage
 
 
 def token_warnings(tokens: Mapping[str, Any]) -> list[str]:

@@ -13,15 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import dataset, jobs, report
+from fine_tuning import jobs, report
 from fine_tuning.dataset import register
+from fine_tuning.dataset.check import account, refuse_unusable
 from fine_tuning.dataset.split import split as split_rows
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.gpus import require_usable_gpu
 from fine_tuning.engine.launch import Worker, free_port, run_distributed
 from fine_tuning.engine.plan.settings import Plan, Rows, make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
-from fine_tuning.errors import FineTuningError, Interrupted, UsageError
+from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.jobs import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
 from fine_tuning.screen import Screen, Source
@@ -74,19 +75,20 @@ def check(job: Job) -> CheckedData:
         return data
     before = job.folder.stage("check").get("result", {})
     began = time.time()
-    data = dataset.check(
+    data = account(
         spec.data,
         out_dir=job.folder.dataset,
         validation_paths=spec.val_dataset_path,
         progress=lambda at: screen.advance(at.done, at.total),
     )
-    jobs.refuse_changed_data(job, before, data)
     groups = jobs.problem_groups(data)
     job.folder.record["problems"] = to_json(groups)
-    seconds = round(time.time() - began, 3)
-    job.folder.mark("check", state="done", inputs=inputs, seconds=seconds, result=to_json(data))
     screen.end(f"{data.rows_kept:,} of {data.rows_read:,} rows are usable ({data.format})")
     screen.problems(groups)
+    refuse_unusable(data, spec.data.max_bad_rows)
+    jobs.refuse_changed_data(job, before, data)
+    seconds = round(time.time() - began, 3)
+    job.folder.mark("check", state="done", inputs=inputs, seconds=seconds, result=to_json(data))
     return data
 
 
@@ -150,10 +152,7 @@ def decide(
 ) -> Plan:
     """Every open choice, shown; `train.yaml` and `dataset_info.json` written."""
     spec, folder = job.spec, job.folder
-    stage = spec.stage or dataset.default_stage(data.kind)
-    mismatch = dataset.stage_mismatch(data.kind, stage)
-    if mismatch or stage is None:
-        raise UsageError(mismatch or "--stage must be given for this data.")
+    stage = jobs.stage_for(spec, data)
     devices = worker.request("devices", {}, jobs.events_to(job.screen))
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
     require_usable_gpu(devices, spec.use_cpu, hidden)

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.models import CHATML, build_model
 
 from fine_tuning.errors import ModelError
+from tests.models import CHATML, build_model
 
 pytestmark = pytest.mark.engine
 

@@ -1,0 +1,134 @@
+"""The plan: every open choice has a value and a reason; what the user says is kept."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fine_tuning.engine.plan.settings import Plan, Rows, make_plan
+from fine_tuning.engine.plan.train_yaml import by_hand, train_yaml
+from fine_tuning.spec import RunSpec
+
+CPU = {"kind": "cpu", "names": [], "memory": [], "bf16": False, "torch": "2", "cuda": None}
+GPU = {
+    "kind": "cuda",
+    "names": ["H200"],
+    "memory": [141 * 1024**3],
+    "bf16": True,
+    "torch": "2",
+    "cuda": "13",
+}
+OLD_GPU = {**GPU, "names": ["T4"], "memory": [16 * 1024**3], "bf16": False}
+MODEL_7B = {"parameters": 7_000_000_000, "hidden": 4096, "layers": 32, "vocabulary": 152_000}
+TOKENS: dict[str, Any] = {
+    "cutoff": 1024,
+    "percentiles": {"max": 1000},
+    "overlong": {},
+    "tokens": 400_000,
+    "model": MODEL_7B,
+    "template": {"name": "qwen", "reason": "renders alike", "enable_thinking": True},
+}
+ROWS = Rows(
+    kind="chat",
+    stage="sft",
+    train=900,
+    validation=100,
+    tokens=400_000,
+    train_name="d-train",
+    validation_name="d-validation",
+    dataset_dir=Path("/r/dataset"),
+)
+
+
+def plan(spec: RunSpec | None = None, devices: dict[str, Any] = CPU, **rows: Any) -> Plan:
+    import dataclasses
+
+    return make_plan(
+        spec or RunSpec(),
+        sources={},
+        rows=dataclasses.replace(ROWS, **rows),
+        tokens=TOKENS,
+        devices=devices,
+        model_path="/m",
+        run_dir=Path("/r"),
+    )
+
+
+def test_precision_follows_the_device() -> None:
+    assert "bf16" not in plan().settings and plan().settings["use_cpu"] is True
+    assert plan(devices=GPU).settings["bf16"] is True
+    assert plan(devices=OLD_GPU).settings["fp16"] is True
+
+
+def test_the_batch_fits_the_device() -> None:
+    small = plan(devices=OLD_GPU)
+    large = plan(devices=GPU)
+    assert small.settings["per_device_train_batch_size"] < 8
+    assert large.settings["per_device_train_batch_size"] == 8
+    assert "16 GiB" in small.warnings[0]
+    assert not large.warnings
+
+
+def test_quantisation_makes_the_model_fit() -> None:
+    plain, quantised = plan(devices=OLD_GPU), plan(RunSpec(quantization="4bit"), OLD_GPU)
+    assert plain.memory and quantised.memory
+    assert quantised.memory.weights < plain.memory.weights / 3
+
+
+def test_qlora_is_lora_in_four_bits() -> None:
+    settings = plan(RunSpec(method="qlora")).settings
+    assert (settings["finetuning_type"], settings["quantization_bit"]) == ("lora", 4)
+
+
+def test_four_bits_on_a_cpu_leave_evaluation_to_the_worker() -> None:
+    made = plan(RunSpec(quantization="4bit"))
+    assert "eval_dataset" not in made.settings and "eval_strategy" not in made.settings
+    assert made.worker_settings["eval_dataset"] == "d-validation"
+    assert plan(RunSpec(quantization="8bit")).settings["eval_dataset"] == "d-validation"
+    assert plan(RunSpec(quantization="4bit"), GPU).settings["eval_dataset"] == "d-validation"
+
+
+def test_evaluation_is_on_exactly_if_rows_are_held_out() -> None:
+    assert plan().settings["eval_strategy"] == "steps"
+    assert "eval_strategy" not in plan(validation=0).settings
+    assert "val_size" not in plan().settings
+
+
+def test_what_the_user_passes_through_wins() -> None:
+    settings = plan(RunSpec(engine_args={"lr_scheduler_type": "linear", "save_steps": 7})).settings
+    assert settings["lr_scheduler_type"] == "linear"
+    assert settings["save_steps"] == 7
+
+
+def test_preference_losses_are_the_engine_s_dpo_stage() -> None:
+    settings = plan(kind="preference", stage="simpo").settings
+    assert (settings["stage"], settings["pref_loss"]) == ("dpo", "simpo")
+
+
+@pytest.mark.parametrize("rows", [1, 10, 100, 1000, 100_000])
+def test_small_data_still_gets_enough_updates(rows: int) -> None:
+    settings = plan(train=rows).settings
+    per_update = settings["per_device_train_batch_size"] * settings["gradient_accumulation_steps"]
+    assert per_update == 1 or rows / per_update >= 19
+    assert per_update <= 16
+
+
+def test_several_processes_split_the_effective_batch() -> None:
+    made = plan(RunSpec(nproc_per_node=2), CPU)
+    assert made.launch["nproc_per_node"] == 2
+    assert made.settings["ddp_backend"] == "gloo"
+
+
+def test_the_yaml_says_how_to_use_it_and_reads_back_as_the_settings() -> None:
+    made = plan(RunSpec(learning_rate=1e-5, engine_args={"run_name": "01", "hub_revision": "no"}))
+    text = train_yaml(made, Path("/a b/train.yaml"))
+    first, body = text.split("\n", 1)
+    assert first == "# llamafactory-cli train '/a b/train.yaml' output_dir=NEW_DIRECTORY"
+    assert yaml.safe_load(body) == dict(made.settings)
+
+
+def test_by_hand_names_the_launcher_of_several_processes() -> None:
+    assert by_hand(plan(RunSpec(nproc_per_node=4)), Path("/t")).startswith(
+        "FORCE_TORCHRUN=1 NPROC_PER_NODE=4 NNODES=1 llamafactory-cli"
+    )

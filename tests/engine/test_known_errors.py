@@ -1,0 +1,57 @@
+"""Failures of the engine, as their real texts look, become one paragraph with a next step."""
+
+from pathlib import Path
+
+import pytest
+
+from fine_tuning.engine.known_errors import explain
+from fine_tuning.errors import EngineError, EnvironmentProblem, FineTuningError, ModelError
+
+TEXTS = [
+    (
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB",
+        EngineError,
+        "--batch_size 1",
+    ),
+    ("OSError: [Errno 28] No space left on device", EnvironmentProblem, "free space"),
+    (
+        "huggingface_hub.errors.GatedRepoError: 403 Client Error. Access to model meta-llama/x is "
+        "restricted",
+        ModelError,
+        "HF_TOKEN",
+    ),
+    (
+        "OSError: foo/bar is not a local folder and is not a valid model identifier",
+        ModelError,
+        "--model_name_or_path",
+    ),
+    (
+        "requests.exceptions.ConnectionError: HTTPSConnectionPool: Max retries exceeded: "
+        "Temporary failure in name resolution",
+        EnvironmentProblem,
+        "HF_ENDPOINT",
+    ),
+    ("ModuleNotFoundError: No module named 'bitsandbytes'", EnvironmentProblem, "requirements.txt"),
+    (
+        "OSError: Error no file named pytorch_model.bin, model.safetensors found in directory /m",
+        ModelError,
+        "weight",
+    ),
+    ("ValueError: Target modules {'q'} not found in the base model", ModelError, "--lora_target"),
+    ("safetensors_rust.SafetensorError: Error while deserializing", ModelError, "download"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "advice"), TEXTS)
+def test_known(text: str, kind: type[FineTuningError], advice: str) -> None:
+    error = explain(text, Path("/r/logs/engine.log"), last_line=text)
+    assert type(error) is kind
+    assert advice in str(error)
+    assert "/r/logs/engine.log" in str(error)
+
+
+def test_an_unknown_one_shows_its_last_line_and_the_log() -> None:
+    error = explain("boom", Path("/r/engine.log"), last_line="RuntimeError: the moon is full")
+    assert isinstance(error, EngineError)
+    assert "the moon is full" in error.what
+    assert "/r/engine.log" in str(error)

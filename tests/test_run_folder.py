@@ -1,0 +1,118 @@
+"""Runs on disk: nothing is done twice, nothing is overwritten, differences are named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fine_tuning.errors import DataError, RunConflict
+from fine_tuning.run_folder import RunFolder, from_json, set_aside, settle, to_json
+from fine_tuning.spec import DataSpec, RunSpec
+
+SPEC = RunSpec(
+    model_name_or_path="/m",
+    data=DataSpec(dataset_path=("/d.json",)),
+    output_dir=Path("/r"),
+    engine_args={"warmup_steps": 5},
+)
+RECORD = {"settings": to_json(SPEC)}
+
+
+def test_a_spec_survives_json() -> None:
+    assert from_json(json.loads(json.dumps(to_json(SPEC))), RunSpec) == SPEC
+
+
+def test_settings_that_are_not_given_are_taken_from_the_run() -> None:
+    now = RunSpec(output_dir=Path("/r"), export_dir=Path("/e"))
+    settled = settle(now, frozenset({"output_dir", "export_dir"}), RECORD)
+    assert settled == SPEC.replace(export_dir=Path("/e"))
+
+
+def test_a_differing_setting_is_refused_with_both_values_and_the_ways_on() -> None:
+    now = SPEC.replace(lora_rank=16, engine_args={"warmup_steps": 9})
+    with pytest.raises(RunConflict) as caught:
+        settle(now, frozenset({"lora_rank", "warmup_steps"}), RECORD)
+    text = str(caught.value)
+    assert "--lora_rank: it was made with 8, now 16 is given" in text
+    assert "--warmup_steps: it was made with 5, now 9 is given" in text
+    assert "--restart" in text and "another --output_dir" in text
+    assert caught.value.exit_code == 2
+
+
+def test_other_data_in_the_same_folder_is_refused() -> None:
+    now = SPEC.replace(data=DataSpec(dataset_path=("/other.json",)))
+    with pytest.raises(RunConflict, match=r"--dataset_path: it was made with /d\.json"):
+        settle(now, frozenset({"dataset_path"}), RECORD)
+
+
+def test_more_epochs_continue_and_fewer_are_refused() -> None:
+    given = frozenset({"epochs"})
+    assert settle(SPEC.replace(epochs=5.0), given, RECORD).epochs == 5.0
+    with pytest.raises(RunConflict, match="--epochs: it was made with 3"):
+        settle(SPEC.replace(epochs=1.0), given, RECORD)
+
+
+def test_a_stage_is_done_once_for_the_same_inputs(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    calls: list[str] = []
+
+    def work() -> dict[str, int]:
+        calls.append("done")
+        return {"rows": 3}
+
+    assert folder.do("check", "a", work) == {"rows": 3}
+    again = RunFolder(tmp_path)
+    again.load()
+    assert again.do("check", "a", work) == {"rows": 3}
+    assert len(calls) == 1
+    again.do("check", "b", work)
+    assert len(calls) == 2
+
+
+def test_a_stage_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.mark("check", state="running", inputs="a")
+    assert folder.result_of("check", "a") is None
+
+
+def test_two_processes_do_not_work_in_one_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with (
+        folder.locked(),
+        pytest.raises(RunConflict, match="Another process"),
+        RunFolder(tmp_path).locked(),
+    ):
+        pass
+    with RunFolder(tmp_path).locked():
+        pass
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(DataError, match=r"run\.json cannot be read"):
+        RunFolder(tmp_path).load()
+
+
+def test_an_incomplete_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for step, state in ((5, "{}"), (10, "{}"), (15, '{"cut')):
+        checkpoint = tmp_path / f"checkpoint-{step}"
+        checkpoint.mkdir()
+        (checkpoint / "trainer_state.json").write_text(state, encoding="utf-8")
+    (tmp_path / "checkpoint-20").mkdir()
+    assert [path.name for path in folder.checkpoints()] == ["checkpoint-5", "checkpoint-10"]
+    folder.set_aside_incomplete_checkpoints()
+    left = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
+    assert left == ["checkpoint-10", "checkpoint-5"]
+    assert len(list(tmp_path.glob("incomplete-checkpoint-*"))) == 2
+
+
+def test_a_restarted_run_is_moved_aside_not_deleted(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for expected in ("run.old-1", "run.old-2"):
+        run.mkdir()
+        (run / "run.json").write_text("{}", encoding="utf-8")
+        aside = set_aside(run)
+        assert aside is not None and aside.name == expected
+        assert (aside / "run.json").exists() and not run.exists()
+    assert set_aside(run) is None
