@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from errno import EACCES, EADDRINUSE
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -59,20 +60,27 @@ def _port(host: str, wanted: int | None) -> int:
         return wanted
     if _is_free(host, USUAL_PORT):
         return USUAL_PORT
-    with socket.create_server((host, 0)) as server:
+    with _listen(host, 0) as server:
         return int(server.getsockname()[1])
 
 
 def _is_free(host: str, port: int) -> bool:
     try:
-        with socket.create_server((host, port)):
+        with _listen(host, port):
             return True
-    except socket.gaierror:
+    except OSError as error:
+        if error.errno in (EADDRINUSE, EACCES):
+            return False
         raise EnvironmentProblem(
-            f"--host {host} is not an address of this machine.", fix="leave --host out"
+            f"--host {host} is not an address of this machine.",
+            why=error.strerror or str(error),
+            fix="leave --host out to serve this machine only",
         ) from None
-    except OSError:
-        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
 
 
 def _number(text: str | None) -> int | None:
@@ -80,7 +88,8 @@ def _number(text: str | None) -> int | None:
 
 
 def _url(host: str, port: int) -> str:
-    return f"http://{LOCAL if host == '0.0.0.0' else host}:{port}"
+    known = {"0.0.0.0": LOCAL, "::": LOCAL}.get(host, host)  # every address, so also this one
+    return f"http://[{known}]:{port}" if ":" in known else f"http://{known}:{port}"
 
 
 @contextmanager

@@ -1,0 +1,212 @@
+"""LLaMA Board as a user meets it: pick a prepared dataset, look at it, train on it."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fine_tuning.cli import webui
+from fine_tuning.dataset.register import dataset_entry, register
+from fine_tuning.errors import EnvironmentProblem
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@dataclass(frozen=True)
+class Served:
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
+
+
+@contextmanager
+def serving(cwd: Path, *words: str) -> Iterator[Served]:
+    """`webui` in a folder, from its start to its end by Ctrl-C."""
+    process = subprocess.Popen(
+        [sys.executable, os.fspath(ROOT / "llama_factory_fine_tuning.py"), "webui", *words],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "XDG_CACHE_HOME": os.fspath(cwd / "cache")},
+    )
+    try:
+        yield announced(process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)
+
+
+def announced(process: subprocess.Popen[str]) -> Served:
+    """What the command prints once the page answers."""
+    late = threading.Timer(180, process.kill)
+    late.start()
+    said: list[str] = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("Ctrl-C"):
+            break
+    late.cancel()
+    text = "".join(said)
+    url, log = re.search(r"LLaMA Board: (\S+)", text), re.search(r"Its output: (\S+)", text)
+    assert url and log, text
+    return Served(process, url[1], Path(log[1]))
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [
+        pid
+        for pid in pids
+        if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+def wait_until(condition: object, seconds: float) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def test_a_taken_port_is_named_and_without_port_another_is_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        with pytest.raises(EnvironmentProblem, match=f"Port {taken} on 127.0.0.1 is taken") as told:
+            webui._port("127.0.0.1", taken)
+        assert "leave --port out" in str(told.value)
+    assert webui._port("127.0.0.1", None) != taken
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_number_that_is_no_port_is_refused(port: int) -> None:
+    with pytest.raises(EnvironmentProblem, match="is not a port"):
+        webui._port("127.0.0.1", port)
+
+
+def test_a_foreign_address_is_refused() -> None:
+    with pytest.raises(EnvironmentProblem, match="is not an address of this machine"):
+        webui._port("no.such.host.invalid", None)
+
+
+def test_the_environment_reports_nothing_home_and_finds_the_engine() -> None:
+    found = webui.environment({"PATH": "/bin", "no_proxy": "hub.local"})
+    assert found["PATH"].startswith(str(Path(sys.executable).parent) + os.pathsep)
+    assert found["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert found["no_proxy"] == "hub.local,127.0.0.1,localhost"
+
+
+@pytest.mark.engine
+def test_an_earlier_board_is_not_disturbed_and_killing_leaves_no_orphan(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        done = subprocess.run(
+            [
+                sys.executable,
+                os.fspath(ROOT / "llama_factory_fine_tuning.py"),
+                *("webui", "--port", str(taken)),
+            ],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert f"Port {taken} on 127.0.0.1 is taken" in done.stderr
+    with serving(tmp_path) as served:
+        board = [child.pid for child in psutil.Process(served.process.pid).children(recursive=True)]
+        assert alive(board)
+        addresses = {item.laddr.ip for item in listening(board)}
+        assert addresses == {"127.0.0.1"}
+        served.process.kill()
+        wait_until(lambda: not alive(board), 20)
+
+
+def listening(pids: list[int]) -> list[object]:
+    return [
+        item
+        for pid in pids
+        for item in psutil.Process(pid).net_connections("tcp")
+        if item.status == psutil.CONN_LISTEN
+    ]
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_prepared_dataset_is_picked_previewed_and_trained_in_the_browser(tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    from tests.models import build_model
+
+    model = build_model(tmp_path / "model")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in chat_rows(40)), encoding="utf-8")
+    columns = frozenset({"conversations", "system", "tools"})
+    register(tmp_path / "data", {"my_chat": dataset_entry("chat", columns, str(rows))})
+    with serving(tmp_path) as served, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        try:
+            page = browser.new_page(viewport={"width": 1400, "height": 1800})
+            page.goto(served.url)
+            choose(page, "Model name", "Custom")
+            page.get_by_label("Model path").first.fill(str(model))
+            choose(page, "Dataset", "my_chat")
+            page.get_by_role("button", name="Preview dataset").first.click()
+            page.get_by_text("question 0").first.wait_for()
+            page.screenshot(path=tmp_path / "preview.png")
+            page.get_by_role("button", name="Close").first.click()
+            choose(page, "Compute type", "fp32")
+            page.get_by_label("Epochs").first.fill("1.0")
+            page.get_by_role("button", name="Start").first.click()
+            page.get_by_text("Training completed").first.wait_for(timeout=180_000)
+            page.screenshot(path=tmp_path / "trained.png", full_page=True)
+        finally:
+            browser.close()
+    adapters = list((tmp_path / "saves" / "Custom" / "lora").rglob("adapter_model.safetensors"))
+    assert adapters, served.log.read_text()[-3000:]
+    log = adapters[0].with_name("trainer_log.jsonl").read_text().splitlines()
+    assert json.loads(log[-1])["percentage"] == 100.0
+
+
+def chat_rows(count: int) -> list[dict[str, object]]:
+    return [
+        {
+            "conversations": [
+                {"from": "user", "value": f"question {number}"},
+                {"from": "assistant", "value": f"answer {number}"},
+            ],
+            "system": "",
+            "tools": "",
+        }
+        for number in range(count)
+    ]
+
+
+def choose(page: object, label: str, value: str) -> None:
+    """Pick a value of one of Board's drop-down lists."""
+    box = page.get_by_label(label, exact=True).first  # type: ignore[attr-defined]
+    box.click()
+    box.fill(value)
+    page.get_by_role("option", name=value, exact=True).first.click()  # type: ignore[attr-defined]
