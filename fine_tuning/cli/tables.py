@@ -57,7 +57,7 @@ def _problem(group: ProblemGroup) -> RenderableType:
         (f"{group.severity}  ", f"bold {colour}"),
         (f"{rows}: ", "bold"),
         visible(group.message),
-        (f" [{group.code}]", "dim"),
+        (f" [{visible(group.code)}]", "dim"),
         (f"; first at {visible(group.first)}" if group.first else ""),
     )
     if not group.suggestion:

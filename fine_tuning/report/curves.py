@@ -55,13 +55,15 @@ def downsample(points: Sequence[Point], most: int = MOST_POINTS) -> tuple[Point,
 def smooth(points: Sequence[Point]) -> tuple[Point, ...]:
     """The mean of the logs around each step: a centred window does not lag behind a falling loss.
 
-    The window is a tenth of the curve, cut off at both ends.
+    The window is a tenth of the curve; towards both ends it shrinks to a third of that, so that
+    it neither lags nor ends in a single noisy log.
     """
     sums = (0.0, *accumulate(y for _, y in points))
     reach = max(1, len(points) // 20)
     smoothed = []
     for i, (x, _) in enumerate(points):
-        first, end = max(0, i - reach), min(len(points), i + reach + 1)
+        side = max(min(reach, i, len(points) - 1 - i), reach // 3)
+        first, end = max(0, i - side), min(len(points), i + side + 1)
         smoothed.append((x, (sums[end] - sums[first]) / (end - first)))
     return tuple(smoothed)
 
