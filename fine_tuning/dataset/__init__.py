@@ -1,1 +1,21 @@
+"""A user's files -> checked, prepared rows. Never imports torch.
 
+check -> (tokens, by the engine's worker) -> prepare -> entries, register
+"""
+
+from fine_tuning.dataset.account import problem_groups, report_json
+from fine_tuning.dataset.check import account, check, refuse_unusable
+from fine_tuning.dataset.schedule import CHECK_VERSION, Progress
+from fine_tuning.dataset.stage import default_stage, stage_mismatch
+
+__all__ = [
+    "CHECK_VERSION",
+    "Progress",
+    "account",
+    "check",
+    "default_stage",
+    "problem_groups",
+    "refuse_unusable",
+    "report_json",
+    "stage_mismatch",
+]

@@ -61,6 +61,7 @@ class Format:
     converter: str
     shapes: tuple[Shape, ...]
     columns: Mapping[str, tuple[str, ...]]  # our name -> the names it may have, in order
+    includes: tuple[str, ...]  # formats whose rows are rows of this one too
     entry: Mapping[str, Any]  # the LLaMA-Factory entry
     recognise: Mapping[str, Any]
 
@@ -106,6 +107,7 @@ def all_formats(folder: Path = FORMATS_DIR) -> Mapping[str, Format]:
             converter=recognise["converter"],
             shapes=tuple(_shape(shape) for shape in recognise["shapes"]),
             columns={our: (our, *aliases.get(our, ())) for our in sorted(ours)},
+            includes=tuple(recognise.get("includes", ())),
             entry=entry,
             recognise=recognise,
         )

@@ -114,6 +114,7 @@ CAUSES: dict[str, Cause] = {
         "write one <image>, <video> or <audio> in the text for each file",
     ),
     # files
+    "unreadable_file": _error("file cannot be opened", "check its permissions and its disk"),
     "format_unknown": _error(
         "columns of no known format",
         "name your columns (--columns instruction=YOURS,output=YOURS) or --text_column",

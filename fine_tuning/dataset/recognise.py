@@ -55,6 +55,10 @@ def winner(votes: Votes, path: str) -> str | None:
             totals[name] += count
     if not totals:
         return None
+    for name, known in all_formats().items():
+        if totals[name]:
+            totals[name] += sum(totals[other] for other in known.includes)
+    totals += Counter()  # without the zeros that asking left
     (first, most), *others = totals.most_common()
     tied = sorted([first, *(name for name, count in others if count == most)])
     if len(tied) > 1:
@@ -71,7 +75,8 @@ def evidence_for(format: Format, votes: Votes, row: Mapping[str, Any]) -> str:
     if shape is None:
         return "named by --dataset_format"
     present = [next(n for n in names if row.get(n) is not None) for names in shape.columns]
-    fitting = sum(count for names, count in votes.items() if format.name in names)
+    wide = {format.name, *format.includes}
+    fitting = sum(count for names, count in votes.items() if wide & set(names))
     noun = "column" if len(present) == 1 else "columns"
     others = sum(votes.values()) - fitting
     tail = f" in {fitting:,} rows, not in {others:,}" if others else " in all rows"

@@ -89,6 +89,22 @@ class FileAccount:
     split: str = "train"
 
 
+@dataclass(frozen=True, slots=True)
+class ProblemGroup:
+    """All problems of one code: how many, what it is, one example and its place, what to do.
+
+    `first` is `file:line`, or the file alone.
+    """
+
+    code: str
+    count: int
+    message: str
+    example: str
+    first: str
+    suggestion: str
+    severity: Severity
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckedData:
     """A dataset after reading and checking; its rows lie on disk, in canonical form.
@@ -116,6 +132,7 @@ class CheckedData:
     columns: frozenset[str] = frozenset()
     counts: Mapping[str, int] = field(default_factory=dict)
     findings: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[ProblemGroup, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,9 +32,17 @@ class FastPath:
 
     decode: Callable[[bytes], Any]
     make: Make
-    keys: tuple[tuple[bytes, Callable[[Any], int]], ...]
+    keys: tuple["Key", ...]
     counts: "FastCounts"
-    renamed: tuple[str, ...] = ()  # role names that are not the format's own
+    renamed: tuple[tuple[str, str], ...] = ()  # role names that are not the format's own
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as it is quoted in the file; `count` says how often a row has it, None: once."""
+
+    quoted: bytes
+    count: Callable[[Any], int] | None
 
 
 @dataclass
@@ -44,17 +52,24 @@ class FastCounts:
     with_reasoning: int = 0
     pairs_of_turns: int = 0
 
+    def reset_to(self, earlier: "FastCounts") -> None:
+        """Forget a block that the general path reads again."""
+        self.with_reasoning = earlier.with_reasoning
+        self.pairs_of_turns = earlier.pairs_of_turns
+
 
 def fast_path(plan: Plan, sample: Sequence[Any]) -> FastPath | None:
     """The fast path for rows like the sample; None where the format or its columns have none."""
     rows = [row for row in sample if isinstance(row, dict)]
     if plan.recognised:
-        rows = [r for r in rows if formats_of(renamed(r, plan.renames)) == (plan.format,)]
+        names = (plan.format, *all_formats()[plan.format].includes)
+        own = [(name,) for name in names]
+        rows = [row for row in rows if formats_of(renamed(row, plan.renames)) in own]
     build = _BUILDERS.get(all_formats()[plan.format].converter)
-    names = [name for name, _ in Counter(key for row in rows for key in row).most_common()]
-    if build is None or not names or (plan.recognised and _may_be_other(plan, names)):
+    columns = [name for name, _ in Counter(key for row in rows for key in row).most_common()]
+    if build is None or not columns or (plan.recognised and _may_be_other(plan, columns)):
         return None
-    return build(plan, names, rows)
+    return build(plan, columns, rows)
 
 
 def _may_be_other(plan: Plan, names: Sequence[str]) -> bool:
@@ -103,7 +118,7 @@ def _struct(fields: Mapping[str, tuple[str, Any]], extra: Sequence[str]) -> type
     rename: dict[str, str] = {}
     for attribute, (name, kind) in fields.items():
         rename[attribute] = name
-        if kind is str or kind is list or getattr(kind, "__origin__", None) is list:
+        if _is_required(kind):
             required.append((attribute, kind))
         else:
             optional.append((attribute, kind | UnsetType, UNSET))
@@ -115,15 +130,15 @@ def _struct(fields: Mapping[str, tuple[str, Any]], extra: Sequence[str]) -> type
     )
 
 
-def _counter(attribute: str) -> Callable[[Any], int]:
+def _is_required(kind: Any) -> bool:
+    return kind is str or getattr(kind, "__origin__", None) is list
+
+
+def _key(name: str, attribute: str, *, required: bool = False) -> Key:
     def count(row: Any) -> int:
         return getattr(row, attribute) is not UNSET
 
-    return count
-
-
-def _quoted(name: str) -> bytes:
-    return msgspec.json.encode(name)
+    return Key(msgspec.json.encode(name), None if required else count)
 
 
 def _path(
@@ -132,10 +147,13 @@ def _path(
     fields: Mapping[str, tuple[str, Any]],
     extra: Sequence[str],
     counts: FastCounts,
-    more_keys: Sequence[tuple[bytes, Callable[[Any], int]]] = (),
+    more_keys: Sequence[Key] = (),
 ) -> FastPath:
-    keys = [(_quoted(name), _counter(attribute)) for attribute, (name, _) in fields.items()]
-    keys += [(_quoted(name), _counter(f"x{number}")) for number, name in enumerate(extra)]
+    keys = [
+        _key(name, attribute, required=_is_required(kind))
+        for attribute, (name, kind) in fields.items()
+    ]
+    keys += [_key(name, f"x{number}") for number, name in enumerate(extra)]
     if extra:
         make = _with_plain_extras(make, len(extra))
     return FastPath(msgspec.json.Decoder(struct).decode, make, (*keys, *more_keys), counts)
@@ -159,6 +177,7 @@ def _pairs(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> FastPath
     """Alpaca and prompt/completion: a prompt in one or two columns, and an answer."""
     columns = _columns(plan, names)
     listed = plan.format == "prompt_completion"
+    belle = plan.format == "belle" or (plan.recognised and not listed)
     ask, answer = ("prompt", "completion") if listed else ("instruction", "output")
     if columns is None or not {ask, answer} <= columns[0].keys():
         return None
@@ -176,7 +195,7 @@ def _pairs(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> FastPath
             fields[attribute] = (found[ours], kind)
     counts = FastCounts()
     struct = _struct(fields, extra)
-    make = _pair_maker(fields, counts, belle=plan.recognised, listed=listed)
+    make = _pair_maker(fields, counts, belle=belle, listed=listed)
     return _path(struct, make, fields, extra, counts)
 
 
@@ -184,7 +203,7 @@ def _pair_maker(
     fields: Mapping[str, Any], counts: FastCounts, *, belle: bool, listed: bool
 ) -> Make:
     has_input, has_more = "p" in fields, bool(fields.keys() & {"s", "h", "t"})
-    json_starts = ("[", "{", " ", "\t", "\n", "\r")
+    json_starts = ("[", " ", "\t", "\n", "\r")
     # A prompt or completion may be a list as JSON text, an instruction a dialogue.
     odd_starts = json_starts if listed else ("Human",) if belle else ()
 
@@ -266,10 +285,13 @@ def _dialogues(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> Fast
         fields["t"] = (found["tools"], list[Any] | str | None)
     counts = FastCounts()
     make = _dialogue_maker(user, assistant, "s" in fields, "t" in fields, counts)
-    turn_keys = [(_quoted(key), lambda row: len(row.m)) for key in (role_key, content_key)]
+    turn_keys = [
+        Key(msgspec.json.encode(key), lambda row: len(row.m)) for key in (role_key, content_key)
+    ]
     path = _path(_struct(fields, extra), make, fields, extra, counts, turn_keys)
     native = native_roles()[role_key]
-    path.renamed = tuple(role for role in (user, assistant) if role not in native)
+    roles = ((user, "user"), (assistant, "assistant"))
+    path.renamed = tuple((name, role) for name, role in roles if name not in native)
     return path
 
 
@@ -324,6 +346,7 @@ def _turn_names(rows: list[dict[str, Any]], column: str) -> tuple[str, str, str,
 _BUILDERS: Mapping[str, Callable[[Plan, list[str], list[dict[str, Any]]], FastPath | None]] = {
     "instruction": _pairs,
     "prompt_completion": _pairs,
+    "belle": _pairs,
     "text": _texts,
     "messages": _dialogues,
 }

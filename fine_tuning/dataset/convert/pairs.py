@@ -10,7 +10,7 @@ from fine_tuning.dataset.convert.turns import Dialogue, read_messages
 from fine_tuning.dataset.convert.values import (
     Notes,
     Unusable,
-    as_list,
+    as_messages,
     as_text,
     is_blank,
     shown,
@@ -60,7 +60,7 @@ def read_label(value: Any, notes: Notes) -> bool:
 
 
 def _side(fields: Mapping[str, Any], name: str, notes: Notes) -> Dialogue:
-    value = as_list(fields.get(name), name, notes)
+    value = as_messages(fields.get(name), name, notes)
     if isinstance(value, dict):
         value = [value]
     if isinstance(value, list):

@@ -16,8 +16,11 @@ MAX_VOTES = 64  # different sets of columns that are told apart
 
 @dataclass(frozen=True)
 class Plan:
-    """The decisions for one file. `recognised` says that the format was not named by the user,
-    so that a row of another format is called that, and every row has a vote."""
+    """The decisions for one file; `format` is empty if none was found yet.
+
+    `recognised` says that the format was not named by the user, so that a row of another format
+    is called that, and every row has a vote.
+    """
 
     format: str
     renames: Mapping[str, str] = field(default_factory=dict)
@@ -39,13 +42,13 @@ class Converter:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.format: Format = all_formats()[plan.format]
+        self.format: Format | None = all_formats().get(plan.format)
         self.notes = Notes(plan.media_root)
         self.votes: Votes = Votes()
         self.with_reasoning = 0
         self.columns: set[str] = set()
-        self._convert = CONVERTERS[self.format.converter]
-        self._names = tuple(self.format.columns.items())
+        self._convert = CONVERTERS[self.format.converter] if self.format else _unknown
+        self._names = tuple(self.format.columns.items()) if self.format else ()
 
     def convert(self, value: Any) -> Converted:
         """The canonical row of one record, or the reason why there is none."""
@@ -71,7 +74,11 @@ class Converter:
         if self.plan.recognised:
             fitting = formats_of(row)
             self._vote(fitting)
-            if fitting and self.plan.format not in fitting:
+            if self.format is None:
+                raise Unusable(
+                    "format_unknown", f"the columns {shown(list(value), 200)} fit no known format"
+                )
+            if fitting and not {self.plan.format, *self.format.includes} & set(fitting):
                 raise Unusable(
                     "other_format",
                     f"the row's columns are of {' or '.join(fitting)}, the file's rows are"
@@ -98,3 +105,7 @@ class Converter:
         for name in ("images", "videos", "audios"):
             if getattr(row, name, None):
                 self.columns.add(name)
+
+
+def _unknown(fields: Mapping[str, Any], notes: Notes) -> Row:
+    raise Unusable("format_unknown", "the record fits no known format")

@@ -20,6 +20,7 @@ from fine_tuning.dataset.convert.values import (
     Notes,
     Unusable,
     as_list,
+    as_messages,
     as_text,
     is_blank,
     type_name,
@@ -40,27 +41,21 @@ def instruction(fields: Fields, notes: Notes) -> Row:
 
 def prompt_completion(fields: Fields, notes: Notes) -> Row:
     """A prompt and its completion, each as text or as a list of messages."""
-    prompt = as_list(fields.get("prompt"), "prompt", notes)
+    prompt = as_messages(fields.get("prompt"), "prompt", notes)
     if isinstance(prompt, list):
         dialogue = prompt_dialogue(prompt, notes)
-        completion = as_list(fields.get("completion"), "completion", notes)
-        if isinstance(completion, list):
-            after = read_messages(completion, notes, "completion messages")
-            dialogue.turns += after.turns
-            for column, files in after.media.items():
-                dialogue.media.setdefault(column, []).extend(files)
-        else:
-            dialogue.turns.append(Turn("assistant", _answer(completion, "completion", notes)))
+    else:
+        turns = _history(fields.get("history"), notes)
+        dialogue = Dialogue([*turns, Turn("user", prompt_text(fields, ("prompt", "input"), notes))])
+    completion = as_messages(fields.get("completion"), "completion", notes)
+    if not isinstance(completion, list):
+        dialogue.turns.append(Turn("assistant", _answer(completion, "completion", notes)))
         return _dialogue(dialogue, fields, notes)
-    turns = _history(fields.get("history"), notes)
-    asked = prompt_text(fields, ("prompt",), notes)
-    completion = as_list(fields.get("completion"), "completion", notes)
-    if isinstance(completion, list) and isinstance(fields.get("completion"), list):
-        after = read_messages(completion, notes, "completion messages")
-        after.turns[:0] = [*turns, Turn("user", asked)]
-        return _dialogue(after, fields, notes)
-    answer = _answer(fields.get("completion"), "completion", notes)
-    return _chat([*turns, Turn("user", asked), Turn("assistant", answer)], {}, fields, notes)
+    after = read_messages(completion, notes, "completion messages")
+    dialogue.turns += after.turns
+    for column, files in after.media.items():
+        dialogue.media.setdefault(column, []).extend(files)
+    return _dialogue(dialogue, fields, notes)
 
 
 def messages(fields: Fields, notes: Notes) -> Row:
@@ -76,7 +71,7 @@ def belle(fields: Fields, notes: Notes) -> Row:
         return messages(fields, notes)
     written = fields.get("instruction")
     marks = list(BELLE_TURN.finditer(written)) if isinstance(written, str) else []
-    if not marks or written[: marks[0].start()].strip():
+    if not isinstance(written, str) or not marks or written[: marks[0].start()].strip():
         return instruction(fields, notes)
     turns = _history(fields.get("history"), notes)
     for mark, after in zip(marks, [*marks[1:], None], strict=True):
@@ -126,19 +121,8 @@ def preference(fields: Fields, notes: Notes) -> Row:
 def kto(fields: Fields, notes: Notes) -> Row:
     """A dialogue or a prompt with its completion, and whether it is wanted."""
     label = read_label(fields.get("label"), notes)
-    if fields.get("conversations") is not None:
-        row = messages(fields, notes)
-    elif isinstance(as_list(fields.get("prompt"), "prompt", Notes()), list):
-        row = prompt_completion(fields, notes)
-    else:
-        turns = _history(fields.get("history"), notes)
-        asked = prompt_text(fields, ("prompt", "input"), notes)
-        completion = fields.get("completion")
-        if isinstance(completion, list):
-            row = prompt_completion({**fields, "prompt": asked}, notes)
-        else:
-            answer = _answer(completion, "completion", notes)
-            row = _chat([*turns, Turn("user", asked), Turn("assistant", answer)], {}, fields, notes)
+    whole = fields.get("conversations") is not None
+    row = messages(fields, notes) if whole else prompt_completion(fields, notes)
     assert isinstance(row, ChatRow)
     return KtoRow(
         row.conversations, label, row.system, row.tools, row.images, row.videos, row.audios
@@ -162,8 +146,10 @@ def prompt_dialogue(listed: list[Any], notes: Notes) -> Dialogue:
 
 def _prompt_turns(fields: Fields, notes: Notes) -> Dialogue:
     """The prompt of a pair: conversations, a list of messages, or text with input and history."""
-    for name in ("conversations", "prompt"):
-        listed = as_list(fields.get(name), name, notes)
+    for listed in (
+        as_list(fields.get("conversations"), "conversations", notes),
+        as_messages(fields.get("prompt"), "prompt", notes),
+    ):
         if isinstance(listed, list):
             return prompt_dialogue(listed, notes)
     turns = _history(fields.get("history"), notes)

@@ -27,7 +27,9 @@ def one_call(call: Any) -> dict[str, Any]:
         call = call["function"]
     if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not call["name"]:
         raise Unusable("tool_call_malformed", f"tool call {shown(call)} has no name")
-    arguments = next((call[k] for k in ("arguments", "parameters") if call.get(k) is not None), {})
+    arguments: Any = next(
+        (call[k] for k in ("arguments", "parameters") if call.get(k) is not None), {}
+    )
     if isinstance(arguments, str):  # OpenAI writes the arguments as JSON text
         try:
             arguments = msgspec.json.decode(arguments) if arguments.strip() else {}

@@ -71,6 +71,20 @@ def as_list(value: Any, what: str, notes: Notes) -> Any:
     return value
 
 
+def as_messages(value: Any, what: str, notes: Notes) -> Any:
+    """A list of messages, also as JSON text; other text stays text, whatever it holds."""
+    if not isinstance(value, str) or value.lstrip()[:1] != "[":
+        return value
+    try:
+        parsed = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return value
+    if parsed and all(isinstance(m, dict) and ("role" in m or "from" in m) for m in parsed):
+        notes.warn("json_text", f"{what} is JSON text; read as a list of messages")
+        return parsed
+    return value
+
+
 def is_blank(text: str) -> bool:
     """Whether nothing but white space is there."""
     return not text or text.isspace()

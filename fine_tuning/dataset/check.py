@@ -1,0 +1,159 @@
+"""A user's files -> checked rows in canonical form, and an account of every row.
+
+find files -> first look -> read and convert -> confirm the formats -> join -> look at content
+"""
+
+import dataclasses
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fine_tuning.dataset import outputs
+from fine_tuning.dataset.ledger import ReadFile
+from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
+from fine_tuning.dataset.schedule import Part, Planned, Progress, run_passes, worker_count
+from fine_tuning.dataset.survey import confirmed, evidence, first_plan
+from fine_tuning.dataset.types import CheckedData
+from fine_tuning.errors import DataError
+from fine_tuning.spec import DataSpec
+
+
+def check(
+    spec: DataSpec,
+    *,
+    out_dir: Path,
+    validation_paths: Sequence[str] = (),
+    progress: Callable[[Progress], None] | None = None,
+) -> CheckedData:
+    """Read and check every row, and stop if the data cannot be trained on.
+
+    Writes rows.jsonl, rows.origins, rejected.jsonl and report.json into `out_dir` (and
+    validation.jsonl, validation.origins if the data has a validation split). Raises DataError,
+    after these are written, if a row kind is mixed with another, no row is usable, or more than
+    `max_bad_rows` of them are not; UsageError if the format is not clear.
+    """
+    data = account(spec, out_dir=out_dir, validation_paths=validation_paths, progress=progress)
+    refuse_unusable(data, spec)
+    return data
+
+
+def account(
+    spec: DataSpec,
+    *,
+    out_dir: Path,
+    validation_paths: Sequence[str] = (),
+    progress: Callable[[Progress], None] | None = None,
+) -> CheckedData:
+    """As `check`, but only says how it is: many unusable rows are no error here."""
+    sources = _sources(spec, validation_paths)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    cache = out_dir / "cache"
+    files = _read(sources, spec, cache, progress)
+    data = outputs.write(files, spec, out_dir)
+    shutil.rmtree(cache, ignore_errors=True)  # it serves a run that was killed before this line
+    return data
+
+
+def refuse_unusable(data: CheckedData, spec: DataSpec) -> None:
+    """Raises DataError if there is no usable row, rows of two kinds, or too many bad rows."""
+    where = f"every problem: {data.report_path}; the dropped rows: {data.rejected_path}"
+    if not data.rows_kept:
+        worst = next((g for g in data.problems if g.severity == "error"), None)
+        why = f"{worst.message}, first at {worst.first}: {worst.example}" if worst else ""
+        fix = f"{worst.suggestion}; {where}" if worst and worst.suggestion else where
+        raise DataError("no row of the data is usable", why=why, fix=fix)
+    differing = sorted({file.kind for file in data.files if file.rows_kept})
+    if len(differing) > 1:
+        named = "; ".join(f"{f.path} holds {f.kind} data" for f in data.files if f.rows_kept)
+        raise DataError(
+            f"the files hold rows of different kinds ({', '.join(differing)})",
+            why=named,
+            fix="train on each kind by itself",
+        )
+    if data.rows_kept == data.validation_rows:
+        raise DataError("there are validation rows but no training row", fix=where)
+    repeats = data.counts.get("duplicate_row", 0) if spec.dedup else 0
+    unusable = data.rows_dropped - repeats
+    if unusable > spec.max_bad_rows * data.rows_read:
+        causes = [g for g in data.problems if g.severity == "error"][:3]
+        raise DataError(
+            f"{unusable:,} of {data.rows_read:,} rows are unusable"
+            f" (more than --max_bad_rows {spec.max_bad_rows:g})",
+            why="; ".join(f"{g.count:,}: {g.message}, first at {g.first}" for g in causes),
+            fix=f"{where}; mend them, or raise --max_bad_rows",
+        )
+
+
+def _sources(spec: DataSpec, validation_paths: Sequence[str]) -> list[Source]:
+    paths = list(dict.fromkeys((*spec.dataset_path, *spec.mix)))
+    if not paths:
+        raise DataError("no dataset was given", fix="name one with --dataset_path")
+    hub = HubChoice(
+        config=spec.dataset_config, split=spec.dataset_split, revision=spec.dataset_revision
+    )
+    sources = find_sources(paths, hub=hub)
+    if not validation_paths:
+        return sources
+    held_out = find_sources(validation_paths, hub=hub)
+    both = {source.path for source in sources} & {source.path for source in held_out}
+    if both:
+        raise DataError(
+            f"{sorted(both)[0]} is given for training and for validation",
+            why="a score on rows that were trained on says nothing",
+            fix="give other files to --val_dataset_path, or use --val_size",
+        )
+    training = [s for s in sources if s.split == "train"] or sources
+    return [
+        *(dataclasses.replace(source, split="train") for source in training),
+        *(dataclasses.replace(source, split="validation") for source in held_out),
+    ]
+
+
+def _read(
+    sources: Sequence[Source],
+    spec: DataSpec,
+    cache: Path,
+    progress: Callable[[Progress], None] | None,
+) -> list[ReadFile]:
+    """Every file read by the format that all its rows speak for."""
+    looks = [first_plan(source, spec) for source in sources]
+    planned = [Planned(source, plan) for source, (plan, _) in zip(sources, looks, strict=True)]
+    workers = worker_count(spec.num_workers, sum(source.size for source in sources))
+    parts = run_passes(planned, cache=cache, workers=workers, progress=progress)
+    again: dict[int, Planned] = {}
+    for index, (file, of_file) in enumerate(zip(planned, parts, strict=True)):
+        votes = _votes(of_file)
+        name = confirmed(file.plan, votes, file.source.name)
+        if name != file.plan.format:
+            again[index] = Planned(file.source, dataclasses.replace(file.plan, format=name))
+    if again:
+        redone = run_passes(list(again.values()), cache=cache, workers=workers, progress=progress)
+        for index, of_file in zip(again, redone, strict=True):
+            planned[index], parts[index] = again[index], of_file
+    return [
+        ReadFile(
+            source=file.source,
+            plan=file.plan,
+            parts=of_file,
+            evidence=evidence(file.plan, _votes(of_file), rows),
+            sha256=of_file[0].result.sha256 or _sha256(file.source),
+            notes=outputs.file_notes(of_file),
+        )
+        for file, of_file, (_, rows) in zip(planned, parts, looks, strict=True)
+    ]
+
+
+def _sha256(source: Source) -> str:
+    try:
+        return sha256_of(source.path)
+    except OSError:
+        return ""
+
+
+def _votes(parts: Sequence[Part]) -> Counter[tuple[str, ...]]:
+    votes: Counter[tuple[str, ...]] = Counter()
+    for part in parts:
+        for names, count in part.result.votes:
+            votes[tuple(names)] += count
+    return votes

@@ -1,0 +1,182 @@
+"""Every file's parts as one dataset: which kept row came from where, and every problem in order."""
+
+import heapq
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from fine_tuning.dataset.convert.plan import Plan
+from fine_tuning.dataset.problems import CAUSES
+from fine_tuning.dataset.read import Source
+from fine_tuning.dataset.schedule import Part
+from fine_tuning.dataset.sink import DROPPED, HASHES, LINES, numbers, spooled_problems
+from fine_tuning.dataset.types import Problem, Severity
+
+
+@dataclass(frozen=True)
+class ReadFile:
+    """One file with its parts; lines and rows of a part count on from the parts before it."""
+
+    source: Source
+    plan: Plan
+    parts: list[Part]
+    evidence: str = ""
+    sha256: str = ""
+    notes: tuple[tuple[str, str], ...] = ()  # problems of the whole file: (code, message)
+
+    @property
+    def rows_read(self) -> int:
+        return sum(part.result.rows_read for part in self.parts)
+
+    @property
+    def rows_kept(self) -> int:
+        return sum(part.result.rows_kept for part in self.parts)
+
+    @property
+    def encoding(self) -> str:
+        return self.parts[0].result.encoding if self.parts else ""
+
+    def counted(self, name: str) -> Counter[str]:
+        """One of the counts of the parts, summed."""
+        total: Counter[str] = Counter()
+        for part in self.parts:
+            total.update(getattr(part.result, name))
+        return total
+
+    def offsets(self) -> Iterator[tuple[Part, int, int]]:
+        """Each part with the lines and the rows before it."""
+        lines = rows = 0
+        for part in self.parts:
+            yield part, lines, rows
+            lines += part.result.lines
+            rows += part.result.rows_read
+
+    def lines(self) -> Any:
+        """The line of each kept row."""
+        return _joined(numbers(part.folder, LINES) + lines for part, lines, _ in self.offsets())
+
+    def hashes(self) -> Any:
+        """The hash of each kept row."""
+        return _joined(numbers(part.folder, HASHES) for part in self.parts)
+
+    @cached_property
+    def _dropped(self) -> Any:
+        return _joined(numbers(part.folder, DROPPED) + rows for part, _, rows in self.offsets())
+
+    def row_of(self, kept: int) -> int:
+        """The number of a record among all records, from its number among the kept ones."""
+        dropped = self._dropped
+        before = dropped - np.arange(len(dropped), dtype=np.uint64)
+        return kept + int(np.searchsorted(before, kept, side="right"))
+
+    def problems(self) -> Iterator[Problem]:
+        """Every problem of the file, those of the whole file first, then in the order of rows."""
+        name, seen = self.source.name, set()
+        for code, message in self.notes:
+            yield Problem(name, None, None, code, message, CAUSES[code].severity)
+        for part, lines, rows in self.offsets():
+            for spooled in spooled_problems(part.folder):
+                if spooled.row is None or spooled.line is None:
+                    if (spooled.code, spooled.message) not in seen:  # each part says it again
+                        seen.add((spooled.code, spooled.message))
+                        yield _problem(name, spooled, None, None)
+                else:
+                    yield _problem(name, spooled, spooled.line + lines, spooled.row + rows)
+
+
+def _problem(name: str, spooled: Any, line: int | None, row: int | None) -> Problem:
+    return Problem(name, line, row, spooled.code, spooled.message, spooled.severity)
+
+
+def _joined(arrays: Iterable[Any]) -> Any:
+    listed = list(arrays)
+    if len(listed) == 1:
+        return listed[0]
+    return np.concatenate(listed) if listed else np.empty(0, dtype="<u8")
+
+
+class Places:
+    """Where each kept row of several files stood; rows are numbered through all files."""
+
+    def __init__(self, files: Sequence[ReadFile]) -> None:
+        self._files = files
+        self._starts = [0]
+        for file in files:
+            self._starts.append(self._starts[-1] + file.rows_kept)
+        self._lines: tuple[int, Any] = (-1, None)
+
+    def of(self, row: int) -> tuple[int, int, int]:
+        """Index of the file, line, and number of the record in its file."""
+        index = bisect_right(self._starts, row) - 1
+        kept = row - self._starts[index]
+        return index, int(self._lines_of(index)[kept]), self._files[index].row_of(kept)
+
+    def row_at(self, index: int, line: int) -> int:
+        """The number of the first record that was kept from this line of a file."""
+        kept = int(np.searchsorted(self._lines_of(index), line))
+        return self._files[index].row_of(kept)
+
+    def _lines_of(self, index: int) -> Any:
+        if self._lines[0] != index:  # one file at a time: they are asked for in order
+            self._lines = (index, self._files[index].lines())
+        return self._lines[1]
+
+
+@dataclass
+class Tally:
+    """Problems as they pass by: counts, and the first one of each code."""
+
+    groups: Counter[tuple[str, Severity]] = field(default_factory=Counter)
+    first: dict[tuple[str, Severity], Problem] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Problems by code."""
+        total: Counter[str] = Counter()
+        for (code, _), count in self.groups.items():
+            total[code] += count
+        return dict(total)
+
+    def watch(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        for problem in problems:
+            key = (problem.code, problem.severity)
+            self.groups[key] += 1
+            self.first.setdefault(key, problem)
+            yield problem
+
+
+def in_order(files: Sequence[ReadFile], late: Sequence[Iterable[Problem]]) -> Iterator[Problem]:
+    """The problems of all files, and those that later checks found, in the order of files and rows.
+
+    Each stream of `late` is in that order already.
+    """
+    place = {file.source.name: index for index, file in enumerate(files)}
+
+    def key(problem: Problem) -> tuple[int, int]:
+        return place.get(problem.file, len(files)), -1 if problem.row is None else problem.row
+
+    structural = (problem for file in files for problem in file.problems())
+    return heapq.merge(structural, *late, key=key)
+
+
+def write_report(
+    path: Any, head: dict[str, Any], problems: Iterable[Problem], tail: Callable[[], dict[str, Any]]
+) -> None:
+    """The report as JSON, written row by row: `head`, the problems, then what `tail` gives."""
+    encode = msgspec.json.Encoder().encode
+    waiting = path.with_name(path.name + ".part")
+    with waiting.open("wb") as file:
+        file.write(encode(head)[:-1] + b',"problems":[')
+        separator = b"\n"
+        for problem in problems:
+            file.write(separator + encode(problem))
+            separator = b",\n"
+        rest = encode(tail())
+        file.write(b"\n]" + (b"," + rest[1:] if len(rest) > 2 else rest[1:]) + b"\n")
+    waiting.replace(path)

@@ -1,0 +1,222 @@
+"""One pass over a file, or over a range of it: batches in, canonical rows and problems out."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fine_tuning.dataset.convert.fast import SAMPLE_ROWS, FastPath, Key, fast_path
+from fine_tuning.dataset.convert.plan import Converter, Plan
+from fine_tuning.dataset.problems import CAUSES
+from fine_tuning.dataset.read import ByteRange, Source, decode_block, open_batches
+from fine_tuning.dataset.read.json.record import Decoded, decode_record
+from fine_tuning.dataset.sink import PartResult, Sink, Spooled
+from fine_tuning.dataset.types import UNREADABLE, Block, RecordProblem, Records
+from fine_tuning.errors import DataError
+
+
+@dataclass(frozen=True)
+class PartJob:
+    """What one pass is to do; it can be sent to another process."""
+
+    source: Source
+    plan: Plan
+    folder: Path
+    part: ByteRange | None = None
+    allow_fast: bool = True
+
+
+def run_part(job: PartJob, advance: Callable[[int], None] | None = None) -> PartResult:
+    """Read, convert and account for one part; `advance` gets the bytes of each batch."""
+    reading = open_batches(job.source, job.part)
+    with Sink(job.folder) as sink:
+        work = _Pass(job.plan, sink, allow_fast=job.allow_fast)
+        try:
+            for batch in reading:
+                work.take(batch)
+                if advance and isinstance(batch, Block):
+                    advance(len(batch.data))
+        except DataError as error:  # the file cannot be opened, or no longer
+            sink.problem(Spooled(None, None, "unreadable_file", str(error), "error"))
+        result = work.result()
+        result.encoding, result.sha256 = reading.encoding, reading.sha256
+        result.lines = reading.lines
+        return sink.finish(result)
+
+
+class _Pass:
+    """The state of one pass: the converter, the fast path (from the first block on), the sink."""
+
+    def __init__(self, plan: Plan, sink: Sink, *, allow_fast: bool) -> None:
+        self.converter = Converter(plan)
+        self.sink = sink
+        self.fast: FastPath | None = None
+        self.fast_rows = 0
+        self._sampled = not allow_fast
+
+    def take(self, batch: Block | Records) -> None:
+        if isinstance(batch, Records):
+            self._records(batch)
+            return
+        if not self._sampled:
+            head = b"\n".join(batch.data.split(b"\n", SAMPLE_ROWS)[:SAMPLE_ROWS])
+            sample = decode_block(Block(head, batch.first_line)).values
+            self.fast = fast_path(self.converter.plan, sample)
+            self._sampled = True
+        if self.fast is None or not self._block(batch, self.fast):
+            self._records(decode_block(batch))
+
+    def result(self) -> PartResult:
+        converter, fast = self.converter, self.fast
+        votes = converter.votes
+        if self.fast_rows and converter.plan.recognised:
+            votes[(converter.plan.format,)] += self.fast_rows
+        renames = converter.notes.renamed
+        for name, role in fast.renamed if fast else ():
+            if fast and fast.counts.pairs_of_turns:
+                renames[f"{name} -> {role}"] += fast.counts.pairs_of_turns
+        return PartResult(
+            votes=[(list(names), count) for names, count in votes.items()],
+            renamed=dict(renames),
+            labels=dict(converter.notes.labels),
+            with_reasoning=converter.with_reasoning + (fast.counts.with_reasoning if fast else 0),
+            media=sorted(converter.columns),
+        )
+
+    def _records(self, records: Records) -> None:
+        problems: dict[int, list[RecordProblem]] = {}
+        for problem in records.problems:
+            if problem.index is None:
+                self.sink.problem(_spooled(problem, None, None))
+            else:
+                problems.setdefault(problem.index, []).append(problem)
+        base = self.sink.rows_read
+        kept: list[bytes] = []
+        lines: list[int] = []
+        for index, (value, line) in enumerate(zip(records.values, records.lines, strict=True)):
+            raw = records.raw[index] if records.raw else None
+            data = self._record(value, line, base + index, problems.get(index, ()), raw)
+            if data is not None:
+                kept.append(data)
+                lines.append(line)
+        self.sink.rows_read += len(records.values)
+        self.sink.keep(kept, lines)
+
+    def _record(
+        self, value: Any, line: int, row: int, found: Sequence[RecordProblem], raw: bytes | None
+    ) -> bytes | None:
+        """One record on the general path; None if it is dropped (and then named and kept aside)."""
+        for problem in found:
+            self.sink.problem(_spooled(problem, line, row))
+        data = None
+        if value is not UNREADABLE:
+            converted = self.converter.convert(value)
+            for code, message in converted.warnings:
+                self.sink.problem(Spooled(line, row, code, message, CAUSES[code].severity))
+            if converted.error:
+                code, message = converted.error
+                self.sink.problem(Spooled(line, row, code, message, "error"))
+            data = converted.data
+        if data is None:
+            self.sink.reject(raw if raw is not None else _as_json(value), row)
+        return data
+
+    def _block(self, block: Block, fast: FastPath) -> bool:
+        """A block on the fast path; False, with nothing done, if it must be decoded leniently."""
+        lines = block.data.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        before = replace(fast.counts)
+        made = _make_rows(block.data, lines, fast)
+        general = _decode_others(lines, made, block.first_line)
+        if general is None:
+            fast.counts.reset_to(before)
+            return False
+        first, base = block.first_line, self.sink.rows_read
+        self.sink.rows_read += len(lines)
+        self.fast_rows += len(lines) - len(general)
+        if not general:
+            self.sink.keep(made, range(first, first + len(lines)))  # type: ignore[arg-type]  # no None
+            return True
+        for index, decoded in general.items():
+            found = [RecordProblem(0, f.code, f.message, f.severity) for f in decoded.findings]
+            raw = lines[index].strip()
+            made[index] = self._record(decoded.value, first + index, base + index, found, raw)
+        kept = [index for index, data in enumerate(made) if data is not None]
+        self.sink.keep([made[i] for i in kept], [first + i for i in kept])  # type: ignore[misc]  # no None
+        return True
+
+
+def _make_rows(data: bytes, lines: list[bytes], fast: FastPath) -> list[bytes | None]:
+    """Canonical bytes by line, None for lines that need the general path."""
+    decode, make = fast.decode, fast.make
+    rows: list[Any] = []
+    for line in lines:
+        try:
+            rows.append(decode(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            rows.append(None)
+    doubtful = _repeating_lines(data, lines, rows, fast.keys)
+    for index in doubtful:
+        rows[index] = None
+    return [None if row is None else make(row) for row in rows]
+
+
+def _repeating_lines(
+    data: bytes, lines: list[bytes], rows: list[Any], keys: Sequence[Key]
+) -> list[int]:
+    """Lines in which a key may stand twice: its quoted name is counted, spelt in any layout.
+
+    Within JSON text a quote is escaped, so only keys, and values that are just that word, count.
+    """
+    unread = [lines[i] for i, row in enumerate(rows) if row is None] if None in rows else []
+    doubtful: set[int] = set()
+    read = len(rows) - len(unread)
+    for key in keys:
+        quoted, count = key.quoted, key.count
+        found = data.count(quoted) - sum(line.count(quoted) for line in unread)
+        expected = sum(count(row) for row in rows if row is not None) if count else read
+        if found != expected:
+            doubtful.update(
+                index
+                for index, row in enumerate(rows)
+                if row is not None and lines[index].count(quoted) != (count(row) if count else 1)
+            )
+    return sorted(doubtful)
+
+
+def _decode_others(
+    lines: list[bytes], made: list[bytes | None], first_line: int
+) -> dict[int, Decoded] | None:
+    """The lines that the loop left out, decoded one by one.
+
+    None if the block must be decoded as a whole: a line is blank, or no record on its own.
+    """
+    others: dict[int, Decoded] = {}
+    if None not in made:
+        return others
+    for index, data in enumerate(made):
+        if data is None:
+            raw = lines[index].strip()
+            decoded = decode_record(raw, first_line + index)
+            if not raw or decoded.value is UNREADABLE:
+                return None
+            others[index] = decoded
+    return others
+
+
+def _spooled(problem: RecordProblem, line: int | None, row: int | None) -> Spooled:
+    return Spooled(line, row, problem.code, problem.message, problem.severity)
+
+
+def _as_json(value: Any) -> bytes:
+    """A record that did not come as JSON (CSV, parquet) as a line of JSON."""
+    if value is UNREADABLE:
+        return b""
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, msgspec.MsgspecError):
+        return json.dumps(value, default=repr, ensure_ascii=True).encode()

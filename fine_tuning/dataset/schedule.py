@@ -1,0 +1,160 @@
+"""Runs the passes over all files: in this process or in several, continuing what was finished."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from fine_tuning.dataset.convert.plan import Plan
+from fine_tuning.dataset.passes import PartJob, run_part
+from fine_tuning.dataset.read import Source, split_ranges
+from fine_tuning.dataset.sink import PartResult, finished
+
+CHECK_VERSION = 1  # part of every cache key: raise it when rows or problems change
+SMALL = 50_000_000  # bytes; below it one process is faster than starting others
+PART_BYTES = 64_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the reading is, in bytes of the files on disk."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A file and the plan for its rows."""
+
+    source: Source
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished pass: where its files lie, and its counts."""
+
+    folder: Path
+    result: PartResult
+
+
+def worker_count(asked: int | None, total: int) -> int:
+    """How many processes read: as asked, otherwise one below 50 MB, else one for each core."""
+    if asked:
+        return max(1, asked)
+    return 1 if total < SMALL else len(os.sched_getaffinity(0)) if _has_affinity() else _cores()
+
+
+def run_passes(
+    files: Sequence[Planned],
+    *,
+    cache: Path,
+    workers: int,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[list[Part]]:
+    """The parts of each file, in order. A part that an earlier run finished is not read again.
+
+    The cache's key holds path, size, time and plan of a file.
+    """
+    jobs = [_jobs_of(file, cache, workers) for file in files]
+    flat = [(job, _size(job)) for of_file in jobs for job in of_file]
+    results: dict[Path, PartResult] = {}
+    clock = _Clock(sum(size for _, size in flat), progress)
+    waiting = []
+    for job, size in flat:
+        if result := finished(job.folder):
+            results[job.folder] = result
+            clock.finish(size)
+        else:
+            waiting.append((job, size))
+    for folder, result in _run(waiting, workers, clock):
+        results[folder] = result
+    return [[Part(job.folder, results[job.folder]) for job in of_file] for of_file in jobs]
+
+
+class _Clock:
+    """Adds up bytes and tells the caller, not more often than each hundredth of the whole."""
+
+    def __init__(self, total: int, tell: Callable[[Progress], None] | None) -> None:
+        self.total, self._tell = total, tell
+        self._finished = self._open = self._told = 0
+
+    def advance(self, size: int) -> None:
+        self._open += size
+        self._report()
+
+    def finish(self, size: int) -> None:
+        self._finished += size
+        self._open = 0
+        self._report()
+
+    def _report(self) -> None:
+        done = min(self.total, self._finished + self._open)
+        if self._tell and (done - self._told >= self.total // 100 or done == self.total):
+            self._told = done
+            self._tell(Progress(done, self.total))
+
+
+def _run(
+    waiting: Sequence[tuple[PartJob, int]], workers: int, clock: _Clock
+) -> Iterator[tuple[Path, PartResult]]:
+    if workers == 1 or len(waiting) < 2:
+        for job, size in waiting:
+            yield job.folder, run_part(job, clock.advance)
+            clock.finish(size)
+        return
+    # Not fork: the caller may have threads (a progress bar, an engine worker's reader).
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context) as pool:
+        futures = {pool.submit(run_part, job): (job, size) for job, size in waiting}
+        try:
+            for future in as_completed(futures):
+                job, size = futures[future]
+                yield job.folder, future.result()
+                clock.finish(size)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _jobs_of(file: Planned, cache: Path, workers: int) -> list[PartJob]:
+    source, plan = file.source, file.plan
+    folder = cache / _key(source, plan)
+    count = max(workers, -(-source.size // PART_BYTES)) if workers > 1 else 1
+    # A small file is not worth the cutting.
+    ranges = split_ranges(source, count) if source.size >= 1_000_000 and count > 1 else []
+    if len(ranges) < 2:
+        return [PartJob(source, plan, folder / "whole")]
+    return [PartJob(source, plan, folder / f"{part.start}-{part.end}", part) for part in ranges]
+
+
+def _size(job: PartJob) -> int:
+    return job.part.end - job.part.start if job.part else job.source.size
+
+
+def _key(source: Source, plan: Plan) -> str:
+    status = source.path.stat()
+    identity = [
+        CHECK_VERSION,
+        str(source.path.absolute()),
+        status.st_size,
+        status.st_mtime_ns,
+        source.name,
+        plan.format,
+        sorted(plan.renames.items()),
+        plan.recognised,
+    ]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+
+
+def _has_affinity() -> bool:
+    return hasattr(os, "sched_getaffinity")
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

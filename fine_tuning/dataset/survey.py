@@ -1,0 +1,88 @@
+"""The first look at a file: its format by its first rows, to be confirmed by all of them."""
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from fine_tuning.dataset.convert.fast import SAMPLE_ROWS
+from fine_tuning.dataset.convert.plan import Plan
+from fine_tuning.dataset.formats import all_formats
+from fine_tuning.dataset.read import Source, decode_block, open_batches
+from fine_tuning.dataset.recognise import Votes, evidence_for, renamed, vote, winner
+from fine_tuning.dataset.types import Block
+from fine_tuning.errors import DataError
+from fine_tuning.spec import DataSpec
+
+SAMPLE_BATCHES = 4
+
+
+def first_plan(source: Source, spec: DataSpec) -> tuple[Plan, list[dict[str, Any]]]:
+    """How the rows are to be read, judged by the first ones, and these rows.
+
+    Raises UsageError if all of them fit two formats equally well.
+    """
+    try:
+        rows = _first_rows(source)
+    except DataError:  # the pass over the file will meet it again, and name it
+        rows = []
+    renames = {yours: ours for ours, yours in spec.columns.items()}
+    if spec.text_column:
+        renames[spec.text_column] = "text"
+    root = source.path.parent
+    if spec.dataset_format != "auto":
+        if spec.dataset_format == "text" and not spec.text_column:
+            renames |= _only_column(rows, renames)
+        return Plan(spec.dataset_format, renames, root), rows
+    if spec.text_column:
+        return Plan("text", renames, root), rows
+    votes = vote(rows, renames)
+    if len(votes) == 1 and len(next(iter(votes))) > 1:
+        winner(votes, source.name)
+    names = [names for names, _ in votes.most_common() if names]
+    if names:
+        return Plan(names[0][0], renames, root, recognised=True), rows
+    if only := _only_column(rows, renames):
+        return Plan("text", {**renames, **only}, root), rows
+    return Plan("", renames, root, recognised=True), rows
+
+
+def confirmed(plan: Plan, votes: Votes, name: str) -> str:
+    """The format that all rows speak for; the plan's own if the user named it."""
+    if not plan.recognised:
+        return plan.format
+    return winner(votes, name) or plan.format
+
+
+def evidence(plan: Plan, votes: Votes, rows: list[dict[str, Any]]) -> str:
+    """Why a file is read as it is, in words."""
+    if not plan.format:
+        return ""
+    if not plan.recognised:
+        columns = ", ".join(f"{ours} is {yours}" for yours, ours in plan.renames.items())
+        named = "its only column" if plan.format == "text" and columns else "as named"
+        return f"{named}: {columns}" if columns else "named by --dataset_format"
+    fitting = (renamed(row, plan.renames) for row in rows)
+    shapes = all_formats()[plan.format].shapes
+    row: Mapping[str, Any] = next((r for r in fitting if any(s.fits(r) for s in shapes)), {})
+    return evidence_for(all_formats()[plan.format], votes, row)
+
+
+def _first_rows(source: Source) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for batch in islice(open_batches(source), SAMPLE_BATCHES):
+        if isinstance(batch, Block):
+            head = b"\n".join(batch.data.split(b"\n", SAMPLE_ROWS)[:SAMPLE_ROWS])
+            batch = decode_block(Block(head, batch.first_line))
+        rows += [value for value in batch.values[:SAMPLE_ROWS] if isinstance(value, dict)]
+        if len(rows) >= SAMPLE_ROWS:
+            break
+    return rows
+
+
+def _only_column(rows: list[dict[str, Any]], renames: Mapping[str, str]) -> dict[str, str]:
+    """The one column with text that all rows have, as the text column."""
+    names = {name for row in rows for name in row}
+    if any(renames.get(name, name) in ("text", "content") for name in names):
+        return {}
+    texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
+    return {texts.pop(): "text"} if len(names) == 1 and len(texts) == 1 else {}
