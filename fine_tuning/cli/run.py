@@ -1,6 +1,7 @@
 """`run`: the whole job."""
 
 from fine_tuning import pipeline
+from fine_tuning.cli.samples import register_samples
 from fine_tuning.cli.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import EXIT_DONE
@@ -12,4 +13,7 @@ def run(job: Resolved) -> int:
         for warning in job.warnings:
             screen.warn(warning)
         pipeline.run(job.spec, sources=job.sources, screen=screen, command=job.line)
+        bundled = not job.spec.data.dataset_path and not job.spec.data.mix
+        if bundled and not job.spec.dry_run:
+            register_samples(job.spec.dataset_dir)
     return EXIT_DONE
