@@ -12,6 +12,7 @@ from fine_tuning.dataset.read.plain import read_plain
 from fine_tuning.dataset.read.raw.content import (
     binary_content,
     columnar_kind,
+    is_noise,
     json_layout,
     looks_like,
 )
@@ -154,6 +155,8 @@ def recognise(source: Source) -> Content:
         text = f"the file is no {source.kind} file: it begins with {data[:16]!r}"
         return Content("", problem=("damaged_file", text))
     encoding = decide_encoding(data, _spots(source.path) if not source.compression else ())
+    if not encoding.wide and is_noise(data):
+        return Content("", problem=("not_text", "the file is binary data, not a dataset"))
     if not encoding.name:
         text = "the text is in no encoding that decodes cleanly; save the file as UTF-8"
         return Content("", problem=("encoding", text))

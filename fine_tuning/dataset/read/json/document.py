@@ -16,6 +16,7 @@ from fine_tuning.dataset.read.json.record import (
     Decoded,
     Finding,
     decode_record,
+    strict_value,
     unreadable,
 )
 from fine_tuning.dataset.read.json.window import Window, value_end
@@ -164,7 +165,11 @@ class _Document:
             start = gap.end() if gap else end
             line += data.count(b"\n", end, start)
             end = start + len(raw)
-            self._batch.add(decode_record(raw, line), line, raw)
+            value = strict_value(raw)
+            if value is not UNREADABLE:
+                self._batch.add_clean(value, line, raw)
+            else:
+                self._batch.add(decode_record(raw, line), line, raw)
             line += raw.count(b"\n")
         self._records += len(raws)
         self._last_line = line

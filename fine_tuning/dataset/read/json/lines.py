@@ -10,6 +10,7 @@ from fine_tuning.dataset.read.json.record import (
     Decoded,
     Finding,
     decode_record,
+    strict_value,
     unreadable,
 )
 from fine_tuning.dataset.types import UNREADABLE, Block, Records
@@ -70,6 +71,10 @@ def decode_block(block: Block) -> Records:
         raw = lines[i].strip()
         i += 1
         if not raw:
+            continue
+        value = strict_value(raw)
+        if value is not UNREADABLE:
+            batch.add_clean(value, number, raw)
             continue
         decoded = decode_record(raw, number)
         if decoded.value is not UNREADABLE:

@@ -6,6 +6,7 @@ A value that nests deeper than MAX_DEPTH is refused, so that no later step can r
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -20,6 +21,8 @@ MAX_RECORD = 1 << 27
 _STRICT = msgspec.json.Decoder()
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]|"', re.DOTALL)
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+")|,(?=\s*[}\]])', re.DOTALL)
+_SPACED_COLON = re.compile(rb'"\s+:')
+_TOO_MANY = -(1 << 60)
 _SPACES = " \t\r\n"
 _QUOTED_LIMIT = 60
 
@@ -47,17 +50,19 @@ class _RefusedError(Exception):
         self.finding = Finding(code, message, "error")
 
 
-def decode_record(raw: bytes, line: int = 1) -> Decoded:
-    """The value of one record that starts on physical line `line`."""
+def strict_value(raw: bytes) -> Any:
+    """The value of a record that is right in every respect, else UNREADABLE: the fast path."""
     try:
         value = _STRICT.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return _decode_leniently(raw, line)
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth_of(raw.decode()) > MAX_DEPTH:
-        return unreadable("too_deep", _too_deep())
-    if not may_repeat_keys(raw, value):
-        return Decoded(value)
-    return Decoded(value, tuple(_repeated(_repeated_keys(raw))))
+        return UNREADABLE
+    return UNREADABLE if may_repeat_keys(raw, value) else value
+
+
+def decode_record(raw: bytes, line: int = 1) -> Decoded:
+    """The value of one record that starts on physical line `line`."""
+    value = strict_value(raw)
+    return _decode_leniently(raw, line) if value is UNREADABLE else Decoded(value)
 
 
 def unreadable(code: str, message: str) -> Decoded:
@@ -69,24 +74,28 @@ def may_repeat_keys(raw: bytes, value: Any) -> bool:
     """Whether an object in `raw` may name a key twice; False is certain, True is to be looked at.
 
     Each key stands before a colon: if there are no more `":` than keys in the decoded value, and
-    no space before any colon, then no key was lost in decoding.
+    no space before any colon, then no key was lost in decoding. Also True for a value that nests
+    deeper than MAX_DEPTH.
     """
-    if raw.count(b'":') != count_keys(value):
-        return True
-    return b'" :' in raw or b'"\n' in raw or b'"\t' in raw or b'"\r' in raw
+    keys = count_keys(value)
+    return keys < 0 or raw.count(b'":') != keys or _SPACED_COLON.search(raw) is not None
 
 
-def count_keys(value: Any) -> int:
-    """How many keys all objects in a decoded value have together."""
+def count_keys(value: Any, levels: int = MAX_DEPTH) -> int:
+    """How many keys all objects in a decoded value have together; below 0 beyond `levels`."""
     if type(value) is dict:
         count = len(value)
-        for item in value.values():
-            if type(item) is dict or type(item) is list:
-                count += count_keys(item)
-        return count
-    if type(value) is list:
-        return sum(count_keys(item) for item in value if type(item) is dict or type(item) is list)
-    return 0
+        items: Iterable[Any] = value.values()
+    elif type(value) is list:
+        count, items = 0, value
+    else:
+        return 0
+    if levels == 0:
+        return _TOO_MANY
+    for item in items:
+        if type(item) is dict or type(item) is list:
+            count += count_keys(item, levels - 1)
+    return count
 
 
 def depth_of(text: str) -> int:
@@ -200,18 +209,6 @@ def _parse(text: str, findings: list[Finding]) -> Any:
 
 def _more_than_once(items: list[tuple[str, Any]]) -> list[str]:
     return [key for key, count in Counter(key for key, _ in items).items() if count > 1]
-
-
-def _repeated_keys(raw: bytes) -> Counter[str]:
-    repeated: Counter[str] = Counter()
-
-    def pairs(items: list[tuple[str, Any]]) -> int:
-        if len({key for key, _ in items}) < len(items):
-            repeated.update(_more_than_once(items))
-        return 0
-
-    json.JSONDecoder(object_pairs_hook=pairs, parse_int=len, parse_float=len).decode(raw.decode())
-    return repeated
 
 
 def _repeated(names: Counter[str]) -> list[Finding]:

@@ -57,10 +57,13 @@ def binary_content(head: bytes) -> tuple[str, str]:
             if mark in head:
                 return name, fix
         return "a zip archive", "unpack it and give its files or directory"
-    control = len(re.findall(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]", head[:4096]))
-    if control > len(head[:4096]) * 0.1:
-        return "binary data", ""
     return "", ""
+
+
+def is_noise(head: bytes) -> bool:
+    """Whether bytes that are in no 16-bit encoding have too many control characters for text."""
+    control = len(re.findall(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]", head[:4096]))
+    return control > max(8, len(head[:4096]) * 0.05)
 
 
 def json_layout(text: str, *, whole: bool) -> str:

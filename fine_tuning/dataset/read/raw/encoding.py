@@ -28,6 +28,11 @@ class Encoding:
     name: str
     bom: bytes = b""
 
+    @property
+    def wide(self) -> bool:
+        """Whether a character takes at least two bytes."""
+        return self.name in _WIDE
+
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
     if isinstance(error, UnicodeDecodeError):
@@ -76,7 +81,9 @@ def _wide_without_bom(head: bytes) -> str:
         zero = {"le": range(1, width), "be": range(width - 1)}[name[-2:]]
         low = sample[0 if name.endswith("le") else width - 1 :: width]
         shares = [sample[i::width].count(0) * width / len(sample) for i in zero]
-        if min(shares) < (0.9 if width == 4 else 0.05) or low.count(0) > len(low) * 0.01:
+        if min(shares) < (0.9 if width == 4 else 0.05):
+            continue
+        if low.count(0) / len(low) > min(shares) / 2:  # a low byte may be 0, as in U+4E00
             continue
         try:
             text = codecs.getincrementaldecoder(name)().decode(sample)
@@ -114,7 +121,7 @@ def _is_simplified_chinese(sample: bytes) -> bool:
     punctuation = sum(0xA1 <= pair[0] <= 0xA3 and pair[1] >= 0xA1 for pair in pairs)
     if len(common) + punctuation < len(pairs) * 0.9:
         return False
-    return sum(lead > 0xC8 for lead in common) >= max(1, len(common) * 0.1)
+    return len([lead for lead in common if lead > 0xC8]) >= max(1, len(common) * 0.1)
 
 
 class Utf8Stream:
