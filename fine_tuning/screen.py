@@ -26,7 +26,8 @@ class Choice:
 class ProblemGroup:
     """All problems of one code: how many, what it is, where it was first seen, what to do.
 
-    `count` counts rows (or files); `first` is `file:line`, or the file alone.
+    `count` counts rows (or files); `first` is `file:line`, or the file alone, and `example` what
+    was found there.
     """
 
     code: str
@@ -35,6 +36,7 @@ class ProblemGroup:
     first: str = ""
     suggestion: str = ""
     severity: Literal["error", "warning"] = "error"
+    example: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ class PlainScreen:
         took = duration_text(self._clock() - self._stage.began)
         name = stage_text(self._stage.stage)
         self._stage = None
-        self.say(f"{name}: {outcome} [{took}]")
+        self.say(f"{name}: {outcome or 'done'} [{took}]")
 
     def choices(self, rows: Sequence[Choice]) -> None:
         from fine_tuning.cli.tables import choices_table

@@ -45,25 +45,28 @@ def _why(choice: Choice) -> str:
 
 
 def problems_list(groups: Sequence[ProblemGroup]) -> RenderableType:
-    """One paragraph per cause: `312 rows: what; first at file:line`, then what to do."""
+    """One paragraph per cause: how many rows and what, where first, and what to do."""
     ordered = sorted(groups, key=lambda group: (group.severity != "error", -group.count))
-    return Group(*(_problem(group) for group in ordered))
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for group in ordered:
+        colour = "red" if group.severity == "error" else "yellow"
+        table.add_row(Text(group.severity, style=f"bold {colour}"), _cause(group))
+    return table
 
 
-def _problem(group: ProblemGroup) -> RenderableType:
-    colour = "red" if group.severity == "error" else "yellow"
+def _cause(group: ProblemGroup) -> Text:
     rows = f"{group.count:,} row" if group.count == 1 else f"{group.count:,} rows"
-    head = Text.assemble(
-        (f"{group.severity}  ", f"bold {colour}"),
-        (f"{rows}: ", "bold"),
-        visible(group.message),
-        (f" [{visible(group.code)}]", "dim"),
-        (f"; first at {visible(group.first)}" if group.first else ""),
+    text = Text.assemble(
+        (f"{rows}: ", "bold"), visible(group.message), (f" [{visible(group.code)}]", "dim")
     )
-    if not group.suggestion:
-        return head
-    advice = Text(f"next: {visible(group.suggestion)}")
-    return Group(head, Padding(advice, (0, 0, 0, 9 if group.severity == "warning" else 7)))
+    if group.first:
+        found = f": {visible(group.example)}" if group.example else ""
+        text.append(f"\nfirst at {visible(group.first)}{found}")
+    if group.suggestion:
+        text.append(f"\nnext: {visible(group.suggestion)}")
+    return text
 
 
 def masked_in_colour(rows: Sequence[MaskedRow]) -> RenderableType:

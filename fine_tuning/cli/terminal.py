@@ -125,7 +125,7 @@ class TerminalScreen:
                 Text.assemble(
                     (f"{mark} ", "green"),
                     (stage_text(stage.stage), "bold"),
-                    f"  {visible(outcome)}  ",
+                    f"  {visible(outcome)}  " if outcome else "  ",
                     (took, "dim"),
                 )
             )

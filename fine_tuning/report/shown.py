@@ -1,17 +1,15 @@
 """Data made fit to be shown: clipped, with invisible characters made visible, and aligned."""
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any, Literal
+from typing import Literal
 
 from markupsafe import Markup, escape
 
 from fine_tuning.report.facts import TokenDifference
 from fine_tuning.screen import MaskedRow, Span
 
-_MOST_ITEMS = 12
 _CONTEXT = 6
 _MOST_TOKENS = 2000  # aligning takes the square of it
 _MOST_CHANGED = 120
@@ -33,6 +31,12 @@ def clip(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     return f"{text[:most]} … ({len(text) - most:,} more characters)"
+
+
+def title(name: str) -> str:
+    """`exact_duplicates` as `Exact duplicates`."""
+    words = str(name).replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
 
 
 def clip_row(row: MaskedRow, most: int) -> MaskedRow:
@@ -58,63 +62,6 @@ def with_newlines(text: str) -> Markup:
 def with_code(text: str) -> Markup:
     """The text as HTML with what stands in backticks set as code."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One finding: a value, or items as (label, text, share of the largest sum or None)."""
-
-    title: str
-    value: str = ""
-    items: tuple[tuple[str, str, float | None], ...] = ()
-    more: int = 0
-
-
-def findings(found: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """Findings of any shape, each as a value or a short list; empty ones are left out."""
-    return tuple(
-        _finding(title(name), value) for name, value in found.items() if value not in (None, {}, [])
-    )
-
-
-def title(name: str) -> str:
-    """`exact_duplicates` as `Exact duplicates`."""
-    words = str(name).replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
-
-
-def _finding(name: str, value: Any) -> Finding:
-    if isinstance(value, Mapping):
-        items = _mapping_items(value)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        items = [("", _plain(item), None) for item in value]
-    else:
-        return Finding(title=name, value=_plain(value))
-    more = max(0, len(items) - _MOST_ITEMS)
-    return Finding(title=name, items=tuple(items[:_MOST_ITEMS]), more=more)
-
-
-def _mapping_items(value: Mapping[str, Any]) -> list[tuple[str, str, float | None]]:
-    """Counts get a bar, measured against their sum; the largest stay in the order given."""
-    counts = [item for item in value.values() if type(item) is int and item >= 0]
-    total = sum(counts) if len(counts) == len(value) and len(value) > 1 else 0
-    return [
-        (str(key), _plain(item), item / total if total else None) for key, item in value.items()
-    ]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return clip(", ".join(f"{key}: {_plain(item)}" for key, item in value.items()), 300)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return clip(", ".join(_plain(item) for item in value), 300)
-    return clip(str(value), 300)
 
 
 @dataclass(frozen=True, slots=True)

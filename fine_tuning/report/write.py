@@ -16,6 +16,7 @@ from fine_tuning.report.axes import WIDE_HEIGHT, WIDE_WIDTH, Scale
 from fine_tuning.report.chart import line_chart
 from fine_tuning.report.curves import charts
 from fine_tuning.report.facts import DataAccount, DataFacts, RunFacts, Sample
+from fine_tuning.report.findings import finding_cards
 from fine_tuning.report.histogram import histogram
 from fine_tuning.report.loading import snippets
 from fine_tuning.report.scores import score_row, verdict
@@ -72,7 +73,7 @@ def _data_values(data: DataAccount | None, masked: Sequence[MaskedRow]) -> dict[
     return {
         "data": data,
         "histogram": histogram(lengths) if lengths else None,
-        "findings": shown.findings(data.findings) if data else (),
+        "findings": finding_cards(data.findings) if data else (),
         "problems": problems_shown(data.problems) if data else [],
         "masked": [shown.clip_row(row, _MOST_MASKED) for row in masked[:MOST_MASKED_ROWS]],
     }

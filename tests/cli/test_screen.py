@@ -146,18 +146,19 @@ def test_problems_are_grouped_with_an_example_and_advice(screen: Screen, out: io
     screen.problems(
         [
             ProblemGroup("role_renamed", 900, "`bot` was read as `assistant`", "", "", "warning"),
-            ProblemGroup("blank_answer", 1, "the answer is blank", "data.csv:9"),
+            ProblemGroup("blank", 1, "answer is blank", "data.csv:9", example="`output` is ' '"),
             ProblemGroup(
                 "missing_turn", 312, "assistant turn missing at the end", "data.jsonl:57", "Add it."
             ),
         ]
     )
     assert out.getvalue().splitlines() == [
-        "error  312 rows: assistant turn missing at the end [missing_turn]; first at",
-        "data.jsonl:57",
-        "       next: Add it.",
-        "error  1 row: the answer is blank [blank_answer]; first at data.csv:9",
-        "warning  900 rows: `bot` was read as `assistant` [role_renamed]",
+        "error   312 rows: assistant turn missing at the end [missing_turn]",
+        "        first at data.jsonl:57",
+        "        next: Add it.",
+        "error   1 row: answer is blank [blank]",
+        "        first at data.csv:9: `output` is ' '",
+        "warning 900 rows: `bot` was read as `assistant` [role_renamed]",
     ]
 
 

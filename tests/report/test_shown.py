@@ -2,7 +2,6 @@ from fine_tuning.report import TokenDifference
 from fine_tuning.report.shown import (
     clip,
     clip_row,
-    findings,
     printable,
     token_runs,
     with_code,
@@ -26,23 +25,6 @@ def test_a_token_difference_is_shown_between_equal_tokens() -> None:
 
 def test_equal_tokens_make_one_run() -> None:
     assert [run.side for run in token_runs(TokenDifference(row="", trained=("a",), served=("a",)))]
-
-
-def test_findings_of_any_shape() -> None:
-    found = findings(
-        {
-            "exact_duplicates": 1200,
-            "languages": {"zh": 3, "en": 1},
-            "secrets": [f"row {i}" for i in range(20)],
-            "checked": True,
-            "nothing": [],
-        }
-    )
-    assert [f.title for f in found] == ["Exact duplicates", "Languages", "Secrets", "Checked"]
-    assert found[0].value == "1,200"
-    assert found[1].items == (("zh", "3", 0.75), ("en", "1", 0.25))
-    assert (len(found[2].items), found[2].more) == (12, 8)
-    assert found[3].value == "yes"
 
 
 def test_text_is_made_safe_and_visible() -> None:

@@ -1,0 +1,104 @@
+"""What the numbers hide, as cards: a value, or a few lines with bars."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fine_tuning.report.shown import clip, title
+
+_MOST_ITEMS = 12
+
+# Findings that have a better title than their name; any other is shown under its name.
+TITLES = {
+    "exact_repeats": "Exact repeats",
+    "near": "Near-duplicates",
+    "counts": "Rows with odd content",
+    "kinds": "Likely secrets and personal data",
+    "languages": "Writing system of the answers",
+    "labels": "Labels",
+    "reasoning": "Rows with reasoning",
+    "turns": "Turns per row",
+    "prompt_chars": "Characters per prompt",
+    "answer_chars": "Characters per answer",
+    "notes": "Notes",
+}
+# Said elsewhere on the page, or of no use to its reader.
+HIDDEN = {"rows", "seconds"}
+
+Item = tuple[str, str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One card: a value, or items as (label, text, length of the bar from 0 to 1 or None)."""
+
+    title: str
+    value: str = ""
+    items: tuple[Item, ...] = ()
+    more: int = 0
+
+
+def finding_cards(found: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Findings of any shape; the known ones first, empty ones are left out."""
+    known = [name for name in TITLES if name in found]
+    others = [name for name in found if name not in TITLES and name not in HIDDEN]
+    return tuple(
+        _finding(TITLES.get(name, title(name)), found[name])
+        for name in (*known, *others)
+        if found[name] not in (None, {}, [], ())
+    )
+
+
+def _finding(name: str, value: Any) -> Finding:
+    if isinstance(value, Mapping):
+        items = _distribution(value) if "histogram" in value else _items(value)
+    elif _is_list(value):
+        items = [("", _plain(item), None) for item in value]
+    else:
+        return Finding(title=name, value=_plain(value))
+    more = max(0, len(items) - _MOST_ITEMS)
+    return Finding(title=name, items=tuple(items[:_MOST_ITEMS]), more=more)
+
+
+def _distribution(value: Mapping[str, Any]) -> list[Item]:
+    """A length distribution: one bar for each bin with rows, then median and longest."""
+    bins = [b for b in value["histogram"] if b["rows"]]
+    most = max((b["rows"] for b in bins), default=1)
+    items: list[Item] = [
+        (f"{b['least']:,} to {b['most']:,}", f"{b['rows']:,}", b["rows"] / most) for b in bins
+    ]
+    median = value.get("percentiles", {}).get("p50")
+    if median is not None:
+        items.append(("median", _plain(median), None))
+    if "longest" in value:
+        items.append(("longest", _plain(value["longest"]), None))
+    return items
+
+
+def _items(value: Mapping[str, Any]) -> list[Item]:
+    """Counts of several things get a bar, measured against their sum."""
+    shown = {key: item for key, item in value.items() if key != "seconds"}
+    counts = [item for item in shown.values() if type(item) is int and item >= 0]
+    total = sum(counts) if len(counts) == len(shown) > 1 else 0
+    return [
+        (str(key).replace("_", " "), _plain(item), item / total if total else None)
+        for key, item in shown.items()
+    ]
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return clip(", ".join(f"{key}: {_plain(item)}" for key, item in value.items()), 300)
+    if _is_list(value):
+        return clip(", ".join(_plain(item) for item in value), 300)
+    return clip(str(value), 300)
