@@ -35,9 +35,11 @@ class Shape:
 
     def fits(self, row: Mapping[str, Any]) -> bool:
         """Whether a row has these columns (absent and null are the same) and values."""
-        for names in self.columns:
-            if all(row.get(name) is None for name in names):
-                return False
+        filled = {name for name, value in row.items() if value is not None}
+        return self.possible(filled) and self.has_values(row)
+
+    def has_values(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row that has the columns has the values as well."""
         for names, pattern in self.values:
             value = next((row[name] for name in names if row.get(name) is not None), None)
             if not pattern.fullmatch(_plain(value)):

@@ -55,7 +55,7 @@ def write(files: Sequence[ReadFile], spec: DataSpec, out_dir: Path) -> CheckedDa
     accounts = tuple(_account(file, joined, gone) for file in files)
     kept = sum(account.rows_kept for account in accounts)
     tally = Tally()
-    found: list[Problem] = []
+    found = _of_other_kinds(accounts)
     media = {name for file in files for part in file.parts for name in part.result.media}
     kind = next((account.kind for account in accounts if account.rows_kept), accounts[0].kind)
     columns = COLUMNS[kind] | media
@@ -96,6 +96,26 @@ def write(files: Sequence[ReadFile], spec: DataSpec, out_dir: Path) -> CheckedDa
         findings=findings,
         problems=tuple(groups),
     )
+
+
+def _of_other_kinds(accounts: Sequence[FileAccount]) -> list[Problem]:
+    """Files whose rows cannot be trained together with those of most rows."""
+    kinds: Counter[Kind] = Counter()
+    for account in accounts:
+        kinds[account.kind] += account.rows_kept
+    most = kinds.most_common(1)[0][0]
+    return [
+        Problem(
+            account.path,
+            None,
+            None,
+            "kind_differs",
+            f"the file holds {account.kind} rows, most rows are {most} rows",
+            "error",
+        )
+        for account in accounts
+        if account.rows_kept and account.kind != most
+    ]
 
 
 def report_head(accounts: Sequence[FileAccount], read: int, kept: int) -> dict[str, Any]:

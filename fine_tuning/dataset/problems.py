@@ -29,9 +29,9 @@ CAUSES: dict[str, Cause] = {
     "not_an_object": _error(
         "record is not an object", "write each row as a JSON object: {...} with named columns"
     ),
-    "other_format": _error(
-        "row has another format than its file",
-        "put rows of another format into a file of their own, or name --dataset_format",
+    "row_differs": _error(
+        "row is of another kind than its file",
+        "put rows of another kind into a file of their own, or name --dataset_format",
     ),
     # prompt and answer
     "prompt_missing": _error(
@@ -123,6 +123,10 @@ CAUSES: dict[str, Cause] = {
         "file holds rows of another kind", "train on chat, text, preference and KTO data separately"
     ),
     # repairs and doubts
+    "other_format": _warning(
+        "row has another format than its file; read as such",
+        "nothing to do, or name --dataset_format",
+    ),
     "number_as_text": _warning(
         "number read as its text", "write it as text if it is meant as text"
     ),

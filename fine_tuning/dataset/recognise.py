@@ -2,22 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from fine_tuning.dataset.formats import Format, all_formats
+from fine_tuning.dataset.formats import Format, Shape, all_formats
 from fine_tuning.errors import UsageError
 
 Votes = Counter[tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class Recognised:
-    """The format of a file and why; `renames` maps the file's columns to ours."""
-
-    format: Format
-    evidence: str
-    renames: Mapping[str, str]
 
 
 def renamed(row: Mapping[str, Any], renames: Mapping[str, str]) -> Mapping[str, Any]:
@@ -29,13 +20,24 @@ def formats_of(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The formats that a row's columns fit best: none, one, or several in a tie."""
     best = 0
     names: tuple[str, ...] = ()
-    for name, known in all_formats().items():
-        score = max((s.score for s in known.shapes if s.fits(row)), default=0)
-        if score > best:
-            best, names = score, (name,)
-        elif score and score == best:
-            names = (*names, name)
+    for name, shape in _possible(tuple([key for key, value in row.items() if value is not None])):
+        if shape.score < best:
+            break
+        if shape.has_values(row) and name not in names:
+            best, names = shape.score, (*names, name)
     return names
+
+
+@lru_cache(4096)
+def _possible(columns: tuple[str, ...]) -> tuple[tuple[str, Shape], ...]:
+    """The shapes that these columns allow, the best first; most files have few sets of columns."""
+    shapes = [
+        (name, shape)
+        for name, known in all_formats().items()
+        for shape in known.shapes
+        if shape.possible(columns)
+    ]
+    return tuple(sorted(shapes, key=lambda item: -item[1].score))
 
 
 def vote(rows: Iterable[Any], renames: Mapping[str, str]) -> Votes:
@@ -48,7 +50,10 @@ def vote(rows: Iterable[Any], renames: Mapping[str, str]) -> Votes:
 
 
 def winner(votes: Votes, path: str) -> str | None:
-    """The format of most rows; None if no row fits any. Raises UsageError in a tie."""
+    """The format of most rows; None if no row fits any.
+
+    Raises UsageError if the same rows fit two formats equally well.
+    """
     totals: Counter[str] = Counter()
     for names, count in votes.items():
         for name in names:
@@ -61,12 +66,12 @@ def winner(votes: Votes, path: str) -> str | None:
     totals += Counter()  # without the zeros that asking left
     (first, most), *others = totals.most_common()
     tied = sorted([first, *(name for name, count in others if count == most)])
-    if len(tied) > 1:
+    if len(tied) > 1 and any(len({*names} & {*tied}) > 1 for names in votes):
         raise UsageError(
             f"{path}: the rows fit several formats equally ({', '.join(tied)})",
             fix=f"say which it is: --dataset_format {tied[0]} (or {', '.join(tied[1:])})",
         )
-    return first
+    return tied[0]
 
 
 def evidence_for(format: Format, votes: Votes, row: Mapping[str, Any]) -> str:

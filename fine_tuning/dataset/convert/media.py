@@ -21,6 +21,11 @@ def read_media(
     a placeholder. Raises Unusable if a file is missing or the numbers differ.
     """
     found: dict[str, list[str]] = {}
+    written = list(texts)
+    if not parts and not any(column in fields for column in MEDIA_COLUMNS):
+        if any("<" in text for text in written):
+            _count_placeholders(found, written, notes)
+        return found
     for column in MEDIA_COLUMNS:
         listed = as_list(fields.get(column), column, notes)
         if listed is None or listed == "":
@@ -32,7 +37,7 @@ def read_media(
         paths = [*listed, *parts.get(column, ())]
         if paths:
             found[column] = [_existing(path, column, notes.media_root) for path in paths]
-    _count_placeholders(found, list(texts), notes)
+    _count_placeholders(found, written, notes)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from fine_tuning.dataset.convert.canonical import PreferenceRow, Row, encode_row
 from fine_tuning.dataset.convert.rows import CONVERTERS
 from fine_tuning.dataset.convert.values import Notes, Unusable, shown, type_name
-from fine_tuning.dataset.formats import Format, all_formats
+from fine_tuning.dataset.formats import MEDIA_COLUMNS, Format, all_formats
 from fine_tuning.dataset.recognise import Votes, formats_of, renamed
 
 MAX_VOTES = 64  # different sets of columns that are told apart
@@ -47,15 +47,13 @@ class Converter:
         self.votes: Votes = Votes()
         self.with_reasoning = 0
         self.columns: set[str] = set()
-        self._convert = CONVERTERS[self.format.converter] if self.format else _unknown
-        self._names = tuple(self.format.columns.items()) if self.format else ()
 
     def convert(self, value: Any) -> Converted:
         """The canonical row of one record, or the reason why there is none."""
         notes = self.notes
         notes.warnings.clear()
         try:
-            row = self._convert(self._fields(value), notes)
+            row = self._row(value)
             data = encode_row(row)
         except Unusable as unusable:
             return Converted(None, (unusable.code, unusable.message), tuple(notes.warnings))
@@ -65,47 +63,50 @@ class Converter:
         self._count(row)
         return Converted(data, None, tuple(notes.warnings))
 
-    def _fields(self, value: Any) -> dict[str, Any]:
+    def _row(self, value: Any) -> Row:
         if not isinstance(value, dict):
             raise Unusable(
                 "not_an_object", f"the record is {type_name(value)} ({shown(value)}), not an object"
             )
         row = renamed(value, self.plan.renames)
-        if self.plan.recognised:
-            fitting = formats_of(row)
-            self._vote(fitting)
-            if self.format is None:
-                raise Unusable(
-                    "format_unknown", f"the columns {shown(list(value), 200)} fit no known format"
-                )
-            if fitting and not {self.plan.format, *self.format.includes} & set(fitting):
-                raise Unusable(
-                    "other_format",
-                    f"the row's columns are of {' or '.join(fitting)}, the file's rows are"
-                    f" {self.plan.format} ({self.format.expected()})",
-                )
-        fields = {}
-        for ours, names in self._names:
-            for name in names:
-                found = row.get(name)
-                if found is not None:
-                    fields[ours] = found
-                    break
-        return fields
+        chosen = self._format_of(row) if self.plan.recognised else self.format
+        if chosen is None:
+            columns = shown(list(value), 200)
+            raise Unusable("format_unknown", f"the columns {columns} fit no known format")
+        return CONVERTERS[chosen.converter](_fields(row, chosen), self.notes)
 
-    def _vote(self, fitting: tuple[str, ...]) -> None:
+    def _format_of(self, row: Mapping[str, Any]) -> Format | None:
+        """The file's format, or the row's own where its columns clearly have another."""
+        fitting = formats_of(row)
         if fitting in self.votes or len(self.votes) < MAX_VOTES:
             self.votes[fitting] += 1
+        known = self.format
+        if known is None or not fitting or {known.name, *known.includes} & set(fitting):
+            return known
+        other = all_formats()[fitting[0]]
+        what = f"the row has the columns of {' or '.join(fitting)}, the file is {known.name}"
+        if other.kind != known.kind or len(fitting) > 1:
+            raise Unusable("row_differs", what)
+        self.notes.warn("other_format", f"{what}; read as {other.name}")
+        return other
 
     def _count(self, row: Row) -> None:
         answers = [turn.value for turn in row.conversations[1::2]]
         if isinstance(row, PreferenceRow):
             answers.append(row.chosen.value)
         self.with_reasoning += any("<think>" in answer for answer in answers)
-        for name in ("images", "videos", "audios"):
+        for name in MEDIA_COLUMNS:
             if getattr(row, name, None):
                 self.columns.add(name)
 
 
-def _unknown(fields: Mapping[str, Any], notes: Notes) -> Row:
-    raise Unusable("format_unknown", "the record fits no known format")
+def _fields(row: Mapping[str, Any], of: Format) -> dict[str, Any]:
+    """The columns that the format reads, under our names; null and absent are the same."""
+    fields = {}
+    for ours, names in of.columns.items():
+        for name in names:
+            found = row.get(name)
+            if found is not None:
+                fields[ours] = found
+                break
+    return fields

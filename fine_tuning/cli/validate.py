@@ -1,0 +1,189 @@
+"""`validate`: says of every row of a dataset whether it is usable; needs no model and no torch."""
+
+import filecmp
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fine_tuning import dataset
+from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
+from fine_tuning.dataset.types import CheckedData, FileAccount
+from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
+from fine_tuning.screen import ProblemGroup
+from fine_tuning.spec import DataSpec
+from fine_tuning.units import percent_text
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+MOST_FILES = 20
+
+
+def run(spec: DataSpec, report: Path | None, *, validation_paths: Sequence[str] = ()) -> int:
+    """Check the data, print what was found, write the report; gives the exit code.
+
+    1 exactly if some problem is an error. With a report, the dropped rows lie beside it, and a
+    check that was killed goes on where it was.
+    """
+    with _workplace(report) as folder, open_screen() as screen:
+        screen.begin("read", None, "bytes")
+        data = dataset.account(
+            spec,
+            out_dir=folder,
+            validation_paths=validation_paths,
+            progress=lambda at: screen.advance(at.done, at.total),
+        )
+        screen.end(f"{data.rows_read:,} rows in {_files(len(data.files))}")
+        rejected = _deliver(data, report) if report else None
+    render(data, _console(), report=report, rejected=rejected)
+    return exit_code(data)
+
+
+def exit_code(data: CheckedData) -> int:
+    """1 if some problem is an error, else 0."""
+    failed = any(group.severity == "error" for group in data.problems)
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def render(
+    data: CheckedData,
+    console: "Console",
+    *,
+    report: Path | None = None,
+    rejected: Path | None = None,
+) -> None:
+    """The account of each file, the problems by cause, and the verdict."""
+    from rich.text import Text
+
+    from fine_tuning.cli.tables import problems_list
+
+    console.print(_accounts(data))
+    for file in data.files[:MOST_FILES]:
+        if file.evidence:
+            console.print(Text(f"{_short(file.path)}: {file.format}, by {file.evidence}"))
+    if data.problems:
+        console.print()
+        console.print(problems_list([_group(group) for group in data.problems]))
+    for note in data.findings.get("notes", ()):
+        console.print(Text(f"note: {note}"))
+    console.print()
+    console.print(_verdict(data))
+    if report:
+        console.print(Text(f"report: {report}"))
+    if rejected:
+        console.print(Text(f"dropped rows, to mend and check again: {rejected}"))
+    elif data.rows_dropped and not report:
+        console.print(Text("--report FILE.json names every problem and keeps the dropped rows"))
+
+
+def _accounts(data: CheckedData) -> "RenderableType":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("file", overflow="fold")
+    table.add_column("format")
+    for name in ("read", "kept", "dropped"):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = sorted(data.files, key=lambda file: -file.rows_dropped)[:MOST_FILES]
+    for file in data.files:
+        if file in shown:
+            table.add_row(_short(file.path), _format(file), *_counts(file))
+    if len(data.files) > len(shown):
+        table.add_row(f"... and {len(data.files) - len(shown):,} more files", "", "", "", "")
+    if len(data.files) > 1:
+        total = (data.rows_read, data.rows_kept, data.rows_dropped)
+        table.add_row("together", data.format, *(f"{count:,}" for count in total), style="bold")
+    return table
+
+
+def _format(file: FileAccount) -> str:
+    return file.format if file.split == "train" else f"{file.format} ({file.split})"
+
+
+def _counts(file: FileAccount) -> tuple[str, ...]:
+    return tuple(f"{n:,}" for n in (file.rows_read, file.rows_kept, file.rows_dropped))
+
+
+def _group(group: dataset.ProblemGroup) -> ProblemGroup:
+    first = f"{_short(group.first)} ({group.example})"
+    return ProblemGroup(
+        group.code, group.count, group.message, first, group.suggestion, group.severity
+    )
+
+
+def _verdict(data: CheckedData) -> "RenderableType":
+    from rich.text import Text
+
+    errors = sum(group.count for group in data.problems if group.severity == "error")
+    warnings = sum(group.count for group in data.problems if group.severity == "warning")
+    also = f"; {warnings:,} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
+    if not errors:
+        dropped = f", {data.rows_dropped:,} repeats dropped" if data.rows_dropped else ""
+        return Text(f"OK: all {data.rows_kept:,} rows are usable{dropped}{also}", style="green")
+    if data.rows_read and data.rows_dropped:
+        share = percent_text(data.rows_dropped / data.rows_read)
+        text = f"NOT OK: {data.rows_dropped:,} of {data.rows_read:,} rows ({share}) are unusable"
+    else:
+        text = f"NOT OK: {_files(errors)} cannot be used; {data.rows_kept:,} rows are usable"
+    return Text(text + also, style="bold red")
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
+
+
+def _short(path: str) -> str:
+    """A path relative to the working directory where it lies below it."""
+    here = str(Path.cwd()) + "/"
+    return path.removeprefix(here)
+
+
+def _console() -> "Console":
+    """A terminal as it is; plain lines of 80 columns anywhere else."""
+    import sys
+
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    return Console(width=width, highlight=False, emoji=False, markup=False)
+
+
+@contextmanager
+def _workplace(report: Path | None) -> Iterator[Path]:
+    """Where the check writes; beside the report it survives a kill, so that it can go on."""
+    if report is None:
+        with tempfile.TemporaryDirectory(prefix="validate-") as folder:
+            yield Path(folder)
+        return
+    folder_path = report.parent / f".{report.name}.work"
+    yield folder_path
+    shutil.rmtree(folder_path, ignore_errors=True)
+
+
+def _deliver(data: CheckedData, report: Path) -> Path | None:
+    """Puts the report and the dropped rows in place; gives where the dropped rows are.
+
+    An older file of dropped rows, which somebody may be mending, is never overwritten.
+    """
+    dataset.report_json(data, report)
+    target = report.with_name("rejected.jsonl")
+    dropped = data.rejected_path.stat().st_size > 0
+    sources = {Path(file.path).resolve() for file in data.files}
+    if target.exists() and not (dropped and filecmp.cmp(target, data.rejected_path, False)):
+        if target.resolve() in sources:
+            target = _free(target)
+        else:
+            target.replace(_free(target))
+    if not dropped:
+        return None
+    shutil.copyfile(data.rejected_path, target)
+    return target
+
+
+def _free(path: Path) -> Path:
+    """The first name with a number that does not exist: rejected.1.jsonl."""
+    numbers = (path.with_suffix(f".{number}{path.suffix}") for number in range(1, 10_000))
+    return next(name for name in numbers if not name.exists())
