@@ -47,7 +47,8 @@ def decide_encoding(head: bytes, spots: Iterable[bytes] = ()) -> Encoding:
     """The encoding of a file from its first bytes and further samples (cut after newlines).
 
     UTF-8 if everything decodes, or if more of the non-ASCII lines do than do not (those rows are
-    then refused one by one); else the one legacy encoding that decodes and reads like a language.
+    then refused one by one); else the one legacy encoding that decodes and reads like a language;
+    if there is none, UTF-8 again if most lines are clean.
     """
     for bom, name in _BOMS:
         if head.startswith(bom):
@@ -57,11 +58,13 @@ def decide_encoding(head: bytes, spots: Iterable[bytes] = ()) -> Encoding:
     sample = b"".join([head, *spots])
     if sample.isascii() or _is_utf8(sample):
         return Encoding("utf-8")
-    odd = [line for line in sample.split(b"\n") if not line.isascii()]
-    clean = sum(map(_is_utf8, odd))
-    if clean > len(odd) - clean:
+    lines = [line for line in re.split(rb"[\r\n]+", sample) if line]
+    odd = [line for line in lines if not line.isascii()]
+    bad = [line for line in odd if not _is_utf8(line)]
+    if len(bad) * 2 < len(odd):
         return Encoding("utf-8")
-    return Encoding(_legacy(b"\n".join(odd)[: 1 << 18]))
+    legacy = _legacy(b"\n".join(odd)[: 1 << 18])
+    return Encoding("utf-8" if not legacy and len(bad) * 2 < len(lines) else legacy)
 
 
 def _is_utf8(data: bytes) -> bool:
