@@ -146,8 +146,7 @@ def _wanted(rows: int, val_size: float) -> int:
 def _group_labels(checked: CheckedData, keys: RowKeys) -> npt.NDArray[np.uint32]:
     """Rows with one label must stay on one side."""
     groups = Groups(len(keys))
-    groups.join_equal(keys.contents)
-    groups.join_equal(keys.prompts)
+    groups.join_equal(keys.prompts)  # rows that are equal have equal prompts
     clusters = read_clusters(checked.rows_path, len(keys))
     if clusters is not None:
         for row in np.flatnonzero(clusters != np.arange(len(keys))).tolist():

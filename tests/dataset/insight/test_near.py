@@ -60,7 +60,7 @@ def test_short_rows_that_share_a_pattern_are_not_near_duplicates(tmp_path: Path)
 
 def test_a_long_instruction_in_every_row_does_not_make_them_duplicates(tmp_path: Path) -> None:
     draw = random.Random(2)
-    instruction = sentence(draw, 300)
+    instruction = sentence(draw, 700)
     rows = [chat(f"{instruction} {sentence(draw, 30)}", sentence(draw, 9)) for _ in range(200)]
     prompt, answer = (turn["value"] for turn in rows[3]["conversations"])
     rows.append(chat(prompt, f"{answer}!"))
