@@ -9,6 +9,7 @@
 docs/data-files.md lists what is accepted and every code of a problem.
 """
 
+from fine_tuning.dataset.read.codes import READ_PROBLEMS, ReadProblem
 from fine_tuning.dataset.read.find import find_sources
 from fine_tuning.dataset.read.json.lines import decode_block
 from fine_tuning.dataset.read.json.record import count_keys, may_repeat_keys
@@ -17,8 +18,10 @@ from fine_tuning.dataset.read.reading import Reading, open_batches, split_ranges
 from fine_tuning.dataset.read.sources import HubChoice, Source
 
 __all__ = [
+    "READ_PROBLEMS",
     "ByteRange",
     "HubChoice",
+    "ReadProblem",
     "Reading",
     "Source",
     "count_keys",

@@ -167,11 +167,11 @@ def _add_row(batch: Batch, row: list[str], header: list[str], line: int, feed: _
     else:
         decoded = Decoded(dict(zip(header, row, strict=False)))
         if extra and header[-1] and len(header) > 1:
-            note = Finding("csv_cells", "empty cells beyond the last column were left out")
+            note = Finding("csv_empty_cells", "empty cells beyond the last column were left out")
             decoded = Decoded(decoded.value, (note,))
     joined = "".join(row)
     if not joined.isascii() and any("\udc80" <= char <= "\udcff" for char in joined):
-        decoded = unreadable("encoding", "a byte that is not valid in this file's encoding")
+        decoded = unreadable("undecodable", "a byte that is not valid in this file's encoding")
     elif "\0" in joined:
         decoded = unreadable("nul", "a NUL byte stands in a cell; the file may be damaged")
     bad = any(finding.severity == "error" for finding in decoded.findings)

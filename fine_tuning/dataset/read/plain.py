@@ -46,4 +46,4 @@ def _line(raw: bytes) -> Decoded:
         return Decoded({"text": raw.decode("utf-8")})
     except UnicodeDecodeError as error:
         bad = raw[error.start : error.start + 1].hex()
-        return unreadable("encoding", f"byte 0x{bad} is not valid in this file's encoding")
+        return unreadable("undecodable", f"byte 0x{bad} is not valid in this file's encoding")

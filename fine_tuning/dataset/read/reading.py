@@ -159,7 +159,7 @@ def recognise(source: Source) -> Content:
         return Content("", problem=("not_text", "the file is binary data, not a dataset"))
     if not encoding.name:
         text = "the text is in no encoding that decodes cleanly; save the file as UTF-8"
-        return Content("", problem=("encoding", text))
+        return Content("", problem=("undecodable", text))
     return _of_text(source, data, encoding)
 
 

@@ -93,7 +93,7 @@ ENCODINGS = [
         "one_bad_byte.jsonl",
         '{"a": "你"}\n{"a": "x'.encode() + b'\xff"}\n' + '{"a": "好"}\n'.encode(),
         [(1, {"a": "你"}), (2, X), (3, {"a": "好"})],
-        [(1, "encoding", E)],
+        [(1, "undecodable", E)],
     ),
     Case("crlf.jsonl", JSONL.replace(b"\n", b"\r\n"), TWO, [(None, "crlf", W)]),
     Case("cr.jsonl", JSONL.replace(b"\n", b"\r"), TWO, [(None, "crlf", W)]),
@@ -228,6 +228,15 @@ SYNTAX = [
     ),
 ]
 
+STRAY = [
+    Case(
+        "stray_bracket.json",
+        b'[{"a": 1}],\n{"a": 2}]}',
+        TWO,
+        [(None, "stray_bracket", W), (None, "stray_bracket", W)],
+    ),
+]
+
 VALUES = [
     Case(
         "nan.jsonl",
@@ -248,7 +257,7 @@ VALUES = [
         "nul.jsonl",
         b'{"a": 1}\0\0\n{"a": "x\0"}\n{"a": "\\u0000"}\n\0\0\0\0',
         [(1, {"a": 1}), (2, X), (3, {"a": "\0"})],
-        [(0, "nul", W), (1, "nul", E), (None, "nul", W)],
+        [(0, "nul_stripped", W), (1, "nul", E), (None, "nul_stripped", W)],
     ),
     Case(
         "deep.jsonl",
@@ -347,7 +356,7 @@ TABLES = [
         "ragged.csv",
         b"a,b\n1\n1,2\n1,2,3\n1,2,\n",
         [(2, X), (3, {"a": "1", "b": "2"}), (4, X), (5, {"a": "1", "b": "2"})],
-        [(0, "csv_cells", E), (2, "csv_cells", E), (3, "csv_cells", W)],
+        [(0, "csv_cells", E), (2, "csv_cells", E), (3, "csv_empty_cells", W)],
     ),
     Case(
         "quote_inside.csv",
@@ -381,6 +390,12 @@ TABLES = [
         b"a,b\n" + b"x" * 1_000_000 + b",1\n",
         [(2, {"a": "x" * 1_000_000, "b": "1"})],
         [],
+    ),
+    Case(
+        "lone_cr.csv",
+        b"a,b\nx\ry,1\nz,2\n",
+        [(2, X), (3, {"a": "z", "b": "2"})],
+        [(0, "csv_line_break", E)],
     ),
     Case("only_header.csv", b"a,b\n", [], [(None, "no_records", E)]),
     Case(
@@ -438,4 +453,4 @@ FILES = [
     Case("cut.parquet", b"PAR1" + b"\0" * 100, [], [(None, "damaged_file", E)]),
 ]
 
-CASES = [*ENCODINGS, *LAYOUTS, *SYNTAX, *VALUES, *TABLES, *PACKED, *FILES]
+CASES = [*ENCODINGS, *LAYOUTS, *SYNTAX, *STRAY, *VALUES, *TABLES, *PACKED, *FILES]

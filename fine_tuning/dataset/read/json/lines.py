@@ -80,7 +80,7 @@ def decode_block(block: Block) -> Records:
         if decoded.value is not UNREADABLE:
             batch.add(decoded, number, raw)
         elif not raw.strip(b"\0"):
-            batch.warn_file("nul", f"line {number} holds only NUL bytes; it was skipped")
+            batch.warn_file("nul_stripped", f"line {number} holds only NUL bytes; it was skipped")
         elif decoded.findings[0].code != "json_syntax":
             batch.add(decoded, number, raw)
         elif (joined := _joined(lines, i - 1, number)) is not None:

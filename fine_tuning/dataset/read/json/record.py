@@ -118,7 +118,7 @@ def _decode_leniently(raw: bytes, line: int) -> Decoded:
         where = line + raw.count(b"\n", 0, error.start)
         bad = raw[error.start : error.start + 1].hex()
         return unreadable(
-            "encoding",
+            "undecodable",
             f"byte 0x{bad} on line {where} is not valid in this file's encoding; save the file as"
             " UTF-8, or mend this row",
         )
@@ -135,7 +135,9 @@ def _decode_leniently(raw: bytes, line: int) -> Decoded:
 def _lenient_value(text: str, line: int, findings: list[Finding]) -> Any:
     stripped = text.strip("\0 \t\r\n\ufeff")
     if len(stripped) != len(text.strip(_SPACES)):
-        findings.append(Finding("nul", "NUL bytes or a BOM around the record were left out"))
+        findings.append(
+            Finding("nul_stripped", "NUL bytes or a BOM around the record were left out")
+        )
     if "\0" in stripped:
         raise _RefusedError("nul", "a NUL byte stands inside the record; the file may be damaged")
     if stripped.count("[") + stripped.count("{") > MAX_DEPTH and depth_of(stripped) > MAX_DEPTH:
