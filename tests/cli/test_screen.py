@@ -290,6 +290,7 @@ def test_a_terminal_shows_one_bar_with_the_facts() -> None:
     assert any("150/300  loss 0.4321  lr 5.0e-05  2,345 tokens/s  0:0" in bar for bar in bars)
     assert all(len(bar) <= 80 for bar in bars)
     assert "\x1b[2K" in raw, "the bar is drawn in its own place"
+    assert "\x1b[1A\x1b[2K\x1b[32m✓" in raw, "the bar goes when its stage ends"
     assert "  100/300 steps  eval loss 0.9876" in text
     assert "✓ training  300 steps  0:0" in text
     assert text.rstrip().endswith("merging: stopped at 3/10 files")
