@@ -187,22 +187,17 @@ def environment(job: Job) -> dict[str, str]:
     return found
 
 
-def events_to(
-    screen: Screen, stage: str = "", total: int | None = None
-) -> Callable[[Mapping[str, Any]], None]:
+def events_to(screen: Screen) -> Callable[[Mapping[str, Any]], None]:
     """Draw the worker's events: progress of its own stages inside one request."""
-    current = stage
 
     def show(event: Mapping[str, Any]) -> None:
-        nonlocal current
         kind = event["event"]
         if kind == "progress":
-            facts = {k: v for k, v in event["facts"].items() if k != "stage"}
+            facts = {name: value for name, value in event["facts"].items() if name != "stage"}
             screen.advance(event["done"], event["total"], facts=facts)
-        elif kind == "stage" and event["name"] != current:
+        elif kind == "stage":
             screen.end("")
-            current = event["name"]
-            screen.begin(current, total if current == "train" else None, "steps")
+            screen.begin(event["name"], event["total"], event["unit"])
         elif kind == "note":
             screen.say(event["text"])
         elif kind == "stopping":

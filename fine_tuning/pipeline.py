@@ -85,7 +85,7 @@ def check(job: Job) -> CheckedData:
     job.folder.record["problems"] = to_json(groups)
     screen.end(f"{data.rows_kept:,} of {data.rows_read:,} rows are usable ({data.format})")
     screen.problems(groups)
-    refuse_unusable(data, spec.data.max_bad_rows)
+    refuse_unusable(data, spec.data)
     jobs.refuse_changed_data(job, before, data)
     seconds = round(time.time() - began, 3)
     job.folder.mark("check", state="done", inputs=inputs, seconds=seconds, result=to_json(data))
@@ -212,8 +212,8 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     }
     if distributed and scoring and not checkpoints:
         jobs.score(job, worker, plan, scoring, "before")
-    screen.begin("train", plan.steps, "steps")
-    on_event = jobs.events_to(screen, stage="train", total=plan.steps)
+    screen.begin("load")
+    on_event = jobs.events_to(screen)
     if distributed:
         result = run_distributed(
             [{"stage": "train", "args": request}],
@@ -226,6 +226,7 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         )
     else:
         result = worker.request("train", request, on_event, folder.stop_file)
+    screen.end("")
     seconds = round(time.time() - began, 3)
     if result["interrupted"]:
         folder.mark("train", state="interrupted", inputs=inputs, seconds=seconds)

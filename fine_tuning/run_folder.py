@@ -191,13 +191,13 @@ def set_aside(path: Path) -> Path | None:
 
 
 def settle(spec: RunSpec, given: frozenset[str], record: Mapping[str, Any]) -> RunSpec:
-    """The settings of an existing run, with those that may change taken from `spec`.
+    """The settings of a run that was begun, with those that may change taken from `spec`.
 
     `given` names the settings that the user gave now. Raises RunConflict for each one that differs
     from the run's and would make it another run. More epochs are allowed; fewer are not.
     """
-    if "settings" not in record:
-        return spec
+    if "settings" not in record or "train" not in record.get("stages", {}):
+        return spec  # nothing is trained yet: as after --dry_run, or after an early error
     saved = from_json(record["settings"], RunSpec)
     conflicts: list[str] = []
     merged: dict[str, Any] = {}
@@ -223,7 +223,7 @@ def settle(spec: RunSpec, given: frozenset[str], record: Mapping[str, Any]) -> R
             conflicts.append(_conflict(name, getattr(saved, name), getattr(spec, name)))
     if conflicts:
         raise RunConflict(
-            [f"{spec.output_dir} holds a run with other settings:", *conflicts],
+            "\n".join([f"{spec.output_dir} holds a run with other settings:", *conflicts]),
             fix="give another --output_dir, or --restart to start this one again "
             "(the old state is moved aside)",
         )

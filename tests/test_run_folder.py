@@ -15,7 +15,7 @@ SPEC = RunSpec(
     output_dir=Path("/r"),
     engine_args={"warmup_steps": 5},
 )
-RECORD = {"settings": to_json(SPEC)}
+RECORD = {"settings": to_json(SPEC), "stages": {"train": {"state": "done"}}}
 
 
 def test_a_spec_survives_json() -> None:
@@ -116,3 +116,8 @@ def test_a_restarted_run_is_moved_aside_not_deleted(tmp_path: Path) -> None:
         assert aside is not None and aside.name == expected
         assert (aside / "run.json").exists() and not run.exists()
     assert set_aside(run) is None
+
+
+def test_before_training_began_every_setting_may_change() -> None:
+    now = SPEC.replace(lora_rank=16)
+    assert settle(now, frozenset({"lora_rank"}), {"settings": to_json(SPEC)}) == now

@@ -9,6 +9,7 @@ STAGES = {
     "read": "reading the data",
     "tokens": "looking at tokens",
     "score_before": "scoring the base model",
+    "load": "loading the model",
     "train": "training",
     "score_after": "scoring the tuned model",
     "merge": "merging",

@@ -45,6 +45,10 @@ class Events:
         """How far the stage is; `facts` are step, loss, learning_rate, tokens_per_second ..."""
         self.send("progress", {"done": done, "total": total, "facts": facts})
 
+    def stage(self, name: str, total: float | None = None, unit: str = "") -> None:
+        """A part of the request begins that a person waits for by itself."""
+        self.send("stage", {"name": name, "total": total, "unit": unit})
+
     def note(self, text: str) -> None:
         """One line for the user."""
         self.send("note", {"text": text})

@@ -69,7 +69,7 @@ def merge(
         "stop_ids": stop_ids,
     }
     if adapter and probe_rows:
-        events.send("stage", {"name": "prove"})
+        events.stage("prove")
         result["proof"] = _prove(base, adapter, out, dtype, template, tokenizer, probe_rows)
     return result
 

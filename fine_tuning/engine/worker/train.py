@@ -41,6 +41,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         if loader is not None and hasattr(loader.dataset, "__len__"):
             self.encoded_rows = len(loader.dataset)
         self._tokens_before = state.num_input_tokens_seen
+        self.events.stage("train", state.max_steps, "steps")
         self.events.progress(state.global_step, state.max_steps)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
@@ -70,15 +71,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         self.metrics.update({k: v for k, v in logs.items() if isinstance(v, int | float)})
         self._send(state)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        self._send(state)
-
     def _send(self, state: Any) -> None:
         tokens = state.num_input_tokens_seen - self._tokens_before
         if tokens and self._seconds:
             self.facts["tokens_per_second"] = tokens / self._seconds
         self.facts["epoch"] = state.epoch
         self.events.progress(state.global_step, state.max_steps, **self.facts)
+        self.facts.pop("eval_loss", None)  # news once
 
 
 def _agreed(stop: bool, device: Any) -> bool:
@@ -117,13 +116,12 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
     def _score(self, name: str, known: Mapping[str, Any]) -> dict[str, Any]:
         tokenizer = known["processing_class"]
         template = get_template_and_fix_tokenizer(tokenizer, DataArguments(**self.data_args))
-        self.events.send("stage", {"name": f"score_{name}"})
+        self.events.stage(f"score_{name}", self.scoring.samples, "rows")
         scores = score_model(
             known["model"], tokenizer, template, self.scoring, self.events, f"score_{name}"
         )
         write_scores(self.out, name, scores)
         self.events.send("scores", {"name": name, "metrics": scores["metrics"]})
-        self.events.send("stage", {"name": "train"})
         return dict(scores["metrics"])
 
 
@@ -150,7 +148,7 @@ def train(
     if scoring:
         data_args = {k: settings[k] for k in ("template", "enable_thinking") if k in settings}
         around = ScoreAround(events, Scoring(**scoring), Path(scores_path), data_args)
-        callbacks.append(around)
+        callbacks.insert(0, around)  # before the bar of the training begins
     run_exp(arguments, callbacks=callbacks)
     return {
         "interrupted": watch.stop_asked,
