@@ -6,7 +6,7 @@ check -> (tokens, by the engine's worker) -> prepare -> entries, register
 from fine_tuning.dataset.account import problem_groups, report_json
 from fine_tuning.dataset.check import account, check, refuse_unusable
 from fine_tuning.dataset.schedule import CHECK_VERSION, Progress
-from fine_tuning.dataset.stage import default_stage, stage_mismatch
+from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.dataset.types import ProblemGroup
 
 __all__ = [

@@ -21,7 +21,7 @@ from fine_tuning.dataset.types import Problem, Severity
 
 @dataclass(frozen=True)
 class ReadFile:
-    """One file with its parts; lines and rows of a part count on from the parts before it."""
+    """One file with its parts; the rows of a part count on from the parts before it."""
 
     source: Source
     plan: Plan
@@ -49,17 +49,16 @@ class ReadFile:
             total.update(getattr(part.result, name))
         return total
 
-    def offsets(self) -> Iterator[tuple[Part, int, int]]:
-        """Each part with the lines and the rows before it."""
-        lines = rows = 0
+    def offsets(self) -> Iterator[tuple[Part, int]]:
+        """Each part with the number of rows before it."""
+        rows = 0
         for part in self.parts:
-            yield part, lines, rows
-            lines += part.result.lines
+            yield part, rows
             rows += part.result.rows_read
 
     def lines(self) -> Any:
         """The line of each kept row."""
-        return _joined(numbers(part.folder, LINES) + lines for part, lines, _ in self.offsets())
+        return _joined(numbers(part.folder, LINES) for part in self.parts)
 
     def hashes(self) -> Any:
         """The hash of each kept row."""
@@ -67,7 +66,7 @@ class ReadFile:
 
     @cached_property
     def _dropped(self) -> Any:
-        return _joined(numbers(part.folder, DROPPED) + rows for part, _, rows in self.offsets())
+        return _joined(numbers(part.folder, DROPPED) + rows for part, rows in self.offsets())
 
     def row_of(self, kept: int) -> int:
         """The number of a record among all records, from its number among the kept ones."""
@@ -80,14 +79,14 @@ class ReadFile:
         name, seen = self.source.name, set()
         for code, message in self.notes:
             yield Problem(name, None, None, code, message, CAUSES[code].severity)
-        for part, lines, rows in self.offsets():
+        for part, rows in self.offsets():
             for spooled in spooled_problems(part.folder):
                 if spooled.row is None or spooled.line is None:
                     if (spooled.code, spooled.message) not in seen:  # each part says it again
                         seen.add((spooled.code, spooled.message))
                         yield _problem(name, spooled, None, None)
                 else:
-                    yield _problem(name, spooled, spooled.line + lines, spooled.row + rows)
+                    yield _problem(name, spooled, spooled.line, spooled.row + rows)
 
 
 def _problem(name: str, spooled: Any, line: int | None, row: int | None) -> Problem:

@@ -26,6 +26,7 @@ class PartJob:
     plan: Plan
     folder: Path
     part: ByteRange | None = None
+    lines_before: int = 0
     allow_fast: bool = True
 
 
@@ -36,7 +37,7 @@ def run_part(job: PartJob, advance: Callable[[int], None] | None = None) -> Part
         work = _Pass(job.plan, sink, allow_fast=job.allow_fast)
         try:
             for batch in reading:
-                work.take(batch)
+                work.take(_moved(batch, job.lines_before))
                 if advance and isinstance(batch, Block):
                     advance(len(batch.data))
         except DataError as error:  # the file cannot be opened, or no longer
@@ -72,8 +73,10 @@ class _Pass:
     def result(self) -> PartResult:
         converter, fast = self.converter, self.fast
         votes = converter.votes
-        if self.fast_rows and converter.plan.recognised:
-            votes[(converter.plan.format,)] += self.fast_rows
+        if self.fast_rows and converter.format and converter.plan.recognised:
+            # A dialogue in BELLE's style is left to the general path; the rest are alpaca rows.
+            plain = (*converter.format.includes, converter.format.name)[0]
+            votes[(plain,)] += self.fast_rows
         renames = converter.notes.renamed
         for name, role in fast.renamed if fast else ():
             if fast and fast.counts.pairs_of_turns:
@@ -148,6 +151,15 @@ class _Pass:
         kept = [index for index, data in enumerate(made) if data is not None]
         self.sink.keep([made[i] for i in kept], [first + i for i in kept])  # type: ignore[misc]  # no None
         return True
+
+
+def _moved(batch: Block | Records, lines: int) -> Block | Records:
+    """A batch of a range, with the lines that it has in the file."""
+    if not lines:
+        return batch
+    if isinstance(batch, Block):
+        return Block(batch.data, batch.first_line + lines)
+    return replace(batch, lines=[line + lines for line in batch.lines])
 
 
 def _make_rows(data: bytes, lines: list[bytes], fast: FastPath) -> list[bytes | None]:

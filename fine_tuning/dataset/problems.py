@@ -4,6 +4,7 @@
 
 from dataclasses import dataclass
 
+from fine_tuning.dataset.read import READ_PROBLEMS
 from fine_tuning.dataset.types import Severity
 
 
@@ -157,6 +158,22 @@ CAUSES: dict[str, Cause] = {
 }
 
 
+# what insight/ says about the content of good rows (docs/data-quality.md)
+CONTENT: dict[str, Cause] = {
+    "near_duplicate": _warning("nearly the same as another row", "keep the better one"),
+    "one_word_answer": _warning("answer is one word", "check that it is a whole answer"),
+    "html_markup": _warning("HTML left in the answer", "strip the tags, unless they are wanted"),
+    "repeats_prompt": _warning("answer repeats the prompt", "write the answer alone"),
+    "cut_off": _warning("answer looks cut off", "complete it, or remove the row"),
+    "secret": _warning("looks like a key or token", "remove it: a model can repeat it"),
+    "personal_data": _warning("looks like personal data", "remove it: a model can repeat it"),
+}
+
+
 def cause_of(code: str, severity: Severity) -> Cause:
-    """The cause behind a code; one that another part reports without a table entry is spelt out."""
-    return CAUSES.get(code) or Cause(severity, code.replace("_", " "), "")
+    """The cause behind a code, wherever it was found."""
+    if cause := CAUSES.get(code) or CONTENT.get(code):
+        return cause
+    if problem := READ_PROBLEMS.get(code):
+        return Cause(problem.severity, problem.title, problem.fix)
+    return Cause(severity, code.replace("_", " "), "")

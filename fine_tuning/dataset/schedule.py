@@ -130,7 +130,24 @@ def _jobs_of(file: Planned, cache: Path, workers: int) -> list[PartJob]:
     ranges = split_ranges(source, count) if source.size >= 1_000_000 and count > 1 else []
     if len(ranges) < 2:
         return [PartJob(source, plan, folder / "whole")]
-    return [PartJob(source, plan, folder / f"{part.start}-{part.end}", part) for part in ranges]
+    before = _lines_before(source, [part.start for part in ranges])
+    return [
+        PartJob(source, plan, folder / f"{part.start}-{part.end}", part, lines)
+        for part, lines in zip(ranges, before, strict=True)
+    ]
+
+
+def _lines_before(source: Source, starts: Sequence[int]) -> list[int]:
+    """How many lines end before each of these bytes."""
+    counts: list[int] = []
+    lines = at = 0
+    with source.path.open("rb") as file:
+        for start in starts:
+            while at < start and (data := file.read(min(1 << 20, start - at))):
+                lines += data.count(b"\n")
+                at += len(data)
+            counts.append(lines)
+    return counts
 
 
 def _size(job: PartJob) -> int:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fine_tuning.dataset.fit import CUT_TURNS, OVERLONG, TRUNCATED, Fit
 from fine_tuning.dataset.insight.near.find import DEFAULT_ROWS, read_clusters
-from fine_tuning.dataset.insight.near.groups import Groups
+from fine_tuning.dataset.insight.near.groups import Groups, equal_neighbours
 from fine_tuning.dataset.insight.near.keys import RowKeys, read_keys
 from fine_tuning.dataset.insight.near.leaks import RowFile, find_leaks, report_leaks
 from fine_tuning.dataset.insight.rows import read_origins
@@ -94,8 +94,8 @@ def _drop(reasons: Reasons, rows: npt.NDArray[np.intp], reason: int) -> None:
 def _repeats(keys: RowKeys, kept: Mask) -> npt.NDArray[np.intp]:
     """The kept rows that repeat an earlier kept row."""
     rows = np.flatnonzero(kept)
-    _, firsts = np.unique(keys.contents[rows], return_index=True)
-    return np.delete(rows, firsts)
+    repeats = [later for _, later in equal_neighbours(keys.contents[rows])]
+    return rows[np.array(repeats, np.intp)]
 
 
 def _leaks(
@@ -158,18 +158,18 @@ def _pick_groups(
     labels: npt.NDArray[np.uint32], places: npt.NDArray[np.uint64], target: int
 ) -> npt.NDArray[np.uint32]:
     """The labels of groups with at most `target` rows together, taken by their smallest hash."""
-    names, group_of, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    first_place = np.full(len(names), np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(first_place, group_of.reshape(-1), places)
+    sizes = np.bincount(labels)
+    first_place = np.full(len(sizes), np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(first_place, labels, places)
     picked: list[int] = []
     free = target
-    for group in np.argsort(first_place, kind="stable").tolist():
+    for label in map(int, np.argsort(first_place, kind="stable")):
+        if 0 < sizes[label] <= free:
+            picked.append(label)
+            free -= int(sizes[label])
         if not free:
             break
-        if sizes[group] <= free:
-            picked.append(group)
-            free -= int(sizes[group])
-    return names[np.array(picked, np.intp)]
+    return np.array(picked, np.uint32)
 
 
 def _choice_notes(

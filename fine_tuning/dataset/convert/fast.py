@@ -61,6 +61,8 @@ class FastCounts:
 def fast_path(plan: Plan, sample: Sequence[Any]) -> FastPath | None:
     """The fast path for rows like the sample; None where the format or its columns have none."""
     rows = [row for row in sample if isinstance(row, dict)]
+    if plan.format not in all_formats():
+        return None
     if plan.recognised:
         names = (plan.format, *all_formats()[plan.format].includes)
         own = [(name,) for name in names]

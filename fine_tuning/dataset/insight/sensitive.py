@@ -132,7 +132,7 @@ _NORTH_AMERICA = re.compile(
 )
 _CHINA_MOBILE = re.compile(r"(?:\+?86[ -]?)?1[3-9]\d(?:\d{8}|([ -])\d{4}\1\d{4})", re.ASCII)
 _CHINA_LANDLINE = re.compile(r"0(?:10|2\d|[3-9]\d{2})-\d{7,8}", re.ASCII)
-_INTERNATIONAL = re.compile(r"\+[1-9](?:[ ().-]{0,2}\d){7,14}", re.ASCII)
+_INTERNATIONAL = re.compile(r"\+[1-9](?:[ ()-]{0,2}\d){7,14}", re.ASCII)
 _CARD_SHAPE = re.compile(r"\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ -])\d{6}\2\d{5}")
 _CARD_ISSUER = re.compile(r"4|5[1-5]|2[2-7]|3[47]|35|6011|64|65|62")
 

@@ -1,6 +1,7 @@
 """Rows that belong together (disjoint sets), in four bytes a row."""
 
 from array import array
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -31,14 +32,20 @@ class Groups:
 
     def join_equal(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """Joins all rows with the same key; True where a row is the first with its key."""
-        _, firsts, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        first_of = firsts[inverse.reshape(-1)]
-        rows = np.arange(len(keys))
-        for row in np.flatnonzero(first_of != rows).tolist():
-            self.join(row, int(first_of[row]))
-        is_first: npt.NDArray[np.bool_] = first_of == rows
+        is_first = np.ones(len(keys), np.bool_)
+        for before, row in equal_neighbours(keys):
+            self.join(before, row)
+            is_first[row] = False
         return is_first
 
     def labels(self) -> npt.NDArray[np.uint32]:
         """The first row of every row's group."""
         return np.fromiter(map(self.find, range(len(self._parent))), "<u4", len(self._parent))
+
+
+def equal_neighbours(keys: npt.NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
+    """Each row whose key an earlier row has, with the last such row before it."""
+    order = np.argsort(keys, kind="stable")
+    sorted_keys = keys[order]
+    for place in np.flatnonzero(sorted_keys[1:] == sorted_keys[:-1]):
+        yield int(order[place]), int(order[place + 1])

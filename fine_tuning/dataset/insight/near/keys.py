@@ -35,7 +35,7 @@ def read_keys(path: Path, seed: int = 0) -> RowKeys:
         places.append(xxhash.xxh3_64_intdigest(line, seed=seed))
         prompt = prompt_of(decode_row(line)).encode("utf-8", "surrogatepass")
         prompts.append(xxhash.xxh3_64_intdigest(prompt))
-    return RowKeys(*(np.array(hashes, np.uint64) for hashes in (contents, prompts, places)))
+    return RowKeys(*(np.frombuffer(hashes, np.uint64) for hashes in (contents, prompts, places)))
 
 
 def prompt_of(row: Row) -> str:

@@ -1,0 +1,306 @@
+"""A whole check: accounts, files, origins, formats of files, and when it stops."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fine_tuning import dataset
+from fine_tuning.dataset.insight.rows import read_origins
+from fine_tuning.dataset.problems import CAUSES
+from fine_tuning.dataset.types import CheckedData
+from fine_tuning.errors import DataError, UsageError
+from fine_tuning.spec import DATASET_FORMATS, DataSpec
+from tests.dataset.rows_on_disk import (
+    account,
+    canonical,
+    chat,
+    messages,
+    problems,
+    report,
+    write_jsonl,
+)
+
+GOOD = {"instruction": "q", "input": "", "output": "a"}
+BLANK = {"instruction": "q", "input": "", "output": ""}
+
+
+def numbered(count: int) -> list[dict[str, str]]:
+    return [{"instruction": f"q{i}", "input": "", "output": f"a{i}"} for i in range(count)]
+
+
+def test_rows_origins_rejected_and_report_fit_together(tmp_path: Path) -> None:
+    data = account(tmp_path, [*numbered(2), "", BLANK, "{oops", *numbered(4)[2:]])
+    assert (data.rows_read, data.rows_kept, data.rows_dropped) == (6, 4, 2)
+    assert canonical(data) == [chat(f"q{i}", f"a{i}") for i in range(4)]
+    origins = read_origins(data.origins_path, [file.path for file in data.files])
+    assert [origins.of(i)[1] for i in range(4)] == [1, 2, 6, 7]
+    assert data.rejected_path.read_text() == json.dumps(BLANK) + "\n{oops\n"
+    named = [(p["line"], p["row"], p["code"], p["severity"]) for p in report(data)["problems"]]
+    assert (4, 2, "answer_empty", "error") in named
+    assert (5, 3, "json_syntax", "error") in named
+
+
+def test_the_report_follows_the_contract(tmp_path: Path) -> None:
+    data = account(tmp_path, [GOOD, BLANK])
+    target = tmp_path / "deep" / "report.json"
+    dataset.report_json(data, target)
+    written = json.loads(target.read_text())
+    assert written["format"] == "alpaca"
+    assert (written["rows_read"], written["rows_kept"], written["rows_dropped"]) == (2, 1, 1)
+    [problem] = [p for p in written["problems"] if p["severity"] == "error"]
+    assert problem == {
+        "file": str(tmp_path / "data.jsonl"),
+        "line": 2,
+        "row": 1,
+        "code": "answer_empty",
+        "message": "output is blank; expected an answer",
+        "severity": "error",
+    }
+
+
+def test_the_format_is_that_of_most_rows_not_of_the_first(tmp_path: Path) -> None:
+    first = messages(("user", "q"), ("assistant", "a"))
+    data = account(tmp_path, [first, *numbered(5)])
+    assert data.files[0].format == "alpaca"
+    assert data.files[0].evidence == "columns instruction, output in 5 rows, not in 1"
+    assert data.rows_kept == 6
+    assert problems(data) == [(1, "other_format")]
+
+
+def test_later_rows_overrule_the_first_look(tmp_path: Path) -> None:
+    text = [{"text": f"t{i}"} for i in range(250)]
+    data = account(tmp_path, [*text, *numbered(400)])
+    assert data.files[0].format == "alpaca"
+    assert data.rows_kept == 400
+    assert data.counts["row_differs"] == 250
+
+
+def test_a_tie_asks_for_the_format(tmp_path: Path) -> None:
+    both = {"messages": [], "conversations": []}
+    with pytest.raises(UsageError, match=r"openai, sharegpt[\s\S]*--dataset_format openai"):
+        account(tmp_path, [both])
+
+
+def test_columns_are_mapped(tmp_path: Path) -> None:
+    rows = [{"问题": "q", "回答": "a"}]
+    data = account(tmp_path, rows, columns={"instruction": "问题", "output": "回答"})
+    assert (data.format, canonical(data)) == ("alpaca", [chat("q", "a")])
+
+
+def test_text_column_and_the_only_column(tmp_path: Path) -> None:
+    named = account(tmp_path, [{"body": "t", "id": 1}], text_column="body")
+    assert (named.format, named.kind, named.rows_kept) == ("text", "text", 1)
+    only = account(tmp_path, [{"body": "t"}])
+    assert (only.format, only.files[0].evidence) == ("text", "its only column: text is body")
+
+
+def test_unknown_columns_are_named(tmp_path: Path) -> None:
+    data = account(tmp_path, [{"foo": "1", "bar": "2"}])
+    assert (data.format, data.rows_kept, problems(data)) == ("unknown", 0, [(1, "format_unknown")])
+    with pytest.raises(DataError, match="no row of the data is usable") as error:
+        dataset.refuse_unusable(data, DataSpec())
+    assert '["foo","bar"] fit no known format' in str(error.value)
+    assert "--columns instruction=YOURS" in str(error.value)
+
+
+def test_files_of_several_formats_work_together(tmp_path: Path) -> None:
+    first = write_jsonl(tmp_path / "a.jsonl", [GOOD])
+    second = write_jsonl(tmp_path / "b.jsonl", [messages(("user", "r"), ("assistant", "b"))])
+    data = dataset.check(DataSpec(dataset_path=(str(first), str(second))), out_dir=tmp_path / "out")
+    assert (data.format, [file.format for file in data.files]) == ("mixed", ["alpaca", "openai"])
+    assert canonical(data) == [chat("q", "a"), chat("r", "b")]
+    table = np.fromfile(data.origins_path, dtype=[("file", "<u4"), ("line", "<u8")])
+    assert table.tolist() == [(0, 1), (1, 1)]
+
+
+def test_kinds_are_not_mixed(tmp_path: Path) -> None:
+    first = write_jsonl(tmp_path / "a.jsonl", [GOOD])
+    pair = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    second = write_jsonl(tmp_path / "b.jsonl", [pair])
+    spec = DataSpec(dataset_path=(str(first), str(second)))
+    with pytest.raises(DataError, match=r"different kinds \(chat, preference\)"):
+        dataset.check(spec, out_dir=tmp_path / "out")
+    assert report_at(tmp_path)["counts"]["kind_differs"] == 1
+
+
+def report_at(tmp_path: Path) -> Any:
+    return json.loads((tmp_path / "out" / "report.json").read_text())
+
+
+def test_too_many_bad_rows_stop_after_the_report_is_written(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "data.jsonl", [*numbered(8), BLANK])
+    spec = DataSpec(dataset_path=(str(source),), max_bad_rows=0.1)
+    with pytest.raises(DataError, match=r"1 of 9 rows .* \(more than --max_bad_rows 0.1\)"):
+        dataset.check(spec, out_dir=tmp_path / "out")
+    assert report_at(tmp_path)["rows_dropped"] == 1
+    assert (tmp_path / "out" / "rejected.jsonl").read_text() == json.dumps(BLANK) + "\n"
+    kept = DataSpec(dataset_path=(str(source),), max_bad_rows=0.2)
+    assert dataset.check(kept, out_dir=tmp_path / "out").rows_kept == 8
+
+
+def test_repeats_are_named_and_dropped_only_on_request(tmp_path: Path) -> None:
+    rows = [*numbered(2), GOOD, BLANK, GOOD]
+    data = account(tmp_path, rows)
+    assert (data.rows_kept, problems(data)) == (4, [(4, "answer_empty"), (5, "duplicate_row")])
+    [repeat] = [p for p in report(data)["problems"] if p["code"] == "duplicate_row"]
+    assert (repeat["row"], repeat["message"]) == (4, "the same as line 3")
+    fewer = account(tmp_path, rows, dedup=True)
+    assert (fewer.rows_read, fewer.rows_kept, fewer.rows_dropped) == (5, 3, 2)
+    assert canonical(fewer) == [chat("q0", "a0"), chat("q1", "a1"), chat("q", "a")]
+    assert len(np.fromfile(fewer.origins_path, dtype="u1")) == 3 * 12
+    assert fewer.fingerprint != data.fingerprint
+
+
+def test_a_repeat_in_another_file_names_that_file(tmp_path: Path) -> None:
+    paths = [write_jsonl(tmp_path / name, [GOOD]) for name in ("a.jsonl", "b.jsonl")]
+    spec = DataSpec(dataset_path=tuple(map(str, paths)), near_duplicates=False)
+    data = dataset.account(spec, out_dir=tmp_path / "out")
+    [repeat] = [p for p in report(data)["problems"] if p["code"] == "duplicate_row"]
+    assert (repeat["file"], repeat["message"]) == (str(paths[1]), f"the same as {paths[0]}, line 1")
+
+
+def test_validation_rows_are_kept_apart(tmp_path: Path) -> None:
+    train = write_jsonl(tmp_path / "data.jsonl", numbered(3))
+    held_out = write_jsonl(tmp_path / "held_out.jsonl", [GOOD])
+    spec = DataSpec(dataset_path=(str(train),))
+    data = dataset.check(spec, out_dir=tmp_path / "out", validation_paths=(str(held_out),))
+    assert (data.rows_kept, data.validation_rows, len(canonical(data))) == (4, 1, 3)
+    assert data.validation_path is not None
+    assert json.loads(data.validation_path.read_text()) == chat("q", "a")
+    with pytest.raises(DataError, match="for training and for validation"):
+        dataset.check(spec, out_dir=tmp_path / "out", validation_paths=(str(train),))
+
+
+def test_media_rows_become_typed_parquet(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(b"")
+    seen = {**messages(("user", "<image>?"), ("assistant", "cat")), "images": ["cat.png"]}
+    data = account(tmp_path, [messages(("user", "q"), ("assistant", "a")), seen])
+    assert data.rows_path.suffix == ".parquet"
+    assert data.columns == {"conversations", "system", "tools", "images"}
+    import pyarrow.parquet as parquet
+
+    rows = parquet.read_table(data.rows_path).to_pylist()
+    assert [row["images"] for row in rows] == [[], [str(tmp_path / "cat.png")]]
+
+
+def test_reasoning_is_counted(tmp_path: Path) -> None:
+    thought = {**GOOD, "output": "<think>\nhm\n</think>\n\na"}
+    data = account(tmp_path, [GOOD, thought, {**GOOD, "instruction": "<think>"}])
+    assert data.findings["reasoning"] == {"with": 1, "without": 2}
+
+
+def test_renamed_roles_are_said_once_for_the_file(tmp_path: Path) -> None:
+    turns = [{"from": "user", "value": "q"}, {"from": "bot", "value": "a"}]
+    data = account(tmp_path, [{"conversations": turns}] * 2)
+    [problem] = [p for p in report(data)["problems"] if p["code"] == "role_renamed"]
+    assert (problem["line"], problem["row"]) == (None, None)
+    assert problem["message"] == "read as: user -> user (2 turns), bot -> assistant (2 turns)"
+
+
+def test_fingerprint_changes_with_the_kept_rows_only(tmp_path: Path) -> None:
+    first = account(tmp_path, numbered(3)).fingerprint
+    assert account(tmp_path, [*numbered(3), BLANK]).fingerprint == first
+    assert account(tmp_path, numbered(4)).fingerprint != first
+
+
+def two_workers(tmp_path: Path, rows: list[Any], workers: int) -> CheckedData:
+    return account(tmp_path, rows, num_workers=workers)
+
+
+def test_several_processes_give_the_same(tmp_path: Path) -> None:
+    rows: list[Any] = numbered(12_000)
+    rows[5000], rows[9000], rows[11_000], rows[11_500] = BLANK, "{oops", "", rows[3]
+    rows = [row if isinstance(row, str) else {**row, "pad": "x" * 60} for row in rows]
+    one = two_workers(tmp_path, rows, 1)
+    first_report, origins = report(one), one.origins_path.read_bytes()
+    two = two_workers(tmp_path, rows, 2)
+    assert (two.fingerprint, two.origins_path.read_bytes()) == (one.fingerprint, origins)
+    for key in ("rows_read", "rows_kept", "problems", "files", "counts"):
+        assert report(two)[key] == first_report[key]
+
+
+def test_a_finished_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fine_tuning.dataset import outputs, schedule
+
+    paths = [write_jsonl(tmp_path / name, numbered(2)) for name in ("a.jsonl", "b.jsonl")]
+    spec = DataSpec(dataset_path=tuple(map(str, paths)), near_duplicates=False)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(outputs, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            dataset.account(spec, out_dir=tmp_path / "out")
+    write_jsonl(paths[1], numbered(3))
+    read = []
+    run_part = schedule.run_part
+    monkeypatch.setattr(
+        schedule, "run_part", lambda job, advance: read.append(job.source.path) or run_part(job)
+    )
+    data = dataset.account(spec, out_dir=tmp_path / "out")
+    assert read == [paths[1]]
+    assert data.rows_kept == 5
+    assert not (tmp_path / "out" / "cache").exists()
+
+
+def test_progress_ends_at_the_whole(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "data.jsonl", numbered(100))
+    seen: list[dataset.Progress] = []
+    spec = DataSpec(dataset_path=(str(source),))
+    dataset.check(spec, out_dir=tmp_path / "out", progress=seen.append)
+    assert seen[-1] == dataset.Progress(source.stat().st_size, source.stat().st_size)
+
+
+def test_rejected_rows_can_be_mended_and_fed_again(tmp_path: Path) -> None:
+    turn = messages(("user", "q"))
+    data = account(tmp_path, [*numbered(3), BLANK, turn, '{"instruction": "r", "output": "b"'])
+    mended = data.rejected_path.read_text().replace('"output": ""', '"output": "c"')
+    mended = mended.replace("]}", ', {"role": "assistant", "content": "d"}]}')
+    mended = mended.replace('"b"', '"b"}')
+    again = account(tmp_path, mended.splitlines())
+    assert (again.rows_read, again.rows_kept) == (3, 3)
+    assert canonical(again) == [chat("q", "c"), chat("q", "d"), chat("r", "b")]
+
+
+NAMES = "instruction input output messages conversations role content from value prompt completion"
+MORE = (
+    "label chosen rejected text system tools history images type name arguments tool_calls weight"
+)
+names = st.sampled_from([*NAMES.split(), *MORE.split()])
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=12,
+)
+formats = st.sampled_from(DATASET_FORMATS)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(json_values, min_size=1, max_size=6), formats)
+def test_any_json_gives_a_balanced_account(tmp_path: Path, rows: list[Any], name: str) -> None:
+    try:
+        data = account(tmp_path, [{}, *map(json.dumps, rows)], dataset_format=name)
+    except UsageError as tie:
+        assert name == "auto" and "--dataset_format" in str(tie)
+        return
+    assert data.rows_read == data.rows_kept + data.rows_dropped == len(rows) + 1
+    assert len(canonical(data)) == data.rows_kept
+    errors = {p["row"] for p in report(data)["problems"] if p["severity"] == "error"}
+    assert len(errors - {None}) == data.rows_dropped
+    assert len(data.rejected_path.read_text().splitlines()) == data.rows_dropped
+
+
+def test_every_code_has_its_cause_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
+    missing = [code for code in CAUSES if f"`{code}`" not in text]
+    assert missing == []

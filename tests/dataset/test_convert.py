@@ -1,0 +1,384 @@
+"""What each shape of row becomes, and what is said about the ones that cannot be used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fine_tuning.dataset.convert.plan import Converter, Plan
+from tests.dataset.rows_on_disk import chat, messages
+
+
+def converted(name: str, row: Any, root: Path = Path()) -> tuple[Any, list[str]]:
+    """The canonical row (None: dropped) and the codes."""
+    result = Converter(Plan(name, media_root=root)).convert(row)
+    codes = [code for code, _ in result.warnings] + ([result.error[0]] if result.error else [])
+    return (json.loads(result.data) if result.data else None), codes
+
+
+CALL = {"name": "add", "arguments": {"a": 1}}
+CALL_TEXT = json.dumps([CALL])
+TOOL = {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}
+OPENAI_CALL = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+
+
+def with_call(*results: str, calls: int = 1, **call: Any) -> dict[str, Any]:
+    asked = {"role": "assistant", "content": None, "tool_calls": [OPENAI_CALL] * calls, **call}
+    tools = [{"role": "tool", "tool_call_id": "1", "content": result} for result in results]
+    end = {"role": "assistant", "content": "done"}
+    return {"messages": [{"role": "user", "content": "q"}, asked, *tools, end]}
+
+
+def tool_row(*values: tuple[str, str], tools: str = "") -> dict[str, Any]:
+    turns = [{"from": role, "value": value} for role, value in values]
+    return {"conversations": turns, "system": "", "tools": tools}
+
+
+JOINT = "\n</tool_response>\n<tool_response>\n"
+GOOD: dict[str, tuple[str, Any, Any]] = {
+    "alpaca": ("alpaca", {"instruction": "q", "input": "", "output": "a"}, chat("q", "a")),
+    "alpaca input": (
+        "alpaca",
+        {"instruction": "q", "input": "i", "output": "a"},
+        chat("q\ni", "a"),
+    ),
+    "alpaca input alone": (
+        "alpaca",
+        {"instruction": "", "input": "i", "output": "a"},
+        chat("i", "a"),
+    ),
+    "alpaca null input": (
+        "alpaca",
+        {"instruction": "q", "input": None, "output": "a"},
+        chat("q", "a"),
+    ),
+    "alpaca history and system": (
+        "alpaca",
+        {"instruction": "q", "output": "a", "history": [["h", "g"]], "system": "s"},
+        chat("h", "g", "q", "a", system="s"),
+    ),
+    "alpaca aliases": ("alpaca", {"query": "q", "response": "a"}, chat("q", "a")),
+    "sharegpt": (
+        "sharegpt",
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+        chat("q", "a"),
+    ),
+    "sharegpt role and content, system turn": (
+        "sharegpt",
+        {
+            "conversations": [
+                {"role": "system", "content": "s"},
+                {"role": "User", "content": "q"},
+                {"role": "chatgpt", "content": "a"},
+            ]
+        },
+        chat("q", "a", system="s"),
+    ),
+    "sharegpt calls": (
+        "sharegpt",
+        {
+            "conversations": [
+                {"from": "human", "value": "q"},
+                {"from": "function_call", "value": json.dumps(CALL)},
+                {"from": "observation", "value": "3"},
+                {"from": "gpt", "value": "a"},
+            ],
+            "tools": json.dumps([TOOL]),
+        },
+        tool_row(
+            ("user", "q"),
+            ("function_call", json.dumps(CALL)),
+            ("tool", "3"),
+            ("assistant", "a"),
+            tools=json.dumps([TOOL]),
+        ),
+    ),
+    "belle dialogue": (
+        "belle",
+        {
+            "instruction": "Human:你好\nAssistant:好\nHuman:再见\nAssistant:",
+            "input": "",
+            "output": "再见",
+        },
+        chat("你好", "好", "再见", "再见"),
+    ),
+    "belle single": ("belle", {"instruction": "q", "input": "", "output": "a"}, chat("q", "a")),
+    "openai developer": (
+        "openai",
+        messages(("developer", "s"), ("user", "q"), ("assistant", "a")),
+        chat("q", "a", system="s"),
+    ),
+    "openai text parts": (
+        "openai",
+        messages(
+            ("user", [{"type": "text", "text": "q"}, {"type": "text", "text": "r"}]),
+            ("assistant", "a"),
+        ),
+        chat("qr", "a"),
+    ),
+    "openai reasoning": (
+        "openai",
+        {
+            "messages": [
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": "a", "reasoning_content": "r\n"},
+            ]
+        },
+        chat("q", "<think>\nr\n</think>\n\na"),
+    ),
+    "openai tool calls": (
+        "openai",
+        with_call("3"),
+        tool_row(("user", "q"), ("function_call", CALL_TEXT), ("tool", "3"), ("assistant", "done")),
+    ),
+    "openai two results are joined": (
+        "openai",
+        with_call("3", "4", calls=2),
+        tool_row(
+            ("user", "q"),
+            ("function_call", json.dumps([CALL, CALL])),
+            ("tool", f"3{JOINT}4"),
+            ("assistant", "done"),
+        ),
+    ),
+    "anthropic": (
+        "openai",
+        {
+            "system": "s",
+            "messages": [
+                {"role": "user", "content": "q"},
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "thinking", "thinking": "r"},
+                        {"type": "tool_use", "id": "1", "name": "add", "input": {"a": 1}},
+                    ],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "tool_result",
+                            "tool_use_id": "1",
+                            "content": [{"type": "text", "text": "3"}],
+                        }
+                    ],
+                },
+                {"role": "assistant", "content": [{"type": "text", "text": "a"}]},
+            ],
+        },
+        {
+            **tool_row(
+                ("user", "q"),
+                ("function_call", f"<think>\nr\n</think>\n\n{CALL_TEXT}"),
+                ("tool", "3"),
+                ("assistant", "a"),
+            ),
+            "system": "s",
+        },
+    ),
+    "prompt and completion": (
+        "prompt_completion",
+        {"prompt": "q", "completion": "a"},
+        chat("q", "a"),
+    ),
+    "question and answer": ("prompt_completion", {"question": "q", "answer": "a"}, chat("q", "a")),
+    "prompt and completion as messages": (
+        "prompt_completion",
+        {
+            "prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}],
+            "completion": [{"role": "assistant", "content": "a"}],
+        },
+        chat("q", "a", system="s"),
+    ),
+    "answers that are JSON stay text": (
+        "prompt_completion",
+        {"prompt": "q", "completion": '[{"a": 1}]'},
+        chat("q", '[{"a": 1}]'),
+    ),
+    "text": (
+        "text",
+        {"text": "t"},
+        {"conversations": [{"from": "user", "value": "t"}, {"from": "assistant", "value": ""}]},
+    ),
+}
+CHOSEN = {"from": "assistant", "value": "good"}
+REJECTED = {"from": "assistant", "value": "bad"}
+PAIR = {
+    "conversations": [{"from": "user", "value": "q"}],
+    "chosen": CHOSEN,
+    "rejected": REJECTED,
+    "system": "",
+    "tools": "",
+}
+QUESTION = {"role": "user", "content": "q"}
+PAIRS: dict[str, Any] = {
+    "strings": {"prompt": "q", "chosen": "good", "rejected": "bad"},
+    "alpaca": {"instruction": "q", "input": "", "chosen": "good", "rejected": "bad"},
+    "messages": {
+        "prompt": [QUESTION],
+        "chosen": [{"role": "assistant", "content": "good"}],
+        "rejected": [{"role": "assistant", "content": "bad"}],
+    },
+    "whole dialogues": {
+        "prompt": "q",
+        "chosen": [QUESTION, {"role": "assistant", "content": "good"}],
+        "rejected": [QUESTION, {"role": "assistant", "content": "bad"}],
+    },
+    "conversations": {
+        "conversations": [{"from": "human", "value": "q"}],
+        "chosen": {"from": "gpt", "value": "good"},
+        "rejected": {"from": "gpt", "value": "bad"},
+    },
+    "hh": {
+        "chosen": "\n\nHuman: q\n\nAssistant: good",
+        "rejected": "\n\nHuman: q\n\nAssistant: bad",
+    },
+}
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_good_rows(case: str) -> None:
+    name, row, expected = GOOD[case]
+    assert converted(name, row) == (expected, [])
+
+
+@pytest.mark.parametrize("case", PAIRS)
+def test_preference_rows(case: str) -> None:
+    assert converted("preference", PAIRS[case]) == (PAIR, [])
+
+
+@pytest.mark.parametrize("label", [True, 1, "true", "True", "1", 1.0, "👍", "thumbs_up"])
+def test_kto_labels(label: Any) -> None:
+    row, codes = converted("kto", {"prompt": "q", "completion": "a", "label": label})
+    assert (row, codes) == (chat("q", "a", label=True), [])
+
+
+def test_kto_messages() -> None:
+    row, _ = converted("kto", {**messages(("user", "q"), ("assistant", "a")), "label": 0})
+    assert row == chat("q", "a", label=False)
+
+
+BAD: dict[str, tuple[str, Any]] = {
+    "not_an_object": ("alpaca", [1]),
+    "prompt_missing": ("alpaca", {"instruction": "  ", "input": "", "output": "a"}),
+    "prompt_not_text": ("alpaca", {"instruction": ["q"], "output": "a"}),
+    "answer_missing": ("alpaca", {"instruction": "q", "output": None}),
+    "answer_empty": ("alpaca", {"instruction": "q", "output": "\n"}),
+    "answer_not_text": ("alpaca", {"instruction": "q", "output": {"a": 1}}),
+    "system_not_text": ("alpaca", {"instruction": "q", "output": "a", "system": []}),
+    "history_malformed": ("alpaca", {"instruction": "q", "output": "a", "history": "h"}),
+    "text_missing": ("text", {"text": None}),
+    "text_empty": ("text", {"text": " "}),
+    "text_not_text": ("text", {"text": ["t"]}),
+    "messages_missing": ("openai", {"messages": []}),
+    "messages_not_list": ("openai", {"messages": "hello"}),
+    "turn_malformed": ("openai", {"messages": [{"role": "user"}]}),
+    "turn_not_text": ("openai", messages(("user", True), ("assistant", "a"))),
+    "turn_empty": ("openai", messages(("user", ""), ("assistant", "a"))),
+    "content_part_unknown": ("openai", messages(("user", [{"type": "hologram"}]))),
+    "role_unknown": ("openai", messages(("narrator", "q"))),
+    "turn_order": ("openai", messages(("assistant", "a"), ("user", "q"))),
+    "last_turn_not_assistant": ("openai", messages(("user", "q"))),
+    "system_not_first": ("openai", messages(("user", "q"), ("system", "s"), ("assistant", "a"))),
+    "system_conflict": (
+        "openai",
+        {**messages(("system", "s"), ("user", "q"), ("assistant", "a")), "system": "t"},
+    ),
+    "tool_call_malformed": (
+        "openai",
+        with_call("3", tool_calls=[{"function": {"arguments": "{}"}}]),
+    ),
+    "tool_order": (
+        "openai",
+        messages(("user", "q"), ("assistant", "a"), ("tool", "3"), ("assistant", "b")),
+    ),
+    "tools_malformed": ("openai", {**messages(("user", "q"), ("assistant", "a")), "tools": "x"}),
+    "pair_incomplete": ("preference", {"prompt": "q", "chosen": "good"}),
+    "pair_diverges": (
+        "preference",
+        {
+            "chosen": [QUESTION, {"role": "assistant", "content": "good"}],
+            "rejected": [{"role": "user", "content": "r"}, {"role": "assistant", "content": "b"}],
+        },
+    ),
+    "label_missing": ("kto", {"prompt": "q", "completion": "a"}),
+    "label_invalid": ("kto", {"prompt": "q", "completion": "a", "label": "perhaps"}),
+    "media_malformed": ("sharegpt", {"conversations": PAIR["conversations"], "images": 3}),
+    "media_missing": (
+        "openai",
+        {**messages(("user", "<image>q"), ("assistant", "a")), "images": ["no.png"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("code", BAD)
+def test_unusable_rows(code: str) -> None:
+    name, row = BAD[code]
+    if code == "media_malformed":
+        row = {**messages(("user", "q"), ("assistant", "a")), "images": 3}
+        name = "openai"
+    made, codes = converted(name, row)
+    assert made is None
+    assert codes[-1] == code
+
+
+DOUBTS: dict[str, tuple[str, Any]] = {
+    "number_as_text": ("alpaca", {"instruction": "q", "output": 7}),
+    "json_text": (
+        "openai",
+        {"messages": json.dumps(messages(("user", "q"), ("assistant", "a"))["messages"])},
+    ),
+    "weight_ignored": (
+        "openai",
+        {"messages": [QUESTION, {"role": "assistant", "content": "a", "weight": 0}]},
+    ),
+    "tool_call_text_dropped": ("openai", with_call("3", content="let me see")),
+    "tool_parameters_missing": (
+        "openai",
+        {**messages(("user", "q"), ("assistant", "a")), "tools": [{"name": "now"}]},
+    ),
+    "placeholder_without_media": ("alpaca", {"instruction": "<image> q", "output": "a"}),
+    "pair_equal": ("preference", {"prompt": "q", "chosen": "a", "rejected": "a"}),
+    "tool_calls_joined": (
+        "sharegpt",
+        {
+            "conversations": [
+                {"from": "human", "value": "q"},
+                {"from": "function_call", "value": json.dumps(CALL)},
+                {"from": "function_call", "value": json.dumps(CALL)},
+                {"from": "observation", "value": "3"},
+                {"from": "gpt", "value": "a"},
+            ]
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("code", DOUBTS)
+def test_repairs_and_doubts_keep_the_row_and_say_so(code: str) -> None:
+    name, row = DOUBTS[code]
+    made, codes = converted(name, row)
+    assert made is not None
+    assert codes == [code]
+
+
+def test_media_paths_are_absolute_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(b"")
+    row = {**messages(("user", "<image>what?"), ("assistant", "a cat")), "images": ["cat.png"]}
+    made, codes = converted("openai", row, tmp_path)
+    assert (made["images"], codes) == ([str(tmp_path / "cat.png")], [])
+    row["images"] = ["cat.png", "cat.png"]
+    assert converted("openai", row, tmp_path) == (None, ["media_count"])
+
+
+def test_image_parts_become_placeholders(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(b"")
+    parts = [
+        {"type": "image_url", "image_url": {"url": "cat.png"}},
+        {"type": "text", "text": "what?"},
+    ]
+    made, _ = converted("openai", messages(("user", parts), ("assistant", "a cat")), tmp_path)
+    assert made["conversations"][0]["value"] == "<image>what?"
+    assert made["images"] == [str(tmp_path / "cat.png")]
