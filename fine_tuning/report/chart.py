@@ -69,6 +69,8 @@ def _scales(chart: CurveChart, width: float, height: float) -> tuple[Scale, Scal
     low, high = min(b for _, b in points), max(b for _, b in points)
     if 0 <= low < 0.5 * high:
         low = 0.0  # the distance from zero says something, and costs little room here
+    elif low > 0.9 * high > 0:
+        low = 0.9 * high  # a change of one percent shall not look like a slope
     values = tick_values(low, high)
     x = Scale(first, last, LEFT, width - RIGHT_MARGIN)
     y = Scale(values[0], values[-1], height - BOTTOM_MARGIN, TOP)

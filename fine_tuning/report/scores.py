@@ -83,6 +83,8 @@ def _change(score: Score) -> str:
     if score.before is None or score.after is None:
         return ""
     difference = score.after - score.before
+    if difference == 0:
+        return "none"
     if score.kind == "share":
         return f"{difference * 100:+.1f} points".replace("-", "−")
     return f"{difference:+,.4g}".replace("-", "−", 1)
