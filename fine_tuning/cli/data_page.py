@@ -1,0 +1,44 @@
+"""What a check found -> the facts of its page."""
+
+from dataclasses import asdict
+
+from fine_tuning.dataset.types import CheckedData, FileAccount
+from fine_tuning.report import DataAccount, DataFacts, FileRows
+from fine_tuning.screen import ProblemGroup
+
+
+def data_facts(
+    data: CheckedData, *, command: str = "", created: str = "", rejected: str = "", report: str = ""
+) -> DataFacts:
+    """The facts for `report.write_data_report`; `rejected` and `report` are the files to name."""
+    names = [file.path for file in data.files]
+    title = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return DataFacts(
+        title=title or "No file",
+        command=command,
+        created=created,
+        data=DataAccount(
+            format=data.format,
+            evidence=data.files[0].evidence if len(data.files) == 1 else "",
+            files=tuple(_file(file) for file in data.files),
+            rows_read=data.rows_read,
+            rows_kept=data.rows_kept,
+            rows_dropped=data.rows_dropped,
+            problems=tuple(ProblemGroup(**asdict(group)) for group in data.problems),
+            findings=data.findings,
+            rejected_path=rejected,
+            report_path=report,
+        ),
+    )
+
+
+def _file(file: FileAccount) -> FileRows:
+    return FileRows(
+        path=file.path,
+        read=file.rows_read,
+        kept=file.rows_kept,
+        dropped=file.rows_dropped,
+        format=file.format if file.split == "train" else f"{file.format} ({file.split})",
+        encoding=file.encoding,
+        evidence=file.evidence,
+    )
