@@ -8,22 +8,24 @@ inputs have not changed is not done again.
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import jobs, report
+from fine_tuning import report
 from fine_tuning.dataset import register
 from fine_tuning.dataset.check import account, refuse_unusable
 from fine_tuning.dataset.split import split as split_rows
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.gpus import require_usable_gpu
-from fine_tuning.engine.launch import Worker, free_port, run_distributed
+from fine_tuning.engine.launch import Worker, run_distributed
+from fine_tuning.engine.model_source import model_location
 from fine_tuning.engine.plan.settings import Plan, Rows, make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
 from fine_tuning.errors import FineTuningError, Interrupted
-from fine_tuning.jobs import Job
+from fine_tuning.job import asking, deciding, opening, telling
+from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
 from fine_tuning.screen import Screen, Source
 from fine_tuning.ship.merged import export_target, publish
@@ -36,9 +38,9 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
     `sources` says who set each setting that was given; `command` reproduces the run. Raises a
     FineTuningError with the cause and the next step; what was done until then is kept.
     """
-    job = jobs.open_job(spec, sources=sources, screen=screen, command=command)
+    job = opening.open_job(spec, sources=sources, screen=screen, command=command)
     with job.folder.locked():
-        job = jobs.settled(job)
+        job = opening.settled(job)
         try:
             _straight_line(job)
         except (FineTuningError, KeyboardInterrupt) as error:
@@ -48,14 +50,14 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
 
 
 def _straight_line(job: Job) -> None:
-    with Worker(job.folder.log, environment=jobs.environment(job)) as worker:
+    with Worker(job.folder.log, environment=asking.environment(job.spec, job.model)) as worker:
         worker.start()
         data = check(job)
         tokens = look_at_tokens(job, data, worker)
         parts = split(job, data, tokens)
         plan = decide(job, data, parts, tokens, worker)
         if job.spec.dry_run:
-            jobs.show_generated(job)
+            telling.show_generated(job)
             return
         train(job, plan, parts, worker)
         if job.is_first_node:
@@ -66,7 +68,7 @@ def _straight_line(job: Job) -> None:
 def check(job: Job) -> CheckedData:
     """Read the user's files, check every row, write the usable ones in canonical form."""
     spec, screen = job.spec, job.screen
-    inputs = fingerprint(spec.data, spec.val_dataset_path, jobs.file_states(spec))
+    inputs = fingerprint(spec.data, spec.val_dataset_path, opening.file_states(spec))
     screen.begin("read", None, "bytes")
     known = job.folder.result_of("check", inputs)
     if known is not None:
@@ -81,12 +83,12 @@ def check(job: Job) -> CheckedData:
         validation_paths=spec.val_dataset_path,
         progress=lambda at: screen.advance(at.done, at.total),
     )
-    groups = jobs.problem_groups(data)
+    groups = telling.problem_groups(data)
     job.folder.record["problems"] = to_json(groups)
     screen.end(f"{data.rows_kept:,} of {data.rows_read:,} rows are usable ({data.format})")
     screen.problems(groups)
     refuse_unusable(data, spec.data)
-    jobs.refuse_changed_data(job, before, data)
+    deciding.refuse_changed_data(job, before, data)
     seconds = round(time.time() - began, 3)
     job.folder.mark("check", state="done", inputs=inputs, seconds=seconds, result=to_json(data))
     return data
@@ -94,30 +96,35 @@ def check(job: Job) -> CheckedData:
 
 def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> dict[str, Any]:
     """Template, parity, lengths and cutoff, by the worker; no weights are loaded."""
-    spec = job.spec
-    arguments = {
-        "model": job.model,
-        "model_args": jobs.model_arguments(spec),
-        "data_args": jobs.template_arguments(spec),
-        "rows_path": str(data.rows_path),
-        "kind": data.kind,
-        "template": spec.template,
-        "max_seq_length": spec.max_seq_length,
-        "lengths_path": str(job.folder.dataset / "lengths.u32"),
-        "validation_path": str(data.validation_path) if data.validation_path else None,
-        "show": ["3", "longest"],
-    }
+    arguments = asking.token_request(
+        job.spec, job.model, data, job.folder.dataset, show=("3", "longest")
+    )
     inputs = fingerprint(arguments, data.fingerprint)
     job.screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
     tokens = job.folder.do(
         "tokens",
         inputs,
-        lambda: worker.request("tokens", arguments, jobs.events_to(job.screen)),
+        lambda: worker.request("tokens", arguments, telling.events_to(job.screen)),
     )
     longest = tokens["percentiles"]["max"]
     job.screen.end(f"{tokens['tokens']:,} tokens, the longest row has {longest:,}")
-    for warning in jobs.token_warnings(tokens):
+    for warning in telling.token_warnings(tokens):
         job.screen.warn(warning)
+    return tokens
+
+
+def tokens_of(
+    spec: RunSpec, data: CheckedData, folder: Path, *, show: Sequence[str], screen: Screen
+) -> dict[str, Any]:
+    """The same look at the tokens for `validate`, outside of any run."""
+    spec = opening.anchored(spec)
+    model = model_location(str(spec.model_name_or_path))
+    log = folder / "logs" / "engine.log"
+    screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
+    with Worker(log, environment=asking.environment(spec, model)) as worker:
+        request = asking.token_request(spec, model, data, folder, show=show)
+        tokens = worker.request("tokens", request, telling.events_to(screen))
+    screen.end(f"{tokens['tokens']:,} tokens")
     return tokens
 
 
@@ -130,7 +137,7 @@ def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
     known = job.folder.result_of("split", inputs)
     if known is not None:
         return from_json(known, SplitData)
-    fits = jobs.fits(job, data, tokens)
+    fits = deciding.fits(job, data, tokens)
     parts = split_rows(
         data,
         out_dir=job.folder.dataset,
@@ -143,7 +150,7 @@ def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
         near_duplicates=spec.data.near_duplicates,
     )
     job.folder.mark("split", state="done", inputs=inputs, result=to_json(parts))
-    jobs.say_split(job, parts)
+    telling.say_split(job, parts)
     return parts
 
 
@@ -152,11 +159,11 @@ def decide(
 ) -> Plan:
     """Every open choice, shown; `train.yaml` and `dataset_info.json` written."""
     spec, folder = job.spec, job.folder
-    stage = jobs.stage_for(spec, data)
-    devices = worker.request("devices", {}, jobs.events_to(job.screen))
+    stage = deciding.stage_for(spec, data)
+    devices = worker.request("devices", {}, telling.events_to(job.screen))
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
     require_usable_gpu(devices, spec.use_cpu, hidden)
-    entries = jobs.dataset_entries(job, data, parts)
+    entries = deciding.dataset_entries(job, data, parts)
     register.write_dataset_info(folder.dataset / "dataset_info.json", entries)
     register.register(spec.dataset_dir, entries)
     plan = make_plan(
@@ -168,8 +175,8 @@ def decide(
             train=parts.train_rows,
             validation=parts.val_rows,
             tokens=int(tokens["tokens"]),
-            train_name=jobs.entry_name(job, "train"),
-            validation_name=jobs.entry_name(job, "validation"),
+            train_name=deciding.entry_name(job, "train"),
+            validation_name=deciding.entry_name(job, "validation"),
             dataset_dir=folder.dataset,
         ),
         tokens=tokens,
@@ -196,12 +203,12 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         screen.say("Training is already done with these settings.")
         return
     folder.set_aside_incomplete_checkpoints()
-    checkpoints = folder.checkpoints()
+    checkpoints = job.main_folder.checkpoints()
     if checkpoints:
         screen.say(f"Continuing from {checkpoints[-1].name}.")
     began = time.time()
     folder.mark("train", state="running", inputs=inputs, began=began)
-    scoring = jobs.scoring(job, parts, plan)
+    scoring = asking.scoring(job, parts, plan)
     distributed = plan.launch["nproc_per_node"] * plan.launch["nnodes"] > 1
     request = {
         "settings": {**plan.settings, **plan.worker_settings},
@@ -210,17 +217,17 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         "scoring": None if distributed else scoring,
         "scores_path": str(folder.scores),
     }
-    if distributed and scoring and not checkpoints:
-        jobs.score(job, worker, plan, scoring, "before")
+    if distributed and scoring and job.is_first_node and not checkpoints:
+        asking.score(job, worker, plan, scoring, "before")
     screen.begin("load")
-    on_event = jobs.events_to(screen)
+    on_event = telling.events_to(screen)
     if distributed:
         result = run_distributed(
             [{"stage": "train", "args": request}],
             job_path=folder.path / "logs" / "job.json",
             log_path=folder.log,
-            launch={**plan.launch, "master_port": plan.launch["master_port"] or free_port()},
-            environment=jobs.environment(job),
+            launch={**plan.launch, "master_port": asking.meeting_port(plan)},
+            environment=asking.environment(job.spec, job.model),
             on_event=on_event,
             stop_path=folder.stop_file,
         )
@@ -233,11 +240,11 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         raise Interrupted(
             "Stopped, and a checkpoint is saved.", fix="the same command continues from it"
         )
-    jobs.check_row_count(parts, plan, result)
+    deciding.check_row_count(parts, plan, result)
     if distributed and scoring and job.is_first_node:
-        jobs.score(job, worker, plan, scoring, "after")
+        asking.score(job, worker, plan, scoring, "after")
     folder.mark("train", state="done", inputs=inputs, began=began, seconds=seconds, result=result)
-    jobs.show_scores(job)
+    telling.show_scores(job)
 
 
 def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
@@ -254,14 +261,14 @@ def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     result = worker.request(
         "merge",
         {
-            "settings": jobs.export_settings(job, plan),
+            "settings": asking.export_settings(job, plan),
             "base": job.model,
-            "adapter": str(job.folder.path) if jobs.makes_adapter(plan) else None,
+            "adapter": str(job.folder.path) if asking.makes_adapter(plan) else None,
             "partial_dir": str(partial),
             "probe_rows": str(parts.val_path or parts.train_path),
-            "template_differs": jobs.template_differs(job),
+            "template_differs": asking.template_differs(job),
         },
-        jobs.events_to(job.screen),
+        telling.events_to(job.screen),
     )
     publish(partial, target)
     job.folder.mark("merge", state="done", inputs=inputs, result={**result, "path": str(target)})

@@ -24,9 +24,9 @@ ALLOWED = {
     **{stage: {*VALUES, "run_folder"} for stage in STAGES},
     # the demo model and the samples are made by hand, from data of their own
     "demo": {*VALUES},
-    "jobs": {*VALUES, *STAGES, "run_folder", "demo"},
-    "pipeline": {*VALUES, *STAGES, "run_folder", "jobs", "demo"},
-    "cli": {*VALUES, *STAGES, "run_folder", "jobs", "pipeline", "demo"},
+    "job": {*VALUES, *STAGES, "run_folder", "demo"},
+    "pipeline": {*VALUES, *STAGES, "run_folder", "job", "demo"},
+    "cli": {*VALUES, *STAGES, "run_folder", "job", "pipeline", "demo"},
 }
 HEAVY = {"torch", "transformers", "llamafactory", "peft", "trl", "accelerate", "bitsandbytes"}
 # The demo model is made with torch, by hand or by `make`, never during a run.

@@ -1,0 +1,155 @@
+"""From a user's wishes to an open job: which folder, which model, which data."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fine_tuning import demo
+from fine_tuning.engine.model_source import model_location
+from fine_tuning.run_folder import (
+    FREE,
+    RunFolder,
+    fingerprint,
+    set_aside,
+    settle,
+    to_json,
+)
+from fine_tuning.screen import Screen, Source
+from fine_tuning.spec import RunSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What one command works on: the resolved wishes, the run's folder, the model's location."""
+
+    spec: RunSpec
+    sources: Mapping[str, Source]
+    screen: Screen
+    command: str
+    folder: RunFolder
+    model: str
+
+    @property
+    def main_folder(self) -> RunFolder:
+        """The run's folder; other nodes than the first work in a folder inside it."""
+        return self.folder if self.is_first_node else RunFolder(self.folder.path.parent)
+
+    @property
+    def is_first_node(self) -> bool:
+        """Whether this node saves, scores and merges."""
+        return self.spec.node_rank == 0
+
+
+def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str) -> Job:
+    """Find the run's folder and fill in the demo model and the bundled sample."""
+    spec = anchored(spec)
+    if spec.output_dir is not None and (spec.output_dir / "run.json").exists():
+        folder = RunFolder(spec.output_dir)
+        folder.load()
+        if not spec.restart:
+            spec = settle(spec, frozenset(sources), folder.record)
+    spec = with_bundled(spec, screen)
+    output_dir = spec.output_dir or default_output_dir(spec)
+    if spec.node_rank > 0:
+        output_dir = output_dir / f"node-{spec.node_rank}"
+    spec = spec.replace(output_dir=output_dir)
+    if spec.restart:
+        aside = set_aside(output_dir)
+        if aside:
+            screen.say(f"The old run was moved to {aside}.")
+    return Job(
+        spec=spec,
+        sources=sources,
+        screen=screen,
+        command=command,
+        folder=RunFolder(output_dir),
+        model=model_location(str(spec.model_name_or_path)),
+    )
+
+
+def settled(job: Job) -> Job:
+    """The job with the settings of the run that its folder holds; they are recorded."""
+    spec = job.spec
+    if not spec.restart:
+        spec = settle(spec, frozenset(job.sources), job.folder.record)
+    record = job.folder.record
+    record["command"] = job.command
+    record["settings"] = to_json(spec)
+    record["sources"] = {**record.get("sources", {}), **job.sources}
+    record["status"] = "running"
+    record.pop("failure", None)
+    job.folder.save()
+    return dataclasses.replace(job, spec=spec)
+
+
+def anchored(spec: RunSpec) -> RunSpec:
+    """The same wishes with absolute paths, so that they mean the same from any folder."""
+    data = dataclasses.replace(
+        spec.data,
+        dataset_path=tuple(map(_absolute_if_local, spec.data.dataset_path)),
+        mix={_absolute_if_local(path): weight for path, weight in spec.data.mix.items()},
+    )
+    model = spec.model_name_or_path
+    return spec.replace(
+        data=data,
+        val_dataset_path=tuple(map(_absolute_if_local, spec.val_dataset_path)),
+        model_name_or_path=_absolute_if_local(model) if model else None,
+        output_dir=_absolute(spec.output_dir),
+        export_dir=_absolute(spec.export_dir),
+        dataset_dir=spec.dataset_dir.expanduser().absolute(),
+    )
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.expanduser().absolute()
+
+
+def _absolute_if_local(name: str) -> str:
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name
+
+
+def with_bundled(spec: RunSpec, screen: Screen) -> RunSpec:
+    """The demo model and the bundled sample where the user named none; both are said."""
+    if spec.model_name_or_path is None:
+        screen.say("No --model_name_or_path: using the bundled demo model.")
+        spec = spec.replace(model_name_or_path=str(demo.model_path()))
+    if not spec.data.dataset_path and not spec.data.mix:
+        wanted = "alpaca" if spec.data.dataset_format == "auto" else spec.data.dataset_format
+        sample = demo.sample_path(wanted)
+        screen.say(f"No --dataset_path: using the bundled sample {sample.name}.")
+        spec = spec.replace(
+            data=dataclasses.replace(spec.data, dataset_path=(str(sample),), dataset_format=wanted)
+        )
+    return spec
+
+
+def default_output_dir(spec: RunSpec) -> Path:
+    """`runs/<model>-<data>-<hash>`: the same wishes find the same run again."""
+    wishes = to_json(spec)
+    for name in (*FREE, "epochs"):
+        wishes.pop(name, None)
+    model = Path(str(spec.model_name_or_path)).name
+    paths = spec.data.dataset_path or tuple(spec.data.mix)
+    data = Path(paths[0].rstrip("/")).name.split(".")[0]
+    return Path.cwd() / "runs" / f"{slug(model)}-{slug(data)}-{fingerprint(wishes)[:8]}"
+
+
+def slug(name: str) -> str:
+    """A name that is safe in a path and in LLaMA-Factory's comma-separated lists."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+
+
+def file_states(spec: RunSpec) -> list[tuple[str, int, int]]:
+    """(path, bytes, modification time) of every file that the data comes from."""
+    states = []
+    for name in (*spec.data.dataset_path, *spec.data.mix, *spec.val_dataset_path):
+        path = Path(name)
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file():
+                status = file.stat()
+                states.append((str(file), status.st_size, status.st_mtime_ns))
+    return states

@@ -1,0 +1,97 @@
+"""What the screen is told between the stages."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fine_tuning import report
+from fine_tuning.dataset.fit import CUT_TURNS, OVERLONG, TRUNCATED
+from fine_tuning.dataset.types import CheckedData, SplitData
+from fine_tuning.job.opening import Job
+from fine_tuning.report.scores import score_row
+from fine_tuning.screen import ProblemGroup, Screen
+
+OUTCOMES = {
+    OVERLONG: "longer than the cutoff even in their first round, dropped",
+    CUT_TURNS: "longer than the cutoff, only the rounds that fit are kept",
+    TRUNCATED: "longer than the cutoff, cut off by the engine",
+    "duplicate": "repeats of another row, dropped",
+    "leak": "also in the validation data, dropped from training",
+    "mix": "left out by the weights of --mix",
+}
+
+
+def events_to(screen: Screen) -> Callable[[Mapping[str, Any]], None]:
+    """Draw the worker's events: progress of its own stages inside one request."""
+
+    def show(event: Mapping[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "progress":
+            facts = {name: value for name, value in event["facts"].items() if name != "stage"}
+            screen.advance(event["done"], event["total"], facts=facts)
+        elif kind == "stage":
+            screen.end("")
+            screen.begin(event["name"], event["total"], event["unit"])
+        elif kind == "note":
+            screen.say(event["text"])
+        elif kind == "stopping":
+            screen.say("Stopping after this step; a checkpoint is saved. Ctrl-C again kills.")
+
+    return show
+
+
+def problem_groups(data: CheckedData) -> list[ProblemGroup]:
+    """The data's problems by cause, as the screen and the page show them."""
+    return [
+        ProblemGroup(
+            code=group.code,
+            count=group.count,
+            message=group.message,
+            first=group.first,
+            suggestion=group.suggestion,
+            severity=group.severity,
+        )
+        for group in data.problems
+    ]
+
+
+def token_warnings(tokens: Mapping[str, Any]) -> list[str]:
+    """What the look at the tokens found that a person should know before training."""
+    found = []
+    template = tokens["template"]
+    if template["parity"] == "differs":
+        at = template["difference"]["at"]
+        found.append(
+            f"template '{template['name'] or 'of the model'}' does not render like the model's own "
+            f"chat template (first difference at token {at}); a server that uses the model's own "
+            "would send other prompts than were trained, so the trained template is shipped"
+        )
+    for view in tokens["views"]:
+        if view["all_masked"]:
+            found.append(f"row {view['row']}: nothing is trained, every label is masked")
+        elif not view["stop_trained"]:
+            found.append(f"row {view['row']}: the end-of-turn token is not trained")
+    return found
+
+
+def say_split(job: Job, parts: SplitData) -> None:
+    """What became of the rows, in one line each."""
+    job.screen.say(f"{parts.train_rows:,} rows to train on, {parts.val_rows:,} held out.")
+    for reason, count in {**parts.dropped, **parts.cut}.items():
+        job.screen.warn(f"{count:,} rows: {OUTCOMES.get(reason, reason)}")
+    for note in parts.notes:
+        job.screen.say(note)
+
+
+def show_generated(job: Job) -> None:
+    """`--dry_run`: the two generated files."""
+    job.folder.record["status"] = "dry_run"
+    job.folder.save()
+    for path in (job.folder.dataset / "dataset_info.json", job.folder.path / "train.yaml"):
+        job.screen.file(path, path.read_text(encoding="utf-8"))
+
+
+def show_scores(job: Job) -> None:
+    """The scores before and after, in one line each."""
+    for score in report.collect(job.folder.path).scores:
+        row = score_row(score)
+        job.screen.say(f"{row.name}: {row.before} -> {row.after} on {row.n} held-out rows")
