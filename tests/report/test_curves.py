@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fine_tuning.report import CurvePoint
@@ -10,6 +10,7 @@ from fine_tuning.report.chart import line_chart
 from fine_tuning.report.curves import charts, downsample, smooth
 
 
+@settings(deadline=None)
 @given(
     values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=3000),
     most=st.integers(4, 200),
@@ -57,6 +58,7 @@ def test_a_series_that_was_never_logged_has_no_chart() -> None:
     assert charts(()) == ()
 
 
+@settings(deadline=None)
 @given(low=st.floats(-1e6, 1e6), width=st.floats(1e-6, 1e6))
 def test_ticks_cover_the_values_in_equal_steps(low: float, width: float) -> None:
     values = tick_values(low, low + width)
