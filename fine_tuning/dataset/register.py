@@ -114,7 +114,7 @@ def register(dataset_dir: Path, entries: Mapping[str, Entry]) -> None:
     """
     dataset_dir.mkdir(parents=True, exist_ok=True)
     path = dataset_dir / DATASET_INFO
-    lock = dataset_dir / f".{DATASET_INFO}.lock"
+    lock = dataset_dir / f"{DATASET_INFO}.lock"
     try:
         with FileLock(lock, timeout=_LOCK_SECONDS):
             write_dataset_info(path, {**_read_entries(path), **entries})

@@ -18,6 +18,7 @@ _ABOUT_MARKUP = re.compile(
     r"html|xml|css|javascript|jsx|vue|react|svg|markup|网页|标签", re.IGNORECASE
 )
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
+_LIST_ITEM = re.compile(r"\s*(?:[-*+•·|#]|[0-9]{1,3}[.)、:]|[A-Za-z][.)])")
 _SENTENCE_END = frozenset(".!?。！？…」』”’\"')）]】}》>`*_|:：;；~～$-—")
 
 
@@ -88,12 +89,18 @@ def is_long(text: RowText) -> bool:
 
 
 def ends_mid_sentence(text: RowText) -> str | None:
-    """A long answer that does not end with a mark that ends a sentence, a list or a formula."""
-    tail = text.answer[-20:].rstrip()
-    last = tail[-1:]
+    """A long answer whose last paragraph stops without a mark that ends it.
+
+    List items and short last lines (verse, code, an address, a signature) end without one.
+    """
+    answer = text.answer[-2000:].rstrip()
+    last = answer[-1:]
     if last in _SENTENCE_END or not (last.isalnum() or last in ",，、("):
         return None
-    return f"the answer looks cut off: it ends with {tail[-1:]!r}, in the middle of a sentence"
+    before, _, line = answer.rpartition("\n")
+    if before and (_LIST_ITEM.match(line) or len(line) < (40 if line.isascii() else 15)):
+        return None
+    return f"the answer looks cut off: it ends with {last!r}, in the middle of a sentence"
 
 
 ROW_CHECKS: tuple[tuple[str, Callable[[RowText], str | None]], ...] = (

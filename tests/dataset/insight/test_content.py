@@ -71,6 +71,10 @@ def test_a_code_block_that_is_not_closed() -> None:
         ("first,", True),
         ("end.", False),
         ("完。", False),
+        ("\n- the last item of a list without a full stop", False),
+        ("\n12. the last item of a list without a full stop", False),
+        ("\nYours, Anna", False),
+        ("\nand so the last paragraph goes on and on until it", True),
     ],
 )
 def test_an_answer_that_ends_in_the_middle(ending: str, cut: bool) -> None:

@@ -76,13 +76,18 @@ def find_near_duplicates(
     sources: Sequence[Path], rows: int, *, progress: Progress | None = None
 ) -> NearDuplicates:
     """The near-duplicates among the rows of all sources, numbered through. Deterministic."""
+    with tempfile.TemporaryDirectory(prefix="near-", dir=sources[0].parent) as folder:
+        return _find(sources, rows, Path(folder), progress)
+
+
+def _find(
+    sources: Sequence[Path], rows: int, folder: Path, progress: Progress | None
+) -> NearDuplicates:
+    """The work itself: every file in the folder is closed when it returns, as Windows demands."""
     boilerplate = shingles.learn_boilerplate(_sampled_texts(sources, rows))
-    with (
-        tempfile.TemporaryDirectory(prefix="near-", dir=sources[0].parent) as folder,
-        (Path(folder) / "texts").open("w+b") as spool,
-    ):
+    with (folder / "texts").open("w+b") as spool:
         texts = _TextStore(spool)
-        signed = _Signed.empty(rows, Path(folder))
+        signed = _Signed.empty(rows, folder)
         for start, batch in _batches(sources, texts, signed.contents):
             signed.sign(start, shingles.shingle_batch(batch, boilerplate))
             if progress:
