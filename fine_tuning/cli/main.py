@@ -151,9 +151,9 @@ def _run(job: Resolved) -> int:
 
 
 def _validate(job: Resolved) -> int:
-    from fine_tuning.cli.validate import run
+    from fine_tuning.cli.token_check import validate
 
-    return run(job.spec, job.options["report"], show=job.options["show"])
+    return validate(job)
 
 
 def _export(job: Resolved) -> int:

@@ -3,7 +3,7 @@
 import filecmp
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from fine_tuning import dataset
 from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
 from fine_tuning.dataset.types import CheckedData, FileAccount
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
-from fine_tuning.screen import ProblemGroup
+from fine_tuning.screen import ProblemGroup, Screen
 from fine_tuning.spec import DataSpec
 from fine_tuning.units import percent_text
 
@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 MOST_FILES = 20
 
 
-def run(spec: DataSpec, report: Path | None, *, validation_paths: Sequence[str] = ()) -> int:
+def run(
+    spec: DataSpec,
+    report: Path | None,
+    *,
+    validation_paths: Sequence[str] = (),
+    after: Callable[[CheckedData, Screen], None] | None = None,
+) -> int:
     """Check the data, print what was found, write the report; gives the exit code.
 
     1 exactly if some problem is an error. With a report, the dropped rows lie beside it, and a
-    check that was killed goes on where it was.
+    check that was killed goes on where it was. `after` looks further at the usable rows.
     """
     with _workplace(report) as folder, open_screen() as screen:
         screen.begin("read", None, "bytes")
@@ -38,6 +44,8 @@ def run(spec: DataSpec, report: Path | None, *, validation_paths: Sequence[str] 
         )
         screen.end(f"{data.rows_read:,} rows in {_files(len(data.files))}")
         rejected = _deliver(data, report) if report else None
+        if after is not None and data.rows_kept:
+            after(data, screen)
     render(data, _console(), report=report, rejected=rejected)
     return exit_code(data)
 

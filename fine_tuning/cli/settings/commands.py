@@ -81,7 +81,6 @@ COMMANDS: Mapping[str, Command] = {
             takes=(
                 *DATA,
                 "val_dataset_path",
-                "overlong",
                 "model_name_or_path",
                 "template",
                 "max_seq_length",
@@ -91,9 +90,9 @@ COMMANDS: Mapping[str, Command] = {
                 _option("report", "path", "write the report as JSON", "FILE", "output"),
                 _option(
                     "show",
-                    "text",
-                    "print rows with trained and masked text apart: a number of rows, longest, "
-                    "truncated, or FILE:LINE (with --model_name_or_path)",
+                    "list",
+                    "rows to print with trained and masked text apart: a number of them, longest, "
+                    "truncated, or a row as #12 (with --model_name_or_path)",
                     "ROWS",
                     "output",
                 ),

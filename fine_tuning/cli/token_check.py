@@ -1,0 +1,119 @@
+"""What `validate` adds with --model_name_or_path: template, token lengths, and rows as trained."""
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.cli.validate import run as check_data
+from fine_tuning.dataset import stage_mismatch
+from fine_tuning.dataset.types import CheckedData
+from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.model_source import is_local, model_location
+from fine_tuning.errors import UsageError
+from fine_tuning.job import asking, telling
+from fine_tuning.screen import MaskedRow, Screen, Span
+from fine_tuning.spec import RunSpec
+
+SHOWN = re.compile(r"\d+|longest|truncated|#\d+")
+NEED_A_MODEL = ("template", "max_seq_length", "show")
+
+
+def validate(job: Resolved) -> int:
+    """The `validate` command: the check of the data, then the look at its tokens."""
+    spec = job.spec
+    show: Sequence[str] = job.options["show"] or ()
+    refuse_unusable_flags(spec, [*job.sources, *(["show"] if show else [])], show)
+
+    def after(data: CheckedData, screen: Screen) -> None:
+        refuse_stage(spec, data)
+        if spec.model_name_or_path is not None:
+            look(spec, show, data, screen)
+
+    report: Path | None = job.options["report"]
+    paths = spec.val_dataset_path
+    return check_data(spec.data, report, validation_paths=paths, after=after)
+
+
+def refuse_unusable_flags(spec: RunSpec, given: Sequence[str], show: Sequence[str]) -> None:
+    """Raises UsageError for flags that need a tokenizer when no model is named."""
+    mistakes = [
+        f"--{name} needs the model's tokenizer: add --model_name_or_path."
+        for name in NEED_A_MODEL
+        if name in given and spec.model_name_or_path is None
+    ]
+    mistakes += [
+        f"--show {word}: give a number of rows, `longest`, `truncated`, or a row as #12."
+        for word in show
+        if not SHOWN.fullmatch(word)
+    ]
+    if not spec.data.dataset_path and not spec.data.mix:
+        mistakes.append("--dataset_path is needed: files, a directory, or a Hub dataset id.")
+    if mistakes:
+        raise UsageError(mistakes)
+
+
+def refuse_stage(spec: RunSpec, data: CheckedData) -> None:
+    """Raises UsageError if --stage cannot train on such rows; says which stage can."""
+    mismatch = stage_mismatch(data.kind, spec.stage) if spec.stage else None
+    if mismatch:
+        raise UsageError(mismatch)
+
+
+def look(spec: RunSpec, show: Sequence[str], data: CheckedData, screen: Screen) -> None:
+    """Let the worker count and render the checked rows with the model's tokenizer; say it.
+
+    Loads no weights. Raises ModelError if there is no such tokenizer.
+    """
+    model = model_location(str(spec.model_name_or_path))
+    environment = {
+        "CUDA_VISIBLE_DEVICES": "",
+        **({"HF_HUB_OFFLINE": "1"} if is_local(model) else {}),
+    }
+    with tempfile.TemporaryDirectory(prefix="tokens-") as folder:
+        arguments = {
+            "model": model,
+            "model_args": asking.model_arguments(spec),
+            "data_args": asking.template_arguments(spec),
+            "rows_path": str(data.rows_path),
+            "kind": data.kind,
+            "template": spec.template,
+            "max_seq_length": spec.max_seq_length,
+            "lengths_path": str(Path(folder) / "lengths.u32"),
+            "show": list(show),
+        }
+        screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
+        with Worker(Path(folder) / "engine.log", environment=environment) as worker:
+            tokens = worker.request("tokens", arguments, telling.events_to(screen))
+    screen.end(f"{tokens['tokens']:,} tokens in {tokens['rows']:,} rows")
+    for line in summary(tokens):
+        screen.say(line)
+    for warning in telling.token_warnings(tokens):
+        screen.warn(warning)
+    if show:
+        screen.masked(masked_rows(tokens["views"]))
+
+
+def summary(tokens: Mapping[str, Any]) -> list[str]:
+    """Template, lengths and cutoff, one line each."""
+    template = tokens["template"]
+    lengths = ", ".join(f"{name} {value:,}" for name, value in tokens["percentiles"].items())
+    over = len(tokens["overlong"])
+    return [
+        f"template: {template['name'] or 'of the model'} ({template['reason']})",
+        f"tokens per row: {lengths}",
+        f"max_seq_length: {tokens['cutoff']:,}; rows that are longer: {over:,}",
+    ]
+
+
+def masked_rows(views: Sequence[Mapping[str, Any]]) -> list[MaskedRow]:
+    """The worker's views for the screen."""
+    return [
+        MaskedRow(
+            title=f"row {view['row']}: {view['tokens']:,} tokens, {view['trained']:,} trained",
+            spans=tuple(Span(text, trained) for text, trained in view["spans"]),
+        )
+        for view in views
+    ]
