@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,36 @@ def test_a_preset_says_what_its_numbers_mean(path: Path) -> None:
         if line and not line.startswith("#") and line.partition(":")[0] not in plain:
             assert " # " in line, line
     assert isinstance(yaml.safe_load(text), dict)
+
+
+ENGINE_CHECK = """
+import json, sys
+from llamafactory.hparams import get_train_args
+common = dict(model_name_or_path="m", output_dir=sys.argv[2], do_train=True, dataset="d",
+              template="default", use_cpu=True, report_to="none")
+for name, settings in json.loads(sys.argv[1]).items():
+    try:
+        get_train_args({**common, **settings})
+    except Exception as error:
+        print("REFUSED", name, error)
+print("CHECKED")
+"""
+
+
+@pytest.mark.engine
+def test_llamafactory_accepts_every_preset_together_with_its_method(tmp_path: Path) -> None:
+    """But for DeepSpeed, which it accepts only from a distributed launcher."""
+    settings = {}
+    for name in preset_names():
+        spec = resolve(COMMANDS["run"], ["--preset", name]).spec
+        if "deepspeed" not in spec.engine_args:
+            bits = {"4bit": {"quantization_bit": 4}, "8bit": {"quantization_bit": 8}, "none": {}}
+            method = {"finetuning_type": spec.method, "stage": spec.stage or "sft"}
+            settings[name] = {**spec.engine_args, **method, **bits[spec.quantization]}
+    command = [sys.executable, "-c", ENGINE_CHECK, json.dumps(settings), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "CHECKED" in done.stdout, done.stderr[-2000:]
+    assert "REFUSED" not in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("path", LAUNCHERS, ids=lambda path: path.stem)

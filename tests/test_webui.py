@@ -184,6 +184,7 @@ def test_a_prepared_dataset_is_picked_previewed_and_trained_in_the_browser(tmp_p
             page.screenshot(path=tmp_path / "trained.png", full_page=True)
         finally:
             browser.close()
+    assert served.process.returncode == 0  # Ctrl-C is how a server ends
     adapters = list((tmp_path / "saves" / "Custom" / "lora").rglob("adapter_model.safetensors"))
     assert adapters, served.log.read_text()[-3000:]
     log = adapters[0].with_name("trainer_log.jsonl").read_text().splitlines()

@@ -78,6 +78,12 @@ def test_a_home_directory_is_expanded_where_no_shell_does() -> None:
     assert job.spec.data.dataset_path == (str(home / "d"),)
 
 
+def test_a_weight_follows_the_last_equals_sign_and_a_column_the_first() -> None:
+    data = run("--mix", "lr=1/a.jsonl=2,~/b.jsonl=0.5", "--columns", "output=a=b").spec.data
+    assert data.mix == {"lr=1/a.jsonl": 2.0, str(Path.home() / "b.jsonl"): 0.5}
+    assert data.columns == {"output": "a=b"}
+
+
 def test_engine_arguments_pass_through_typed() -> None:
     words = (
         "--lora_dropout 5e-2 --max_steps -1 --use_dora --packing false --report_to none "
