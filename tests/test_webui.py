@@ -60,7 +60,7 @@ def serving(cwd: Path, *words: str) -> Iterator[Served]:
 
 def announced(process: subprocess.Popen[str]) -> Served:
     """What the command prints once the page answers."""
-    late = threading.Timer(180, process.kill)
+    late = threading.Timer(300, process.kill)
     late.start()
     said: list[str] = []
     assert process.stdout is not None
@@ -180,7 +180,7 @@ def test_a_prepared_dataset_is_picked_previewed_and_trained_in_the_browser(tmp_p
             choose(page, "Compute type", "fp32")
             page.get_by_label("Epochs").first.fill("1.0")
             page.get_by_role("button", name="Start").first.click()
-            page.get_by_text("Finished.").first.wait_for(timeout=180_000)
+            page.get_by_text("Finished.").first.wait_for(timeout=300_000)
             page.screenshot(path=tmp_path / "trained.png", full_page=True)
         finally:
             browser.close()
