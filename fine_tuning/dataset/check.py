@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fine_tuning.dataset import outputs
+from fine_tuning.dataset.insight import examine
 from fine_tuning.dataset.ledger import ReadFile
 from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
 from fine_tuning.dataset.schedule import Part, Planned, Progress, run_passes, worker_count
@@ -44,13 +45,17 @@ def account(
     out_dir: Path,
     validation_paths: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
+    look: outputs.Look | None = examine,
 ) -> CheckedData:
-    """As `check`, but only says how it is: many unusable rows are no error here."""
+    """As `check`, but only says how it is: many unusable rows are no error here.
+
+    `look` is what looks at the content of the good rows; None leaves it out.
+    """
     sources = _sources(spec, validation_paths)
     out_dir.mkdir(parents=True, exist_ok=True)
     cache = out_dir / "cache"
     files = _read(sources, spec, cache, progress)
-    data = outputs.write(files, spec, out_dir)
+    data = outputs.write(files, spec, out_dir, look)
     shutil.rmtree(cache, ignore_errors=True)  # it serves a run that was killed before this line
     return data
 

@@ -1,8 +1,9 @@
 """Writes what a check leaves: canonical rows with their origins, dropped rows, the report."""
 
+import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import xxhash
 
 from fine_tuning.dataset.duplicates import repeat_mask, repeated_rows
 from fine_tuning.dataset.formats import all_formats
-from fine_tuning.dataset.insight import Findings, examine
+from fine_tuning.dataset.insight import Findings
 from fine_tuning.dataset.ledger import Places, ReadFile, Tally, in_order, write_report
 from fine_tuning.dataset.media_table import write_typed
 from fine_tuning.dataset.problems import cause_of
@@ -21,6 +22,7 @@ from fine_tuning.dataset.sink import REJECTED, ROWS
 from fine_tuning.dataset.types import CheckedData, FileAccount, Kind, Problem, ProblemGroup
 from fine_tuning.spec import DataSpec
 
+Look = Callable[..., Findings]  # insight.examine
 ORIGIN = np.dtype([("file", "<u4"), ("line", "<u8")])
 COLUMNS: dict[Kind, frozenset[str]] = {
     "chat": frozenset({"conversations", "system", "tools"}),
@@ -30,7 +32,9 @@ COLUMNS: dict[Kind, frozenset[str]] = {
 }
 
 
-def write(files: Sequence[ReadFile], spec: DataSpec, out_dir: Path) -> CheckedData:
+def write(
+    files: Sequence[ReadFile], spec: DataSpec, out_dir: Path, look: Look | None
+) -> CheckedData:
     """Joins the parts of all files in `out_dir`, looks at the content, and gives the account."""
     order = {id(file): index for index, file in enumerate(files)}
     train = [file for file in files if file.source.split == "train"]
@@ -62,7 +66,7 @@ def write(files: Sequence[ReadFile], spec: DataSpec, out_dir: Path) -> CheckedDa
     if media:
         rows_path = write_typed(rows_path, columns)
         validation_path = write_typed(validation_path, columns) if held_out else validation_path
-    content = _examine(files, rows_path, origins_path, spec, found) if kept else None
+    content = _examine(files, rows_path, origins_path, spec, found, look) if kept and look else None
     findings = _findings(files, content, int(repeats.sum()))
     report_path = out_dir / "report.json"
     problems = in_order(files, [_duplicates(hashes, joined, spec.dedup), found])
@@ -196,11 +200,24 @@ def _write_rows(
 
 def _join_bytes(parts: Sequence[Path], target: Path) -> None:
     waiting = target.with_name(target.name + ".part")
+    waiting.unlink(missing_ok=True)
+    if len(parts) == 1 and _linked(parts[0], waiting):
+        waiting.replace(target)
+        return
     with waiting.open("wb") as out:
         for part in parts:
             with part.open("rb") as file:
                 shutil.copyfileobj(file, out, 1 << 20)
     waiting.replace(target)
+
+
+def _linked(path: Path, name: Path) -> bool:
+    """Whether `name` now names the same file, which saves writing it a second time."""
+    try:
+        os.link(path, name)
+    except OSError:  # this file system has no hard links
+        return False
+    return True
 
 
 def _join_lines(parts: Sequence[Path], target: Path, gone: Any, start: int) -> None:
@@ -235,11 +252,12 @@ def _examine(
     origins_path: Path,
     spec: DataSpec,
     found: list[Problem],
+    look: Look,
 ) -> Findings:
     """The content checks; their warnings come without a record's number, which is added here."""
     names = [file.source.name for file in files]
     warnings: list[Problem] = []
-    findings = examine(
+    findings = look(
         rows_path,
         origins_path,
         files=names,

@@ -113,52 +113,51 @@ def _columns(plan: Plan, names: Iterable[str]) -> tuple[dict[str, str], list[str
     return found, extra
 
 
-def _struct(fields: Mapping[str, tuple[str, Any]], extra: Sequence[str]) -> type[msgspec.Struct]:
-    """A struct with exactly these columns; required ones have a plain `str` or list type."""
+def _path(
+    fields: Mapping[str, tuple[str, Any]],
+    extra: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    make: Make,
+    counts: FastCounts,
+    more_keys: Sequence[Key] = (),
+) -> FastPath:
+    """A decoder for exactly these columns (attribute -> name in the file, type).
+
+    A column that all rows of the sample have is required, so that its keys need not be counted
+    row by row; a row without it goes to the general path.
+    """
+    columns = {**fields, **{f"x{number}": (name, Raw) for number, name in enumerate(extra)}}
     required: list[Any] = []
     optional: list[Any] = []
-    rename: dict[str, str] = {}
-    for attribute, (name, kind) in fields.items():
-        rename[attribute] = name
-        if _is_required(kind):
+    keys = []
+    for attribute, (name, kind) in columns.items():
+        if all(name in row for row in rows) or _is_required(kind):
             required.append((attribute, kind))
+            keys.append(Key(msgspec.json.encode(name), None))
         else:
             optional.append((attribute, kind | UnsetType, UNSET))
-    for number, name in enumerate(extra):
-        rename[f"x{number}"] = name
-        optional.append((f"x{number}", Raw | UnsetType, UNSET))
-    return msgspec.defstruct(
-        "FastRow", required + optional, rename=rename, forbid_unknown_fields=True, gc=False
+            keys.append(Key(msgspec.json.encode(name), _presence(attribute)))
+    struct = msgspec.defstruct(
+        "FastRow",
+        required + optional,
+        rename={attribute: name for attribute, (name, _) in columns.items()},
+        forbid_unknown_fields=True,
+        gc=False,
     )
+    if extra:
+        make = _with_plain_extras(make, len(extra))
+    return FastPath(msgspec.json.Decoder(struct).decode, make, (*keys, *more_keys), counts)
 
 
 def _is_required(kind: Any) -> bool:
     return kind is str or getattr(kind, "__origin__", None) is list
 
 
-def _key(name: str, attribute: str, *, required: bool = False) -> Key:
+def _presence(attribute: str) -> Callable[[Any], int]:
     def count(row: Any) -> int:
         return getattr(row, attribute) is not UNSET
 
-    return Key(msgspec.json.encode(name), None if required else count)
-
-
-def _path(
-    struct: type[msgspec.Struct],
-    make: Make,
-    fields: Mapping[str, tuple[str, Any]],
-    extra: Sequence[str],
-    counts: FastCounts,
-    more_keys: Sequence[Key] = (),
-) -> FastPath:
-    keys = [
-        _key(name, attribute, required=_is_required(kind))
-        for attribute, (name, kind) in fields.items()
-    ]
-    keys += [_key(name, f"x{number}") for number, name in enumerate(extra)]
-    if extra:
-        make = _with_plain_extras(make, len(extra))
-    return FastPath(msgspec.json.Decoder(struct).decode, make, (*keys, *more_keys), counts)
+    return count
 
 
 def _with_plain_extras(make: Make, number: int) -> Make:
@@ -196,9 +195,8 @@ def _pairs(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> FastPath
         if ours in found:
             fields[attribute] = (found[ours], kind)
     counts = FastCounts()
-    struct = _struct(fields, extra)
     make = _pair_maker(fields, counts, belle=belle, listed=listed)
-    return _path(struct, make, fields, extra, counts)
+    return _path(fields, extra, rows, make, counts)
 
 
 def _pair_maker(
@@ -254,7 +252,7 @@ def _texts(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> FastPath
             return None
         return encode_row(TextRow([Turn("user", text), nothing]))
 
-    return _path(_struct(fields, extra), make, fields, extra, FastCounts())
+    return _path(fields, extra, rows, make, FastCounts())
 
 
 def _dialogues(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> FastPath | None:
@@ -290,7 +288,7 @@ def _dialogues(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> Fast
     turn_keys = [
         Key(msgspec.json.encode(key), lambda row: len(row.m)) for key in (role_key, content_key)
     ]
-    path = _path(_struct(fields, extra), make, fields, extra, counts, turn_keys)
+    path = _path(fields, extra, rows, make, counts, turn_keys)
     native = native_roles()[role_key]
     roles = ((user, "user"), (assistant, "assistant"))
     path.renamed = tuple((name, role) for name, role in roles if name not in native)
