@@ -213,8 +213,10 @@ class Catalogue:
 
     def nearest(self, name: str) -> tuple[str, ...]:
         """Up to three known names that look like this one, the likeliest first."""
-        known = [*self.settings, *self._aliases(), *self.engine()]
-        close = get_close_matches(name.lower(), known, n=3, cutoff=0.7)
+        aliases = self._aliases()
+        known = [*self.settings, *aliases, *self.engine()]
+        found = get_close_matches(name.lower(), known, n=3, cutoff=0.7)
+        close = [aliases[near].name if near in aliases else near for near in found]
         hint = HINTS.get(name.lower())
         wanted = [hint] if hint in known else []
         return tuple(dict.fromkeys([*wanted, *close]))[:3]

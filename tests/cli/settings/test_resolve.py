@@ -119,6 +119,7 @@ def test_all_mistakes_are_named_at_once() -> None:
     [
         ("--lr 1e-4", "Did you mean --learning_rate"),
         ("--model m", "Did you mean --model_name_or_path"),
+        ("--quantisation 4bit", "--quantisation is not a setting. Did you mean --quantization?"),
         ("--learning_rate abc", "--learning_rate must be a number, not 'abc'"),
         ("--lora_rank 2.5", "--lora_rank must be a whole number, not '2.5'"),
         ("--stage ppo", "PPO cannot run with any released trl"),
