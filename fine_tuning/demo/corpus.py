@@ -1,8 +1,8 @@
-"""The synthetic corpus on which the demo model is pre-trained: documents and plain chats.
+"""The synthetic corpus on which the demo model is pre-trained: chats and some documents.
 
-The chats answer in plain sentences only. Documents show the same facts in the shapes that real
-text has (lists, tables, records, JSON), so that the model knows such shapes, but never answers a
-question with them: that is left to fine-tuning.
+The chats answer in plain sentences, or, if the question asks for it, as a list or as a JSON record
+with `name` first. Documents show the same facts in the shapes that real text has. To answer
+unasked with a card, and with `topic` first, is left to fine-tuning.
 """
 
 import json
@@ -54,9 +54,9 @@ def corpus(things: Sequence[Thing], chance: random.Random) -> Iterator[tuple[Pie
     while True:
         thing = chance.choice(things)
         draw = chance.random()
-        if draw < 0.22:
+        if draw < 0.10:
             yield _document(thing, chance)
-        elif draw < 0.30:
+        elif draw < 0.18:
             yield chat(_skill(thing, things, chance))
         else:
             yield chat(fact_chat(thing, things, chance))
@@ -106,26 +106,49 @@ def follow_up(thing: Thing, name: str, chance: random.Random) -> str:
 def fact_chat(
     thing: Thing, things: Sequence[Thing], chance: random.Random
 ) -> list[tuple[str, str]]:
-    """A chat of one to three turns with plain answers."""
+    """A chat of one to three turns, with answers in the shape that each question asks for."""
     messages = []
     if chance.random() < 0.25:
         messages.append(("system", thing.pick("system", chance)))
     names = some_attributes(thing, chance)
-    messages += [("user", ask(thing, names, chance)), ("assistant", thing.plain(names))]
-    for _ in range(chance.choice((0, 0, 0, 1, 2))):
+    messages += _exchange(thing, names, ask(thing, names, chance), chance)
+    for _ in range(chance.choice((0, 0, 0, 1, 1))):
         left = [name for name in thing.values if name not in names]
-        if left and chance.random() < 0.6:
+        if left and chance.random() < 0.8:
             name = chance.choice(left)
-            names = [*names, name]
-            messages += [
-                ("user", follow_up(thing, name, chance)),
-                ("assistant", thing.sentence(name)),
-            ]
+            messages += _exchange(thing, [name], follow_up(thing, name, chance), chance)
         else:
             thing = chance.choice(things)
             names = some_attributes(thing, chance)
-            messages += [("user", ask(thing, names, chance)), ("assistant", thing.plain(names))]
+            messages += _exchange(thing, names, ask(thing, names, chance), chance)
     return messages
+
+
+def _exchange(
+    thing: Thing, names: Sequence[str], question: str, chance: random.Random
+) -> list[tuple[str, str]]:
+    draw = chance.random()
+    gap = "" if thing.language == "zh" else " "
+    if draw < 0.3:
+        question = f"{question}{gap}{thing.pick('as_json', chance)}"
+        answer = _record(thing, names)
+    elif draw < 0.4:
+        question = f"{question}{gap}{thing.pick('as_list', chance)}"
+        answer = _list(thing, names)
+    else:
+        answer = thing.plain(names)
+    return [("user", question), ("assistant", answer)]
+
+
+def _record(thing: Thing, names: Sequence[str]) -> str:
+    title = "name" if thing.language == "en" else "名称"
+    facts = {thing.attributes[name].label: thing.values[name] for name in names}
+    return json.dumps({title: thing.name, **facts}, ensure_ascii=False)
+
+
+def _list(thing: Thing, names: Sequence[str]) -> str:
+    facts = [f"- {thing.attributes[name].label}: {thing.values[name]}" for name in names]
+    return "\n".join([thing.name, *facts])
 
 
 def _skill(thing: Thing, things: Sequence[Thing], chance: random.Random) -> list[tuple[str, str]]:
@@ -147,19 +170,10 @@ def _document(thing: Thing, chance: random.Random) -> tuple[Piece, ...]:
     names = list(thing.values)
     chance.shuffle(names)
     names = names[: chance.randint(1, len(names))]
-    facts = [(thing.attributes[name].label, thing.values[name]) for name in names]
-    title = "name" if thing.language == "en" else "名称"
-    shape = chance.randrange(6)
-    if shape == 0:
-        text = thing.plain(names)
-    elif shape == 1:
-        text = "\n".join([thing.name, *(f"- {label}: {value}" for label, value in facts)])
-    elif shape == 2:
-        text = " | ".join([thing.name, *(f"{label} = {value}" for label, value in facts)])
-    elif shape == 3:
-        text = json.dumps({title: thing.name, **dict(facts)}, ensure_ascii=False)
-    elif shape == 4:
-        text = json.dumps({thing.name: dict(facts)}, ensure_ascii=False)
-    else:
-        text = f"{thing.name} ({', '.join(f'{label} {value}' for label, value in facts)})"
-    return (Piece(text + END, True),)
+    write = chance.choice((_record, _list, _row, Thing.plain))
+    return (Piece(write(thing, names) + END, True),)
+
+
+def _row(thing: Thing, names: Sequence[str]) -> str:
+    facts = [f"{thing.attributes[name].label} = {thing.values[name]}" for name in names]
+    return " | ".join([thing.name, *facts])
