@@ -19,7 +19,7 @@ from fine_tuning.dataset.read.json.record import (
     strict_value,
     unreadable,
 )
-from fine_tuning.dataset.read.json.window import Window, value_end
+from fine_tuning.dataset.read.json.window import SPACES, Window, value_end
 from fine_tuning.dataset.read.json.wrapper import next_record_list, record_lists
 from fine_tuning.dataset.types import UNREADABLE, Records
 
@@ -51,7 +51,7 @@ class _Document:
 
     def batches(self) -> Iterator[Records]:
         self._open()
-        while char := self._window.skip(_SPACES):
+        while char := self._window.skip(SPACES):
             self._step(char)
             if self._batch.full:
                 yield self._batch.take()
@@ -62,7 +62,7 @@ class _Document:
     def _open(self) -> None:
         """Enter the one list of records of a top-level object, if that is what this is."""
         window = self._window
-        if window.skip(_SPACES) != b"{":
+        if window.skip(SPACES) != b"{":
             return
         lists = record_lists(window)
         if not lists:
@@ -118,7 +118,7 @@ class _Document:
             names = f'"{self._wrapped}", "{other}"'
             self._batch.warn_file("several_lists", _several_lists(names), "error")
             self._window.drain()
-        elif self._window.skip(_SPACES) == b"}":
+        elif self._window.skip(SPACES) == b"}":
             self._window.advance(self._window.pos + 1)
         else:
             self._truncated = True

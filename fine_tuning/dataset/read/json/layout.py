@@ -5,7 +5,7 @@ record reading goes on at the next one instead of giving up the rest of the file
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _HEAD = re.compile(rb'\{\s*"[^"\\\n]{1,100}"\s*:')
 _TAIL = re.compile(rb"[\]}\s]*\Z")
@@ -19,6 +19,7 @@ class Layout:
     lead: int = 0
     seam: bytes = b""
     tail: int = 0
+    pattern: re.Pattern[bytes] | None = None
 
     def next_start(self, data: bytes, after: int) -> int:
         """The offset of the next record that starts as the others do, or -1.
@@ -31,7 +32,7 @@ class Layout:
         if self.lead:
             found = data.find(self.mark, after)
             return found + self.lead if found >= 0 else -1
-        match = re.compile(rb"[}\]]\s*,?\s*(" + re.escape(self.mark) + b")").search(data, after)
+        match = self.pattern.search(data, after) if self.pattern else None
         return match.start(1) if match else -1
 
 
@@ -39,12 +40,16 @@ def layout_at(data: bytes, pos: int, known: Layout) -> Layout:
     """The layout that the record at `pos` shows, keeping the seam already known."""
     if data[pos : pos + 1] != b"{":
         return known
-    start = data.rfind(b"\n", max(0, pos - 200), pos) + 1
-    indent = data[start:pos]
-    if start and not indent.strip(b" \t"):
-        return Layout(b"\n" + indent + b"{", len(indent) + 1, known.seam, known.tail)
-    head = _HEAD.match(data, pos)
-    return Layout(head[0], 0, known.seam, known.tail) if head and not known.mark else known
+    line_start = data.rfind(b"\n", max(0, pos - 200), pos) + 1
+    indent = data[line_start:pos] if line_start else b"-"
+    if not indent.strip(b" \t"):
+        mark = b"\n" + indent + b"{"
+        return known if mark == known.mark else replace(known, mark=mark, lead=len(indent) + 1)
+    if known.mark or not (head := _HEAD.match(data, pos)):
+        return known
+    # Possessive: a long run of spaces must not be tried at every length.
+    between = re.compile(rb"[}\]]\s*+(?:,\s*+)?(" + re.escape(head[0]) + b")")
+    return replace(known, mark=head[0], lead=0, pattern=between)
 
 
 def with_seam(layout: Layout, data: bytes, start: int, end: int, following: int) -> Layout:
@@ -55,4 +60,4 @@ def with_seam(layout: Layout, data: bytes, start: int, end: int, following: int)
         return layout
     tail = end - tail_start.start()
     seam = data[tail_start.start() : following + 1]
-    return Layout(layout.mark, layout.lead, seam, tail) if len(seam) < 200 else layout
+    return replace(layout, seam=seam, tail=tail) if len(seam) < 200 else layout

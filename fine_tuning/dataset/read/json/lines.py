@@ -15,7 +15,7 @@ from fine_tuning.dataset.read.json.record import (
 )
 from fine_tuning.dataset.types import UNREADABLE, Block, Records
 
-_SECOND_VALUE = re.compile(r"\s*,?\s*(?=[{\[])")
+_SECOND_VALUE = re.compile(r"\s*+(?:,\s*+)?(?=[{\[])")
 
 
 def cut_blocks(chunks: Iterable[bytes]) -> Iterator[Block | Records]:

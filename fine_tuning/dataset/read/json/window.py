@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fine_tuning.dataset.read.json.record import MAX_RECORD
 
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]|"', re.DOTALL)
+SPACES = re.compile(rb"[ \t\n\r\0]*")
+SEPARATORS = re.compile(rb"[ \t\n\r\0,]*")
 _SCALAR_END = re.compile(rb"[\s,\[\]{}]")
 
 
@@ -52,11 +54,10 @@ class Window:
             pass
         self.data, self.pos, self.ended = b"", 0, True
 
-    def skip(self, junk: bytes) -> bytes:
-        """Skip bytes that are in `junk`, reading on; the next byte, or nothing at the end."""
-        pattern = re.compile(b"[" + re.escape(junk) + b"]*")
+    def skip(self, junk: re.Pattern[bytes]) -> bytes:
+        """Skip what `junk` matches, reading on; the next byte, or nothing at the end."""
         while True:
-            match = pattern.match(self.data, self.pos)
+            match = junk.match(self.data, self.pos)
             self.advance(match.end() if match else self.pos)
             if self.pos < len(self.data):
                 return self.data[self.pos : self.pos + 1]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fine_tuning.dataset.read.json.window import Window, value_end
+from fine_tuning.dataset.read.json.window import SEPARATORS, SPACES, Window, value_end
 
 _KEY = re.compile(rb'[\s,]*("(?:[^"\\]++|\\.)*+")\s*:\s*', re.DOTALL)
 # Lists of objects that belong to one record, and text that only a record has.
@@ -86,14 +86,14 @@ def record_lists(window: Window) -> list[Member]:
 def next_record_list(window: Window) -> str | None:
     """After the first list: read to the object's end; the key of a further list of records."""
     while True:
-        if window.skip(b", \t\n\r") in (b"}", b""):
+        if window.skip(SEPARATORS) in (b"}", b""):
             return None
         while (match := _KEY.match(window.data, window.pos)) is None and window.more():
             pass
         if match is None:
             return None
         window.advance(match.end())
-        window.skip(b" \t\n\r")
+        window.skip(SPACES)
         if len(window.data) - window.pos < 1000:
             window.more()
         if _holds_records(window.data, window.pos):
