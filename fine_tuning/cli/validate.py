@@ -1,10 +1,13 @@
 """`validate`: says of every row of a dataset whether it is usable; needs no model and no torch."""
 
 import filecmp
+import io
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +49,8 @@ def run(
         rejected = _deliver(data, report) if report else None
         if after is not None and data.rows_kept:
             after(data, screen)
-    render(data, _console(), report=report, rejected=rejected)
+        page = _write_page(data, report, rejected) if report else None
+    _show(data, report=report, rejected=rejected, page=page)
     return exit_code(data)
 
 
@@ -62,6 +66,7 @@ def render(
     *,
     report: Path | None = None,
     rejected: Path | None = None,
+    page: Path | None = None,
 ) -> None:
     """The account of each file, the problems by cause, and the verdict."""
     from rich.text import Text
@@ -74,13 +79,14 @@ def render(
             console.print(Text(f"{_short(file.path)}: {file.format}, by {file.evidence}"))
     if data.problems:
         console.print()
-        console.print(problems_list([_group(group) for group in data.problems]))
+        groups = [ProblemGroup(**asdict(group)) for group in data.problems]
+        console.print(problems_list([replace(g, first=_short(g.first)) for g in groups]))
     for note in data.findings.get("notes", ()):
         console.print(Text(f"note: {note}"))
     console.print()
     console.print(_verdict(data))
     if report:
-        console.print(Text(f"report: {report}"))
+        console.print(Text(f"report: {report}" + (f", as a page: {page}" if page else "")))
     if rejected:
         console.print(Text(f"dropped rows, to mend and check again: {rejected}"))
     elif data.rows_dropped and not report:
@@ -115,13 +121,6 @@ def _counts(file: FileAccount) -> tuple[str, ...]:
     return tuple(f"{n:,}" for n in (file.rows_read, file.rows_kept, file.rows_dropped))
 
 
-def _group(group: dataset.ProblemGroup) -> ProblemGroup:
-    first = f"{_short(group.first)} ({group.example})"
-    return ProblemGroup(
-        group.code, group.count, group.message, first, group.suggestion, group.severity
-    )
-
-
 def _verdict(data: CheckedData) -> "RenderableType":
     from rich.text import Text
 
@@ -149,14 +148,29 @@ def _short(path: str) -> str:
     return path.removeprefix(here)
 
 
-def _console() -> "Console":
-    """A terminal as it is; plain lines of 80 columns anywhere else."""
-    import sys
-
+def _show(
+    data: CheckedData, *, report: Path | None, rejected: Path | None, page: Path | None
+) -> None:
+    """On a terminal in colour and its width; elsewhere plain lines of 80 columns."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return Console(width=width, highlight=False, emoji=False, markup=False)
+    if sys.stdout.isatty():
+        render(data, Console(highlight=False), report=report, rejected=rejected, page=page)
+        return
+    text = io.StringIO()
+    plain = Console(file=text, width=PLAIN_WIDTH, color_system=None, highlight=False)
+    render(data, plain, report=report, rejected=rejected, page=page)
+    for line in text.getvalue().splitlines():
+        print(line.rstrip())
+
+
+def _write_page(data: CheckedData, report: Path, rejected: Path | None) -> Path:
+    """The same as a page, beside the report."""
+    from fine_tuning.cli.data_page import data_facts
+    from fine_tuning.report import write_data_report
+
+    names = {"rejected": str(rejected or ""), "report": str(report)}
+    return write_data_report(report.with_suffix(".html"), data_facts(data, **names))
 
 
 @contextmanager

@@ -1,0 +1,79 @@
+"""`validate` as a user meets it: the terminal, the report, the dropped rows, the exit code."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fine_tuning.cli.validate import run
+from fine_tuning.spec import DataSpec
+from tests.dataset.rows_on_disk import messages, write_jsonl
+
+GOOD = {"instruction": "Name a colour of the sky.", "input": "", "output": "It is blue."}
+BLANK = {"instruction": "q", "input": "", "output": ""}
+
+
+def validate(*paths: Path, report: Path | None = None) -> int:
+    return run(DataSpec(dataset_path=tuple(map(str, paths)), near_duplicates=False), report)
+
+
+def test_good_data_is_ok(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "good.jsonl", [GOOD])
+    assert validate(Path("good.jsonl")) == 0
+    out = capsys.readouterr().out
+    assert "good.jsonl  alpaca     1     1        0" in out
+    assert "good.jsonl: alpaca, by columns instruction, output in all rows" in out
+    assert out.splitlines()[-1] == "OK: all 1 rows are usable"
+    assert [path.name for path in tmp_path.iterdir()] == ["good.jsonl"]
+
+
+def test_a_mixed_directory_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    write_jsonl(folder / "a.jsonl", [GOOD, BLANK, "{oops"])
+    write_jsonl(folder / "b.jsonl", [messages(("user", "q"))] * 312)
+    (folder / "c.json").write_bytes(b"\x89PNG\r\n\x1a\n0000")
+    assert validate(Path("mixed"), report=tmp_path / "report.json") == 1
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "\x1b" not in out
+    flat = " ".join(out.split())
+    expected = "312 rows: assistant turn missing at the end [last_turn_not_assistant] first at"
+    assert f"{expected} mixed/b.jsonl:1" in flat
+    assert "next: add the answer, or remove the last turn" in flat
+    assert "PNG picture" in flat
+    assert "NOT OK: 314 of 315 rows (99.7%) are unusable" in flat
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert (written["format"], written["rows_read"], written["rows_dropped"]) == (
+        "alpaca",
+        315,
+        314,
+    )
+    assert len((tmp_path / "rejected.jsonl").read_text().splitlines()) == 314
+    assert "<html" in (tmp_path / "report.html").read_text()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_that_cannot_be_read_is_exit_code_1(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [GOOD])
+    (tmp_path / "b.json").write_text("")
+    assert validate(tmp_path / "a.jsonl", tmp_path / "b.json") == 1
+
+
+def test_rows_that_somebody_is_mending_are_not_overwritten(tmp_path: Path) -> None:
+    data, report = tmp_path / "data.jsonl", tmp_path / "report.json"
+    write_jsonl(data, [GOOD, BLANK])
+    validate(data, report=report)
+    rejected = tmp_path / "rejected.jsonl"
+    rejected.write_text('{"instruction": "q", "output": "mended')
+    validate(data, report=report)
+    assert rejected.read_text() == json.dumps(BLANK) + "\n"
+    assert (tmp_path / "rejected.1.jsonl").read_text() == '{"instruction": "q", "output": "mended'
+    validate(rejected, report=report)
+    assert rejected.read_text() == json.dumps(BLANK) + "\n"
