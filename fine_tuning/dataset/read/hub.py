@@ -6,7 +6,7 @@ own code is never run. A dataset that has only such code is read from its parque
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def _online(name: str, revision: str | None) -> _Listing:
                 hub.snapshot_download(
                     name,
                     repo_type="dataset",
-                    revision=info.sha or revision,
+                    revision=revision,
                     allow_patterns=patterns,
                     endpoint=endpoint,
                 )
@@ -104,47 +104,61 @@ def _converted(name: str) -> _Listing | None:
         listing = _online(name, _CONVERTED)
     except HfHubHTTPError:
         return None
+    note = f"{name}: read from the Hub's parquet conversion (its own script is never run)"
+    return replace(listing, card=_conversion_card(listing.files), notes=(note,))
+
+
+def _conversion_card(files: Sequence[str]) -> Mapping[str, Any]:
+    """The conversion's folders as a card's front matter."""
     by_config: dict[str, dict[str, list[str]]] = {}
-    for file in filter(is_data_name, listing.files):
+    for file in filter(is_data_name, files):
         config, split, *rest = file.split("/")
         if rest:
-            by_config.setdefault(config, {}).setdefault(split.removeprefix("partial-"), []).append(
-                file
-            )
+            splits = by_config.setdefault(config, {})
+            splits.setdefault(split.removeprefix("partial-"), []).append(file)
     configs = [
         {
             "config_name": config,
-            "data_files": [{"split": split, "path": files} for split, files in splits.items()],
+            "data_files": [{"split": split, "path": paths} for split, paths in splits.items()],
         }
         for config, splits in by_config.items()
     ]
-    note = f"{name}: read from the Hub's parquet conversion (its own script is never run)"
-    return _Listing(listing.files, {"configs": configs}, listing.fetch, (note,))
+    return {"configs": configs}
 
 
 def _cached(name: str, choice: HubChoice, why: str) -> _Listing:
     """What an earlier download left in the cache."""
     import huggingface_hub as hub
 
-    try:
-        root = Path(
-            hub.snapshot_download(
-                name, repo_type="dataset", revision=choice.revision, local_files_only=True
+    note = f"{name}: read from the local cache ({why})"
+    for revision in [choice.revision] if choice.revision else [None, _CONVERTED]:
+        try:
+            root = Path(
+                hub.snapshot_download(
+                    name, repo_type="dataset", revision=revision, local_files_only=True
+                )
             )
-        )
-    except (OSError, ValueError) as error:
-        raise EnvironmentProblem(
-            f"the dataset {name} is not in the local cache",
-            why=why,
-            fix="download it once with network, or give a local file with --dataset_path",
-        ) from error
-    files = [
-        path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file()
-    ]
+        except (OSError, ValueError):
+            continue
+        listing = _on_disk(root, (note,))
+        if any(map(is_data_name, listing.files)):
+            converted = revision == _CONVERTED
+            return replace(listing, card=_conversion_card(listing.files)) if converted else listing
+    raise EnvironmentProblem(
+        f"the dataset {name} is not in the local cache",
+        why=why,
+        fix="download it once with network, or give a local file with --dataset_path",
+    )
+
+
+def _on_disk(root: Path, notes: tuple[str, ...] = ()) -> _Listing:
+    """A snapshot that was downloaded before."""
+    paths = [path for path in sorted(root.rglob("*")) if path.is_file()]
     readme = root / "README.md"
     card = _front_matter(readme) if readme.is_file() else {}
-    note = f"{name}: read from the local cache ({why})"
-    return _Listing(files, card, lambda _: root, (note,))
+    return _Listing(
+        [path.relative_to(root).as_posix() for path in paths], card, lambda _: root, notes
+    )
 
 
 def _front_matter(readme: Path) -> Mapping[str, Any]:
@@ -236,8 +250,4 @@ def _modelscope(name: str, choice: HubChoice) -> _Listing:
             why=f"{type(error).__name__}: {str(error)[:200]}",
             fix="check the name, the network and MODELSCOPE_API_TOKEN",
         ) from error
-    files = [
-        path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file()
-    ]
-    readme = root / "README.md"
-    return _Listing(files, _front_matter(readme) if readme.is_file() else {}, lambda _: root)
+    return _on_disk(root)
