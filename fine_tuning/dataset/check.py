@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fine_tuning.dataset import outputs
 from fine_tuning.dataset.insight import examine
-from fine_tuning.dataset.ledger import ReadFile
+from fine_tuning.dataset.ledger import ReadFile, file_notes
 from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
 from fine_tuning.dataset.schedule import Part, Planned, Progress, run_passes, worker_count
 from fine_tuning.dataset.survey import confirmed, evidence, first_plan
@@ -143,7 +143,7 @@ def _read(
             parts=of_file,
             evidence=evidence(file.plan, _votes(of_file), rows),
             sha256=of_file[0].result.sha256 or _sha256(file.source),
-            notes=outputs.file_notes(of_file),
+            notes=file_notes(of_file),
         )
         for file, of_file, (_, rows) in zip(planned, parts, looks, strict=True)
     ]

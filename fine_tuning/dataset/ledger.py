@@ -6,17 +6,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from fine_tuning.dataset.convert.plan import Plan
+from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.problems import CAUSES
 from fine_tuning.dataset.read import Source
 from fine_tuning.dataset.schedule import Part
-from fine_tuning.dataset.sink import DROPPED, HASHES, LINES, numbers, spooled_problems
-from fine_tuning.dataset.types import Problem, Severity
+from fine_tuning.dataset.sink import DROPPED, LINES, numbers, spooled_problems
+from fine_tuning.dataset.types import Kind, Problem, Severity
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class ReadFile:
         return sum(part.result.rows_kept for part in self.parts)
 
     @property
+    def kind(self) -> Kind:
+        known = all_formats().get(self.plan.format)
+        return known.kind if known else "chat"
+
+    @property
     def encoding(self) -> str:
         return self.parts[0].result.encoding if self.parts else ""
 
@@ -56,23 +64,38 @@ class ReadFile:
             yield part, rows
             rows += part.result.rows_read
 
-    def lines(self) -> Any:
-        """The line of each kept row."""
-        return _joined(numbers(part.folder, LINES) for part in self.parts)
+    def paths(self, name: str) -> list[Path]:
+        """The files of this name that the parts left (sink.py)."""
+        return [part.folder / name for part in self.parts]
 
-    def hashes(self) -> Any:
-        """The hash of each kept row."""
-        return _joined(numbers(part.folder, HASHES) for part in self.parts)
+    def line_of(self, kept: int) -> int:
+        """The line of a kept row."""
+        part = bisect_right(self._starts, kept) - 1
+        return int(self._lines[part][kept - self._starts[part]])
 
-    @cached_property
-    def _dropped(self) -> Any:
-        return _joined(numbers(part.folder, DROPPED) + rows for part, rows in self.offsets())
+    def kept_at(self, line: int) -> int:
+        """The number of the first kept row that starts on this line or after it."""
+        for start, lines in zip(self._starts, self._lines, strict=False):
+            if len(lines) and lines[-1] >= line:
+                return start + int(np.searchsorted(lines, line))
+        return self.rows_kept
 
     def row_of(self, kept: int) -> int:
         """The number of a record among all records, from its number among the kept ones."""
-        dropped = self._dropped
-        before = dropped - np.arange(len(dropped), dtype=np.uint64)
-        return kept + int(np.searchsorted(before, kept, side="right"))
+        return kept + int(np.searchsorted(self._kept_before_dropped, kept, side="right"))
+
+    @cached_property
+    def _lines(self) -> list[Any]:
+        return [numbers(part.folder, LINES) for part in self.parts]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *accumulate(part.result.rows_kept for part in self.parts)]
+
+    @cached_property
+    def _kept_before_dropped(self) -> Any:
+        dropped = _joined(numbers(part.folder, DROPPED) + rows for part, rows in self.offsets())
+        return dropped - np.arange(len(dropped), dtype=np.uint64)
 
     def problems(self) -> Iterator[Problem]:
         """Every problem of the file, those of the whole file first, then in the order of rows."""
@@ -108,23 +131,16 @@ class Places:
         self._starts = [0]
         for file in files:
             self._starts.append(self._starts[-1] + file.rows_kept)
-        self._lines: tuple[int, Any] = (-1, None)
 
     def of(self, row: int) -> tuple[int, int, int]:
         """Index of the file, line, and number of the record in its file."""
         index = bisect_right(self._starts, row) - 1
         kept = row - self._starts[index]
-        return index, int(self._lines_of(index)[kept]), self._files[index].row_of(kept)
+        return index, self._files[index].line_of(kept), self._files[index].row_of(kept)
 
     def row_at(self, index: int, line: int) -> int:
         """The number of the first record that was kept from this line of a file."""
-        kept = int(np.searchsorted(self._lines_of(index), line))
-        return self._files[index].row_of(kept)
-
-    def _lines_of(self, index: int) -> Any:
-        if self._lines[0] != index:  # one file at a time: they are asked for in order
-            self._lines = (index, self._files[index].lines())
-        return self._lines[1]
+        return self._files[index].row_of(self._files[index].kept_at(line))
 
 
 @dataclass
@@ -165,7 +181,10 @@ def in_order(files: Sequence[ReadFile], late: Sequence[Iterable[Problem]]) -> It
 
 
 def write_report(
-    path: Any, head: dict[str, Any], problems: Iterable[Problem], tail: Callable[[], dict[str, Any]]
+    path: Path,
+    head: dict[str, Any],
+    problems: Iterable[Problem],
+    tail: Callable[[], dict[str, Any]],
 ) -> None:
     """The report as JSON, written row by row: `head`, the problems, then what `tail` gives."""
     encode = msgspec.json.Encoder().encode
@@ -179,3 +198,20 @@ def write_report(
         rest = encode(tail())
         file.write(b"\n]" + (b"," + rest[1:] if len(rest) > 2 else rest[1:]) + b"\n")
     waiting.replace(path)
+
+
+def file_notes(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
+    """Repairs that concern the whole file, each said once with its count."""
+    renamed: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
+    for part in parts:
+        renamed.update(part.result.renamed)
+        labels.update(part.result.labels)
+    notes = []
+    kinds = (("role_renamed", renamed, "turns"), ("label_read", labels, "rows"))
+    for code, counted, what in kinds:
+        if counted:
+            most = counted.most_common(8)
+            listed = ", ".join(f"{name} ({count:,} {what})" for name, count in most)
+            notes.append((code, f"read as: {listed}"))
+    return tuple(notes)

@@ -130,5 +130,8 @@ def spooled_problems(folder: Path) -> Iterator[Spooled]:
 
 
 def numbers(folder: Path, name: str) -> Any:
-    """One of the `.u64` files as a numpy array."""
-    return np.fromfile(folder / name, dtype="<u8")
+    """One of the `.u64` files as a numpy array, mapped from disk."""
+    path = folder / name
+    if not path.stat().st_size:  # an empty file cannot be mapped
+        return np.empty(0, dtype="<u8")
+    return np.memmap(path, dtype="<u8", mode="r")
