@@ -21,7 +21,7 @@ from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.gpus import require_usable_gpu
 from fine_tuning.engine.launch import Worker, run_distributed
 from fine_tuning.engine.model_source import model_location
-from fine_tuning.engine.plan.settings import Plan, Rows, make_plan
+from fine_tuning.engine.plan.settings import Plan, make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
 from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.job import asking, deciding, opening, telling
@@ -51,7 +51,8 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
 
 def _straight_line(job: Job) -> None:
     with Worker(job.folder.log, environment=asking.environment(job.spec, job.model)) as worker:
-        worker.start()
+        if not opening.is_trained(job) or job.spec.export_dir:
+            worker.start()
         data = check(job)
         tokens = look_at_tokens(job, data, worker)
         parts = split(job, data, tokens)
@@ -79,16 +80,17 @@ def check(job: Job) -> CheckedData:
     began = time.time()
     data = account(
         spec.data,
-        out_dir=job.folder.dataset,
+        out_dir=job.folder.checking,
         validation_paths=spec.val_dataset_path,
         progress=lambda at: screen.advance(at.done, at.total),
     )
+    deciding.refuse_changed_data(job, before, data)
+    data = deciding.accepted(job, data)
     groups = telling.problem_groups(data)
     job.folder.record["problems"] = to_json(groups)
     screen.end(f"{data.rows_kept:,} of {data.rows_read:,} rows are usable ({data.format})")
     screen.problems(groups)
     refuse_unusable(data, spec.data)
-    deciding.refuse_changed_data(job, before, data)
     seconds = round(time.time() - began, 3)
     job.folder.mark("check", state="done", inputs=inputs, seconds=seconds, result=to_json(data))
     return data
@@ -138,9 +140,10 @@ def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
     if known is not None:
         return from_json(known, SplitData)
     fits = deciding.fits(job, data, tokens)
+    found = deciding.Found(job.folder.dataset / "split_problems.jsonl")
     parts = split_rows(
         data,
-        out_dir=job.folder.dataset,
+        out_dir=job.folder.dataset / "split",
         val_size=spec.val_size,
         seed=spec.seed,
         dedup=spec.data.dedup,
@@ -148,7 +151,10 @@ def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
         validation_fit=fits.validation,
         mix=spec.data.mix,
         near_duplicates=spec.data.near_duplicates,
+        problems=found.add,
     )
+    deciding.name_overlong(fits, data, found)
+    job.folder.record["problems"] += to_json(found.close())
     job.folder.mark("split", state="done", inputs=inputs, result=to_json(parts))
     telling.say_split(job, parts)
     return parts
@@ -157,38 +163,36 @@ def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
 def decide(
     job: Job, data: CheckedData, parts: SplitData, tokens: Mapping[str, Any], worker: Worker
 ) -> Plan:
-    """Every open choice, shown; `train.yaml` and `dataset_info.json` written."""
+    """Every open choice, shown; `train.yaml` and `dataset_info.json` written.
+
+    A run keeps its plan: continued on another machine it is still the same training.
+    """
     spec, folder = job.spec, job.folder
     stage = deciding.stage_for(spec, data)
+    entries = deciding.dataset_entries(job, data, parts)
+    register.register(spec.dataset_dir, entries)
+    inputs = deciding.plan_inputs(spec, data, parts, tokens)
+    known = folder.result_of("plan", inputs)
+    if known is not None:
+        return from_json(known, Plan)
     devices = worker.request("devices", {}, telling.events_to(job.screen))
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
     require_usable_gpu(devices, spec.use_cpu, hidden)
-    entries = deciding.dataset_entries(job, data, parts)
-    register.write_dataset_info(folder.dataset / "dataset_info.json", entries)
-    register.register(spec.dataset_dir, entries)
     plan = make_plan(
         spec,
         sources=job.sources,
-        rows=Rows(
-            kind=data.kind,
-            stage=stage,
-            train=parts.train_rows,
-            validation=parts.val_rows,
-            tokens=int(tokens["tokens"]),
-            train_name=deciding.entry_name(job, "train"),
-            validation_name=deciding.entry_name(job, "validation"),
-            dataset_dir=folder.dataset,
-        ),
+        rows=deciding.planned_rows(job, data, parts, tokens, stage),
         tokens=tokens,
         devices=devices,
         model_path=job.model,
         run_dir=folder.path,
     )
+    deciding.refuse_another_training(job, plan)
+    register.write_dataset_info(folder.dataset / "dataset_info.json", entries)
     write_atomically(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
     folder.record["choices"] = to_json(plan.choices)
-    folder.record["devices"] = devices
-    folder.record["plan"] = {"steps": plan.steps, "stage": stage, "memory": to_json(plan.memory)}
-    folder.save()
+    folder.record["warnings"] = [*telling.token_warnings(tokens), *plan.warnings]
+    folder.mark("plan", state="done", inputs=inputs, result=to_json(plan))
     job.screen.choices(plan.choices)
     for warning in plan.warnings:
         job.screen.warn(warning)
@@ -207,7 +211,8 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     if checkpoints:
         screen.say(f"Continuing from {checkpoints[-1].name}.")
     began = time.time()
-    folder.mark("train", state="running", inputs=inputs, began=began)
+    mark = {"inputs": inputs, "began": began, "settings": dict(plan.settings)}
+    folder.mark("train", state="running", **mark)
     scoring = asking.scoring(job, parts, plan)
     distributed = plan.launch["nproc_per_node"] * plan.launch["nnodes"] > 1
     request = {
@@ -236,14 +241,14 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     screen.end("")
     seconds = round(time.time() - began, 3)
     if result["interrupted"]:
-        folder.mark("train", state="interrupted", inputs=inputs, seconds=seconds)
+        folder.mark("train", state="interrupted", seconds=seconds, **mark)
         raise Interrupted(
             "Stopped, and a checkpoint is saved.", fix="the same command continues from it"
         )
     deciding.check_row_count(parts, plan, result)
     if distributed and scoring and job.is_first_node:
         asking.score(job, worker, plan, scoring, "after")
-    folder.mark("train", state="done", inputs=inputs, began=began, seconds=seconds, result=result)
+    folder.mark("train", state="done", seconds=seconds, result=result, **mark)
     telling.show_scores(job)
 
 

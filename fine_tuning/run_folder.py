@@ -74,6 +74,11 @@ class RunFolder:
         return self.path / "dataset"
 
     @property
+    def checking(self) -> Path:
+        """Where rows are checked before they become this run's dataset."""
+        return self.path / "dataset.checking"
+
+    @property
     def log(self) -> Path:
         """The engine's whole output."""
         return self.path / "logs" / "engine.log"

@@ -1,21 +1,23 @@
 """Small decisions between the stages, and what is refused there."""
 
+import json
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset import register
-from fine_tuning.dataset.fit import fit_rows
+from fine_tuning.dataset.fit import fit_problems, fit_rows
 from fine_tuning.dataset.insight.rows import read_origins
+from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.stages import default_stage, stage_mismatch
-from fine_tuning.dataset.types import CheckedData, SplitData
-from fine_tuning.engine.plan.settings import Plan
+from fine_tuning.dataset.types import CheckedData, Problem, SplitData
+from fine_tuning.engine.plan.settings import Plan, Rows
 from fine_tuning.errors import EngineError, RunConflict, UsageError
 from fine_tuning.job.opening import Job
-from fine_tuning.run_folder import (
-    from_json,
-)
+from fine_tuning.run_folder import FREE, fingerprint, from_json, to_json
+from fine_tuning.screen import ProblemGroup
 from fine_tuning.spec import RunSpec
 
 
@@ -26,12 +28,30 @@ def refuse_changed_data(job: Job, before: Mapping[str, Any], data: CheckedData) 
     old = from_json(before, CheckedData)
     if old.fingerprint == data.fingerprint:
         return
+    shutil.rmtree(job.folder.checking, ignore_errors=True)
     raise RunConflict(
         f"{job.folder.path} was trained on other rows: {old.rows_kept:,} then, "
         f"{data.rows_kept:,} now, and their content differs.",
         fix="give another --output_dir, or --restart to start this run again "
         "(the old state is moved aside)",
     )
+
+
+def accepted(job: Job, data: CheckedData) -> CheckedData:
+    """Make the checked rows this run's dataset; what was prepared from older ones goes.
+
+    Until here the old dataset was untouched, so a refusal loses nothing.
+    """
+    checking, target = job.folder.checking, job.folder.dataset
+    if target.exists():
+        shutil.rmtree(target)
+    checking.rename(target)
+    moved: dict[str, Any] = {
+        field.name: target / value.name
+        for field in fields(data)
+        if isinstance(value := getattr(data, field.name), Path) and value.parent == checking
+    }
+    return replace(data, **moved)
 
 
 def stage_for(spec: RunSpec, data: CheckedData) -> str:
@@ -41,6 +61,91 @@ def stage_for(spec: RunSpec, data: CheckedData) -> str:
     if mismatch or stage is None:
         raise UsageError(mismatch or "--stage is needed")
     return stage
+
+
+def plan_inputs(
+    spec: RunSpec, data: CheckedData, parts: SplitData, tokens: Mapping[str, Any]
+) -> str:
+    """A hash of all that the plan depends on, but for the devices."""
+    wishes = {name: value for name, value in to_json(spec).items() if name not in FREE}
+    return fingerprint(
+        wishes,
+        data.fingerprint,
+        parts.train_rows,
+        parts.val_rows,
+        tokens["cutoff"],
+        tokens["template"],
+    )
+
+
+def planned_rows(
+    job: Job, data: CheckedData, parts: SplitData, tokens: Mapping[str, Any], stage: str
+) -> Rows:
+    """What the plan needs to know of the prepared rows."""
+    return Rows(
+        kind=data.kind,
+        stage=stage,
+        train=parts.train_rows,
+        validation=parts.val_rows,
+        tokens=int(tokens["tokens"]),
+        train_name=entry_name(job, "train"),
+        validation_name=entry_name(job, "validation"),
+        dataset_dir=job.folder.dataset,
+    )
+
+
+def refuse_another_training(job: Job, plan: Plan) -> None:
+    """Raise RunConflict if the plan differs from what this run has trained, but for more epochs.
+
+    The same command can lead to another plan after an update, or on another device.
+    """
+    old = job.folder.stage("train").get("settings")
+    if old is None or float(old["num_train_epochs"]) < float(plan.settings["num_train_epochs"]):
+        return
+    new = to_json(plan.settings)
+    differing = [
+        f"  {name}: {old.get(name)} then, {new.get(name)} now"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+    if differing:
+        raise RunConflict(
+            "\n".join([f"{job.folder.path} was trained with other settings:", *differing]),
+            fix="give another --output_dir, or --restart to start it again "
+            "(the old state is moved aside)",
+        )
+
+
+class Found:
+    """Problems as they are found: each to a file, and by cause with the first place."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._groups: dict[str, ProblemGroup] = {}
+
+    def add(self, problem: Problem) -> None:
+        """Name one problem."""
+        self._file.write(json.dumps(to_json(problem), ensure_ascii=False) + "\n")
+        known = self._groups.get(problem.code)
+        if known is not None:
+            self._groups[problem.code] = replace(known, count=known.count + 1)
+            return
+        cause = cause_of(problem.code, problem.severity)
+        where = problem.file if problem.line is None else f"{problem.file}:{problem.line}"
+        self._groups[problem.code] = ProblemGroup(
+            code=problem.code,
+            count=1,
+            message=cause.title,
+            first=where,
+            suggestion=cause.fix,
+            severity=problem.severity,
+            example=problem.message,
+        )
+
+    def close(self) -> list[ProblemGroup]:
+        """The causes, the most frequent first."""
+        self._file.close()
+        return sorted(self._groups.values(), key=lambda group: -group.count)
 
 
 @dataclass(frozen=True)
@@ -71,6 +176,19 @@ def fits(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> Fits:
         decided(tokens["overlong"], data.origins_path),
         decided(tokens["validation_overlong"], data.validation_origins_path),
     )
+
+
+def name_overlong(fits: Fits, data: CheckedData, found: Found) -> None:
+    """Name every row that was over the cutoff, by file and line, with its outcome."""
+    files = [file.path for file in data.files]
+    parts = (
+        (fits.training, data.origins_path),
+        (fits.validation, data.validation_origins_path),
+    )
+    for fit, origins in parts:
+        if fit is not None and origins is not None:
+            for problem in fit_problems(fit, read_origins(origins, files)):
+                found.add(problem)
 
 
 def entry_name(job: Job, part: str) -> str:

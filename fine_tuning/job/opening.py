@@ -1,9 +1,13 @@
 """From a user's wishes to an open job: which folder, which model, which data."""
 
 import dataclasses
+import platform
 import re
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from fine_tuning import demo
@@ -12,12 +16,26 @@ from fine_tuning.run_folder import (
     FREE,
     RunFolder,
     fingerprint,
+    from_json,
     set_aside,
     settle,
     to_json,
 )
 from fine_tuning.screen import Screen, Source
 from fine_tuning.spec import RunSpec
+
+DECIDING_PACKAGES = (
+    "llamafactory",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "datasets",
+    "accelerate",
+    "bitsandbytes",
+    "deepspeed",
+    "tokenizers",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +93,8 @@ def settled(job: Job) -> Job:
     if not spec.restart:
         spec = settle(spec, frozenset(job.sources), job.folder.record)
     record = job.folder.record
+    record.setdefault("created", time.time())
+    record["versions"] = installed_versions()
     record["command"] = job.command
     record["settings"] = to_json(spec)
     record["sources"] = {**record.get("sources", {}), **job.sources}
@@ -84,8 +104,26 @@ def settled(job: Job) -> Job:
     return dataclasses.replace(job, spec=spec)
 
 
+def is_trained(job: Job) -> bool:
+    """Whether nothing is left to train in this run."""
+    return job.folder.stage("train").get("state") == "done"
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what a training does."""
+    found = {"python": platform.python_version()}
+    for name in DECIDING_PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
 def anchored(spec: RunSpec) -> RunSpec:
-    """The same wishes with absolute paths, so that they mean the same from any folder."""
+    """The same wishes with absolute paths, so that they mean the same from any folder.
+
+    Numbers get the types that they have when read back from `run.json` (`--epochs 1` is 1.0).
+    """
+    spec = from_json(to_json(spec), RunSpec)
     data = dataclasses.replace(
         spec.data,
         dataset_path=tuple(map(_absolute_if_local, spec.data.dataset_path)),

@@ -46,6 +46,7 @@ def problem_groups(data: CheckedData) -> list[ProblemGroup]:
             code=group.code,
             count=group.count,
             message=group.message,
+            example=group.example,
             first=group.first,
             suggestion=group.suggestion,
             severity=group.severity,

@@ -44,7 +44,7 @@ def collect(run_dir: Path) -> RunFacts:
     merged = results.get("merge", {}).get("path")
     failure = record.get("failure")
     return RunFacts(
-        title=run_dir.name,
+        title=_title(run_dir, settings),
         status=STATUSES.get(record.get("status", ""), "running"),
         failure=Failure(**failure, log=str(run_dir / "logs" / "engine.log")) if failure else None,
         command=record.get("command", ""),
@@ -69,6 +69,14 @@ def collect(run_dir: Path) -> RunFacts:
         artefacts=_artefacts(run_dir, merged),
         train_yaml=run_dir / "train.yaml" if (run_dir / "train.yaml").exists() else None,
     )
+
+
+def _title(run_dir: Path, settings: Mapping[str, Any]) -> str:
+    """`model on data`, or the folder's name if the run never got so far."""
+    model = Path(str(settings.get("model_name_or_path") or "")).name
+    paths = settings.get("data", {}).get("dataset_path") or []
+    data = ", ".join(Path(path).name for path in paths[:2]) + (" ..." if len(paths) > 2 else "")
+    return f"{model} on {data}" if model and data else run_dir.name
 
 
 def _read(path: Path) -> Any:
@@ -99,7 +107,7 @@ def _parity(tokens: Mapping[str, Any]) -> Parity | None:
         )
     return Parity(
         equal=template["parity"] == "equal",
-        rows_compared=len(tokens.get("views", ())),
+        rows_compared=tokens.get("compared", 0),
         message=template["reason"],
         differences=differences,
     )
@@ -160,6 +168,7 @@ def _lengths(tokens: Mapping[str, Any]) -> Lengths | None:
         percentiles=tokens["percentiles"],
         cutoff=tokens["cutoff"],
         over_cutoff=len(tokens["overlong"]),
+        cutoff_costs={int(cutoff): rows for cutoff, rows in tokens.get("over", {}).items()},
     )
 
 

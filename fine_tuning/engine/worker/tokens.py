@@ -34,6 +34,7 @@ from fine_tuning.errors import EngineError, ModelError
 
 SAMPLED = 8
 LOOKED_AT = 2000
+OTHER_CUTOFFS = (128, 256, 512, 1024, 2048, 4096, 8192)
 
 
 def look_at_tokens(
@@ -97,6 +98,8 @@ def look_at_tokens(
         "tokens": sum(lengths),
         "percentiles": percentiles(lengths),
         "histogram": histogram(lengths),
+        "over": {str(c): sum(n > c for n in lengths) for c in OTHER_CUTOFFS if c <= max(lengths)},
+        "compared": len(samples),
         "overlong": overlong,
         "validation_overlong": validation_overlong,
         "eos": tokenizer.eos_token,

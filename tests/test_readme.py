@@ -1,0 +1,71 @@
+"""Every command in the README runs; its translation has the same ones."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT, command
+from tests.test_run import write_rows
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+# `make demo` and `make test` are what runs this; the recipes and the WebUI have tests of their own.
+ELSEWHERE = ("make demo", "make test", "bash llama_factory_example.sh")
+
+
+def commands(text: str) -> list[str]:
+    """The shell commands of the code blocks, in order."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+RUN_HERE = [line for line in commands(README) if line not in ELSEWHERE and "webui" not in line]
+
+
+def test_the_translation_shows_the_same_commands() -> None:
+    assert commands(CHINESE) == commands(README)
+
+
+def test_the_first_two_commands_are_the_two() -> None:
+    assert commands(README)[:2] == ["make demo", "make test"]
+
+
+def test_every_linked_file_exists() -> None:
+    for text in (README, CHINESE):
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_every_flag_in_the_text_is_known() -> None:
+    from fine_tuning.cli.settings.commands import COMMANDS, catalogue
+
+    catalogues = [catalogue(one) for one in COMMANDS.values()]
+    for text in (README, CHINESE):
+        for flag in set(re.findall(r"--([a-z_]{3,})", text)) - {"help", "demo", "version"}:
+            assert any(known.find(flag) for known in catalogues), f"--{flag}"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the README's data in it; `configs` is where its text says."""
+    folder = tmp_path_factory.mktemp("readme")
+    write_rows(folder / "my_data.json", 40)
+    (folder / "configs").symlink_to(ROOT / "configs")
+    return folder
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("line", RUN_HERE)
+def test_command(line: str, place: Path, tiny_model: Path) -> None:
+    """As written, with a local model in place of the Hub's name and few steps."""
+    words = [w.replace("Qwen/Qwen3-0.6B", str(tiny_model)) for w in shlex.split(line)[2:]]
+    if not words or (words[0].startswith("--") and "--export_dir" not in words):
+        words += ["--max_steps", "2", "--score_samples", "2"]
+    done = command(*words, cwd=place)
+    assert done.returncode == 0, done.stdout
+    if "--report" in words:
+        report = json.loads((place / "report.json").read_text(encoding="utf-8"))
+        assert report["rows_read"] == report["rows_kept"] == 40

@@ -1,0 +1,297 @@
+"""Whole runs on a tiny model: settings, resumption, quantisation, processes, refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from tests.commands import command, environment, start
+
+pytestmark = pytest.mark.engine
+
+ROWS = 48
+
+
+def write_rows(path: Path, count: int = ROWS, answer: str = "It is") -> Path:
+    rows = [
+        {
+            "instruction": f"What comes after {i} in list {i * 7919 % 1000}?",
+            "output": f"{answer} {i + 1}, as 你好 {i * 104729 % 977}.",
+        }
+        for i in range(count)
+    ]
+    path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def record(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "run.json").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose name has spaces and Chinese in it, with a dataset."""
+    folder = tmp_path_factory.mktemp("my data 数据")
+    write_rows(folder / "训练 rows.json")
+    return folder
+
+
+def flags(model: Path, place: Path, run: str, *more: object) -> list[object]:
+    return [
+        *("--model_name_or_path", model, "--dataset_path", place / "训练 rows.json"),
+        *("--output_dir", place / run, "--dataset_dir", place / "data"),
+        *("--epochs", 1, "--score_samples", 2),
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def basic(tiny_model: Path, place: Path) -> Path:
+    """The users' basic run, on the tiny model."""
+    done = command(
+        *flags(tiny_model, place, "run 一", "--dataset_format", "alpaca"),
+        *("--lora_rank", 8, "--lora_alpha", 32),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stdout
+    return place / "run 一"
+
+
+def test_the_run_folder_holds_what_the_design_promises(basic: Path) -> None:
+    known = record(basic)
+    assert known["status"] == "done"
+    assert {"check", "tokens", "split", "train"} <= set(known["stages"])
+    for name in (
+        "adapter_model.safetensors",
+        "train.yaml",
+        "report.html",
+        "logs/engine.log",
+        "dataset/report.json",
+        "dataset/dataset_info.json",
+    ):
+        assert (basic / name).exists(), name
+
+
+def test_rows_balance_from_the_file_to_the_engine(basic: Path) -> None:
+    results = {name: stage["result"] for name, stage in record(basic)["stages"].items()}
+    checked, split = results["check"], results["split"]
+    assert checked["rows_read"] == checked["rows_kept"] + checked["rows_dropped"] == ROWS
+    dropped = sum(split["dropped"].values())
+    assert split["train_rows"] + split["val_rows"] + dropped == checked["rows_kept"]
+    assert results["train"]["encoded_rows"] == split["train_rows"]
+
+
+def test_no_held_out_row_is_trained(basic: Path) -> None:
+    train = (basic / "dataset" / "split" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    held_out = (
+        (basic / "dataset" / "split" / "validation.jsonl").read_text(encoding="utf-8").splitlines()
+    )
+    assert train and held_out and set(train).isdisjoint(held_out)
+
+
+def test_the_settings_are_those_that_were_asked_for(basic: Path) -> None:
+    settings = yaml.safe_load((basic / "train.yaml").read_text(encoding="utf-8"))
+    assert (settings["lora_rank"], settings["lora_alpha"]) == (8, 32)
+    assert settings["num_train_epochs"] == 1
+
+
+def test_the_dataset_is_registered_for_the_webui(basic: Path, place: Path) -> None:
+    entries = json.loads((place / "data" / "dataset_info.json").read_text(encoding="ascii"))
+    paths = [Path(entry["file_name"]) for entry in entries.values()]
+    assert basic / "dataset" / "split" / "train.jsonl" in paths
+    assert all(path.is_absolute() and path.exists() for path in paths)
+
+
+def test_the_same_training_by_hand_gives_the_same_adapter(basic: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    program = Path(sys.executable).with_name("llamafactory-cli")
+    done = subprocess.run(
+        [program, "train", str(basic / "train.yaml"), f"output_dir={tmp_path / 'new'}"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours = load_file(basic / "adapter_model.safetensors")
+    theirs = load_file(tmp_path / "new" / "adapter_model.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert max((ours[name] - theirs[name]).abs().max().item() for name in ours) <= 1e-6
+
+
+def test_export_alone_merges_with_the_run_s_settings_and_does_not_train(
+    basic: Path, place: Path, tiny_model: Path
+) -> None:
+    trained = record(basic)["stages"]["train"]
+    before = (basic / "adapter_model.safetensors").stat().st_mtime_ns
+    done = command(
+        *("--model_name_or_path", tiny_model, "--dataset_path", place / "训练 rows.json"),
+        *("--output_dir", basic, "--dataset_dir", place / "data"),
+        *("--export_dir", place / "merged 模型"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stdout
+    assert (basic / "adapter_model.safetensors").stat().st_mtime_ns == before
+    assert record(basic)["stages"]["train"] == trained
+    assert_merged_like_base_and_adapter(place / "merged 模型", tiny_model, basic)
+
+
+def assert_merged_like_base_and_adapter(merged: Path, base: Path, adapter: Path) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(merged)
+    messages = [{"role": "user", "content": "What comes after 3?"}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    ids = torch.tensor([tokenizer.encode(text, add_special_tokens=False)])
+    plain = AutoModelForCausalLM.from_pretrained(base)
+    base_logits = plain(ids).logits
+    expected = PeftModel.from_pretrained(plain, adapter)(ids).logits
+    found = AutoModelForCausalLM.from_pretrained(merged)(ids).logits
+    assert torch.allclose(expected, found, atol=1e-4)
+    assert not torch.allclose(base_logits, found, atol=1e-4), "the merge changed nothing"
+    config = json.loads((merged / "generation_config.json").read_text(encoding="utf-8"))
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in [config["eos_token_id"]]
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (merged / name).read_bytes() == (base / name).read_bytes()
+
+
+def test_an_export_directory_in_use_is_refused_and_untouched(basic: Path, place: Path) -> None:
+    used = place / "used"
+    used.mkdir(exist_ok=True)
+    (used / "mine.txt").write_text("mine", encoding="utf-8")
+    done = command("export", "--output_dir", basic, "--export_dir", used, cwd=place)
+    assert done.returncode == 2
+    assert "is not empty" in done.stdout
+    assert [path.name for path in used.iterdir()] == ["mine.txt"]
+
+
+def test_another_setting_in_the_same_folder_is_refused(basic: Path, place: Path) -> None:
+    done = command("--output_dir", basic, "--lora_rank", 16, cwd=place)
+    assert done.returncode == 2
+    assert "--lora_rank: it was made with 8, now 16 is given" in done.stdout
+    assert "--restart" in done.stdout
+
+
+def test_other_rows_in_the_same_file_are_refused(
+    basic: Path, place: Path, tiny_model: Path
+) -> None:
+    data = place / "训练 rows.json"
+    saved = data.read_bytes()
+    kept = (basic / "dataset" / "rows.jsonl").read_bytes()
+    try:
+        write_rows(data, ROWS + 5, "Other")
+        done = command("--output_dir", basic, "--dataset_dir", place / "data", cwd=place)
+    finally:
+        data.write_bytes(saved)
+    assert done.returncode == 2
+    assert "was trained on other rows" in done.stdout
+    assert kept == (basic / "dataset" / "rows.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("bits", ["4bit", "8bit"])
+def test_qlora_trains_and_merges_on_a_cpu(tiny_model: Path, place: Path, bits: str) -> None:
+    merged = place / f"merged-{bits}"
+    done = command(
+        *flags(tiny_model, place, f"run-{bits}", "--quantization", bits, "--batch_size", 4),
+        *("--lora_rank", 16, "--export_dir", merged),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stdout
+    run = place / f"run-{bits}"
+    settings = yaml.safe_load((run / "train.yaml").read_text(encoding="utf-8"))
+    assert settings["quantization_bit"] == int(bits[0])
+    state = json.loads((run / "trainer_state.json").read_text(encoding="utf-8"))
+    assert any("eval_loss" in entry for entry in state["log_history"]), "never evaluated"
+    assert_merged_like_base_and_adapter(merged, tiny_model, run)
+
+
+def wait_for(process: "subprocess.Popen[str]", path: Path, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.1)
+
+
+def test_ctrl_c_saves_a_checkpoint_and_the_same_command_goes_on(
+    tiny_model: Path, place: Path
+) -> None:
+    words = flags(tiny_model, place, "interrupted", "--epochs", 30, "--save_steps", 5)
+    process = start(*words, cwd=place)
+    wait_for(process, place / "interrupted" / "checkpoint-5")
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "the same command continues" in output
+    assert record(place / "interrupted")["status"] == "interrupted"
+    stopped_at = last_step(place / "interrupted")
+    done = command(*words, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert f"Continuing from checkpoint-{stopped_at}" in done.stdout
+    assert record(place / "interrupted")["status"] == "done"
+
+
+def test_more_epochs_continue_the_training(tiny_model: Path, place: Path) -> None:
+    run = place / "interrupted"
+    if record(run)["status"] != "done":
+        pytest.fail("needs the finished run of the test before")
+    last = last_step(run)
+    done = command("--output_dir", run, "--dataset_dir", place / "data", "--epochs", 31, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert f"Continuing from checkpoint-{last}" in done.stdout
+    state = json.loads((run / "trainer_state.json").read_text(encoding="utf-8"))
+    assert state["epoch"] == pytest.approx(31.0)
+
+
+def last_step(run: Path) -> int:
+    return max(int(path.name.split("-")[1]) for path in run.glob("checkpoint-*"))
+
+
+def test_after_kill_9_no_worker_is_left_and_the_same_command_goes_on(
+    tiny_model: Path, place: Path
+) -> None:
+    words = flags(tiny_model, place, "killed", "--epochs", 30, "--save_steps", 5)
+    process = start(*words, cwd=place)
+    wait_for(process, place / "killed" / "checkpoint-5" / "trainer_state.json")
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive, "a worker trains on without anybody"
+    done = command(*words, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "Continuing from checkpoint-" in done.stdout
+
+
+def test_two_processes_train_one_adapter(tiny_model: Path, place: Path) -> None:
+    done = command(*flags(tiny_model, place, "two", "--nproc_per_node", 2, "--use_cpu"), cwd=place)
+    assert done.returncode == 0, done.stdout
+    known = record(place / "two")["stages"]["train"]["result"]
+    assert known["world_size"] == 2
+    assert (place / "two" / "adapter_model.safetensors").exists()
+    assert json.loads((place / "two" / "scores.json").read_text(encoding="utf-8")).keys() == {
+        "before",
+        "after",
+    }
+
+
+def test_dry_run_shows_both_files_and_trains_nothing(tiny_model: Path, place: Path) -> None:
+    done = command(*flags(tiny_model, place, "dry", "--dry_run"), cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "llamafactory-cli train" in done.stdout
+    assert '"formatting": "sharegpt"' in done.stdout
+    assert not list((place / "dry").glob("checkpoint-*"))
+    assert not (place / "dry" / "adapter_model.safetensors").exists()
