@@ -4,8 +4,10 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.passes import PartJob, run_part
 from fine_tuning.dataset.read import Source, split_ranges
 from fine_tuning.dataset.sink import PartResult, finished
+from fine_tuning.errors import DataError
 
 CHECK_VERSION = 1  # part of every cache key: raise it when rows or problems change
 SMALL = 50_000_000  # bytes; below it one process is faster than starting others
@@ -110,16 +113,28 @@ def _run(
         return
     # Not fork: the caller may have threads (a progress bar, an engine worker's reader).
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context) as pool:
+    count = min(workers, len(waiting))
+    with ProcessPoolExecutor(count, context, initializer=_leave_interrupts_to_us) as pool:
         futures = {pool.submit(run_part, job): (job, size) for job, size in waiting}
         try:
             for future in as_completed(futures):
                 job, size = futures[future]
                 yield job.folder, future.result()
                 clock.finish(size)
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a process that read the data was ended from outside",
+                why="perhaps the memory did not suffice",
+                fix="run again with fewer processes: --num_workers 1",
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _leave_interrupts_to_us() -> None:
+    """Ctrl-C reaches the whole process group; without this each worker prints a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _jobs_of(file: Planned, cache: Path, workers: int) -> list[PartJob]:

@@ -364,6 +364,13 @@ def test_repairs_and_doubts_keep_the_row_and_say_so(code: str) -> None:
     assert codes == [code]
 
 
+def test_a_weight_of_zero_on_a_turn_that_is_not_trained_is_no_news() -> None:
+    row = {
+        "messages": [{**QUESTION, "weight": 0}, {"role": "assistant", "content": "a", "weight": 1}]
+    }
+    assert converted("openai", row) == (chat("q", "a"), [])
+
+
 def test_media_paths_are_absolute_and_counted(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(b"")
     row = {**messages(("user", "<image>what?"), ("assistant", "a cat")), "images": ["cat.png"]}

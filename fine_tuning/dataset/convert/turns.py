@@ -11,6 +11,7 @@ from fine_tuning.dataset.convert.values import Notes, Unusable, as_text, is_blan
 from fine_tuning.dataset.formats import native_roles, role_names
 
 ROLE_KEYS = ("role", "from")
+ANSWERS = ("assistant", "function_call")
 CONTENT_KEYS = ("content", "value", "text")
 
 
@@ -47,7 +48,7 @@ def check_order(turns: list[Turn], *, ends_with_answer: bool = True) -> None:
         raise Unusable("messages_missing", "there is no turn besides the system turn")
     previous = ""
     for number, turn in enumerate(turns):
-        expected = ("assistant", "function_call") if number % 2 else ("user", "tool")
+        expected = ANSWERS if number % 2 else ("user", "tool")
         if turn.role not in expected or (number == 0 and turn.role == "tool"):
             raise Unusable("turn_order", _order_message(number, turn.role, previous))
         if turn.role == "tool" and previous != "function_call":
@@ -55,7 +56,7 @@ def check_order(turns: list[Turn], *, ends_with_answer: bool = True) -> None:
         if turn.role != "tool" and previous == "function_call":
             raise Unusable("tool_order", f"tool call without a result at turn {number}")
         previous = turn.role
-    answered = turns[-1].role in ("assistant", "function_call")
+    answered = turns[-1].role in ANSWERS
     if ends_with_answer and not answered:
         raise Unusable(
             "last_turn_not_assistant", f"the last turn is from {turns[-1].role}; expected assistant"
@@ -92,7 +93,7 @@ def _read_message(message: Any, where: str, first: bool, dialogue: Dialogue, not
     content.reasoning += as_text(reasoning, f"reasoning of {where}", "turn_not_text", notes)
     for column, files in content.media.items():
         dialogue.media.setdefault(column, []).extend(files)
-    _note_weight(message, where, notes)
+    _note_weight(message, role, where, notes)
     if role == "system":
         if not first:
             raise Unusable("system_not_first", f"{where} is a system turn; only the first may be")
@@ -123,7 +124,7 @@ def _turns_of(role: str, content: Content, where: str, notes: Notes) -> list[Tur
             raise Unusable("turn_order", f"{where} holds a tool result and other text")
         return [Turn("tool", _filled(result, where)) for result in content.results]
     if content.calls:
-        if role not in ("assistant", "function_call"):
+        if role not in ANSWERS:
             raise Unusable("turn_order", f"{where} is a tool call from {role}; expected assistant")
         if not is_blank(text):
             notes.warn(
@@ -156,7 +157,8 @@ def _append(turns: list[Turn], turn: Turn, notes: Notes) -> None:
         turns.append(turn)
 
 
-def _note_weight(message: Mapping[str, Any], where: str, notes: Notes) -> None:
+def _note_weight(message: Mapping[str, Any], role: str, where: str, notes: Notes) -> None:
     weight = message.get("weight")
-    if weight is not None and weight != 1:
+    # Only answers are trained, so a weight of 0 on any other turn is what happens anyway.
+    if weight is not None and weight != 1 and (role in ANSWERS or weight != 0):
         notes.warn("weight_ignored", f"the weight {shown(weight)} of {where} is not used")
