@@ -6,7 +6,7 @@ Quotes are taken strictly: a row whose quotes or number of cells do not fit is n
 import contextlib
 import csv
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -141,9 +141,9 @@ def _header(row: list[str], batch: Batch) -> list[str]:
     names = [name.strip() for name in row]
     while len(names) > 1 and not names[-1]:
         names.pop()
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
     if doubled:
-        listed = ", ".join(f'"{name}"' for name in doubled)
+        listed = ", ".join(f'"{name}"' for name in doubled[:10])
         batch.warn_file(
             "duplicate_key", f"the header names {listed} twice; the last column is used"
         )

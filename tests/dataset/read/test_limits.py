@@ -8,7 +8,7 @@ import pytest
 import zstandard
 
 from fine_tuning.dataset.read import Source, decode_block, open_batches, split_ranges
-from fine_tuning.dataset.read.json import document, lines, window
+from fine_tuning.dataset.read.json import document, lines
 from fine_tuning.dataset.read.json.document import read_document
 from fine_tuning.dataset.read.json.lines import cut_blocks
 from fine_tuning.dataset.types import UNREADABLE, Block
@@ -69,9 +69,8 @@ def test_a_record_over_the_limit_does_not_take_the_others_along(
 def test_a_list_that_never_ends_a_record_stops_at_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(document, "MAX_RECORD", 1000)
-    monkeypatch.setattr(window, "MAX_RECORD", 1000)
-    chunks = [b'[{"a": 1}, {"b": [', *([b"1, " * 100] * 100)]
+    monkeypatch.setattr(document, "MAX_RECORD", 100_000)
+    chunks = [b'[{"a": 1}, {"b": [', *([b"1, " * 1000] * 100)]
     batches = list(read_document(chunks))
     values = [value for batch in batches for value in batch.values]
     assert values == [{"a": 1}, UNREADABLE]
@@ -107,6 +106,29 @@ def test_one_broken_record_in_a_long_list_costs_only_itself(read: Read) -> None:
         outcome = read(f"a{indent}.json", broken.encode())
         assert [i for i, v in enumerate(outcome.values) if v is UNREADABLE] == [700]
         assert len(outcome.values) == 20_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 5_000_000,
+        b'{"a":' * 300_000,
+        b'[{"a": 1}' + b" " * 5_000_000 + b',{"a": 2}]',
+        b"[\n" + b'{"a": "x},' * 30_000,
+        b"[\n  {}\n" + b'  {"a": "x},\n' * 30_000,
+        b'[\n{"a": 1},' + b'{"b" 1},' * 30_000,
+        b"[" + b"".join(b'{"k%d" 1},' % i for i in range(30_000)),
+        b'{"a": ' + b"\n" * 1_000_000 + b'{"a": 1}\n' * 1000,
+        b'"' * 1_000_001,
+        b'{"a": "' + b"\\" * 3_000_001,
+        b"," * 1_000_000 + b"]" * 10_000,
+    ],
+    ids=range(11),
+)
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.csv"])
+def test_nothing_hangs(read: Read, name: str, content: bytes) -> None:
+    """The cost grows with the size, not with its square: these end in seconds or in days."""
+    read(name, content)
 
 
 def test_ranges_are_refused_where_the_file_must_be_read_as_one(tmp_path: Path) -> None:

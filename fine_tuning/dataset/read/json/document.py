@@ -26,7 +26,9 @@ from fine_tuning.dataset.types import UNREADABLE, Records
 _SPACES = b" \t\n\r\0"
 _SEPARATOR = re.compile(rb"[\s,]*")
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
-_TRIES = 4
+# How far to look for a record's end before its neighbours' layout is asked.
+_SHORT = 1 << 16
+_OVERLAP = 1000
 
 
 def read_document(chunks: Iterable[bytes]) -> Iterator[Records]:
@@ -48,6 +50,9 @@ class _Document:
         self._commas = 0
         self._needs_comma = False
         self._truncated = False
+        self._searched_mark = b""
+        self._searched = 0
+        self._found = -1
 
     def batches(self) -> Iterator[Records]:
         self._open()
@@ -209,45 +214,56 @@ class _Document:
 
     def _next_record(self) -> tuple[Decoded, int]:
         """The record at the window's position, and the offset after it."""
-        window = self._window
         if self._layout.lead and (found := self._by_layout()) is not None:
             return found
-        start_before = self._layout.next_start(window.data, window.pos + 1)
-        bound = MAX_RECORD if start_before < 0 else self._patience(start_before)
-        end = value_end(window, bound)
-        if end is not None:
-            decoded = decode_record(window.data[window.pos : end], window.line)
-            if decoded.value is not UNREADABLE or decoded.findings[0].code != "json_syntax":
-                return decoded, end
-        return self._broken(end)
+        decoded, end = self._by_brackets(_SHORT)
+        if decoded is None or end is None:
+            following = self._following()
+            patience = following - self._window.pos + _SHORT if following >= 0 else MAX_RECORD
+            if end is None:
+                decoded, end = self._by_brackets(patience)
+        return (decoded, end) if decoded and end else self._broken(end)
+
+    def _by_brackets(self, limit: int) -> tuple[Decoded | None, int | None]:
+        """The record that ends where its brackets close, and that end (None: not within limit)."""
+        window = self._window
+        end = value_end(window, limit)
+        if end is None:
+            return None, None
+        decoded = decode_record(window.data[window.pos : end], window.line)
+        return (None if _is_broken(decoded) else decoded), end
+
+    def _following(self) -> int:
+        """Where in the window the next record starts that is laid out as the others, or -1.
+
+        What was found, and how far there was nothing, is kept: each byte is searched once.
+        """
+        window, layout = self._window, self._layout
+        if layout.mark != self._searched_mark:
+            self._searched_mark, self._searched, self._found = layout.mark, 0, -1
+        after = window.pos + 1
+        if self._found < window.base + after:
+            begin = max(after, self._searched - window.base - _OVERLAP)
+            found = layout.next_start(window.data, begin)
+            self._found = window.base + found if found >= 0 else -1
+            self._searched = window.base + (found if found >= 0 else len(window.data))
+        return self._found - window.base if self._found >= 0 else -1
 
     def _by_layout(self) -> tuple[Decoded, int] | None:
         """The record that ends before the next one starts, if that is the whole of a value."""
         window = self._window
-        following = self._layout.next_start(window.data, window.pos + 1)
+        following = self._following()
         while following < 0 and len(window.data) - window.pos < 1 << 22 and window.more():
-            following = self._layout.next_start(window.data, window.pos + 1)
+            following = self._following()
         if following < 0:
             return None
         end = window.pos + len(window.data[window.pos : following].rstrip(_SPACES + b","))
         decoded = decode_record(window.data[window.pos : end], window.line)
-        if decoded.value is UNREADABLE and decoded.findings[0].code in ("json_syntax", "nul"):
-            return None
-        return decoded, end
-
-    def _patience(self, start: int) -> int:
-        """How far to look for the end of a record that seems broken: a few more records."""
-        window = self._window
-        for _ in range(_TRIES):
-            following = self._layout.next_start(window.data, start + 1)
-            if following < 0:
-                return max(len(window.data) - window.pos, start - window.pos + (1 << 20))
-            start = following
-        return start - window.pos
+        return None if _is_broken(decoded) else (decoded, end)
 
     def _broken(self, end: int | None) -> tuple[Decoded, int]:
         window = self._window
-        following = self._layout.next_start(window.data, window.pos + 1)
+        following = self._following()
         if following >= 0 and (end is None or following < end):
             end = window.pos + len(window.data[window.pos : following].rstrip(_SPACES + b","))
         elif end is None:
@@ -262,7 +278,7 @@ class _Document:
         window = self._window
         end = window.pos + len(window.data[window.pos :].rstrip(_SPACES))
         decoded = decode_record(window.data[window.pos : end], window.line)
-        if decoded.value is not UNREADABLE or decoded.findings[0].code != "json_syntax":
+        if not _is_broken(decoded):
             return decoded, end
         self._truncated = True
         last = window.line + window.data.count(b"\n", window.pos, end)
@@ -277,6 +293,11 @@ class _Document:
         window.drain()
         window.data = start
         return unreadable("record_too_long", message), len(start)
+
+
+def _is_broken(decoded: Decoded) -> bool:
+    """Whether another end of the record might make it whole."""
+    return decoded.value is UNREADABLE and decoded.findings[0].code in ("json_syntax", "nul")
 
 
 def _several_lists(names: str) -> str:

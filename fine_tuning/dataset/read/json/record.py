@@ -19,7 +19,7 @@ MAX_DEPTH = 100
 MAX_RECORD = 1 << 27
 
 _STRICT = msgspec.json.Decoder()
-_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]|"', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[{]+|[\]}]+|"', re.DOTALL)
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+")|,(?=\s*[}\]])', re.DOTALL)
 _SPACED_COLON = re.compile(rb'"\s+:')
 _TOO_MANY = -(1 << 60)
@@ -102,12 +102,12 @@ def depth_of(text: str) -> int:
     """How deep objects and lists nest in JSON text, without decoding it."""
     depth = deepest = 0
     for token in _TOKEN.finditer(text):
-        char = token[0]
-        if char in "[{":
-            depth += 1
+        run = token[0]
+        if run[0] in "[{":
+            depth += len(run)
             deepest = max(deepest, depth)
-        elif char in "]}":
-            depth -= 1
+        elif run[0] in "]}":
+            depth -= len(run)
     return deepest
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fine_tuning.dataset.read.json.record import MAX_RECORD
 
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]|"', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]+|[\]}]+|"', re.DOTALL)
 SPACES = re.compile(rb"[ \t\n\r\0]*")
 SEPARATORS = re.compile(rb"[ \t\n\r\0,]*")
 _SCALAR_END = re.compile(rb"[\s,\[\]{}]")
@@ -101,11 +101,11 @@ def _scan_on(window: Window, scan: Scan, limit: int) -> int | None:
             if scan.depth == 0:
                 return token.end()
         elif char in b"{[":
-            scan.depth += 1
+            scan.depth += token.end() - token.start()
         else:
-            scan.depth -= 1
+            scan.depth -= token.end() - token.start()
             if scan.depth <= 0:
-                return token.end()
+                return token.end() + scan.depth
     return None
 
 
