@@ -371,6 +371,12 @@ TABLES = [
         [(0, "csv_quote", E)],
     ),
     Case(
+        "quote_inside_goes_on.csv",
+        b'a,b\n"he "said" hi\nand more",1\nx,2\n',
+        [(2, X), (4, {"a": "x", "b": "2"})],
+        [(0, "csv_quote", E)],
+    ),
+    Case(
         "quote_never_closed.csv",
         b'a,b\n1,2\n"x,4\n5,6\n7,8\n',
         [(2, {"a": "1", "b": "2"}), (3, X), (4, {"a": "5", "b": "6"}), (5, {"a": "7", "b": "8"})],
