@@ -185,7 +185,8 @@ def _line(name: str, found: dict[str, float], base: dict[str, float] | None) -> 
         times = base["seconds"] / found["seconds"]
         of_cpu = base["cpu"] / found["cpu"]
         ratio = f"  {times:5.1f} x  ({of_cpu:.1f} x by CPU time)"
-    print(f"{name:50}{found['seconds']:7.2f} s {rate:10,.0f} rows/s{ratio}", flush=True)
+    cpu = f"{found['cpu']:6.2f} s CPU"
+    print(f"{name:50}{found['seconds']:7.2f} s {cpu} {rate:10,.0f} rows/s{ratio}", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from fine_tuning.dataset.formats import MEDIA_COLUMNS, all_formats, native_roles
 from fine_tuning.dataset.recognise import formats_of, renamed
 
 SAMPLE_ROWS = 200
+SPACES = tuple(chr(code) for code in range(0x3001) if chr(code).isspace())
 MAX_EXTRA_COLUMNS = 24  # each costs a scan of the block
 
 Make = Callable[[Any], "bytes | None"]
@@ -203,17 +204,18 @@ def _pair_maker(
     fields: Mapping[str, Any], counts: FastCounts, *, belle: bool, listed: bool
 ) -> Make:
     has_input, has_more = "p" in fields, bool(fields.keys() & {"s", "h", "t"})
-    json_starts = ("[", " ", "\t", "\n", "\r")
     # A prompt or completion may be a list as JSON text, an instruction a dialogue.
-    odd_starts = json_starts if listed else ("Human",) if belle else ()
+    odd_start = "[" if listed else "Human" if belle else "\0"
+    odd_first = frozenset({odd_start[0], *SPACES})  # one look-up clears nearly every row
+
+    def is_odd(text: str) -> bool:
+        return text.isspace() or text.lstrip().startswith(odd_start)
 
     def make(row: Any) -> bytes | None:
         asked, answer = row.q, row.a
-        if not asked or not answer or answer.isspace() or asked.isspace():
+        if not asked or not answer or (asked[0] in odd_first and is_odd(asked)):
             return None
-        if odd_starts and (asked.startswith(odd_starts) or (belle and asked[0].isspace())):
-            return None
-        if listed and answer.startswith(json_starts):
+        if answer.isspace() or (listed and answer[0] in odd_first and is_odd(answer)):
             return None
         if has_input and row.p:
             if row.p.isspace():
