@@ -12,7 +12,13 @@ PROGRAM = ROOT / "llama_factory_fine_tuning.py"
 
 def environment(**more: str) -> dict[str, str]:
     """This process's environment, without colours, with two threads for torch."""
-    return {**os.environ, "NO_COLOR": "1", "OMP_NUM_THREADS": "2", **more}
+    return {
+        **os.environ,
+        "NO_COLOR": "1",
+        "OMP_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        **more,
+    }
 
 
 def start(

@@ -62,12 +62,7 @@ def dataset_entry(kind: Kind, columns: frozenset[str], file_name: str) -> Entry:
     """
     if missing := _REQUIRED[kind] - columns:
         raise ValueError(f"canonical {kind} rows without {', '.join(sorted(missing))}")
-    if _GLOB.search(file_name):
-        raise DataError(
-            f"The prepared rows cannot lie in {file_name}.",
-            why="The datasets library reads *, ?, [ ], :: and :// in a path as a pattern.",
-            fix="Choose an --output_dir without these characters.",
-        )
+    refuse_patterns(file_name)
     return {
         "file_name": file_name,
         "formatting": "sharegpt",
@@ -75,6 +70,16 @@ def dataset_entry(kind: Kind, columns: frozenset[str], file_name: str) -> Entry:
         "columns": {theirs: ours for theirs, ours in _COLUMNS.items() if ours in columns},
         "tags": dict(_TAGS),
     }
+
+
+def refuse_patterns(path: str) -> None:
+    """Raises DataError for a path that the `datasets` library would take for a pattern."""
+    if _GLOB.search(path):
+        raise DataError(
+            f"The prepared rows cannot lie in {path}.",
+            why="The datasets library reads *, ?, [ ], :: and :// in a path as a pattern.",
+            fix="Choose an --output_dir without these characters.",
+        )
 
 
 def entry_name(run_dir: Path, part: str) -> str:

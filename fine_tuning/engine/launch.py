@@ -157,6 +157,9 @@ def start_process(
             env={
                 **os.environ,
                 "TOKENIZERS_PARALLELISM": "true",
+                # Threads that wait actively steal each other's cores when anything else runs:
+                # several times slower on two cores (bench/contention.py).
+                "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
                 **environment,
                 "PYTHONPATH": os.pathsep.join(path for path in paths if path),
                 "PYTHONUNBUFFERED": "1",

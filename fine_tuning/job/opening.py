@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from fine_tuning import demo
+from fine_tuning.dataset import register
 from fine_tuning.engine.model_source import model_location
 from fine_tuning.run_folder import (
     FREE,
@@ -72,6 +73,7 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
     output_dir = spec.output_dir or default_output_dir(spec)
     if spec.node_rank > 0:
         output_dir = output_dir / f"node-{spec.node_rank}"
+    register.refuse_patterns(str(output_dir))
     spec = spec.replace(output_dir=output_dir)
     if spec.restart:
         aside = set_aside(output_dir)
