@@ -167,6 +167,13 @@ CONTENT: dict[str, Cause] = {
     "cut_off": _warning("answer looks cut off", "complete it, or remove the row"),
     "secret": _warning("looks like a key or token", "remove it: a model can repeat it"),
     "personal_data": _warning("looks like personal data", "remove it: a model can repeat it"),
+    # found when the rows are split, and when their tokens are counted
+    "leak_duplicate": _warning("the same row is in the validation data", "use --dedup"),
+    "leak_prompt": _warning("the same prompt is in the validation data", "use --dedup"),
+    "leak_near_duplicate": _warning("nearly the same row is in the validation data", "use --dedup"),
+    "overlong": _warning("too long for the cutoff, dropped", "raise --max_seq_length"),
+    "cut_turns": _warning("too long: only the rounds that fit", "raise --max_seq_length"),
+    "truncated": _warning("too long: cut off by the engine", "raise --max_seq_length"),
 }
 
 
