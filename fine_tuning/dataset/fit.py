@@ -18,7 +18,7 @@ TurnLengths = Mapping[int, Sequence[int]]
 
 OVERLONG = "overlong"
 CUT_TURNS = "cut_turns"
-TRUNCATED = "truncated"
+TRUNCATED = "cut_by_engine"
 _MEDIA = frozenset({"images", "videos", "audios"})
 _NAMED = 5
 

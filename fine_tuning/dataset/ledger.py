@@ -212,6 +212,12 @@ def file_notes(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
     for code, counted, what in kinds:
         if counted:
             most = counted.most_common(8)
-            listed = ", ".join(f"{name} ({count:,} {what})" for name, count in most)
+            listed = ", ".join(f"{_once(name)} ({count:,} {what})" for name, count in most)
             notes.append((code, f"read as: {listed}"))
     return tuple(notes)
+
+
+def _once(name: str) -> str:
+    """`gpt -> assistant`; a role that the format merely does not use by itself is named once."""
+    written, _, meant = name.partition(" -> ")
+    return written if written == meant else name

@@ -173,7 +173,7 @@ CONTENT: dict[str, Cause] = {
     "leak_near_duplicate": _warning("nearly the same row is in the validation data", "use --dedup"),
     "overlong": _warning("too long for the cutoff, dropped", "raise --max_seq_length"),
     "cut_turns": _warning("too long: only the rounds that fit", "raise --max_seq_length"),
-    "truncated": _warning("too long: cut off by the engine", "raise --max_seq_length"),
+    "cut_by_engine": _warning("too long: cut off by the engine", "raise --max_seq_length"),
 }
 
 

@@ -199,7 +199,7 @@ def test_renamed_roles_are_said_once_for_the_file(tmp_path: Path) -> None:
     data = account(tmp_path, [{"conversations": turns}] * 2)
     [problem] = [p for p in report(data)["problems"] if p["code"] == "role_renamed"]
     assert (problem["line"], problem["row"]) == (None, None)
-    assert problem["message"] == "read as: user -> user (2 turns), bot -> assistant (2 turns)"
+    assert problem["message"] == "read as: user (2 turns), bot -> assistant (2 turns)"
 
 
 def test_fingerprint_changes_with_the_kept_rows_only(tmp_path: Path) -> None:

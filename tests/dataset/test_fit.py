@@ -22,7 +22,7 @@ def test_a_chat_keeps_the_whole_rounds_that_fit_and_goes_if_the_first_does_not()
     fit = fit_rows("chat", LENGTHS, cutoff=100, policy="auto", origins=origins())
     assert fit.keep_rounds == {0: 2, 7: 1}
     assert fit.dropped == {3}
-    assert fit.counts == {"cut_turns": 2, "overlong": 1, "truncated": 0}
+    assert fit.counts == {"cut_turns": 2, "overlong": 1, "cut_by_engine": 0}
 
 
 def test_a_row_of_exactly_the_cutoff_fits() -> None:
@@ -39,7 +39,7 @@ def test_half_of_a_comparison_is_dropped(kind: str) -> None:
 
 def test_text_is_left_to_the_engine_which_cuts_it_into_blocks() -> None:
     fit = fit_rows("text", LENGTHS, cutoff=100, policy="auto", origins=origins())
-    assert fit.counts == {"cut_turns": 0, "overlong": 0, "truncated": 0}
+    assert fit.counts == {"cut_turns": 0, "overlong": 0, "cut_by_engine": 0}
 
 
 def test_a_row_with_pictures_is_not_cut_apart_from_them() -> None:

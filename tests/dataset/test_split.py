@@ -112,7 +112,7 @@ def test_overlong_rows_are_cut_dropped_and_counted(tmp_path: Path) -> None:
     data = run(tmp_path, rows, fit=fit, val_size=0)
     assert data.train_rows == 19
     assert data.dropped == {"overlong": 2}
-    assert data.cut == {"cut_turns": 1, "truncated": 1}
+    assert data.cut == {"cut_turns": 1, "cut_by_engine": 1}
     assert read_jsonl(data.train_path)[0] == chat("a", "b")
 
 
