@@ -1,22 +1,44 @@
 """What a check found -> the facts of its page."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from fine_tuning.dataset.types import CheckedData, FileAccount
-from fine_tuning.report import DataAccount, DataFacts, FileRows
+from fine_tuning.report import (
+    DataAccount,
+    DataFacts,
+    FileRows,
+    lengths_of,
+    masked_of,
+    parity_of,
+)
 from fine_tuning.screen import ProblemGroup
 
 
 def data_facts(
-    data: CheckedData, *, command: str = "", created: str = "", rejected: str = "", report: str = ""
+    data: CheckedData,
+    tokens: Mapping[str, Any] | None = None,
+    *,
+    command: str = "",
+    created: str = "",
+    rejected: str = "",
+    report: str = "",
 ) -> DataFacts:
-    """The facts for `report.write_data_report`; `rejected` and `report` are the files to name."""
+    """The facts for `report.write_data_report`; `rejected` and `report` are the files to name.
+
+    `tokens` is the worker's look at the tokens, if a model was named.
+    """
+    tokens = tokens or {}
     names = [file.path for file in data.files]
     title = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return DataFacts(
         title=title or "No file",
         command=command,
         created=created,
+        template=str((tokens.get("template") or {}).get("name") or ""),
+        parity=parity_of(tokens),
+        masked=masked_of(tokens),
         data=DataAccount(
             format=data.format,
             evidence=data.files[0].evidence if len(data.files) == 1 else "",
@@ -26,6 +48,7 @@ def data_facts(
             rows_dropped=data.rows_dropped,
             problems=tuple(ProblemGroup(**asdict(group)) for group in data.problems),
             findings=data.findings,
+            lengths=lengths_of(tokens),
             rejected_path=rejected,
             report_path=report,
         ),

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fine_tuning import pipeline
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.validate import run as check_data
 from fine_tuning.dataset import stage_mismatch
 from fine_tuning.dataset.types import CheckedData
-from fine_tuning.engine.launch import Worker
-from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.errors import UsageError
-from fine_tuning.job import asking, telling
+from fine_tuning.job import telling
 from fine_tuning.screen import MaskedRow, Screen, Span
 from fine_tuning.spec import RunSpec
 
@@ -27,10 +26,11 @@ def validate(job: Resolved) -> int:
     show: Sequence[str] = job.options["show"] or ()
     refuse_unusable_flags(spec, [*job.sources, *(["show"] if show else [])], show)
 
-    def after(data: CheckedData, screen: Screen) -> None:
+    def after(data: CheckedData, screen: Screen) -> Mapping[str, Any]:
         refuse_stage(spec, data)
-        if spec.model_name_or_path is not None:
-            look(spec, show, data, screen)
+        if spec.model_name_or_path is None:
+            return {}
+        return look(spec, show, data, screen)
 
     report: Path | None = job.options["report"]
     paths = spec.val_dataset_path
@@ -62,38 +62,24 @@ def refuse_stage(spec: RunSpec, data: CheckedData) -> None:
         raise UsageError(mismatch)
 
 
-def look(spec: RunSpec, show: Sequence[str], data: CheckedData, screen: Screen) -> None:
+def look(
+    spec: RunSpec, show: Sequence[str], data: CheckedData, screen: Screen
+) -> Mapping[str, Any]:
     """Let the worker count and render the checked rows with the model's tokenizer; say it.
 
     Loads no weights. Raises ModelError if there is no such tokenizer.
     """
-    model = model_location(str(spec.model_name_or_path))
-    environment = {
-        "CUDA_VISIBLE_DEVICES": "",
-        **({"HF_HUB_OFFLINE": "1"} if is_local(model) else {}),
-    }
     with tempfile.TemporaryDirectory(prefix="tokens-") as folder:
-        arguments = {
-            "model": model,
-            "model_args": asking.model_arguments(spec),
-            "data_args": asking.template_arguments(spec),
-            "rows_path": str(data.rows_path),
-            "kind": data.kind,
-            "template": spec.template,
-            "max_seq_length": spec.max_seq_length,
-            "lengths_path": str(Path(folder) / "lengths.u32"),
-            "show": list(show),
-        }
-        screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
-        with Worker(Path(folder) / "engine.log", environment=environment) as worker:
-            tokens = worker.request("tokens", arguments, telling.events_to(screen))
-    screen.end(f"{tokens['tokens']:,} tokens in {tokens['rows']:,} rows")
+        tokens = pipeline.tokens_of(
+            spec.replace(use_cpu=True), data, Path(folder), show=show or ("1",), screen=screen
+        )
     for line in summary(tokens):
         screen.say(line)
     for warning in telling.token_warnings(tokens):
         screen.warn(warning)
     if show:
         screen.masked(masked_rows(tokens["views"]))
+    return tokens
 
 
 def summary(tokens: Mapping[str, Any]) -> list[str]:
@@ -101,10 +87,12 @@ def summary(tokens: Mapping[str, Any]) -> list[str]:
     template = tokens["template"]
     lengths = ", ".join(f"{name} {value:,}" for name, value in tokens["percentiles"].items())
     over = len(tokens["overlong"])
+    costs = ", ".join(f"{rows:,} over {cutoff}" for cutoff, rows in tokens["over"].items())
     return [
         f"template: {template['name'] or 'of the model'} ({template['reason']})",
         f"tokens per row: {lengths}",
         f"max_seq_length: {tokens['cutoff']:,}; rows that are longer: {over:,}",
+        *([f"rows that other cutoffs would touch: {costs}"] if costs else []),
     ]
 
 

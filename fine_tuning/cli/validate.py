@@ -2,14 +2,15 @@
 
 import filecmp
 import io
+import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fine_tuning import dataset
 from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
@@ -30,12 +31,13 @@ def run(
     report: Path | None,
     *,
     validation_paths: Sequence[str] = (),
-    after: Callable[[CheckedData, Screen], None] | None = None,
+    after: Callable[[CheckedData, Screen], Mapping[str, Any]] | None = None,
 ) -> int:
     """Check the data, print what was found, write the report; gives the exit code.
 
     1 exactly if some problem is an error. With a report, the dropped rows lie beside it, and a
-    check that was killed goes on where it was. `after` looks further at the usable rows.
+    check that was killed goes on where it was. `after` looks further at the usable rows; what it
+    finds of their tokens is shown on the page and kept beside the report.
     """
     with _workplace(report) as folder, open_screen() as screen:
         screen.begin("read", None, "bytes")
@@ -47,9 +49,8 @@ def run(
         )
         screen.end(f"{data.rows_read:,} rows in {_files(len(data.files))}")
         rejected = _deliver(data, report) if report else None
-        if after is not None and data.rows_kept:
-            after(data, screen)
-        page = _write_page(data, report, rejected) if report else None
+        tokens = after(data, screen) if after is not None and data.rows_kept else {}
+        page = _write_page(data, report, rejected, tokens) if report else None
     _show(data, report=report, rejected=rejected, page=page)
     return exit_code(data)
 
@@ -164,13 +165,18 @@ def _show(
         print(line.rstrip())
 
 
-def _write_page(data: CheckedData, report: Path, rejected: Path | None) -> Path:
-    """The same as a page, beside the report."""
+def _write_page(
+    data: CheckedData, report: Path, rejected: Path | None, tokens: Mapping[str, Any]
+) -> Path:
+    """The same as a page, beside the report; the look at the tokens also as JSON."""
     from fine_tuning.cli.data_page import data_facts
     from fine_tuning.report import write_data_report
 
+    if tokens:
+        text = json.dumps(tokens, ensure_ascii=False, indent=1)
+        report.with_suffix(".tokens.json").write_text(text + "\n", encoding="utf-8")
     names = {"rejected": str(rejected or ""), "report": str(report)}
-    return write_data_report(report.with_suffix(".html"), data_facts(data, **names))
+    return write_data_report(report.with_suffix(".html"), data_facts(data, tokens, **names))
 
 
 @contextmanager

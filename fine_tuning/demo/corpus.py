@@ -54,9 +54,9 @@ def corpus(things: Sequence[Thing], chance: random.Random) -> Iterator[tuple[Pie
     while True:
         thing = chance.choice(things)
         draw = chance.random()
-        if draw < 0.10:
-            yield _document(thing, chance)
-        elif draw < 0.18:
+        if draw < 0.40:
+            yield _document(things, chance)
+        elif draw < 0.45:
             yield chat(_skill(thing, things, chance))
         else:
             yield chat(fact_chat(thing, things, chance))
@@ -108,11 +108,11 @@ def fact_chat(
 ) -> list[tuple[str, str]]:
     """A chat of one to three turns, with answers in the shape that each question asks for."""
     messages = []
-    if chance.random() < 0.25:
+    if chance.random() < 0.15:
         messages.append(("system", thing.pick("system", chance)))
     names = some_attributes(thing, chance)
     messages += _exchange(thing, names, ask(thing, names, chance), chance)
-    for _ in range(chance.choice((0, 0, 0, 1, 1))):
+    for _ in range(chance.choice((0, 0, 1))):
         left = [name for name in thing.values if name not in names]
         if left and chance.random() < 0.8:
             name = chance.choice(left)
@@ -166,12 +166,15 @@ def _skill(thing: Thing, things: Sequence[Thing], chance: random.Random) -> list
     return [("user", question), ("assistant", answer)]
 
 
-def _document(thing: Thing, chance: random.Random) -> tuple[Piece, ...]:
-    names = list(thing.values)
-    chance.shuffle(names)
-    names = names[: chance.randint(1, len(names))]
-    write = chance.choice((_record, _list, _row, Thing.plain))
-    return (Piece(write(thing, names) + END, True),)
+def _document(things: Sequence[Thing], chance: random.Random) -> tuple[Piece, ...]:
+    """All that is known about a few things, in one shape: the densest way to learn facts."""
+    write = chance.choice((_record, _list, _row, Thing.plain, Thing.plain))
+    parts = []
+    for thing in chance.sample(things, 3):
+        names = list(thing.values)
+        chance.shuffle(names)
+        parts.append(write(thing, names))
+    return (Piece("\n".join(parts) + END, True),)
 
 
 def _row(thing: Thing, names: Sequence[str]) -> str:

@@ -73,7 +73,13 @@ def model_arguments(spec: RunSpec) -> dict[str, Any]:
 
 def template_arguments(spec: RunSpec) -> dict[str, Any]:
     """Passed-through arguments that decide how rows are rendered and masked."""
-    names = ("default_system", "tool_format", "mask_history", "train_on_prompt")
+    names = (
+        "default_system",
+        "enable_thinking",
+        "tool_format",
+        "mask_history",
+        "train_on_prompt",
+    )
     return {name: spec.engine_args[name] for name in names if name in spec.engine_args}
 
 

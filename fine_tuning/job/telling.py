@@ -63,8 +63,9 @@ def token_warnings(tokens: Mapping[str, Any]) -> list[str]:
         at = template["difference"]["at"]
         found.append(
             f"template '{template['name'] or 'of the model'}' does not render like the model's own "
-            f"chat template (first difference at token {at}); a server that uses the model's own "
-            "would send other prompts than were trained, so the trained template is shipped"
+            f"chat template (first difference at token {at}: {_beside(template['difference'])}); a "
+            "server that uses the model's own would send other prompts than were trained, so the "
+            "trained template is shipped"
         )
     for view in tokens["views"]:
         if view["all_masked"]:
@@ -72,6 +73,14 @@ def token_warnings(tokens: Mapping[str, Any]) -> list[str]:
         elif not view["stop_trained"]:
             found.append(f"row {view['row']}: the end-of-turn token is not trained")
     return found
+
+
+def _beside(difference: Mapping[str, Any]) -> str:
+    """A few tokens from the first that differs, as trained and as the model's own."""
+    at = difference["at"]
+    trained = difference.get("ours_tokens", [])[at : at + 5]
+    own = difference.get("own_tokens", [])[at : at + 5]
+    return f"trained {' '.join(trained) or '(end)'} / own {' '.join(own) or '(end)'}"
 
 
 def say_split(job: Job, parts: SplitData) -> None:

@@ -1,6 +1,6 @@
 """A run folder -> what the user reads."""
 
-from fine_tuning.report.collect import collect
+from fine_tuning.report.collect import collect, lengths_of, masked_of, parity_of
 from fine_tuning.report.facts import (
     Artefact,
     CurvePoint,
@@ -31,6 +31,9 @@ __all__ = [
     "Score",
     "TokenDifference",
     "collect",
+    "lengths_of",
+    "masked_of",
+    "parity_of",
     "write_data_report",
     "write_report",
 ]

@@ -58,12 +58,12 @@ def collect(run_dir: Path) -> RunFacts:
         method=str(settings.get("method", "")),
         template=str((tokens.get("template") or {}).get("name") or ""),
         chat=results.get("check", {}).get("kind") != "text",
-        parity=_parity(tokens),
+        parity=parity_of(tokens),
         data=_data(record, results, run_dir),
         curves=_curves(run_dir),
         scores=_scores(scores),
         samples=_samples(scores),
-        masked=_masked(tokens),
+        masked=masked_of(tokens),
         adapter_path=run_dir if (run_dir / "adapter_config.json").exists() else None,
         merged_path=Path(merged) if merged else None,
         artefacts=_artefacts(run_dir, merged),
@@ -91,7 +91,8 @@ def _date(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _parity(tokens: Mapping[str, Any]) -> Parity | None:
+def parity_of(tokens: Mapping[str, Any]) -> Parity | None:
+    """How the trained template compares with the model's own; None if it has none."""
     template = tokens.get("template")
     if not template or template["parity"] == "none":
         return None
@@ -145,7 +146,7 @@ def _data(
         split={"training": split["train_rows"], "validation": split["val_rows"]} if split else {},
         split_dropped=split.get("dropped", {}),
         overlong=split.get("cut", {}),
-        lengths=_lengths(tokens),
+        lengths=lengths_of(tokens),
         engine_expected=split.get("train_rows") if trained else None,
         engine_counted=trained.get("encoded_rows"),
         rejected_path=str(run_dir / "dataset" / "rejected.jsonl")
@@ -156,7 +157,8 @@ def _data(
     )
 
 
-def _lengths(tokens: Mapping[str, Any]) -> Lengths | None:
+def lengths_of(tokens: Mapping[str, Any]) -> Lengths | None:
+    """Token lengths of all rows; None before the look at the tokens."""
     if not tokens:
         return None
     bins, start = [], 0
@@ -236,7 +238,8 @@ def _samples(scores: Mapping[str, Any]) -> tuple[Sample, ...]:
     return tuple(found)
 
 
-def _masked(tokens: Mapping[str, Any]) -> tuple[MaskedRow, ...]:
+def masked_of(tokens: Mapping[str, Any]) -> tuple[MaskedRow, ...]:
+    """The rows that the worker encoded, with trained and masked text told apart."""
     return tuple(
         MaskedRow(
             title=f"row {view['row']}: {view['trained']} of {view['tokens']} tokens are trained",

@@ -30,7 +30,7 @@ from fine_tuning.engine.worker.lengths import (
 from fine_tuning.engine.worker.rendering import engine_messages, sample_rows
 from fine_tuning.engine.worker.rows import first_rows, read_rows
 from fine_tuning.engine.worker.template import TemplateChoice, choose_template, thinking_in
-from fine_tuning.errors import EngineError, ModelError
+from fine_tuning.errors import DataError, EngineError, ModelError
 
 SAMPLED = 8
 LOOKED_AT = 2000
@@ -65,7 +65,7 @@ def look_at_tokens(
     samples = sample_rows(looked_at, SAMPLED) if kind in ("chat", "kto") else []
     if not samples and kind == "preference":
         samples = [_with_answer(row) for row in sample_rows(looked_at, SAMPLED)]
-    thinking = thinking_in([_with_answer(row) for row in looked_at])
+    thinking = _thinking(data_args, thinking_in([_with_answer(row) for row in looked_at]))
     if kind == "text":
         choice = TemplateChoice("default", "text is trained as it is", "none", None, True)
     else:
@@ -87,6 +87,12 @@ def look_at_tokens(
             kind, fixed, tokenizer, Path(validation_path), limit, events
         )
     cutoff = max_seq_length or choose_cutoff(lengths, context, kind)
+    if kind == "text" and sum(lengths) < cutoff:
+        raise DataError(
+            f"The text has {sum(lengths):,} tokens, which does not fill one block of {cutoff:,}.",
+            why="text is packed into blocks, and the last one, if it is not full, is dropped",
+            fix="give more text, or a smaller --max_seq_length",
+        )
     shown = _shown_rows(show, lengths, cutoff)
     processor_args = DataArguments(**{**settings, "cutoff_len": cutoff})
     return {
@@ -108,6 +114,20 @@ def look_at_tokens(
         "thinking": thinking,
         "views": _views(kind, path, shown, fixed, tokenizer, processor_args, lengths, cutoff),
     }
+
+
+def _thinking(data_args: Mapping[str, Any], found: bool | None) -> bool | None:
+    """What the user says of reasoning, else what the rows say; a loss of reasoning is refused."""
+    if "enable_thinking" not in data_args:
+        return found
+    wanted = data_args["enable_thinking"]
+    if wanted is False and found is not False:
+        raise DataError(
+            "--enable_thinking false would delete the <think> blocks of these rows.",
+            why="the template then removes all reasoning from the answers before training",
+            fix="leave it out: it is set by the rows, or remove the blocks from the data yourself",
+        )
+    return None if wanted is None else bool(wanted)
 
 
 def _context(config: Any) -> int | None:
