@@ -37,14 +37,16 @@ KNOWN_ERRORS = (
         "try --batch_size 1, a smaller --max_seq_length, or a smaller model",
     ),
     KnownError(
-        r"No space left on device|Errno 28|disk quota exceeded",
+        # torch.save reports a short write only as a wrong position in its archive
+        r"No space left on device|Errno 28|disk quota exceeded"
+        r"|inline_container\.cc.*unexpected pos|PytorchStreamWriter failed writing",
         EnvironmentProblem,
         "The disk is full.",
         "a checkpoint, a download or the merged model did not fit",
         "free space, or choose another --output_dir or HF_HOME, and repeat the command",
     ),
     KnownError(
-        r"GatedRepoError|Access to model .* is restricted|403 Client Error|gated repo",
+        r"GatedRepoError|Access to model \S+ is restricted|Cannot access gated repo",
         ModelError,
         "The model is gated.",
         "its owner lets only accepted accounts download it",

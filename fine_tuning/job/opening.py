@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fine_tuning import demo
 from fine_tuning.dataset import register
-from fine_tuning.engine.model_source import model_location
+from fine_tuning.engine.model_source import is_local, model_location, require_reachable
 from fine_tuning.run_folder import (
     FREE,
     RunFolder,
@@ -79,13 +79,16 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
         aside = set_aside(output_dir)
         if aside:
             screen.say(f"The old run was moved to {aside}.")
+    model = model_location(str(spec.model_name_or_path))
+    if not is_local(model):
+        require_reachable(model)
     return Job(
         spec=spec,
         sources=sources,
         screen=screen,
         command=command,
         folder=RunFolder(output_dir),
-        model=model_location(str(spec.model_name_or_path)),
+        model=model,
     )
 
 

@@ -48,6 +48,7 @@ def test_the_summary_names_template_lengths_and_cutoff() -> None:
         "percentiles": {"min": 3, "max": 1200},
         "cutoff": 1024,
         "overlong": {"7": [1]},
+        "over": {},
     }
     assert summary(tokens) == [
         "template: llama3 (renders as the model)",

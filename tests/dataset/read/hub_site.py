@@ -15,7 +15,7 @@ CONVERTED = "b" * 40
 
 @dataclass
 class Site:
-    """Datasets by name, as file -> content; `denied` maps a name to (status, error code)."""
+    """Repositories by name, as file -> content; `denied` maps a name to (status, error code)."""
 
     datasets: dict[str, dict[str, bytes]] = field(default_factory=dict)
     converted: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -48,7 +48,8 @@ def serve(site: Site) -> Iterator[Site]:
             path = unquote(urlsplit(self.path).path).strip("/")
             site.asked.append(f"{self.command} {path}")
             parts = path.split("/")
-            name = "/".join(parts[2:4] if parts[0] == "api" else parts[1:3])
+            start = {"api": 2, "datasets": 1}.get(parts[0], 0)  # a model stands at the top
+            name = "/".join(parts[start : start + 2])
             if name in site.denied:
                 status, code = site.denied[name]
                 return self.answer(status, b"{}", {"X-Error-Code": code})
@@ -60,6 +61,8 @@ def serve(site: Site) -> Iterator[Site]:
 
         def listing(self, name: str, rest: list[str]) -> None:
             revision = "/".join(rest[1:]) if rest else "main"
+            if revision.startswith("main/"):  # a folder that no repository here has
+                return self.answer(404, b"{}", {"X-Error-Code": "EntryNotFound"})
             files = site.files(name, revision)
             if files is None:
                 return self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
