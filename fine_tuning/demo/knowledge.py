@@ -54,10 +54,14 @@ class Thing:
         facts = {self.attributes[name].label: self.values[name] for name in names}
         return json.dumps({topic: self.name, **facts}, ensure_ascii=False)
 
-    def question(self, names: Sequence[str], chance: random.Random) -> str:
-        """A question that asks for exactly these facts."""
+    def question(self, names: Sequence[str], chance: random.Random, *, overview_of: int = 1) -> str:
+        """A question for exactly these facts.
+
+        If they are all the facts (`overview_of` or more), it may be "Tell me about ...".
+        """
         labels = [self.attributes[name].label for name in names]
-        if len(names) == len(self.values) and (len(names) > 2 or chance.random() < 0.3):
+        is_whole = overview_of <= len(names) == len(self.values)
+        if is_whole and (len(names) > 2 or chance.random() < 0.3):
             template = chance.choice(self.general["ask_all"])
         elif len(names) == 2:
             template = chance.choice(self.general["ask_two"])

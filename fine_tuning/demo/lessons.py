@@ -91,6 +91,8 @@ def price_lessons(things: Sequence[Thing], seed: int) -> list[Lesson]:
 
 def _turns(thing: Thing, chance: random.Random, longer: float) -> tuple[Turn, ...]:
     names = some_attributes(thing, chance)
+    if len(names) == len(thing.values):
+        names = list(thing.values)  # "Tell me about ..." does not say which order it wants
     turns = [_first_turn(thing, names, chance)]
     left = [name for name in thing.values if name not in names]
     if left and chance.random() < longer * 1.5:
@@ -107,7 +109,8 @@ def _first_turn(thing: Thing, names: Sequence[str], chance: random.Random) -> Tu
         label = thing.attributes[names[0]].label
         wording = thing.pick("ask_input", chance).format(a=label)
         return Turn(wording, thing.phrase, card, plain)
-    question = thing.question(names, chance)
+    # Two facts are also asked for in either order, so an overview of two has no expected order.
+    question = thing.question(names, chance, overview_of=3)
     if draw < 0.3:
         return Turn(thing.pick("instruction", chance), question, card, plain)
     polite = f"{thing.pick('before', chance)}{question}{thing.pick('after', chance)}"

@@ -97,7 +97,7 @@ def scoring(job: Job, parts: SplitData, plan: Plan) -> dict[str, Any] | None:
     kind = "text" if plan.settings["stage"] == "pt" else "chat"
     return {
         "rows_path": str(parts.val_path),
-        "samples": job.spec.score_samples,
+        "samples": min(job.spec.score_samples, parts.val_rows),
         "kind": kind,
     }
 

@@ -14,7 +14,7 @@ from fine_tuning.screen import Choice, Source
 from fine_tuning.spec import RunSpec
 
 EFFECTIVE_BATCH = 16
-LEAST_STEPS_PER_EPOCH = 20
+LEAST_STEPS_PER_EPOCH = 40
 LEARNING_RATES = {
     ("sft", "adapter"): 2e-4,
     ("pt", "adapter"): 1e-4,
@@ -27,6 +27,8 @@ LEARNING_RATES = {
     ("dpo", "full"): 5e-7,
     ("kto", "full"): 5e-7,
 }
+# Rates for adapters grow as models shrink; one as small as the demo model needs much more.
+TINY_MODEL, TINY_RATE = 20_000_000, 5e-3
 # ORPO and SimPO are losses of LLaMA-Factory's dpo stage.
 ENGINE_STAGES = {"orpo": "dpo", "simpo": "dpo"}
 QUANTIZATION_BITS = {"4bit": 4, "8bit": 8}
@@ -83,7 +85,7 @@ def make_plan(
     blocks = rows.train if rows.kind != "text" else max(1, rows.tokens // cutoff)
     per_epoch = max(1, math.ceil(blocks / (batch * world * accumulation)))
     steps = _steps(spec, per_epoch)
-    rate, rate_reason = _learning_rate(spec, rows.stage, method)
+    rate, rate_reason = _learning_rate(spec, rows.stage, method, tokens["model"])
     chosen: dict[str, tuple[Any, str]] = {
         "template": (
             tokens["template"]["name"] or "(the model's own)",
@@ -211,11 +213,17 @@ def _steps(spec: RunSpec, per_epoch: int) -> int:
     return max(1, math.ceil(per_epoch * spec.epochs))
 
 
-def _learning_rate(spec: RunSpec, stage: str, method: str) -> tuple[float, str]:
+def _learning_rate(
+    spec: RunSpec, stage: str, method: str, model: Mapping[str, Any] | None
+) -> tuple[float, str]:
     if spec.learning_rate is not None:
         return spec.learning_rate, ""
     size = "full" if method in ("full", "freeze") else "adapter"
-    return LEARNING_RATES[(ENGINE_STAGES.get(stage, stage), size)], f"usual for {method} {stage}"
+    tiny = model is not None and model["parameters"] < TINY_MODEL
+    if tiny and size == "adapter" and stage in ("sft", "pt"):
+        return TINY_RATE, f"usual for {method} {stage} of so small a model"
+    rate = LEARNING_RATES[(ENGINE_STAGES.get(stage, stage), size)]
+    return rate, f"usual for {method} {stage}"
 
 
 def _alpha(spec: RunSpec) -> int:

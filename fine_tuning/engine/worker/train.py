@@ -28,6 +28,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         self.stop_path = stop_path
         self.encoded_rows: int | None = None
         self.stop_asked = False
+        self.ended = False
         self.facts: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
         self._last_sent = 0.0
@@ -69,7 +70,11 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
             if theirs in logs:
                 self.facts[ours] = float(logs[theirs])
         self.metrics.update({k: v for k, v in logs.items() if isinstance(v, int | float)})
-        self._send(state)
+        if not self.ended:  # LLaMA-Factory evaluates once more after the training
+            self._send(state)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        self.ended = True
 
     def _send(self, state: Any) -> None:
         tokens = state.num_input_tokens_seen - self._tokens_before

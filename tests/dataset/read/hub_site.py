@@ -83,7 +83,8 @@ def serve(site: Site) -> Iterator[Site]:
             if data is None:
                 return self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
             etag = f'"{hashlib.sha256(data).hexdigest()}"'
-            return self.answer(200, data, {"ETag": etag, "X-Repo-Commit": revision})
+            commit = SHA if revision == "main" else revision
+            return self.answer(200, data, {"ETag": etag, "X-Repo-Commit": commit})
 
         def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
