@@ -1,5 +1,6 @@
 """Shared by all tests: a tiny model, and a guard against starting the engine by accident."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import pytest
 
 from fine_tuning.engine import launch
+
+# Tests that import torch themselves share the cores with workers (bench/contention.py).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(autouse=True)
