@@ -1,5 +1,6 @@
 """Merging an adapter into its base model with LLaMA-Factory's `export_model`, and checking it."""
 
+import gc
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -53,16 +54,18 @@ def merge(
     model does not predict what base and adapter predict.
     """
     out = Path(partial_dir)
-    dtype = _dtype_of(base, settings)
+    free_device_memory()
+    trust = bool(settings.get("trust_remote_code"))
+    dtype = _dtype_of(base, trust)
     export_model({**settings, "export_dir": str(out), "infer_dtype": dtype})
     (out / "Modelfile").unlink(missing_ok=True)  # claims a context and a template of its own
-    tokenizer = AutoTokenizer.from_pretrained(out)
+    tokenizer = AutoTokenizer.from_pretrained(out, trust_remote_code=trust)
     data_args = {k: settings[k] for k in ("template", "enable_thinking") if k in settings}
     template = get_template_and_fix_tokenizer(tokenizer, DataArguments(**data_args))
     stop_ids = sorted(set(template.get_stop_token_ids(tokenizer)))
     _stop_where_training_stopped(out, stop_ids, tokenizer.pad_token_id)
     if not template_differs:
-        _restore_tokenizer_files(base, out, len(tokenizer))
+        _restore_tokenizer_files(base, out, len(tokenizer), trust)
     result: dict[str, Any] = {
         "dtype": dtype,
         "bytes": sum(f.stat().st_size for f in out.iterdir() if f.is_file()),
@@ -70,15 +73,25 @@ def merge(
     }
     if adapter and probe_rows:
         events.stage("prove")
-        result["proof"] = _prove(base, adapter, out, dtype, template, tokenizer, probe_rows)
+        pairs = prompts_and_answers(first_rows(Path(probe_rows), PROBES), template, tokenizer)
+        sequences = [[*prompt, *answer] for prompt, answer in pairs]
+        loading = {"dtype": getattr(torch, dtype), "trust_remote_code": trust}
+        if torch.cuda.is_available():
+            loading["device_map"] = "auto"
+        result["proof"] = _prove(base, adapter, out, loading, sequences)
     return result
 
 
-def _dtype_of(base: str, settings: Mapping[str, Any]) -> str:
+def free_device_memory() -> None:
+    """Give back what a training before this left on the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _dtype_of(base: str, trust: bool) -> str:
     """The base model's own precision; LLaMA-Factory would turn float32 into half precision."""
-    config = AutoConfig.from_pretrained(
-        base, trust_remote_code=bool(settings.get("trust_remote_code"))
-    )
+    config = AutoConfig.from_pretrained(base, trust_remote_code=trust)
     dtype = getattr(config, "dtype", None) or torch.float32
     return str(dtype).removeprefix("torch.")
 
@@ -95,9 +108,9 @@ def _stop_where_training_stopped(out: Path, stop_ids: Sequence[int], pad_id: int
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _restore_tokenizer_files(base: str, out: Path, vocabulary: int) -> None:
+def _restore_tokenizer_files(base: str, out: Path, vocabulary: int, trust: bool) -> None:
     """Put back the base model's tokenizer files, if the vocabulary is unchanged."""
-    if len(AutoTokenizer.from_pretrained(base)) != vocabulary:
+    if len(AutoTokenizer.from_pretrained(base, trust_remote_code=trust)) != vocabulary:
         return
     source = Path(base)
     if not source.is_dir():
@@ -117,31 +130,26 @@ def _prove(
     base: str,
     adapter: str,
     merged: Path,
-    dtype: str,
-    template: Any,
-    tokenizer: Any,
-    probe_rows: str,
+    loading: Mapping[str, Any],
+    sequences: Sequence[Sequence[int]],
 ) -> dict[str, Any]:
     """Compare the logits of base + adapter with those of the merged model on real rows."""
-    pairs = prompts_and_answers(first_rows(Path(probe_rows), PROBES), template, tokenizer)
-    sequences = [[*prompt, *answer] for prompt, answer in pairs]
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
+    model = AutoModelForCausalLM.from_pretrained(base, **loading)
     reference = _logits(PeftModel.from_pretrained(model, adapter), sequences)
     del model
-    found = _logits(
-        AutoModelForCausalLM.from_pretrained(merged, dtype=getattr(torch, dtype)), sequences
-    )
-    difference = max((a - b).abs().max().item() for a, b in zip(reference, found, strict=True))
-    same = sum(
-        (a.argmax(-1) == b.argmax(-1)).sum().item() for a, b in zip(reference, found, strict=True)
-    )
-    agreement = same / sum(len(sequence) for sequence in sequences)
+    free_device_memory()
+    found = _logits(AutoModelForCausalLM.from_pretrained(merged, **loading), sequences)
+    pairs = list(zip(reference, found, strict=True))
+    difference = max((a - b).abs().max().item() for a, b in pairs)
+    same = sum((a.argmax(-1) == b.argmax(-1)).sum().item() for a, b in pairs)
+    positions = sum(len(sequence) for sequence in sequences)
+    agreement = same / positions
     if agreement < LEAST_AGREEMENT:
         raise EngineError(
-            f"The merged model predicts another token than base + adapter at "
-            f"{1 - agreement:.0%} of {len(sequences)} rows' positions.",
+            f"The merged model predicts another token than base + adapter at {1 - agreement:.0%} "
+            f"of {positions} positions.",
             why="the merge changed the model; it was not kept",
-            fix="export again with --infer_dtype float32, or serve base and adapter unmerged",
+            fix="serve base and adapter unmerged, and please report the model's name",
         )
     return {"rows": len(sequences), "max_logit_difference": difference, "agreement": agreement}
 
@@ -150,6 +158,9 @@ def _logits(model: Any, sequences: Sequence[Sequence[int]]) -> "list[torch.Tenso
     model.eval()
     with torch.no_grad():
         return [
-            model(input_ids=torch.tensor([list(s)]), use_cache=False).logits[0].float()
+            model(input_ids=torch.tensor([list(s)]).to(model.device), use_cache=False)
+            .logits[0]
+            .float()
+            .cpu()
             for s in sequences
         ]

@@ -1,0 +1,84 @@
+"""What `make demo` promises, on the embedded defaults."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands import command
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and the output of the main job with nothing named but the format."""
+    place = tmp_path_factory.mktemp("demo")
+    done = command(
+        *("--dataset_format", "alpaca", "--output_dir", "run", "--export_dir", "merged"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stdout
+    return place, done.stdout
+
+
+def test_the_defaults_are_said_first(demo: tuple[Path, str]) -> None:
+    lines = demo[1].splitlines()
+    assert "bundled demo model" in lines[0]
+    assert "bundled sample alpaca.json" in lines[1]
+
+
+def test_fine_tuning_visibly_teaches_something(demo: tuple[Path, str]) -> None:
+    place, output = demo
+    scores = json.loads((place / "run" / "scores.json").read_text(encoding="utf-8"))
+    before, after = scores["before"]["metrics"], scores["after"]["metrics"]
+    assert before["n"] == after["n"] >= 30
+    assert before["exact_match"] <= 0.10
+    assert after["exact_match"] >= 0.90
+    assert f"Exact match: {before['exact_match']:.0%} -> " in output
+    page = (place / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Exact match" in page
+
+
+def test_the_scores_are_of_generated_answers_on_held_out_rows(demo: tuple[Path, str]) -> None:
+    run = demo[0] / "run"
+    samples = json.loads((run / "scores.json").read_text(encoding="utf-8"))["after"]["samples"]
+    assert any(sample["answer"] == sample["expected"] for sample in samples)
+    train = (run / "dataset" / "split" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    trained = {tuple(turn["value"] for turn in json.loads(line)["conversations"]) for line in train}
+    held_out = (run / "dataset" / "split" / "validation.jsonl").read_text(encoding="utf-8")
+    for line in held_out.splitlines():
+        assert tuple(turn["value"] for turn in json.loads(line)["conversations"]) not in trained
+
+
+def test_the_merged_model_answers_as_it_was_taught_and_stops(demo: tuple[Path, str]) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    merged = demo[0] / "merged"
+    tokenizer = AutoTokenizer.from_pretrained(merged)
+    model = AutoModelForCausalLM.from_pretrained(merged)
+    scores = json.loads((demo[0] / "run" / "scores.json").read_text(encoding="utf-8"))
+    right = [s for s in scores["after"]["samples"] if s["answer"] == s["expected"]][:8]
+    for sample in right:
+        ids = torch.tensor([tokenizer.encode(sample["prompt"], add_special_tokens=False)])
+        output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=200)
+        new = output[0, ids.shape[1] :]
+        assert len(new) < 200, "it does not stop"
+        assert tokenizer.decode(new, skip_special_tokens=True).strip() == sample["expected"]
+
+
+def test_the_bundled_samples_are_listed_for_the_webui(demo: tuple[Path, str]) -> None:
+    entries = json.loads((demo[0] / "data" / "dataset_info.json").read_text(encoding="ascii"))
+    files = {Path(entry["file_name"]).name for entry in entries.values()}
+    assert {"alpaca.json", "sharegpt.json", "train.jsonl"} <= files
+
+
+def test_the_same_command_again_has_nothing_to_do(demo: tuple[Path, str]) -> None:
+    done = command(
+        *("--dataset_format", "alpaca", "--output_dir", "run", "--export_dir", "merged"),
+        cwd=demo[0],
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Training is already done" in done.stdout
+    assert "already in" in done.stdout

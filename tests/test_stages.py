@@ -1,0 +1,86 @@
+"""Every stage and every method that is offered trains for real, on a tiny model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import command
+from tests.test_run import record, write_rows
+
+pytestmark = pytest.mark.engine
+
+
+def preference_rows() -> list[dict[str, Any]]:
+    return [
+        {"prompt": f"What is {i * 37 % 101}?", "chosen": f"It is {i}.", "rejected": f"No {i}!"}
+        for i in range(24)
+    ]
+
+
+def kto_rows() -> list[dict[str, Any]]:
+    return [
+        {"prompt": f"What is {i * 37 % 101}?", "completion": f"It is {i}.", "label": i % 2 == 0}
+        for i in range(24)
+    ]
+
+
+def text_rows() -> list[dict[str, Any]]:
+    return [
+        {"text": f"Chapter {i}. " + f"The sea has {i * 31 % 97} islands. " * 20} for i in range(30)
+    ]
+
+
+ROWS = {
+    "dpo": preference_rows,
+    "orpo": preference_rows,
+    "simpo": preference_rows,
+    "rm": preference_rows,
+    "kto": kto_rows,
+    "pt": text_rows,
+}
+
+
+@pytest.mark.parametrize("stage", ROWS)
+def test_stage(stage: str, tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps(ROWS[stage]()), encoding="utf-8")
+    named = ["--stage", stage] if stage in ("dpo", "orpo", "simpo", "rm") else []
+    done = command(
+        *("--model_name_or_path", tiny_model, "--dataset_path", "rows.json"),
+        *("--output_dir", "out", "--max_steps", 2, "--score_samples", 2, *named),
+        *("--export_dir", "merged"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout
+    known = record(tmp_path / "out")
+    settings = known["stages"]["train"]["settings"]
+    assert settings["stage"] == ("dpo" if stage in ("orpo", "simpo") else stage)
+    assert known["stages"]["split"]["result"]["val_rows"] > 0
+    logged = json.loads((tmp_path / "out" / "trainer_state.json").read_text(encoding="utf-8"))
+    assert any("eval_loss" in entry for entry in logged["log_history"])
+    if stage != "pt":
+        counted = known["stages"]["train"]["result"]["encoded_rows"]
+        assert counted == known["stages"]["split"]["result"]["train_rows"]
+    assert (tmp_path / "merged" / "model.safetensors").exists()
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize("method", ["full", "freeze", "oft"])
+def test_method(method: str, tiny_model: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.json", 24)
+    more = ["--freeze_trainable_layers", 1] if method == "freeze" else []
+    more += ["--oft_block_size", 8, "--oft_rank", 0] if method == "oft" else []
+    done = command(
+        *("--model_name_or_path", tiny_model, "--dataset_path", "rows.json"),
+        *("--method", method, "--output_dir", "out", "--max_steps", 2, "--score_samples", 2),
+        *("--export_dir", "merged", *more),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(tiny_model).state_dict()
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").state_dict()
+    assert base.keys() == merged.keys()
+    assert any(not bool((base[name] == merged[name]).all()) for name in base), "nothing changed"
