@@ -259,7 +259,7 @@ def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         return
     inputs = fingerprint(str(target), job.folder.stage("train").get("began"))
     if job.folder.result_of("merge", inputs) is not None and target.is_dir():
-        job.screen.say(f"The merged model is already in {target}.")
+        job.screen.say(f"The merged model is already in {telling.shown(target)}.")
         return
     partial = export_target(target)
     job.screen.begin("merge")
@@ -277,7 +277,7 @@ def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     )
     publish(partial, target)
     job.folder.mark("merge", state="done", inputs=inputs, result={**result, "path": str(target)})
-    job.screen.end(f"merged model in {target}")
+    job.screen.end(f"it is in {telling.shown(target)}")
 
 
 def finish(job: Job) -> None:
@@ -285,7 +285,7 @@ def finish(job: Job) -> None:
     job.folder.record["status"] = "done"
     job.folder.save()
     page = report.write_report(job.folder.path, report.collect(job.folder.path))
-    job.screen.say(f"Report: {page}")
+    job.screen.say(f"Report: {telling.shown(page)}")
 
 
 def _record_failure(job: Job, error: BaseException) -> None:

@@ -1,6 +1,7 @@
 """What the screen is told between the stages."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fine_tuning import report
@@ -37,6 +38,12 @@ def events_to(screen: Screen) -> Callable[[Mapping[str, Any]], None]:
             screen.say("Stopping after this step; a checkpoint is saved. Ctrl-C again kills.")
 
     return show
+
+
+def shown(path: Path) -> str:
+    """A path as people read it: relative where it lies below the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def problem_groups(data: CheckedData) -> list[ProblemGroup]:

@@ -28,7 +28,7 @@ LEARNING_RATES = {
     ("kto", "full"): 5e-7,
 }
 # Rates for adapters grow as models shrink; one as small as the demo model needs much more.
-TINY_MODEL, TINY_RATE = 20_000_000, 5e-3
+TINY_MODEL, TINY_RATE = 20_000_000, 4e-3
 # ORPO and SimPO are losses of LLaMA-Factory's dpo stage.
 ENGINE_STAGES = {"orpo": "dpo", "simpo": "dpo"}
 QUANTIZATION_BITS = {"4bit": 4, "8bit": 8}
