@@ -3,7 +3,7 @@
 #
 #     bash llama_factory_example.sh                 lists them
 #     bash llama_factory_example.sh lora            runs one
-#     bash llama_factory_example.sh lora --demo     the same on the bundled demo model, on the CPU
+#     bash llama_factory_example.sh lora --demo     20 steps on the bundled demo model (CPU)
 #
 # Your own model and data: MODEL=... DATA=... CHAT_DATA=... bash llama_factory_example.sh lora
 set -euo pipefail
@@ -117,7 +117,7 @@ shift
 if [ "${1:-}" = "--demo" ]; then
     MODEL="$here/demo_model" DATA="$here/data/alpaca.json" CHAT_DATA="$here/data/sharegpt.json"
     if [ "$name" != export ]; then
-        demo=(--use_cpu --score_samples 8)
+        demo=(--use_cpu --max_steps 20 --score_samples 8)
     fi
     [ "$(type -t "demo_$name" || true)" = function ] && { "demo_$name"; exit; }
 fi
