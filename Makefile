@@ -5,7 +5,9 @@ SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	"$$p" -c '$(SUITABLE)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done; echo python3)
 VENV_PYTHON := .venv/bin/python
-PYTEST := $(VENV_PYTHON) -m pytest
+# Two at a time: an engine run is mostly imports, which use one core. A file stays together, so
+# that its tests share their runs.
+PYTEST := $(VENV_PYTHON) -m pytest -n 2 --dist loadfile
 
 .PHONY: help install demo test test-all check format bench webui demo-model clean
 
