@@ -93,10 +93,10 @@ demo_webui() { # starts, answers, ends
     "$python" "$here/llama_factory_fine_tuning.py" webui >"$output" 2>&1 &
     local server=$!
     for _ in $(seq 120); do
-        grep -q 'http://' "$output" || ! kill -0 "$server" 2>/dev/null && break
+        if grep -q 'http://' "$output" || ! kill -0 "$server" 2>/dev/null; then break; fi
         sleep 1
     done
-    kill -INT "$server" 2>/dev/null || true
+    kill -TERM "$server" 2>/dev/null || true # a shell's background job does not hear Ctrl-C
     wait "$server" || true
     cat "$output"
     grep -q 'http://' "$output"

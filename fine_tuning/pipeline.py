@@ -50,6 +50,7 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
 
 
 def _straight_line(job: Job) -> None:
+    deciding.refuse_used_export_dir(job)
     with Worker(job.folder.log, environment=asking.environment(job.spec, job.model)) as worker:
         if not opening.is_trained(job) or job.spec.export_dir:
             worker.start()
@@ -154,7 +155,7 @@ def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
         problems=found.add,
     )
     deciding.name_overlong(fits, data, found)
-    job.folder.record["problems"] += to_json(found.close())
+    job.folder.record["split_problems"] = to_json(found.close())
     job.folder.mark("split", state="done", inputs=inputs, result=to_json(parts))
     telling.say_split(job, parts)
     return parts
@@ -165,15 +166,16 @@ def decide(
 ) -> Plan:
     """Every open choice, shown; `train.yaml` and `dataset_info.json` written.
 
-    A run keeps its plan: continued on another machine it is still the same training.
+    A training that has begun keeps its plan: continued elsewhere it is still the same training.
     """
     spec, folder = job.spec, job.folder
     stage = deciding.stage_for(spec, data)
     entries = deciding.dataset_entries(job, data, parts)
     register.register(spec.dataset_dir, entries)
     inputs = deciding.plan_inputs(spec, data, parts, tokens)
+    register.write_dataset_info(folder.dataset / "dataset_info.json", entries)
     known = folder.result_of("plan", inputs)
-    if known is not None:
+    if known is not None and folder.stage("train"):
         return from_json(known, Plan)
     devices = worker.request("devices", {}, telling.events_to(job.screen))
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
@@ -188,7 +190,6 @@ def decide(
         run_dir=folder.path,
     )
     deciding.refuse_another_training(job, plan)
-    register.write_dataset_info(folder.dataset / "dataset_info.json", entries)
     write_atomically(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
     folder.record["choices"] = to_json(plan.choices)
     folder.record["warnings"] = [*telling.token_warnings(tokens), *plan.warnings]
@@ -207,20 +208,21 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         screen.say("Training is already done with these settings.")
         return
     folder.set_aside_incomplete_checkpoints()
-    checkpoints = job.main_folder.checkpoints()
+    checkpoints = deciding.resumable(job, plan)
     if checkpoints:
         screen.say(f"Continuing from {checkpoints[-1].name}.")
     began = time.time()
     mark = {"inputs": inputs, "began": began, "settings": dict(plan.settings)}
     folder.mark("train", state="running", **mark)
     scoring = asking.scoring(job, parts, plan)
-    distributed = plan.launch["nproc_per_node"] * plan.launch["nnodes"] > 1
+    distributed = asking.needs_torchrun(plan)
     request = {
         "settings": {**plan.settings, **plan.worker_settings},
         "stop_path": str(folder.stop_file),
         "resume_from": str(checkpoints[-1]) if checkpoints else None,
         "scoring": None if distributed else scoring,
         "scores_path": str(folder.scores),
+        "expected_rows": deciding.expected_rows(parts, plan),
     }
     if distributed and scoring and job.is_first_node and not checkpoints:
         asking.score(job, worker, plan, scoring, "before")
@@ -231,7 +233,7 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
             [{"stage": "train", "args": request}],
             job_path=folder.path / "logs" / "job.json",
             log_path=folder.log,
-            launch={**plan.launch, "master_port": asking.meeting_port(plan)},
+            launch=asking.launch(job.spec, plan),
             environment=asking.environment(job.spec, job.model),
             on_event=on_event,
             stop_path=folder.stop_file,
@@ -245,9 +247,9 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         raise Interrupted(
             "Stopped, and a checkpoint is saved.", fix="the same command continues from it"
         )
-    deciding.check_row_count(parts, plan, result)
     if distributed and scoring and job.is_first_node:
         asking.score(job, worker, plan, scoring, "after")
+    deciding.ship_template(folder.path, asking.shipped_template(job))
     folder.mark("train", state="done", seconds=seconds, result=result, **mark)
     telling.show_scores(job)
 
@@ -268,10 +270,10 @@ def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         {
             "settings": asking.export_settings(job, plan),
             "base": job.model,
-            "adapter": str(job.folder.path) if asking.makes_adapter(plan) else None,
+            "adapter": asking.provable_adapter(job, plan),
             "partial_dir": str(partial),
             "probe_rows": str(parts.val_path or parts.train_path),
-            "template_differs": asking.template_differs(job),
+            "chat_template": asking.shipped_template(job),
         },
         telling.events_to(job.screen),
     )

@@ -31,6 +31,7 @@ FREE = frozenset(
         "dataset_dir",
         "output_dir",
         "score_samples",
+        "master_addr",
         "master_port",
         "node_rank",
         "num_workers",
@@ -154,6 +155,11 @@ class RunFolder:
         self.mark(name, state="done", inputs=inputs, began=began, seconds=seconds, result=result)
         return dict(result)
 
+    def forget(self, *names: str) -> None:
+        """Stages that must be done again, because their files are gone."""
+        for name in names:
+            self.record.get("stages", {}).pop(name, None)
+
     def mark(self, name: str, **facts: Any) -> None:
         """Record the state of a stage."""
         self.record.setdefault("stages", {})[name] = facts
@@ -216,7 +222,7 @@ def settle(spec: RunSpec, given: frozenset[str], record: Mapping[str, Any]) -> R
             conflicts += [
                 _conflict(key, saved.engine_args.get(key), value)
                 for key, value in spec.engine_args.items()
-                if saved.engine_args.get(key) != value
+                if saved.engine_args.get(key) != value and not key.startswith("export_")
             ]
         elif name in FREE:
             merged[name] = getattr(spec, name)

@@ -30,7 +30,8 @@ KNOWN_ERRORS = (
         "try --batch_size 1, then a smaller --max_seq_length, then --quantization 4bit",
     ),
     KnownError(
-        r"killed \(SIGKILL\)|DefaultCPUAllocator: can't allocate memory|MemoryError",
+        r"killed \(SIGKILL\)|Signal 9 \(SIGKILL\)|MemoryError"
+        r"|DefaultCPUAllocator: can't allocate memory",
         EngineError,
         "The machine ran out of memory.",
         "the system ended the training because model and batch do not fit into RAM",
@@ -71,7 +72,7 @@ KNOWN_ERRORS = (
         "check the network, set HF_ENDPOINT to a mirror, or give a local model directory",
     ),
     KnownError(
-        r"bitsandbytes.*(not installed|No module named|requires)|No module named 'bitsandbytes'"
+        r"No module named 'bitsandbytes'|bitsandbytes is not installed"
         r"|PackageNotFoundError.*bitsandbytes",
         EnvironmentProblem,
         "4-bit and 8-bit training need bitsandbytes, which is not installed.",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +22,27 @@ MODULE = "fine_tuning.engine.worker"
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
+@dataclass(frozen=True)
+class Log:
+    """The log of a run, from where this process began: older failures explain nothing new."""
+
+    path: Path
+    start: int
+
+    def tail(self) -> str:
+        """The end of what was written since."""
+        if not self.path.exists():
+            return ""
+        with self.path.open("rb") as log:
+            log.seek(self.start)
+            return log.read()[-8000:].decode("utf-8", errors="replace")
+
+
+def log_from_here(path: Path) -> Log:
+    """The log as it grows from now on."""
+    return Log(path, path.stat().st_size if path.exists() else 0)
+
+
 class Worker:
     """A worker process that answers one request at a time; a context manager that ends it.
 
@@ -30,7 +52,7 @@ class Worker:
     """
 
     def __init__(self, log_path: Path, *, environment: Mapping[str, str] | None = None) -> None:
-        self.log_path = log_path
+        self._log = log_from_here(log_path)
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[str] | None = None
 
@@ -48,8 +70,8 @@ class Worker:
     def start(self) -> "subprocess.Popen[str]":
         """Start the process, if it does not run yet."""
         if self._process is None:
-            command = [sys.executable, "-P", "-m", MODULE, str(self.log_path)]
-            self._process = start_process(command, self.log_path, self._environment)
+            command = [sys.executable, "-P", "-m", MODULE, str(self._log.path)]
+            self._process = start_process(command, self._log.path, self._environment)
         return self._process
 
     def request(
@@ -71,8 +93,8 @@ class Worker:
             process.stdin.write(line)
             process.stdin.flush()
         except BrokenPipeError:
-            raise died(process, self.log_path) from None
-        return answer_of(process, self.log_path, on_event, stop_path)
+            raise died(process, self._log) from None
+        return answer_of(process, self._log, on_event, stop_path)
 
     def close(self) -> None:
         """End the process; one that does not end by itself is killed."""
@@ -104,9 +126,10 @@ def run_distributed(
     """
     job_path.write_text(json.dumps(requests), encoding="utf-8")
     command = torchrun_command(launch, [MODULE, str(log_path), str(job_path)])
+    log = log_from_here(log_path)
     process = start_process(command, log_path, environment)
     try:
-        return answer_of(process, log_path, on_event, stop_path)
+        return answer_of(process, log, on_event, stop_path)
     finally:
         try:
             process.wait(timeout=30)
@@ -169,7 +192,7 @@ def start_process(
 
 
 def answer_of(
-    process: "subprocess.Popen[str]", log_path: Path, on_event: OnEvent, stop_path: Path | None
+    process: "subprocess.Popen[str]", log: Log, on_event: OnEvent, stop_path: Path | None
 ) -> dict[str, Any]:
     """Read events until the result; raise what went wrong."""
     assert process.stdout is not None
@@ -178,13 +201,13 @@ def answer_of(
         try:
             line = process.stdout.readline()
             if not line:
-                raise died(process, log_path)
+                raise died(process, log)
             event = _parsed(line)
             kind = event.get("event")
             if kind == "result":
                 return dict(event["value"])
             if kind == "error":
-                raise _named(event, log_path)
+                raise _named(event, log.path)
             if kind:
                 on_event(event)
         except KeyboardInterrupt:
@@ -215,16 +238,14 @@ def _named(event: Mapping[str, Any], log_path: Path) -> FineTuningError:
     return explain(text, log_path, last_line=f"{event.get('type')}: {event.get('text')}")
 
 
-def died(process: "subprocess.Popen[str]", log_path: Path) -> FineTuningError:
+def died(process: "subprocess.Popen[str]", log: "Log") -> FineTuningError:
     """Why a worker that ended without an answer ended."""
     code = process.wait()
-    tail = (
-        log_path.read_text(encoding="utf-8", errors="replace")[-8000:] if log_path.exists() else ""
-    )
+    tail = log.tail()
     if code == -signal.SIGKILL:
         tail += "\nthe process was killed (SIGKILL), as the system does when memory is exhausted"
     lines = [line for line in tail.splitlines() if line.strip()]
-    return explain(tail, log_path, last_line=lines[-1] if lines else f"exit code {code}")
+    return explain(tail, log.path, last_line=lines[-1] if lines else f"exit code {code}")
 
 
 def kill(process: "subprocess.Popen[str]") -> None:

@@ -14,6 +14,19 @@ from fine_tuning.job.telling import events_to
 from fine_tuning.spec import RunSpec
 
 USUAL_PORT = 29500  # torchrun's own default
+MODEL_ARGUMENTS = (
+    "trust_remote_code",
+    "use_fast_tokenizer",
+    "cache_dir",
+    "model_revision",
+    "split_special_tokens",
+    "add_tokens",
+    "add_special_tokens",
+    "resize_vocab",
+    "rope_scaling",
+    "flash_attn",
+)
+TEXT_ARGUMENTS = ("default_system", "tool_format")
 
 
 def environment(spec: RunSpec, model: str) -> dict[str, str]:
@@ -32,11 +45,16 @@ def environment(spec: RunSpec, model: str) -> dict[str, str]:
     return found
 
 
-def meeting_port(plan: Plan) -> int:
-    """The port at which the processes meet: the same on every node, free on a single one."""
-    if plan.launch["master_port"]:
-        return int(plan.launch["master_port"])
-    return USUAL_PORT if plan.launch["nnodes"] > 1 else free_port()
+def launch(spec: RunSpec, plan: Plan) -> dict[str, Any]:
+    """Where the processes meet: as asked for now; a port that is free on a single node."""
+    port = spec.master_port or (USUAL_PORT if spec.nnodes > 1 else free_port())
+    return {**plan.launch, "master_addr": spec.master_addr, "master_port": port}
+
+
+def needs_torchrun(plan: Plan) -> bool:
+    """Several processes, or an engine that wants a process group even for one."""
+    processes = int(plan.launch["nproc_per_node"]) * int(plan.launch["nnodes"])
+    return processes > 1 or bool(plan.settings.get("deepspeed") or plan.settings.get("fsdp"))
 
 
 def token_request(
@@ -58,28 +76,13 @@ def token_request(
 
 
 def model_arguments(spec: RunSpec) -> dict[str, Any]:
-    """Passed-through arguments that decide how the tokenizer is loaded."""
-    names = (
-        "trust_remote_code",
-        "use_fast_tokenizer",
-        "cache_dir",
-        "model_revision",
-        "split_special_tokens",
-        "add_tokens",
-        "add_special_tokens",
-    )
-    return {name: spec.engine_args[name] for name in names if name in spec.engine_args}
+    """Passed-through arguments that decide how model and tokenizer are loaded."""
+    return {name: spec.engine_args[name] for name in MODEL_ARGUMENTS if name in spec.engine_args}
 
 
 def template_arguments(spec: RunSpec) -> dict[str, Any]:
     """Passed-through arguments that decide how rows are rendered and masked."""
-    names = (
-        "default_system",
-        "enable_thinking",
-        "tool_format",
-        "mask_history",
-        "train_on_prompt",
-    )
+    names = ("enable_thinking", "mask_history", "train_on_prompt", *TEXT_ARGUMENTS)
     return {name: spec.engine_args[name] for name in names if name in spec.engine_args}
 
 
@@ -104,30 +107,47 @@ def scoring(job: Job, parts: SplitData, plan: Plan) -> dict[str, Any] | None:
 
 def inference_settings(job: Job, plan: Plan, *, tuned: bool) -> dict[str, Any]:
     """LLaMA-Factory's settings to load the base model, or the tuned one."""
-    names = ("model_name_or_path", "template", "enable_thinking", "trust_remote_code", "flash_attn")
+    names = ("model_name_or_path", "template", "enable_thinking", *MODEL_ARGUMENTS, *TEXT_ARGUMENTS)
     settings = {name: plan.settings[name] for name in names if name in plan.settings}
     if not tuned:
         return settings
     settings["finetuning_type"] = plan.settings["finetuning_type"]
     if makes_adapter(plan):
-        settings["adapter_name_or_path"] = str(job.folder.path)
+        adapters = [*merged_before(plan), str(job.folder.path)]
+        settings["adapter_name_or_path"] = ",".join(adapters)
     else:
         settings["model_name_or_path"] = str(job.folder.path)
     return settings
 
 
+def provable_adapter(job: Job, plan: Plan) -> str | None:
+    """The adapter whose merge can be compared with base + adapter: the only one."""
+    return str(job.folder.path) if makes_adapter(plan) and not merged_before(plan) else None
+
+
+def merged_before(plan: Plan) -> list[str]:
+    """Adapters that LLaMA-Factory merged into the base before it trained this one.
+
+    All that the user named, but for the last if it is trained further (model/adapter.py).
+    """
+    named = plan.settings.get("adapter_name_or_path") or []
+    adapters = named.split(",") if isinstance(named, str) else list(named)
+    return adapters if plan.settings.get("create_new_adapter") else adapters[:-1]
+
+
 def export_settings(job: Job, plan: Plan) -> dict[str, Any]:
     """LLaMA-Factory's export settings; quantisation must not reach it (it cannot merge then)."""
     settings = inference_settings(job, plan, tuned=True)
-    names = ("export_size", "export_device", "export_legacy_format")
-    settings |= {name: plan.settings[name] for name in names if name in plan.settings}
-    return {"export_size": 5, **settings}
+    given = job.spec.engine_args
+    settings |= {name: value for name, value in given.items() if name.startswith("export_")}
+    # the stage: only of a reward model is the value head copied
+    return {"export_size": 5, **settings, "stage": plan.settings["stage"]}
 
 
-def template_differs(job: Job) -> bool:
-    """Whether the trained template is not the one in the model's tokenizer files."""
-    parity = job.folder.stage("tokens")["result"]["template"]["parity"]
-    return bool(parity != "equal")
+def shipped_template(job: Job) -> str | None:
+    """The trained chat template, if it is not the one in the base model's own files."""
+    template = job.folder.stage("tokens")["result"]["template"]
+    return None if template["parity"] == "equal" else template.get("jinja")
 
 
 def score(

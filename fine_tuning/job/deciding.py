@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.dataset.types import CheckedData, Problem, SplitData
 from fine_tuning.engine.plan.settings import Plan, Rows
-from fine_tuning.errors import EngineError, RunConflict, UsageError
+from fine_tuning.errors import RunConflict, UsageError
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import FREE, fingerprint, from_json, to_json
 from fine_tuning.screen import ProblemGroup
+from fine_tuning.ship.merged import require_empty
 from fine_tuning.spec import RunSpec
 
 
@@ -51,6 +53,7 @@ def accepted(job: Job, data: CheckedData) -> CheckedData:
         for field in fields(data)
         if isinstance(value := getattr(data, field.name), Path) and value.parent == checking
     }
+    job.folder.forget("tokens", "split")
     return replace(data, **moved)
 
 
@@ -68,6 +71,10 @@ def plan_inputs(
 ) -> str:
     """A hash of all that the plan depends on, but for the devices."""
     wishes = {name: value for name, value in to_json(spec).items() if name not in FREE}
+    wishes["data"] = {k: v for k, v in wishes["data"].items() if k not in FREE}
+    wishes["engine_args"] = {
+        k: v for k, v in wishes["engine_args"].items() if not k.startswith("export_")
+    }
     return fingerprint(
         wishes,
         data.fingerprint,
@@ -206,15 +213,39 @@ def dataset_entries(job: Job, data: CheckedData, parts: SplitData) -> dict[str, 
     }
 
 
-def check_row_count(parts: SplitData, plan: Plan, result: Mapping[str, Any]) -> None:
-    """Raise EngineError if the engine encoded another number of rows than we prepared."""
-    counted = result.get("encoded_rows")
-    packed = plan.settings.get("packing") or plan.settings.get("neat_packing")
-    if counted is None or packed or plan.settings["stage"] == "pt":
+def resumable(job: Job, plan: Plan) -> list[Path]:
+    """Complete checkpoints to continue from, oldest first.
+
+    LLaMA-Factory cannot resume a reward model; its training starts again, and that is said.
+    """
+    checkpoints = job.main_folder.checkpoints()
+    if not checkpoints or plan.settings["stage"] != "rm":
+        return checkpoints
+    for path in checkpoints:
+        path.rename(path.with_name(f"unused-{path.name}-{int(time.time())}"))
+    job.screen.warn("a reward model cannot be continued: this training starts from the beginning")
+    return []
+
+
+def ship_template(run_dir: Path, chat_template: str | None) -> None:
+    """Put the trained chat template beside the adapter, if it is not the base model's own."""
+    if chat_template is not None:
+        (run_dir / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
+
+
+def refuse_used_export_dir(job: Job) -> None:
+    """Raise UsageError before the training for an export directory that cannot be used after."""
+    target = job.spec.export_dir
+    if target is None:
         return
-    if counted != parts.train_rows:
-        raise EngineError(
-            f"{parts.train_rows:,} rows were prepared, but LLaMA-Factory encoded {counted:,}.",
-            why="rows were lost or repeated on the way; the adapter was trained on something else",
-            fix="look for 'Dropped' in logs/engine.log, and please report it",
-        )
+    if job.folder.stage("merge").get("result", {}).get("path") != str(target):
+        require_empty(target)
+
+
+def expected_rows(parts: SplitData, plan: Plan) -> int | None:
+    """The rows that the engine must encode; None where it packs them into blocks."""
+    packed = plan.settings.get("packing") or plan.settings.get("neat_packing")
+    if packed or plan.settings["stage"] == "pt":
+        return None
+    most = plan.settings.get("max_samples")
+    return min(parts.train_rows, int(most)) if most else parts.train_rows

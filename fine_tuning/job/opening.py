@@ -75,13 +75,13 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
         output_dir = output_dir / f"node-{spec.node_rank}"
     register.refuse_patterns(str(output_dir))
     spec = spec.replace(output_dir=output_dir)
-    if spec.restart:
-        aside = set_aside(output_dir)
-        if aside:
-            screen.say(f"The old run was moved to {aside}.")
     model = model_location(str(spec.model_name_or_path))
     if not is_local(model):
         require_reachable(model)
+    if spec.restart and spec.node_rank == 0 and (output_dir / "run.json").exists():
+        with RunFolder(output_dir).locked():  # nobody else works in it
+            pass
+        screen.say(f"The old run was moved to {set_aside(output_dir)}.")
     return Job(
         spec=spec,
         sources=sources,

@@ -122,7 +122,8 @@ def _data(
         return None
     split, tokens = results.get("split", {}), results.get("tokens", {})
     trained = results.get("train", {})
-    problems = tuple(ProblemGroup(**group) for group in record.get("problems", ()))
+    groups = [*record.get("problems", ()), *record.get("split_problems", ())]
+    problems = tuple(ProblemGroup(**group) for group in groups)
     return DataAccount(
         format=checked["format"],
         evidence=checked["files"][0]["evidence"] if checked["files"] else "",

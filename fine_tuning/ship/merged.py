@@ -6,8 +6,8 @@ from pathlib import Path
 from fine_tuning.errors import UsageError
 
 
-def export_target(target: Path) -> Path:
-    """The directory beside `target` to write into first. Raises UsageError if `target` is in use.
+def require_empty(target: Path) -> None:
+    """Raise UsageError if there is something in the directory.
 
     Left-over shards of another export would be loaded together with the new ones.
     """
@@ -16,6 +16,11 @@ def export_target(target: Path) -> Path:
             f"--export_dir {target} is not empty; nothing in it was touched.",
             fix="give another directory, or empty this one",
         )
+
+
+def export_target(target: Path) -> Path:
+    """The directory beside `target` to write into first; UsageError if `target` is in use."""
+    require_empty(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.parent / f".{target.name}.partial"
     if partial.exists():

@@ -41,8 +41,12 @@ def estimate(
     quantization: str,
     rank: int,
     half_precision: bool,
+    pairs: bool = False,
 ) -> MemoryPlan:
-    """Memory for one device. `model`: parameters, hidden, layers, vocabulary."""
+    """Memory for one device. `model`: parameters, hidden, layers, vocabulary.
+
+    `pairs`: each row is two sequences (chosen and rejected).
+    """
     parameters = float(model["parameters"])
     width, layers, vocabulary = model["hidden"], model["layers"], model["vocabulary"]
     bytes_each = BYTES_PER_WEIGHT.get(quantization, 2.0 if half_precision else 4.0)
@@ -52,7 +56,7 @@ def estimate(
     else:
         trained = parameters * 0.1 if method == "freeze" else 14.0 * layers * width * rank
         weights, state = bytes_each * parameters, 16.0 * trained
-    tokens = batch_size * cutoff
+    tokens = batch_size * cutoff * (2 if pairs else 1)
     number = 2.0 if half_precision else 4.0
     checkpoints = layers * width * tokens * number
     one_layer = 34.0 * width * tokens * (number / 2)

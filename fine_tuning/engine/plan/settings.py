@@ -79,10 +79,12 @@ def make_plan(
     method = "lora" if spec.method == "qlora" else spec.method
     precision = _precision(kind, bool(devices["bf16"]), spec.engine_args)
     cutoff = int(tokens["cutoff"])
-    memory = _memory_by_batch(tokens["model"], cutoff, method, quantization, spec, precision)
-    batch, batch_reason = _batch_size(spec, kind, devices, memory, rows.train, world)
-    accumulation, accumulation_reason = _accumulation(spec, rows.train, batch, world)
-    blocks = rows.train if rows.kind != "text" else max(1, rows.tokens // cutoff)
+    memory = _memory_by_batch(
+        tokens["model"], cutoff, method, quantization, spec, precision, rows.kind == "preference"
+    )
+    blocks = rows.train if rows.kind != "text" else _blocks(rows, rows.train, cutoff)
+    batch, batch_reason = _batch_size(spec, kind, devices, memory, blocks, world)
+    accumulation, accumulation_reason = _accumulation(spec, blocks, batch, world)
     per_epoch = max(1, math.ceil(blocks / (batch * world * accumulation)))
     steps = _steps(spec, per_epoch)
     rate, rate_reason = _learning_rate(spec, rows.stage, method, tokens["model"])
@@ -104,7 +106,7 @@ def make_plan(
         "seed": (spec.seed, ""),
         "validation": (rows.validation, f"rows held out of {rows.train + rows.validation}"),
     }
-    if method in ("lora", "oft"):
+    if method == "lora":
         chosen["lora_rank"] = (spec.lora_rank, "")
         chosen["lora_alpha"] = (_alpha(spec), "twice the rank")
     settings: dict[str, Any] = {
@@ -114,7 +116,7 @@ def make_plan(
         **_training_settings(run_dir, batch, accumulation, rate, spec, precision, kind),
         **_interval_settings(steps, per_epoch),
     }
-    evaluation = _evaluation_settings(rows, steps, batch)
+    evaluation = _evaluation_settings(rows, steps, batch, cutoff)
     # bitsandbytes repacks 4-bit weights when it evaluates on a CPU, and the next step fails; our
     # worker prevents that, `llamafactory-cli train` by hand cannot.
     by_hand_fails = kind == "cpu" and quantization == "4bit"
@@ -128,7 +130,10 @@ def make_plan(
         steps=steps,
         launch=_launch(spec, processes),
         memory=memory.get(batch) if memory else None,
-        warnings=_warnings(kind, devices, memory, batch),
+        warnings=(
+            *_warnings(kind, devices, memory, batch),
+            *_context_warnings(cutoff, tokens["context"]),
+        ),
     )
 
 
@@ -161,6 +166,7 @@ def _memory_by_batch(
     quantization: str,
     spec: RunSpec,
     precision: str,
+    pairs: bool,
 ) -> dict[int, MemoryPlan]:
     if not model:
         return {}
@@ -174,6 +180,7 @@ def _memory_by_batch(
             quantization=quantization,
             rank=spec.lora_rank,
             half_precision=precision != "fp32",
+            pairs=pairs,
         )
         for batch in batches
     }
@@ -323,8 +330,19 @@ def _interval_settings(steps: int, per_epoch: int) -> dict[str, Any]:
     }
 
 
-def _evaluation_settings(rows: Rows, steps: int, batch: int) -> dict[str, Any]:
+def _blocks(rows: Rows, part: int, cutoff: int) -> int:
+    """Blocks that a part of the text fills, about: the engine packs text and drops the rest."""
+    share = part / max(1, rows.train + rows.validation)
+    return max(1, int(rows.tokens * share) // cutoff)
+
+
+def _evaluation_settings(rows: Rows, steps: int, batch: int, cutoff: int) -> dict[str, Any]:
+    """None without held-out rows, nor where held-out text would hardly fill one block."""
     if not rows.validation:
+        return {}
+    if rows.kind == "text" and rows.tokens * rows.validation < 2 * cutoff * (
+        rows.train + rows.validation
+    ):
         return {}
     return {
         "eval_dataset": rows.validation_name,
@@ -356,6 +374,12 @@ def _warnings(
         f"about {needed / GIB:.0f} GiB are needed and the GPU has {there / GIB:.0f} GiB; if it "
         "runs out, try --quantization 4bit or a smaller --max_seq_length",
     )
+
+
+def _context_warnings(cutoff: int, context: int | None) -> tuple[str, ...]:
+    if context is None or cutoff <= context:
+        return ()
+    return (f"--max_seq_length {cutoff} is above the model's context of {context} tokens",)
 
 
 def _choices(

@@ -25,11 +25,11 @@ def divert_output(log_path: Path) -> TextIO:
 
 
 class Events:
-    """The stream of events. Only rank 0 of a distributed job speaks."""
+    """The stream of events. Of the processes of a node only the first speaks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._speaks = int(os.environ.get("RANK", "0")) == 0
+        self._speaks = int(os.environ.get("LOCAL_RANK", "0")) == 0
 
     def send(self, event: str, fields: Mapping[str, Any]) -> None:
         """Write one event; a front end that has gone away is not an error of the training."""

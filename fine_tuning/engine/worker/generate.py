@@ -1,5 +1,6 @@
 """Answers and loss of a loaded model on held-out rows."""
 
+import gc
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import torch
 from fine_tuning.engine.worker.rendering import engine_messages
 
 BATCH = 16
+LOSS_TOKENS = 2048  # per forward pass: logits over a large vocabulary are what memory goes to
 MOST_NEW_TOKENS = 512
 Progress = Callable[[int, int], None]
 
@@ -100,6 +102,28 @@ def answer(
     return answers
 
 
+def free_device_memory() -> None:
+    """Give back what an earlier model left on the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _by_tokens(
+    pairs: Sequence[tuple[list[int], list[int]]],
+) -> Iterator[list[tuple[list[int], list[int]]]]:
+    """Batches of rows of like length, of at most LOSS_TOKENS with their padding."""
+    batch: list[tuple[list[int], list[int]]] = []
+    for pair in sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1])):
+        width = len(pair[0]) + len(pair[1])
+        if batch and (len(batch) + 1) * width > LOSS_TOKENS:
+            yield batch
+            batch = []
+        batch.append(pair)
+    if batch:
+        yield batch
+
+
 def _padded_left(
     sequences: Sequence[Sequence[int]], pad: int
 ) -> "tuple[torch.Tensor, torch.Tensor]":
@@ -114,19 +138,19 @@ def answer_loss(
 ) -> tuple[float, int]:
     """Mean cross-entropy (nats) over the tokens of the expected answers, and their number."""
     total, count = 0.0, 0
-    for start in range(0, len(pairs), BATCH):
-        batch = pairs[start : start + BATCH]
+    for batch in _by_tokens(pairs):
         ids, mask = _padded_left([[*p, *a] for p, a in batch], tokenizer.pad_token_id)
         labels = torch.full_like(ids, -100)
         for row, (_, expected) in enumerate(batch):
             labels[row, ids.shape[1] - len(expected) :] = torch.tensor(expected)
         logits = model(
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
-        ).logits.float()
+        ).logits
         target = labels[:, 1:].to(logits.device)
+        trained = target != -100
         loss = torch.nn.functional.cross_entropy(
-            logits[:, :-1].flatten(0, 1), target.flatten(), ignore_index=-100, reduction="sum"
+            logits[:, :-1][trained].float(), target[trained], reduction="sum"
         )
         total += loss.item()
-        count += int((target != -100).sum())
+        count += int(trained.sum())
     return (total / count if count else math.nan), count

@@ -15,6 +15,7 @@ from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.generate import (
     answer,
     answer_loss,
+    free_device_memory,
     keep_weights_unpacked,
     prompts_and_answers,
     scoring_mode,
@@ -29,6 +30,12 @@ class Scoring:
     rows_path: str
     samples: int
     kind: str
+
+
+def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the engine's settings that decide how a conversation is rendered."""
+    names = ("template", "enable_thinking", "default_system", "tool_format")
+    return {name: settings[name] for name in names if name in settings}
 
 
 def score_model(
@@ -93,6 +100,8 @@ def score_run(
     model = load_model(tokenizer, model_args, finetuning_args)
     keep_weights_unpacked(model)
     scores = score_model(model, tokenizer, template, Scoring(**scoring), events, name)
+    del model  # this process may stay beside the training
+    free_device_memory()
     write_scores(Path(out), name, scores)
     return dict(scores["metrics"])
 
@@ -101,4 +110,6 @@ def write_scores(path: Path, name: str, scores: Mapping[str, Any]) -> None:
     """Add the scores under `name` to the JSON file."""
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known[name] = scores
-    path.write_text(json.dumps(known, ensure_ascii=False, indent=1), encoding="utf-8")
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(known, ensure_ascii=False, indent=1), encoding="utf-8")
+    partial.replace(path)

@@ -96,7 +96,7 @@ def look_at_tokens(
     shown = _shown_rows(show, lengths, cutoff)
     processor_args = DataArguments(**{**settings, "cutoff_len": cutoff})
     return {
-        "template": choice.as_json(),
+        "template": {**choice.as_json(), "jinja": _jinja(kind, fixed, tokenizer, choice)},
         "model": model_facts(config),
         "context": context,
         "cutoff": cutoff,
@@ -165,8 +165,8 @@ def _fixed_template(tokenizer: Any, settings: Mapping[str, Any], choice: Templat
     before = len(tokenizer)
     fixed = get_template_and_fix_tokenizer(tokenizer, DataArguments(**settings))
     if len(tokenizer) > before:
-        grown = sorted(tokenizer.get_added_vocab().items(), key=lambda item: item[1])[before:]
-        names = ", ".join(token for token, _ in grown) or "its stop words"
+        added = tokenizer.get_added_vocab().items()
+        names = ", ".join(token for token, number in added if number >= before)
         raise ModelError(
             f"Template '{choice.name}' would add {len(tokenizer) - before} tokens to this model's "
             f"vocabulary ({names}).",
@@ -174,6 +174,19 @@ def _fixed_template(tokenizer: Any, settings: Mapping[str, Any], choice: Templat
             fix="leave --template out: it is then chosen by the model's own chat template",
         )
     return fixed
+
+
+def _jinja(kind: str, template: Any, tokenizer: Any, choice: TemplateChoice) -> str | None:
+    """The trained template as a chat template to ship; None if the model's own is that already.
+
+    LLaMA-Factory writes it only for a tokenizer without one, or for a few templates.
+    """
+    if kind == "text" or choice.parity == "equal":
+        return None
+    try:
+        return str(template._get_jinja_template(tokenizer))
+    except ValueError:  # it has tokens by name, which LLaMA-Factory cannot write as text
+        return None
 
 
 def _measure(

@@ -15,7 +15,8 @@ from transformers import TrainerCallback
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.generate import keep_weights_unpacked
-from fine_tuning.engine.worker.score import Scoring, score_model, write_scores
+from fine_tuning.engine.worker.score import Scoring, score_model, template_settings, write_scores
+from fine_tuning.errors import EngineError
 
 PROGRESS_EVERY_S = 0.2
 
@@ -23,7 +24,8 @@ PROGRESS_EVERY_S = 0.2
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
     """Reports progress, and stops after the current step when asked to."""
 
-    def __init__(self, events: Events, stop_path: Path) -> None:
+    def __init__(self, events: Events, stop_path: Path, expected_rows: int | None) -> None:
+        self.expected_rows = expected_rows
         self.events = events
         self.stop_path = stop_path
         self.encoded_rows: int | None = None
@@ -41,9 +43,21 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         loader = known.get("train_dataloader")
         if loader is not None and hasattr(loader.dataset, "__len__"):
             self.encoded_rows = len(loader.dataset)
+            self._require_every_row()
         self._tokens_before = state.num_input_tokens_seen
         self.events.stage("train", state.max_steps, "steps")
         self.events.progress(state.global_step, state.max_steps)
+
+    def _require_every_row(self) -> None:
+        """Rows that are lost or repeated on the way would train something else, silently."""
+        if self.expected_rows is None or self.encoded_rows == self.expected_rows:
+            return
+        raise EngineError(
+            f"{self.expected_rows:,} rows were prepared, but LLaMA-Factory encoded "
+            f"{self.encoded_rows:,}.",
+            why="rows were lost or repeated on the way; nothing was trained",
+            fix="look for 'Dropped' in logs/engine.log, and please report it",
+        )
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         self._step_began = time.monotonic()
@@ -138,6 +152,7 @@ def train(
     resume_from: str | None = None,
     scoring: Mapping[str, Any] | None = None,
     scores_path: str = "",
+    expected_rows: int | None = None,
 ) -> dict[str, Any]:
     """Run LLaMA-Factory's training with the settings of `train.yaml`.
 
@@ -147,11 +162,11 @@ def train(
     arguments = dict(settings)
     if resume_from:
         arguments["resume_from_checkpoint"] = resume_from
-    watch = Watch(events, Path(stop_path))
+    watch = Watch(events, Path(stop_path), expected_rows)
     callbacks: list[Any] = [watch]
     around = None
     if scoring:
-        data_args = {k: settings[k] for k in ("template", "enable_thinking") if k in settings}
+        data_args = template_settings(settings)
         around = ScoreAround(events, Scoring(**scoring), Path(scores_path), data_args)
         callbacks.insert(0, around)  # before the bar of the training begins
     run_exp(arguments, callbacks=callbacks)

@@ -25,6 +25,7 @@ TOKENS: dict[str, Any] = {
     "cutoff": 1024,
     "percentiles": {"max": 1000},
     "overlong": {},
+    "context": 4096,
     "tokens": 400_000,
     "model": MODEL_7B,
     "template": {"name": "qwen", "reason": "renders alike", "enable_thinking": True},
