@@ -288,6 +288,44 @@ def test_two_processes_train_one_adapter(tiny_model: Path, place: Path) -> None:
     }
 
 
+def test_a_template_of_another_name_ships_with_adapter_and_merged_model(
+    tiny_model: Path, place: Path
+) -> None:
+    merged = place / "merged-alpaca"
+    done = command(
+        *flags(tiny_model, place, "alpaca-template", "--template", "alpaca", "--max_steps", 2),
+        *("--export_dir", merged),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "does not render like the model's own chat template" in done.stdout
+    for folder in (place / "alpaca-template", merged):
+        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        assert "### Instruction:" in template
+
+
+def test_touching_the_data_changes_nothing(tiny_model: Path, place: Path) -> None:
+    words = flags(tiny_model, place, "touched", "--dry_run")
+    first = command(*words, cwd=place)
+    assert first.returncode == 0, first.stdout
+    (place / "训练 rows.json").touch()
+    again = command(*words, cwd=place)
+    assert again.returncode == 0, again.stdout
+    assert (place / "touched" / "dataset" / "split" / "train.jsonl").exists()
+
+
+def test_a_used_export_directory_is_found_before_the_training(
+    tiny_model: Path, place: Path
+) -> None:
+    used = place / "used before"
+    used.mkdir()
+    (used / "mine.txt").write_text("mine", encoding="utf-8")
+    done = command(*flags(tiny_model, place, "early", "--export_dir", used), cwd=place)
+    assert done.returncode == 2
+    assert "is not empty" in done.stdout
+    assert not (place / "early" / "adapter_model.safetensors").exists()
+
+
 def test_dry_run_shows_both_files_and_trains_nothing(tiny_model: Path, place: Path) -> None:
     done = command(*flags(tiny_model, place, "dry", "--dry_run"), cwd=place)
     assert done.returncode == 0, done.stdout

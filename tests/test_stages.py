@@ -62,8 +62,12 @@ def test_stage(stage: str, tiny_model: Path, tmp_path: Path) -> None:
     if stage != "pt":
         counted = known["stages"]["train"]["result"]["encoded_rows"]
         assert counted == known["stages"]["split"]["result"]["train_rows"]
-    assert (tmp_path / "merged" / "model.safetensors").exists()
+    merged = tmp_path / "merged"
+    assert (merged / "model.safetensors").exists()
     assert (tmp_path / "out" / "report.html").exists()
+    assert (merged / "value_head.safetensors").exists() == (stage == "rm")
+    for name in ("tokenizer_config.json", "chat_template.jinja"):
+        assert (merged / name).read_bytes() == (tiny_model / name).read_bytes()
 
 
 @pytest.mark.parametrize("method", ["full", "freeze", "oft"])
