@@ -178,7 +178,7 @@ def decide(
     if known is not None and folder.stage("train"):
         return from_json(known, Plan)
     devices = worker.request("devices", {}, telling.events_to(job.screen))
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     require_usable_gpu(devices, spec.use_cpu, hidden)
     plan = make_plan(
         spec,
@@ -252,6 +252,8 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     deciding.ship_template(folder.path, asking.shipped_template(job))
     folder.mark("train", state="done", seconds=seconds, result=result, **mark)
     telling.show_scores(job)
+    if folder.stop_file.exists():
+        raise Interrupted("Stopped after the training.", fix="the same command does the rest")
 
 
 def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
@@ -296,7 +298,7 @@ def _record_failure(job: Job, error: BaseException) -> None:
     job.folder.record["status"] = "interrupted" if interrupted else "failed"
     if isinstance(error, FineTuningError):
         job.folder.record["failure"] = {"what": error.what, "why": error.why, "fix": error.fix}
-    with suppress(OSError):  # a full disk must not hide what happened
+    with suppress(OSError, ValueError, KeyError):  # a full disk must not hide what happened
         job.folder.save()
         if job.folder.stage("split"):
             report.write_report(job.folder.path, report.collect(job.folder.path))

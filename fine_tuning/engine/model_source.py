@@ -42,7 +42,8 @@ def require_reachable(name: str) -> None:
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
     from huggingface_hub import errors as hub
 
-    if os.environ.get("USE_MODELSCOPE_HUB") == "1" or os.environ.get("USE_OPENMIND_HUB") == "1":
+    others = (os.environ.get(name, "") for name in ("USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB"))
+    if any(value.lower() in ("1", "true", "y") for value in others):
         return
     if isinstance(try_to_load_from_cache(name, "config.json"), str):
         return

@@ -26,13 +26,14 @@ MODEL_ARGUMENTS = (
     "rope_scaling",
     "flash_attn",
 )
+NEED_A_HUB = {"push_to_hub", "ref_model", "reward_model", "adapter_name_or_path"}
 TEXT_ARGUMENTS = ("default_system", "tool_format")
 
 
 def environment(spec: RunSpec, model: str) -> dict[str, str]:
     """Environment of the worker: no hub requests for local models, no GPU with --use_cpu."""
     found: dict[str, str] = {}
-    if is_local(model):
+    if is_local(model) and not NEED_A_HUB & set(spec.engine_args):
         found["HF_HUB_OFFLINE"] = "1"
     if spec.use_cpu:
         found["CUDA_VISIBLE_DEVICES"] = ""

@@ -101,8 +101,9 @@ def say_split(job: Job, parts: SplitData) -> None:
 
 def show_generated(job: Job) -> None:
     """`--dry_run`: the two generated files."""
-    job.folder.record["status"] = "dry_run"
-    job.folder.save()
+    if not job.folder.stage("train"):
+        job.folder.record["status"] = "dry_run"
+        job.folder.save()
     for path in (job.folder.dataset / "dataset_info.json", job.folder.path / "train.yaml"):
         job.screen.file(path, path.read_text(encoding="utf-8"))
 

@@ -128,7 +128,7 @@ def make_plan(
         worker_settings=evaluation if by_hand_fails else {},
         choices=_choices(chosen, spec, sources),
         steps=steps,
-        launch=_launch(spec, processes),
+        launch={**_launch(spec, processes), "gpus": len(devices["names"])},
         memory=memory.get(batch) if memory else None,
         warnings=(
             *_warnings(kind, devices, memory, batch),

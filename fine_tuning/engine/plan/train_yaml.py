@@ -13,7 +13,8 @@ def by_hand(plan: Plan, path: Path) -> str:
     command = f"llamafactory-cli train {shlex.quote(str(path))} output_dir=NEW_DIRECTORY"
     processes, nodes = plan.launch["nproc_per_node"], plan.launch["nnodes"]
     if processes * nodes == 1:
-        return command
+        # llamafactory-cli would take all GPUs, and another number of rows per update
+        return f"CUDA_VISIBLE_DEVICES=0 {command}" if plan.launch["gpus"] > 1 else command
     return f"FORCE_TORCHRUN=1 NPROC_PER_NODE={processes} NNODES={nodes} {command}"
 
 
