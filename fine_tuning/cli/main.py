@@ -1,5 +1,6 @@
 """The command line: the first word chooses the command, one handler reports every error."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +20,21 @@ from fine_tuning.errors import (
     UsageError,
 )
 
+FULL_OR_FORBIDDEN: Mapping[int, str] = {
+    errno.ENOSPC: "free space, or name a place on another disk",
+    errno.EDQUOT: "free space within your quota, or name a place on another disk",
+    errno.EACCES: "give yourself the permission, or name another place",
+    errno.EPERM: "give yourself the permission, or name another place",
+    errno.EROFS: "name a place that can be written to",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit code; never raises."""
     words = sys.argv[1:] if argv is None else argv
+    # closed by `>&-`, or never opened by a service
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  lives as long as we do
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  lives as long as we do
     for stream in (sys.stdout, sys.stderr):
         # an ASCII locale must not turn a Chinese message into a crash
         if hasattr(stream, "reconfigure"):
@@ -35,13 +47,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `--help | head`: nobody reads on
-        sys.stdout = None
-        return EXIT_DONE
+    except BrokenPipeError:  # `... | head`: nobody reads on
+        # Python flushes it once more at the end
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  lives as long as we do
+        return EXIT_INTERRUPTED
     except ModuleNotFoundError as error:
         print(error_text(missing_package(error)), file=sys.stderr)
         return EXIT_FAILED
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
+            print(error_text(refused_by_system(error)), file=sys.stderr)
+            return EXIT_FAILED
         print(_bug_text(error, words), file=sys.stderr)
         return EXIT_BUG
 
@@ -73,6 +89,16 @@ def error_text(error: FineTuningError) -> str:
     numbered = (f"  {index}. {text}" for index, text in enumerate(error.mistakes, 1))
     fix = (f"  next: {error.fix}",) if error.fix else ()
     return "\n".join([f"error: {len(error.mistakes)} mistakes", *numbered, *fix])
+
+
+def refused_by_system(error: OSError) -> EnvironmentProblem:
+    """A full disk, a missing permission: which file, why, and what to do about it."""
+    file = f" {error.filename}" if error.filename else ""
+    return EnvironmentProblem(
+        f"The system refused to write or read{file or ' a file'}.",
+        why=f"{error.strerror}.",
+        fix=FULL_OR_FORBIDDEN[error.errno or 0],
+    )
 
 
 def missing_package(error: ModuleNotFoundError) -> EnvironmentProblem:

@@ -5,14 +5,13 @@ import io
 import json
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fine_tuning import dataset
+from fine_tuning.cli.report_place import refuse_report_place, workplace
 from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
 from fine_tuning.dataset.types import CheckedData, FileAccount
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
@@ -39,7 +38,10 @@ def run(
     check that was killed goes on where it was. `after` looks further at the usable rows; what it
     finds of their tokens is shown on the page and kept beside the report.
     """
-    with _workplace(report) as folder, open_screen() as screen:
+    if report is not None:
+        named = (*spec.dataset_path, *spec.mix, *validation_paths)
+        refuse_report_place(report, named)
+    with workplace(report) as folder, open_screen() as screen:
         screen.begin("read", None, "bytes")
         data = dataset.account(
             spec,
@@ -177,18 +179,6 @@ def _write_page(
         report.with_suffix(".tokens.json").write_text(text + "\n", encoding="utf-8")
     names = {"rejected": str(rejected or ""), "report": str(report)}
     return write_data_report(report.with_suffix(".html"), data_facts(data, tokens, **names))
-
-
-@contextmanager
-def _workplace(report: Path | None) -> Iterator[Path]:
-    """Where the check writes; beside the report it survives a kill, so that it can go on."""
-    if report is None:
-        with tempfile.TemporaryDirectory(prefix="validate-") as folder:
-            yield Path(folder)
-        return
-    folder_path = report.parent / f".{report.name}.work"
-    yield folder_path
-    shutil.rmtree(folder_path, ignore_errors=True)
 
 
 def _deliver(data: CheckedData, report: Path) -> Path | None:

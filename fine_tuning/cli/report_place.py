@@ -1,0 +1,94 @@
+"""Where `validate --report` writes: never over a file that it did not write itself."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fine_tuning.dataset.read.find import is_data_name
+from fine_tuning.errors import DataError, UsageError
+
+_ELSEWHERE = "give --report a new file name"
+_OUR_REPORT = b'{"format":"'
+_OUR_PAGE = b'<p class="kicker">Data report'
+
+
+def refuse_report_place(report: Path, dataset_paths: Sequence[str]) -> None:
+    """Raises UsageError if the report or its page would replace a file that is not ours.
+
+    A former report is replaced. A report in a dataset's directory would be read as data by the
+    next check, so that is refused too.
+    """
+    page = report.with_suffix(".html")
+    if report == page:
+        raise UsageError(
+            f"--report {report}: the report is JSON, and its page takes the name {page.name}.",
+            fix=f"--report {report.with_suffix('.json')} writes both",
+        )
+    for place, ours in ((report, _OUR_REPORT), (page, _OUR_PAGE)):
+        if why := _taken(place, ours, dataset_paths):
+            raise UsageError(f"--report {report}: {why}.", fix=_ELSEWHERE)
+    for name in dataset_paths:
+        folder = Path(name).expanduser()
+        inside = folder.is_dir() and folder.resolve() in report.resolve().parents
+        if inside and is_data_name(report.name):
+            raise UsageError(
+                f"--report {report}: the next check of {name} would read it as data.",
+                fix="put the report outside the dataset's directory",
+            )
+
+
+def _taken(place: Path, ours: bytes, dataset_paths: Sequence[str]) -> str:
+    """Why a place is not free, or nothing."""
+    if any(_same(place, Path(name).expanduser()) for name in dataset_paths):
+        return f"{place} is the dataset itself"
+    if place.is_dir():
+        return f"{place} is a directory; a file's name is needed"
+    if not place.exists():
+        return ""
+    if not place.is_file():
+        return f"{place} is a device, pipe or socket"
+    with place.open("rb") as file:
+        written = file.read(1 << 20)
+    if written and not (written.startswith(ours) if ours == _OUR_REPORT else ours in written):
+        return f"{place} exists and is no report; it is not overwritten"
+    return ""
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+@contextmanager
+def workplace(report: Path | None) -> Iterator[Path]:
+    """Where the check writes; beside the report it survives a kill, so that it can go on.
+
+    Raises DataError if nothing can be written there, or another check writes the same report.
+    """
+    if report is None:
+        with tempfile.TemporaryDirectory(prefix="validate-") as folder:
+            yield Path(folder)
+        return
+    place = report.parent / f".{report.name}.work"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / "lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise DataError(
+            f"another check is writing {report}", fix=f"wait for it, or {_ELSEWHERE}"
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"the report cannot be written to {report}",
+            why=error.strerror or str(error),
+            fix="give --report another place",
+        ) from error
+    try:
+        yield place
+        shutil.rmtree(place, ignore_errors=True)
+    finally:
+        lock.release()

@@ -1,0 +1,35 @@
+"""A report never replaces a file that is not a report."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fine_tuning.cli.report_place import refuse_report_place
+from fine_tuning.errors import UsageError
+
+
+def test_the_dataset_is_not_overwritten_by_its_report(tmp_path: Path) -> None:
+    data = tmp_path / "d.json"
+    data.write_text("[]", encoding="utf-8")
+    with pytest.raises(UsageError, match="is the dataset itself"):
+        refuse_report_place(data, (str(data),))
+
+
+def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.json"
+    notes.write_text('{"mine": 1}', encoding="utf-8")
+    with pytest.raises(UsageError, match="exists and is no report"):
+        refuse_report_place(notes, ("d.json",))
+
+
+def test_an_older_report_is_replaced(tmp_path: Path) -> None:
+    report = tmp_path / "r.json"
+    text = json.dumps({"format": "alpaca", "files": []}, separators=(",", ":"))
+    report.write_text(text, encoding="utf-8")
+    refuse_report_place(report, ("d.json",))
+
+
+def test_a_report_inside_the_dataset_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="would read it as data"):
+        refuse_report_place(tmp_path / "r.json", (str(tmp_path),))
