@@ -1,6 +1,7 @@
 """Runs the command as a user does, in a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -34,7 +35,13 @@ def start(
         stderr=subprocess.STDOUT,
         text=True,
         encoding="utf-8",
+        preexec_fn=hear_ctrl_c,
     )
+
+
+def hear_ctrl_c() -> None:
+    """In a new process: as in a terminal, also where the tests run as a job in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def command(

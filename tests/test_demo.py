@@ -70,8 +70,10 @@ def test_the_merged_model_answers_as_it_was_taught_and_stops(demo: tuple[Path, s
 
 def test_the_bundled_samples_are_listed_for_the_webui(demo: tuple[Path, str]) -> None:
     entries = json.loads((demo[0] / "data" / "dataset_info.json").read_text(encoding="ascii"))
-    files = {Path(entry["file_name"]).name for entry in entries.values()}
-    assert {"alpaca.json", "sharegpt.json", "train.jsonl"} <= files
+    assert {"sample_alpaca", "sample_sharegpt", "sample_preference"} <= entries.keys()
+    files = {Path(entry["file_name"]) for entry in entries.values()}
+    assert demo[0] / "run" / "dataset" / "split" / "train.jsonl" in files
+    assert all(file.exists() for file in files)
 
 
 def test_the_same_command_again_has_nothing_to_do(demo: tuple[Path, str]) -> None:

@@ -13,11 +13,12 @@ PACKAGE = Path(__file__).parents[1] / "fine_tuning"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Who may import whom: a room may import itself and the rooms of its row.
-VALUES = {"spec", "errors", "screen", "units"}
+VALUES = {"spec", "errors", "screen", "units", "paths"}
 STAGES = {"dataset", "engine", "report", "ship"}
 ALLOWED = {
     "errors": set(),
     "units": set(),
+    "paths": set(),
     "spec": {"errors"},
     "screen": {"errors", "spec", "units"},
     "run_folder": VALUES,

@@ -21,6 +21,7 @@ import pytest
 from fine_tuning.cli import webui
 from fine_tuning.dataset.register import dataset_entry, register
 from fine_tuning.errors import EnvironmentProblem
+from tests.commands import hear_ctrl_c
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -49,6 +50,7 @@ def serving(cwd: Path, *words: str) -> Iterator[Served]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=hear_ctrl_c,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "XDG_CACHE_HOME": os.fspath(cwd / "cache")},
     )
     try:

@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from fine_tuning.dataset.read.find import is_data_name
 from fine_tuning.errors import DataError, UsageError
+from fine_tuning.paths import at_home
 
 _ELSEWHERE = "give --report a new file name"
 _OUR_REPORT = b'{"format":"'
@@ -32,7 +33,7 @@ def refuse_report_place(report: Path, dataset_paths: Sequence[str]) -> None:
         if why := _taken(place, ours, dataset_paths):
             raise UsageError(f"--report {report}: {why}.", fix=_ELSEWHERE)
     for name in dataset_paths:
-        folder = Path(name).expanduser()
+        folder = at_home(name)
         inside = folder.is_dir() and folder.resolve() in report.resolve().parents
         if inside and is_data_name(report.name):
             raise UsageError(
@@ -43,7 +44,7 @@ def refuse_report_place(report: Path, dataset_paths: Sequence[str]) -> None:
 
 def _taken(place: Path, ours: bytes, dataset_paths: Sequence[str]) -> str:
     """Why a place is not free, or nothing."""
-    if any(_same(place, Path(name).expanduser()) for name in dataset_paths):
+    if any(_same(place, at_home(name)) for name in dataset_paths):
         return f"{place} is the dataset itself"
     if place.is_dir():
         return f"{place} is a directory; a file's name is needed"

@@ -14,7 +14,7 @@ from fine_tuning.dataset.insight import examine
 from fine_tuning.dataset.ledger import ReadFile, file_notes
 from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
 from fine_tuning.dataset.schedule import Part, Planned, Progress, run_passes, worker_count
-from fine_tuning.dataset.survey import confirmed, evidence, first_plan
+from fine_tuning.dataset.survey import confirmed, evidence, first_plan, unknown_columns
 from fine_tuning.dataset.types import CheckedData
 from fine_tuning.errors import DataError
 from fine_tuning.spec import DataSpec
@@ -123,6 +123,9 @@ def _read(
 ) -> list[ReadFile]:
     """Every file read by the format that all its rows speak for."""
     looks = [first_plan(source, spec) for source in sources]
+    if note := unknown_columns(looks, spec):
+        notes = (*sources[0].notes, note)
+        sources = [dataclasses.replace(sources[0], notes=notes), *sources[1:]]
     planned = [Planned(source, plan) for source, (plan, _) in zip(sources, looks, strict=True)]
     workers = worker_count(spec.num_workers, sum(source.size for source in sources))
     parts = run_passes(planned, cache=cache, workers=workers, progress=progress)

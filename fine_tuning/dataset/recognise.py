@@ -12,8 +12,11 @@ Votes = Counter[tuple[str, ...]]
 
 
 def renamed(row: Mapping[str, Any], renames: Mapping[str, str]) -> Mapping[str, Any]:
-    """A row under our column names."""
-    return {renames.get(key, key): value for key, value in row.items()} if renames else row
+    """A row under our column names; where two columns would have one, the named one has it."""
+    if not renames:
+        return row
+    named = {renames[key]: value for key, value in row.items() if key in renames}
+    return {key: value for key, value in row.items() if key not in renames} | named
 
 
 def formats_of(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The first look at a file: its format by its first rows, to be confirmed by all of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,7 @@ from fine_tuning.errors import DataError
 from fine_tuning.spec import DataSpec
 
 SAMPLE_BATCHES = 4
+UNUSED = " (not used)"  # what a column is renamed to that must not be read
 
 
 def first_plan(source: Source, spec: DataSpec) -> tuple[Plan, list[dict[str, Any]]]:
@@ -25,9 +26,7 @@ def first_plan(source: Source, spec: DataSpec) -> tuple[Plan, list[dict[str, Any
         rows = _first_rows(source)
     except DataError:  # the pass over the file will meet it again, and name it
         rows = []
-    renames = {yours: ours for ours, yours in spec.columns.items()}
-    if spec.text_column:
-        renames[spec.text_column] = "text"
+    renames = _renames(rows, spec)
     root = source.path.parent
     if spec.dataset_format != "auto":
         if spec.dataset_format == "text" and not spec.text_column:
@@ -46,6 +45,27 @@ def first_plan(source: Source, spec: DataSpec) -> tuple[Plan, list[dict[str, Any
     return Plan("", renames, root, recognised=True), rows
 
 
+def _renames(rows: list[dict[str, Any]], spec: DataSpec) -> dict[str, str]:
+    """The file's columns -> ours; a column that has our name already gives way to the named one."""
+    renames = {yours: ours for ours, yours in spec.columns.items()}
+    ours_here = {ours for yours, ours in renames.items() if any(yours in row for row in rows)}
+    if spec.text_column:
+        renames[spec.text_column] = "text"
+        ours_here |= {*all_formats()["text"].columns["text"]}
+    return {**{ours: ours + UNUSED for ours in sorted(ours_here)}, **renames}
+
+
+def unknown_columns(looks: Iterable[tuple[Plan, list[dict[str, Any]]]], spec: DataSpec) -> str:
+    """What to say if --columns or --text_column names a column that no first row has, or nothing."""
+    names = dict.fromkeys(name for _, rows in looks for row in rows for name in row)
+    wanted = [*spec.columns.values(), *([spec.text_column] if spec.text_column else [])]
+    absent = [name for name in wanted if name not in names]
+    if not absent or not names:
+        return ""
+    there = ", ".join(list(names)[:12])
+    return f"no column is called {', '.join(absent)} in the first rows, which have {there}"
+
+
 def confirmed(plan: Plan, votes: Votes, name: str) -> str:
     """The format that all rows speak for; the plan's own if the user named it."""
     if not plan.recognised:
@@ -58,7 +78,7 @@ def evidence(plan: Plan, votes: Votes, rows: list[dict[str, Any]]) -> str:
     if not plan.format:
         return ""
     if not plan.recognised:
-        columns = ", ".join(f"{ours} is {yours}" for yours, ours in plan.renames.items())
+        columns = ", ".join(f"{ours} is {yours}" for yours, ours in plan.renames.items() if not ours.endswith(UNUSED))
         named = "its only column" if plan.format == "text" and columns else "as named"
         return f"{named}: {columns}" if columns else "named by --dataset_format"
     fitting = (renamed(row, plan.renames) for row in rows)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from fine_tuning.errors import EnvironmentProblem, ModelError
+from fine_tuning.paths import at_home
 
 WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -15,7 +16,7 @@ def model_location(name: str) -> str:
 
     Raises ModelError for a directory that is missing, or that lacks its configuration or weights.
     """
-    path = Path(name).expanduser()
+    path = at_home(name)
     if path.is_dir():
         _check_directory(path)
         return str(path.resolve())

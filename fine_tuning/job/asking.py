@@ -114,6 +114,7 @@ def inference_settings(job: Job, plan: Plan, *, tuned: bool) -> dict[str, Any]:
         return settings
     settings["finetuning_type"] = plan.settings["finetuning_type"]
     if makes_adapter(plan):
+        settings["finetuning_type"] = "lora"  # LLaMA-Factory loads every adapter of PEFT as one
         adapters = [*merged_before(plan), str(job.folder.path)]
         settings["adapter_name_or_path"] = ",".join(adapters)
     else:

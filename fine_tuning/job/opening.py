@@ -13,6 +13,7 @@ from pathlib import Path
 from fine_tuning import demo
 from fine_tuning.dataset import register
 from fine_tuning.engine.model_source import is_local, model_location, require_reachable
+from fine_tuning.paths import at_home
 from fine_tuning.run_folder import (
     FREE,
     RunFolder,
@@ -141,16 +142,16 @@ def anchored(spec: RunSpec) -> RunSpec:
         model_name_or_path=_absolute_if_local(model) if model else None,
         output_dir=_absolute(spec.output_dir),
         export_dir=_absolute(spec.export_dir),
-        dataset_dir=spec.dataset_dir.expanduser().absolute(),
+        dataset_dir=at_home(spec.dataset_dir).absolute(),
     )
 
 
 def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.expanduser().absolute()
+    return None if path is None else at_home(path).absolute()
 
 
 def _absolute_if_local(name: str) -> str:
-    path = Path(name).expanduser()
+    path = at_home(name)
     return str(path.absolute()) if path.exists() else name
 
 

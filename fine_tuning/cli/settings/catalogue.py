@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fine_tuning.engine.arguments import EngineArgument, number, truth, whole
+from fine_tuning.paths import at_home
 from fine_tuning.spec import DataSpec, RunSpec
 
 Kind = Literal["bool", "int", "float", "text", "path", "list", "map", "weights", "engine"]
@@ -132,7 +133,7 @@ class Setting:
         if self.kind == "text":
             return _at_home(word)
         if self.kind == "path":
-            return Path(word).expanduser()
+            return at_home(word)
         parse: Callable[[str], Any] = {"bool": truth, "int": whole, "float": number}[self.kind]
         try:
             return parse(word)
@@ -248,7 +249,7 @@ def _choice(setting: Setting, word: str) -> str:
 def _at_home(word: Any) -> str:
     """`~/` is a shell's shorthand, and a shell does not expand it after `=` or in a file."""
     text = str(word)
-    return str(Path(text).expanduser()) if text.startswith("~/") or text == "~" else text
+    return str(at_home(text)) if text.startswith("~/") or text == "~" else text
 
 
 def _pairs(written: Written, kind: str) -> dict[str, Any]:

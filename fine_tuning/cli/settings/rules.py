@@ -4,6 +4,7 @@ find late, obscurely or never. The engine's file that would refuse it is named w
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from fine_tuning.spec import RunSpec
@@ -97,6 +98,13 @@ class Asked:
 Rule = tuple[Callable[[Asked], bool], str]
 
 RANGES: tuple[Rule, ...] = (
+    (
+        lambda job: (
+            job.spec.data.text_column is not None
+            and job.spec.data.dataset_format not in ("auto", "text")
+        ),
+        "--text_column goes with --dataset_format text; --columns names the columns of others.",
+    ),
     (lambda job: job.spec.lora_rank < 1, "--lora_rank must be at least 1."),
     (
         lambda job: job.spec.lora_alpha is not None and job.spec.lora_alpha < 1,
@@ -219,7 +227,29 @@ REFUSED: tuple[Rule, ...] = (
 
 def broken(job: Asked) -> list[str]:
     """Every rule that the job breaks."""
-    return [message for applies, message in (*RANGES, *REFUSED) if applies(job)]
+    rules = [message for applies, message in (*RANGES, *REFUSED) if applies(job)]
+    return [*rules, *_unknown_columns(job.spec.data.columns)]
+
+
+def _unknown_columns(columns: Mapping[str, str]) -> list[str]:
+    """A left side of --columns that no format reads would have no effect."""
+    if not columns:
+        return []
+    from fine_tuning.dataset.formats import all_formats  # --help must not read the formats
+
+    known = {name for known in all_formats().values() for ns in known.columns.values() for name in ns}
+    unknown = [name for name in columns if name not in known]
+    swapped = [name for name in unknown if columns[name] in known]
+    return [
+        f"--columns {name}={columns[name]}: no format has a column {name!r}."
+        + (
+            f" Our name stands first: {columns[name]}={name}."
+            if name in swapped
+            else did_you_mean(get_close_matches(name, sorted(known), n=1), "")
+            + " Names are for example instruction, input, output, messages, chosen, label."
+        )
+        for name in unknown
+    ]
 
 
 def doubts(job: Asked) -> list[str]:

@@ -83,6 +83,8 @@ class Converter:
         known = self.format
         if known is None or not fitting or {known.name, *known.includes} & set(fitting):
             return known
+        if any(shape.values and shape.possible(row) for shape in known.shapes):
+            return known  # it has the columns: the converter says which value is wrong
         other = all_formats()[fitting[0]]
         what = f"the row has the columns of {' or '.join(fitting)}, the file is {known.name}"
         if other.kind != known.kind or len(fitting) > 1:

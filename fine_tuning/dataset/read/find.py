@@ -20,6 +20,7 @@ from fine_tuning.dataset.read.sources import (
     kind_of_name,
 )
 from fine_tuning.errors import DataError
+from fine_tuning.paths import at_home
 
 _HUB_ID = re.compile(r"(hf://datasets/)?[\w][\w.-]*/[\w][\w.-]*|hf://datasets/[\w.-]+")
 # Files that accompany a dataset without being part of it.
@@ -72,7 +73,7 @@ def _unique(sources: list[Source]) -> list[Source]:
 
 def _expand(name: str) -> list[Source]:
     """The local files behind a path; empty if it names a Hub dataset."""
-    path = Path(name).expanduser()
+    path = at_home(name)
     try:
         if path.is_dir():
             return _directory(path, name)

@@ -18,7 +18,7 @@ from fine_tuning.dataset.read.raw.content import (
 )
 from fine_tuning.dataset.read.raw.encoding import Encoding, Utf8Stream, decide_encoding
 from fine_tuning.dataset.read.raw.stream import ByteRange, ByteStream, head_of, sha256_of
-from fine_tuning.dataset.read.sources import Source
+from fine_tuning.dataset.read.sources import Source, kind_of_name
 from fine_tuning.dataset.types import Block, Records
 from fine_tuning.errors import DataError
 
@@ -77,9 +77,13 @@ class Reading:
         from fine_tuning.dataset.read.columnar import read_columnar
 
         self.encoding = ""
+        found = False
         for records in read_columnar(self._source.path, self._source.compression):
             self.lines += len(records.values)
+            found = found or bool(records.values or records.problems)
             yield records
+        if not found:
+            yield file_problem("no_records", "the file holds no record")
         self.sha256 = sha256_of(self._source.path)
 
     def _text(self, content: Content) -> Iterator[Block | Records]:
@@ -229,7 +233,7 @@ def _notes(source: Source, content: Content) -> Iterator[tuple[str, str]]:
         one_object = content.kind == "json" and content.head.lstrip("\0 \t\r\n")[:1] == "{"
         if source.kind not in _JSON:
             yield "json_content", f"the .{source.kind} file holds JSON; it was read as such"
-        elif content.kind == "jsonl":
+        elif content.kind == "jsonl" and kind_of_name(source.path.name):
             yield "json_lines", "the .json file holds JSON Lines: one record per line"
         elif not one_object:
             yield "json_document", "the .jsonl file holds one JSON list, not a record per line"
