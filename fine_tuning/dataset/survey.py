@@ -56,7 +56,7 @@ def _renames(rows: list[dict[str, Any]], spec: DataSpec) -> dict[str, str]:
 
 
 def unknown_columns(looks: Iterable[tuple[Plan, list[dict[str, Any]]]], spec: DataSpec) -> str:
-    """What to say if --columns or --text_column names a column that no first row has, or nothing."""
+    """What to say of a named column that no first row has, or nothing."""
     names = dict.fromkeys(name for _, rows in looks for row in rows for name in row)
     wanted = [*spec.columns.values(), *([spec.text_column] if spec.text_column else [])]
     absent = [name for name in wanted if name not in names]
@@ -78,7 +78,11 @@ def evidence(plan: Plan, votes: Votes, rows: list[dict[str, Any]]) -> str:
     if not plan.format:
         return ""
     if not plan.recognised:
-        columns = ", ".join(f"{ours} is {yours}" for yours, ours in plan.renames.items() if not ours.endswith(UNUSED))
+        columns = ", ".join(
+            f"{ours} is {yours}"
+            for yours, ours in plan.renames.items()
+            if not ours.endswith(UNUSED)
+        )
         named = "its only column" if plan.format == "text" and columns else "as named"
         return f"{named}: {columns}" if columns else "named by --dataset_format"
     fitting = (renamed(row, plan.renames) for row in rows)

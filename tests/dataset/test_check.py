@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -97,6 +99,42 @@ def test_text_column_and_the_only_column(tmp_path: Path) -> None:
     assert (named.format, named.kind, named.rows_kept) == ("text", "text", 1)
     only = account(tmp_path, [{"body": "t"}])
     assert (only.format, only.files[0].evidence) == ("text", "its only column: text is body")
+
+
+def test_the_named_column_is_read_where_a_column_has_our_name_as_well(tmp_path: Path) -> None:
+    rows = [
+        {"output_zh": "yes", "instruction": "q", "output": "no"},
+        {"instruction": "q", "output": "no", "output_zh": "yes"},
+    ]
+    data = account(tmp_path, rows, columns={"output": "output_zh"})
+    assert canonical(data) == [chat("q", "yes")] * 2
+    body = [{"body": "yes", "text": "no"}, {"text": "no", "body": "yes"}, {"content": "no"}]
+    texts = account(tmp_path, body, text_column="body")
+    assert [row["conversations"][0]["value"] for row in canonical(texts)] == ["yes", "yes"]
+    assert problems(texts)[-1] == (3, "text_missing")
+
+
+def test_a_misspelt_column_is_not_replaced_by_another(tmp_path: Path) -> None:
+    data = account(tmp_path, [{"content": "t", "id": 1}], text_column="contents")
+    assert (data.rows_kept, problems(data)) == (0, [(1, "text_missing")])
+    assert data.findings["notes"] == [
+        "no column is called contents in the first rows, which have content, id"
+    ]
+
+
+def test_a_label_that_means_nothing_is_called_that(tmp_path: Path) -> None:
+    labels = (True, False, 1, "yes", None)
+    rows = [{"prompt": f"q{n}", "completion": "a", "label": it} for n, it in enumerate(labels)]
+    data = account(tmp_path, rows)
+    expected = [(4, "label_invalid"), (5, "label_missing")]
+    assert (data.format, problems(data)[-2:]) == ("kto", expected)
+
+
+def test_a_table_without_rows_is_not_ok(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "zero.parquet")
+    spec = DataSpec(dataset_path=(str(tmp_path / "zero.parquet"),))
+    data = dataset.account(spec, out_dir=tmp_path / "out")
+    assert data.counts == {"no_records": 1}
 
 
 def test_unknown_columns_are_named(tmp_path: Path) -> None:

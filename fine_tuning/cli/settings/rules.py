@@ -2,11 +2,12 @@
 find late, obscurely or never. The engine's file that would refuse it is named where there is one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from fine_tuning.cli.settings.catalogue import did_you_mean
 from fine_tuning.spec import RunSpec
 
 
@@ -237,19 +238,21 @@ def _unknown_columns(columns: Mapping[str, str]) -> list[str]:
         return []
     from fine_tuning.dataset.formats import all_formats  # --help must not read the formats
 
-    known = {name for known in all_formats().values() for ns in known.columns.values() for name in ns}
-    unknown = [name for name in columns if name not in known]
-    swapped = [name for name in unknown if columns[name] in known]
+    reads = {
+        name for form in all_formats().values() for its in form.columns.values() for name in its
+    }
     return [
-        f"--columns {name}={columns[name]}: no format has a column {name!r}."
-        + (
-            f" Our name stands first: {columns[name]}={name}."
-            if name in swapped
-            else did_you_mean(get_close_matches(name, sorted(known), n=1), "")
-            + " Names are for example instruction, input, output, messages, chosen, label."
-        )
-        for name in unknown
+        f"--columns {ours}={yours}: no format has a column {ours!r}.{_instead(ours, yours, reads)}"
+        for ours, yours in columns.items()
+        if ours not in reads
     ]
+
+
+def _instead(ours: str, yours: str, reads: Collection[str]) -> str:
+    if yours in reads:
+        return f" Our name stands first: {yours}={ours}."
+    nearest = did_you_mean(get_close_matches(ours, sorted(reads), n=1), "")
+    return f"{nearest} Names are for example instruction, input, output, messages, chosen, label."
 
 
 def doubts(job: Asked) -> list[str]:

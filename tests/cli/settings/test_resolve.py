@@ -61,7 +61,7 @@ def test_all_ways_to_write_a_flag(words: tuple[str, ...]) -> None:
         ("--dataset_format ALPACA", "--dataset_format alpaca"),
         ("--dataset_path a --dataset_path b", "--dataset_path a b"),
         ("--epochs 1 --epochs 2", "--epochs 2"),
-        ("--columns a=b --columns c=d", "--columns a=b,c=d"),
+        ("--columns prompt=b --columns answer=d", "--columns prompt=b,answer=d"),
         ("--no_use_cpu", "--use_cpu false"),
         ("--use_cpu", "--use_cpu true"),
     ],
@@ -186,6 +186,6 @@ def test_validate_needs_no_engine_and_takes_only_its_own() -> None:
 
 
 def test_two_commands_share_nothing() -> None:
-    first = run("--columns", "a=b")
+    first = run("--columns", "output=b")
     assert run().spec.data.columns == {}
-    assert first.spec.data.columns == {"a": "b"}
+    assert first.spec.data.columns == {"output": "b"}
