@@ -171,6 +171,7 @@ def test_a_prepared_dataset_is_picked_previewed_and_trained_in_the_browser(tmp_p
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         try:
             page = browser.new_page(viewport={"width": 1400, "height": 1800})
+            page.set_default_timeout(180_000)  # two test files share two cores
             page.goto(served.url)
             choose(page, "Model name", "Custom")
             page.get_by_label("Model path").first.fill(str(model))
