@@ -1,5 +1,6 @@
 """Where `validate --report` writes: never over a file that it did not write itself."""
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -70,7 +71,7 @@ def workplace(report: Path | None) -> Iterator[Path]:
     Raises DataError if nothing can be written there, or another check writes the same report.
     """
     if report is None:
-        with tempfile.TemporaryDirectory(prefix="validate-") as folder:
+        with tempfile.TemporaryDirectory(prefix="validate-") as folder, _where(Path(folder)):
             yield Path(folder)
         return
     place = report.parent / f".{report.name}.work"
@@ -89,7 +90,19 @@ def workplace(report: Path | None) -> Iterator[Path]:
             fix="give --report another place",
         ) from error
     try:
-        yield place
+        with _where(place):
+            yield place
         shutil.rmtree(place, ignore_errors=True)
     finally:
         lock.release()
+
+
+@contextmanager
+def _where(place: Path) -> Iterator[None]:
+    """A full disk does not say which one it is: the place that is written to tells."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            error.filename = str(place)
+        raise

@@ -1,12 +1,14 @@
 """A report never replaces a file that is not a report."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.report_place import refuse_report_place
-from fine_tuning.errors import UsageError
+from fine_tuning.cli.report_place import refuse_report_place, workplace
+from fine_tuning.errors import DataError, UsageError
 
 
 def test_the_dataset_is_not_overwritten_by_its_report(tmp_path: Path) -> None:
@@ -33,3 +35,25 @@ def test_an_older_report_is_replaced(tmp_path: Path) -> None:
 def test_a_report_inside_the_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="would read it as data"):
         refuse_report_place(tmp_path / "r.json", (str(tmp_path),))
+
+
+def test_a_full_disk_names_the_place_that_is_full(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as caught, workplace(tmp_path / "r.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / ".r.json.work")
+
+
+def test_two_checks_do_not_write_one_report_at_once(tmp_path: Path) -> None:
+    report = tmp_path / "r.json"
+    again = pytest.raises(DataError, match="another check is writing")
+    with workplace(report), again, workplace(report):
+        pass
+
+
+def test_a_pipe_is_not_replaced_by_a_report(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no named pipes here")
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="is a device, pipe or socket"):
+        refuse_report_place(pipe, ("d.json",))

@@ -130,6 +130,13 @@ def test_a_label_that_means_nothing_is_called_that(tmp_path: Path) -> None:
     assert (data.format, problems(data)[-2:]) == ("kto", expected)
 
 
+def test_json_lines_without_a_suffix_are_nothing_odd(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text(json.dumps(GOOD) + "\n" + json.dumps(BLANK) + "\n")
+    spec = DataSpec(dataset_path=(str(tmp_path / "data"),))
+    data = dataset.account(spec, out_dir=tmp_path / "out")
+    assert data.counts == {"answer_empty": 1}
+
+
 def test_a_table_without_rows_is_not_ok(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "zero.parquet")
     spec = DataSpec(dataset_path=(str(tmp_path / "zero.parquet"),))

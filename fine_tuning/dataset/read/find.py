@@ -109,6 +109,8 @@ def _names_hub_dataset(name: str) -> bool:
 def _missing(path: Path, name: str) -> str:
     if not name.strip():
         return "an empty path was given"
+    if path.is_symlink():
+        return f"{name}: a link to {path.readlink()}, which leads to no file"
     parent = path.parent
     if not parent.is_dir():
         return f"{name}: there is no such file; the directory {parent} does not exist either"
@@ -137,11 +139,16 @@ def _file(path: Path, name: str) -> Source:
     compression = cast(Compression, compression_of(head))
     return Source(
         path=path.absolute(),
-        name=name,
+        name=_writable(name),
         kind=_kind(path, compression),
         compression=compression,
         size=size,
     )
+
+
+def _writable(name: str) -> str:
+    """A name for reports: a file unpacked from a GBK archive has one that is no UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _kind(path: Path, compression: str) -> FileKind:

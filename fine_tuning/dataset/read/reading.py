@@ -233,8 +233,9 @@ def _notes(source: Source, content: Content) -> Iterator[tuple[str, str]]:
         one_object = content.kind == "json" and content.head.lstrip("\0 \t\r\n")[:1] == "{"
         if source.kind not in _JSON:
             yield "json_content", f"the .{source.kind} file holds JSON; it was read as such"
-        elif content.kind == "jsonl" and kind_of_name(source.path.name):
-            yield "json_lines", "the .json file holds JSON Lines: one record per line"
+        elif content.kind == "jsonl":
+            if kind_of_name(source.path.name):  # without a suffix the name says nothing wrong
+                yield "json_lines", "the .json file holds JSON Lines: one record per line"
         elif not one_object:
             yield "json_document", "the .jsonl file holds one JSON list, not a record per line"
     if content.kind in ("csv", "tsv"):

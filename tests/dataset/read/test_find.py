@@ -127,3 +127,23 @@ def test_a_named_pipe_does_not_hang(tmp_path: Path) -> None:
 def test_a_folder_here_is_never_taken_for_a_hub_owner(tmp_path: Path) -> None:
     make(tmp_path, "data/alpaca.json")
     assert "did you mean alpaca.json?" in refusal(tmp_path / "data" / "alpaca")
+
+
+def test_a_file_name_that_is_not_utf_8_can_be_reported(tmp_path: Path) -> None:
+    """Unpacked from an archive made on a Chinese Windows, or met in an ASCII locale."""
+    name = os.fsencode(tmp_path) + b"/" + "数据.jsonl".encode("gbk")
+    try:
+        Path(os.fsdecode(name)).write_text(ROW, encoding="utf-8")
+    except (OSError, UnicodeError):
+        pytest.skip("this file system takes UTF-8 names only")
+    (source,) = find(os.fsdecode(name))
+    assert source.name.endswith(r"\xca\xfd\xbe\xdd.jsonl")
+    assert source.path.read_text(encoding="utf-8") == ROW
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_broken_link_says_where_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").symlink_to("gone.jsonl")
+    assert "data.jsonl: a link to gone.jsonl, which leads to no file" in refusal(
+        tmp_path / "data.jsonl"
+    )
