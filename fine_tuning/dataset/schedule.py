@@ -18,7 +18,7 @@ from fine_tuning.dataset.sink import PartResult, finished
 from fine_tuning.errors import DataError
 
 CHECK_VERSION = 1  # part of every cache key: raise it when rows or problems change
-SMALL = 50_000_000  # bytes; below it one process is faster than starting others
+SMALL = 500_000_000  # below, starting processes costs more than they save (bench/data.py)
 PART_BYTES = 64_000_000
 
 
@@ -47,7 +47,7 @@ class Part:
 
 
 def worker_count(asked: int | None, total: int) -> int:
-    """How many processes read: as asked, otherwise one below 50 MB, else one for each core."""
+    """How many processes read: as asked, otherwise one below 500 MB, else one for each core."""
     if asked:
         return max(1, asked)
     return 1 if total < SMALL else len(os.sched_getaffinity(0)) if _has_affinity() else _cores()

@@ -10,6 +10,7 @@ import shutil
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,10 @@ class Sink:
         names = (ROWS, LINES, HASHES, REJECTED, PROBLEMS, DROPPED)
         files = [self._open.enter_context((folder / name).open("wb")) for name in names]
         self._rows, self._lines, self._hashes, self._rejected, self._problems, self._dropped = files
+        # Writing waits for the disk without holding the interpreter: the next block is converted
+        # meanwhile. One write at a time, so that memory stays bounded.
+        self._writer = self._open.enter_context(ThreadPoolExecutor(1))
+        self._writing: Future[int] | None = None
 
     def __enter__(self) -> "Sink":
         return self
@@ -81,12 +86,19 @@ class Sink:
     def __exit__(self, *error: object) -> None:
         self._open.close()
 
+    def _written(self) -> None:
+        """Wait for the last write; a full disk is raised here."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
     def keep(self, rows: Sequence[bytes], lines: Iterable[int]) -> None:
         """Canonical rows (each without line end) and their lines."""
         if not rows:
             return
-        self._rows.write(b"\n".join(rows))
-        self._rows.write(b"\n")
+        joined = b"\n".join((*rows, b""))
+        self._written()
+        self._writing = self._writer.submit(self._rows.write, joined)
         array("Q", map(_digest, rows)).tofile(self._hashes)
         array("Q", lines).tofile(self._lines)
         self.rows_kept += len(rows)
@@ -104,6 +116,7 @@ class Sink:
 
     def finish(self, result: PartResult) -> PartResult:
         """Closes everything and writes `result.json`."""
+        self._written()
         self._open.close()
         result.rows_read, result.rows_kept = self.rows_read, self.rows_kept
         result.counts, result.first = dict(self.counts), self.first

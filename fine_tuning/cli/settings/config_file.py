@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from fine_tuning.cli.settings.argv import Entry, Found
 from fine_tuning.cli.settings.catalogue import Catalogue, Setting, Written, did_you_mean
@@ -119,33 +120,46 @@ def _lines(path: Path) -> Iterator[Line]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The settings file {path} cannot be read: {error}.") from error
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        events = yaml.parse(text, Loader=yaml.SafeLoader)
+        # one that holds itself never ends, and nested ones grow without bound
+        alias = next((event for event in events if isinstance(event, yaml.AliasEvent)), None)
+        root = yaml.compose(text, Loader=yaml.SafeLoader) if alias is None else None
+    except RecursionError:
+        raise UsageError(f"The settings file {path} nests too deeply to hold settings.") from None
     except yaml.YAMLError as error:
         raise UsageError(
             f"The settings file {path} is not YAML.\n  {_indented(error)}",
             fix="Write one `name: value` per line; a nested setting is indented with spaces.",
         ) from None
+    if alias is not None:
+        place = f"{path.name}:{alias.start_mark.line + 1}"
+        raise UsageError(f"{place}: write the value out where *{alias.anchor} refers to it.")
     if root is None:
         return
     if not isinstance(root, yaml.MappingNode):
         raise UsageError(f"The settings file {path} must consist of `name: value` lines.")
     for key, value in root.value:
-        name = str(key.value)
+        name = _name(key)
         place = f"{path.name}:{key.start_mark.line + 1} {name}"
         if isinstance(value, yaml.MappingNode) and (name in SECTIONS or name in SAME_SECTION):
             for inner, inner_value in value.value:
-                keys = (name, str(inner.value))
+                keys = (name, _name(inner))
                 at = f"{path.name}:{inner.start_mark.line + 1} {'.'.join(keys)}"
                 yield Line(keys, _written(inner_value), at)
         else:
             yield Line((name,), _written(value), place)
 
 
+def _name(key: Any) -> str:
+    """The text of a key; a list or mapping as a key is no setting's name."""
+    return key.value if isinstance(key.value, str) else f"a {key.id} as a key"
+
+
 def _written(node: object) -> Written:
     import yaml
 
     if isinstance(node, yaml.MappingNode):
-        return {str(key.value): _written(value) for key, value in node.value}
+        return {_name(key): _written(value) for key, value in node.value}
     if isinstance(node, yaml.SequenceNode):
         return [_written(item) for item in node.value]
     assert isinstance(node, yaml.ScalarNode)

@@ -117,6 +117,9 @@ def test_an_example_of_llamafactory_says_what_to_change(read: Reader) -> None:
         ("preset: lora\n", "belongs on the command line"),
         ("- a\n- b\n", "must consist of `name: value` lines"),
         ("a: [1\n", "is not YAML"),
+        ("\nepochs: &a [*a]\n", "c.yaml:2: write the value out where *a refers to it"),
+        ("a: " + "[" * 20_000 + "]" * 20_000, "nests too deeply"),
+        ("? [a, b]\n: c\n", "`a sequence as a key` is not a setting"),
         ("hf_hub_token: x\n", "set the environment variable HF_TOKEN"),
     ],
 )
