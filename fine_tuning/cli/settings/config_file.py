@@ -132,7 +132,8 @@ def _lines(path: Path) -> Iterator[Line]:
             fix="Write one `name: value` per line; a nested setting is indented with spaces.",
         ) from None
     if alias is not None:
-        place = f"{path.name}:{alias.start_mark.line + 1}"
+        mark = alias.start_mark
+        place = path.name if mark is None else f"{path.name}:{mark.line + 1}"
         raise UsageError(f"{place}: write the value out where *{alias.anchor} refers to it.")
     if root is None:
         return
