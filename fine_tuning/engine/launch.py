@@ -181,7 +181,7 @@ def start_process(
                 **os.environ,
                 "TOKENIZERS_PARALLELISM": "true",
                 # Threads that wait actively steal each other's cores when anything else runs:
-                # several times slower on two cores (bench/contention.py).
+                # twice as slow or worse on two cores (bench/contention.py).
                 "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
                 **environment,
                 "PYTHONPATH": os.pathsep.join(path for path in paths if path),
