@@ -7,6 +7,7 @@ from __future__ import print_function
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -31,9 +32,9 @@ KNOWN_FAILURES = (
         "check the network (and pip's proxy and index settings)",
     ),
     (
-        r"Could not find a version that satisfies",
+        r"Could not find a version that satisfies|ResolutionImpossible",
         "a tested version is not to be had for this Python or system",
-        "use Python 3.11 on Linux, macOS or Windows",
+        "use Python 3.11 on Linux, macOS 14 (Apple silicon) or Windows",
     ),
     (r"hash|BadZipFile|invalid wheel", "a downloaded package is damaged", "run it again"),
 )
@@ -64,6 +65,21 @@ def installed():
 def python():
     """The environment's own Python."""
     return os.path.join(VENV, "Scripts\\python.exe" if os.name == "nt" else "bin/python")
+
+
+def unsupported_system():
+    """Why the tested versions cannot be had for this system, or nothing.
+
+    Said before anything is downloaded; pip would name one package after some minutes.
+    """
+    if sys.platform != "darwin":
+        return ""
+    if platform.machine() != "arm64":
+        return "torch is no longer built for Macs with an Intel processor"
+    release = platform.mac_ver()[0]
+    if int(release.split(".")[0]) < 14:
+        return "bitsandbytes is built for macOS 14 and newer, and this is " + release
+    return ""
 
 
 def free_gib():
@@ -100,6 +116,8 @@ def main():
         )
     if installed() == wanted():
         return
+    if unsupported_system():
+        stop(unsupported_system(), "use Linux, Windows, or a Mac with Apple silicon and macOS 14")
     if free_gib() < NEEDED_GIB and not os.path.exists(python()):
         stop(
             "%.1f GB are free here and the packages need %d GB" % (free_gib(), NEEDED_GIB),
