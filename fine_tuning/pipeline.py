@@ -1,11 +1,13 @@
 """The whole job, top to bottom. Read `run` first.
 
-    read -> check -> look at tokens -> split -> plan -> train (scored around) -> merge -> report
+    read -> check -> fetch the model -> look at tokens -> split -> plan -> train (scored around)
+    -> merge -> report
 
 Each stage takes values and gives a value; its result is kept in `run.json`, and a stage whose
 inputs have not changed is not done again.
 """
 
+import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,8 @@ from fine_tuning.dataset.split import split as split_rows
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.gpus import require_usable_gpu
 from fine_tuning.engine.launch import Worker, run_distributed
-from fine_tuning.engine.model_source import model_location
+from fine_tuning.engine.model_hub import fetch_model
+from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.engine.plan.settings import Plan, make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
 from fine_tuning.errors import FineTuningError, Interrupted
@@ -51,10 +54,11 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
 
 def _straight_line(job: Job) -> None:
     deciding.refuse_used_export_dir(job)
-    with Worker(job.folder.log, environment=asking.environment(job.spec, job.model)) as worker:
+    with Worker(job.folder.log, environment=asking.environment(job.spec)) as worker:
         if not opening.is_trained(job) or job.spec.export_dir:
             worker.start()
         data = check(job)
+        job = fetch(job)
         tokens = look_at_tokens(job, data, worker)
         parts = split(job, data, tokens)
         plan = decide(job, data, parts, tokens, worker)
@@ -97,12 +101,21 @@ def check(job: Job) -> CheckedData:
     return data
 
 
+def fetch(job: Job) -> Job:
+    """A hub's model in the local cache; the job then names what the engine loads it by."""
+    if is_local(job.model) or (opening.is_trained(job) and not job.spec.export_dir):
+        return job
+    wanted = opening.wanted_model(job.spec, weights=not job.spec.dry_run)
+    with telling.download(job.screen, wanted.name) as on_bytes:
+        return dataclasses.replace(job, model=fetch_model(wanted, on_bytes))
+
+
 def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> dict[str, Any]:
     """Template, parity, lengths and cutoff, by the worker; no weights are loaded."""
     arguments = asking.token_request(
         job.spec, job.model, data, job.folder.dataset, show=("3", "longest")
     )
-    inputs = fingerprint(arguments, data.fingerprint)
+    inputs = fingerprint({**arguments, "model": arguments["name"]}, data.fingerprint)
     job.screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
     tokens = job.folder.do(
         "tokens",
@@ -122,9 +135,13 @@ def tokens_of(
     """The same look at the tokens for `validate`, outside of any run."""
     spec = opening.anchored(spec)
     model = model_location(str(spec.model_name_or_path))
+    if not is_local(model):
+        wanted = opening.wanted_model(spec, weights=False)
+        with telling.download(screen, wanted.name) as on_bytes:
+            model = fetch_model(wanted, on_bytes)
     log = folder / "logs" / "engine.log"
     screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
-    with Worker(log, environment=asking.environment(spec, model)) as worker:
+    with Worker(log, environment=asking.environment(spec)) as worker:
         request = asking.token_request(spec, model, data, folder, show=show)
         tokens = worker.request("tokens", request, telling.events_to(screen))
     screen.end(f"{tokens['tokens']:,} tokens")
@@ -234,7 +251,7 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
             job_path=folder.path / "logs" / "job.json",
             log_path=folder.log,
             launch=asking.launch(job.spec, plan),
-            environment=asking.environment(job.spec, job.model),
+            environment=asking.environment(job.spec),
             on_event=on_event,
             stop_path=folder.stop_file,
         )

@@ -13,12 +13,13 @@ PACKAGE = Path(__file__).parents[1] / "fine_tuning"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Who may import whom: a room may import itself and the rooms of its row.
-VALUES = {"spec", "errors", "screen", "units", "paths"}
+VALUES = {"spec", "errors", "screen", "units", "paths", "hubs"}
 STAGES = {"dataset", "engine", "report", "ship"}
 ALLOWED = {
     "errors": set(),
     "units": set(),
     "paths": set(),
+    "hubs": set(),
     "spec": {"errors"},
     "screen": {"errors", "spec", "units"},
     "run_folder": VALUES,

@@ -2,10 +2,9 @@
 
 import difflib
 import json
-import os
 from pathlib import Path
 
-from fine_tuning.errors import EnvironmentProblem, ModelError
+from fine_tuning.errors import ModelError
 from fine_tuning.paths import at_home
 
 WEIGHTS = ("*.safetensors", "*.bin")
@@ -31,56 +30,6 @@ def model_location(name: str) -> str:
             fix="check --model_name_or_path; a Hub name looks like Qwen/Qwen3-0.6B",
         )
     return name
-
-
-def require_reachable(name: str) -> None:
-    """Ask the Hub for the model's config.json, once and with a short patience.
-
-    The libraries that load the model ask for many files and try each several times: a minute until
-    a user hears that there is no network. Nothing is asked if the file is in the cache, or if the
-    models come from another hub. Raises ModelError (not found, gated) or EnvironmentProblem.
-    """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub import errors as hub
-
-    others = (os.environ.get(name, "") for name in ("USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB"))
-    if any(value.lower() in ("1", "true", "y") for value in others):
-        return
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
-        return
-    unreachable = EnvironmentProblem(
-        f"The model hub cannot be reached, and {name} is not in the local cache.",
-        why="HF_HUB_OFFLINE is set" if constants.is_offline_mode() else "there is no network",
-        fix="check the network, set HF_ENDPOINT to a mirror (USE_MODELSCOPE_HUB=1 for ModelScope), "
-        "or give a local model directory",
-    )
-    if constants.is_offline_mode():
-        raise unreachable
-    try:
-        get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=10)
-    except hub.GatedRepoError as error:
-        raise ModelError(
-            "The model is gated.",
-            why="its owner lets only accepted accounts download it",
-            fix="accept its terms on the model's page, then set HF_TOKEN to that account's token",
-        ) from error
-    except hub.RepositoryNotFoundError as error:
-        raise ModelError(
-            f"There is no model {name}, neither as a directory nor on the Hub.",
-            why="a private one also looks like this without HF_TOKEN",
-            fix="check --model_name_or_path; for a local model give its directory",
-        ) from error
-    except hub.EntryNotFoundError as error:
-        raise ModelError(
-            f"{name} on the Hub has no config.json, so it is not a model of Transformers.",
-            fix="GGUF-only and adapter-only repositories cannot be trained; name the base model",
-        ) from error
-    except (hub.HfHubHTTPError, OSError) as error:
-        raise unreachable from error
-    except Exception as error:  # the HTTP library's own errors are not the Hub client's to promise
-        if type(error).__module__.partition(".")[0] in ("httpx", "requests", "httpcore"):
-            raise unreachable from error
-        raise
 
 
 def is_local(location: str) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.launch import Worker, free_port
-from fine_tuning.engine.model_source import is_local
 from fine_tuning.engine.plan.settings import Plan
+from fine_tuning.hubs import on_openmind
 from fine_tuning.job.opening import Job
 from fine_tuning.job.telling import events_to
 from fine_tuning.spec import RunSpec
@@ -26,14 +26,21 @@ MODEL_ARGUMENTS = (
     "rope_scaling",
     "flash_attn",
 )
-NEED_A_HUB = {"push_to_hub", "ref_model", "reward_model", "adapter_name_or_path"}
+# With these the worker asks a hub by itself; else it has all that it needs (engine/model_hub.py).
+NEED_A_HUB = {
+    "push_to_hub",
+    "ref_model",
+    "reward_model",
+    "adapter_name_or_path",
+    "trust_remote_code",  # the code may lie in another repository
+}
 TEXT_ARGUMENTS = ("default_system", "tool_format")
 
 
-def environment(spec: RunSpec, model: str) -> dict[str, str]:
-    """Environment of the worker: no hub requests for local models, no GPU with --use_cpu."""
+def environment(spec: RunSpec) -> dict[str, str]:
+    """Environment of the worker: no hub requests, no GPU with --use_cpu."""
     found: dict[str, str] = {}
-    if is_local(model) and not NEED_A_HUB & set(spec.engine_args):
+    if not NEED_A_HUB & set(spec.engine_args) and not on_openmind():
         found["HF_HUB_OFFLINE"] = "1"
     if spec.use_cpu:
         found["CUDA_VISIBLE_DEVICES"] = ""
@@ -64,6 +71,7 @@ def token_request(
     """What the worker needs for its look at the tokens."""
     return {
         "model": model,
+        "name": str(spec.model_name_or_path),
         "model_args": model_arguments(spec),
         "data_args": template_arguments(spec),
         "rows_path": str(data.rows_path),

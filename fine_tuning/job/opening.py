@@ -12,7 +12,8 @@ from pathlib import Path
 
 from fine_tuning import demo
 from fine_tuning.dataset import register
-from fine_tuning.engine.model_source import is_local, model_location, require_reachable
+from fine_tuning.engine.model_hub import Wanted, require_model
+from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.paths import at_home
 from fine_tuning.run_folder import (
     FREE,
@@ -78,7 +79,7 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
     spec = spec.replace(output_dir=output_dir)
     model = model_location(str(spec.model_name_or_path))
     if not is_local(model):
-        require_reachable(model)
+        require_model(wanted_model(spec))
     if spec.restart and spec.node_rank == 0 and (output_dir / "run.json").exists():
         with RunFolder(output_dir).locked():  # nobody else works in it
             pass
@@ -90,6 +91,14 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
         command=command,
         folder=RunFolder(output_dir),
         model=model,
+    )
+
+
+def wanted_model(spec: RunSpec, *, weights: bool = True) -> Wanted:
+    """The model to fetch from a hub."""
+    revision, cache_dir = (spec.engine_args.get(name) for name in ("model_revision", "cache_dir"))
+    return Wanted(
+        name=str(spec.model_name_or_path), revision=revision, cache_dir=cache_dir, weights=weights
     )
 
 

@@ -1,6 +1,7 @@
 """What the screen is told between the stages."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,23 @@ def events_to(screen: Screen) -> Callable[[Mapping[str, Any]], None]:
             screen.say("Stopping after this step; a checkpoint is saved. Ctrl-C again kills.")
 
     return show
+
+
+@contextmanager
+def download(screen: Screen, name: str) -> Iterator[Callable[[int, int], None]]:
+    """Draw a download: a stage that begins with its first bytes, if there are any."""
+    begun = False
+
+    def show(done: int, total: int) -> None:
+        nonlocal begun
+        if not begun:
+            screen.begin("download", total, "bytes")
+            begun = True
+        screen.advance(done, total)
+
+    yield show
+    if begun:
+        screen.end(name)
 
 
 def shown(path: Path) -> str:

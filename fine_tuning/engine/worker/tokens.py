@@ -41,6 +41,7 @@ def look_at_tokens(
     *,
     events: Events,
     model: str,
+    name: str,
     model_args: Mapping[str, Any],
     data_args: Mapping[str, Any],
     rows_path: str,
@@ -69,7 +70,7 @@ def look_at_tokens(
     if kind == "text":
         choice = TemplateChoice("default", "text is trained as it is", "none", None, True)
     else:
-        choice = choose_template(template, tokenizer, model, config.model_type, samples, thinking)
+        choice = choose_template(template, tokenizer, name, config.model_type, samples, thinking)
     settings = {
         **data_args,
         "template": choice.name,

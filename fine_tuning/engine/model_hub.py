@@ -1,0 +1,278 @@
+"""A model by its hub name: its files are fetched before anything is loaded, with progress.
+
+The libraries that load a model would fetch it on the way, unseen and one try after another; a
+name that is wrong, gated or out of reach would show as a failure of the engine, minutes later.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fine_tuning.errors import EnvironmentProblem, FineTuningError, ModelError
+from fine_tuning.hubs import (
+    endpoint,
+    escaped,
+    hugging_face_meter,
+    is_offline,
+    modelscope_meter,
+    on_modelscope,
+    on_openmind,
+    quiet_modelscope,
+)
+
+# Everything but weights that Transformers may read; a repository's code is only executed when the
+# user asks for it (--trust_remote_code).
+SMALL_FILES = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.py")
+# The first kind that a repository has is what Transformers loads.
+WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin", "*.safetensors", "*.bin")
+NOT_WEIGHTS = ("training_args.bin", "optimizer*.bin", "consolidated*.safetensors")
+
+# bytes done, bytes in all
+OnBytes = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which model: its name, revision and cache; `weights` False leaves the weights out."""
+
+    name: str
+    revision: str | None = None
+    cache_dir: str | None = None
+    weights: bool = True
+
+
+def require_model(wanted: Wanted) -> None:
+    """Ask the hub whether there is such a model, once and with a short patience.
+
+    Raises what `fetch_model` raises; nothing is downloaded. For the start of a job, before the
+    data is read.
+    """
+    if on_openmind():
+        return
+    if on_modelscope():
+        _ask_modelscope(wanted)
+    elif not _is_cached(wanted):
+        with _hub_errors(wanted):
+            _ask_hub(wanted)
+
+
+def fetch_model(wanted: Wanted, on_bytes: OnBytes) -> str:
+    """Bring a hub's model into the local cache, and give what the engine loads it by.
+
+    That is the name on Hugging Face, and the directory on ModelScope. `on_bytes` is called only
+    if something is downloaded; an interrupted download goes on where it stopped. Offline, the
+    cache must hold the model. Raises ModelError (not found, gated) or EnvironmentProblem.
+    """
+    if on_openmind():  # LLaMA-Factory fetches it
+        return wanted.name
+    if on_modelscope():
+        return _from_modelscope(wanted, on_bytes)
+    try:
+        with _hub_errors(wanted):
+            _ask_hub(wanted)
+            _download_from_hub(wanted, on_bytes)
+    except EnvironmentProblem:
+        if not _is_cached(wanted):
+            raise
+    return wanted.name
+
+
+def wanted_files(files: Iterable[str], weights: bool) -> list[str]:
+    """The files that Transformers reads, of all files of a repository."""
+    top = [file for file in files if "/" not in file or file.startswith("additional_chat")]
+    found = [file for file in top if any(_is(file, pattern) for pattern in SMALL_FILES)]
+    if not weights:
+        return found
+    candidates = [file for file in top if not any(_is(file, name) for name in NOT_WEIGHTS)]
+    for pattern in WEIGHT_FILES:
+        if chosen := [file for file in candidates if _is(file, pattern)]:
+            return [*found, *chosen]
+    return found
+
+
+def _is(file: str, pattern: str) -> bool:
+    return fnmatch(PurePosixPath(file).name, pattern)
+
+
+def _is_cached(wanted: Wanted) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    where = {"cache_dir": wanted.cache_dir, "revision": wanted.revision}
+    return isinstance(try_to_load_from_cache(wanted.name, "config.json", **where), str)
+
+
+def _ask_hub(wanted: Wanted) -> None:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    if is_offline():
+        raise _unreachable(wanted.name, "HF_HUB_OFFLINE is set")
+    url = hf_hub_url(wanted.name, "config.json", revision=wanted.revision, endpoint=endpoint())
+    get_hf_file_metadata(url, timeout=10)
+
+
+def _download_from_hub(wanted: Wanted, on_bytes: OnBytes) -> None:
+    from huggingface_hub import HfApi, snapshot_download
+
+    listed = HfApi(endpoint=endpoint()).list_repo_files(wanted.name, revision=wanted.revision)
+    where: dict[str, Any] = {
+        "revision": wanted.revision,
+        "cache_dir": wanted.cache_dir,
+        "endpoint": endpoint(),
+        "allow_patterns": [escaped(name) for name in wanted_files(listed, wanted.weights)],
+    }
+    found = snapshot_download(wanted.name, **where, dry_run=True)
+    missing = [file.file_size or 0 for file in found if file.will_download]
+    if missing:
+        size = sum(missing)
+        on_bytes(0, size)
+        meter = hugging_face_meter(lambda done: on_bytes(min(done, size), size))
+        snapshot_download(wanted.name, **where, tqdm_class=meter)
+
+
+@contextmanager
+def _hub_errors(wanted: Wanted) -> Iterator[None]:
+    """What the Hub's client raises, as errors of ours."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except FineTuningError:
+        raise
+    except (HfHubHTTPError, OSError) as error:
+        raise _explained(wanted, error) from error
+    except Exception as error:  # the HTTP library's own errors are not the client's to promise
+        if not _is_network(error):
+            raise
+        raise _unreachable(wanted.name, "there is no network") from error
+
+
+def _ask_modelscope(wanted: Wanted) -> list[Any]:
+    """The files of the repository (nothing if only the cache can be asked)."""
+    with _modelscope_errors(wanted) as api:
+        if not is_offline():
+            try:
+                return list(api.list_repo_files(wanted.name, "model", revision=_revision(wanted)))
+            except ConnectionError:
+                if _modelscope_cache(api, wanted) is None:
+                    raise
+        elif _modelscope_cache(api, wanted) is None:
+            raise _unreachable(wanted.name, "HF_HUB_OFFLINE is set")
+    return []
+
+
+def _from_modelscope(wanted: Wanted, on_bytes: OnBytes) -> str:
+    listed = _ask_modelscope(wanted)
+    sizes = {file.path: int(file.size or 0) for file in listed}
+    names = wanted_files(sizes, wanted.weights)
+    size = sum(sizes[name] for name in names)
+    with _modelscope_errors(wanted) as api:
+        if not listed:
+            return str(_modelscope_cache(api, wanted))
+        meter = modelscope_meter(lambda done: on_bytes(min(done, size), size))
+        folder = api.download_repo(
+            wanted.name,
+            "model",
+            revision=_revision(wanted),
+            cache_dir=wanted.cache_dir,
+            allow_patterns=[escaped(name) for name in names],
+            progress_callbacks=[meter],
+        )
+    return str(Path(folder).resolve())
+
+
+def _revision(wanted: Wanted) -> str | None:
+    """LLaMA-Factory's default is Hugging Face's name of the main branch."""
+    return None if wanted.revision == "main" else wanted.revision
+
+
+def _modelscope_cache(api: Any, wanted: Wanted) -> Path | None:
+    """What an earlier download left."""
+    from modelscope_hub.errors import HubError
+
+    where = {"revision": _revision(wanted), "cache_dir": wanted.cache_dir}
+    try:
+        return Path(api.download_repo(wanted.name, "model", **where, local_files_only=True))
+    except HubError:
+        return None
+
+
+@contextmanager
+def _modelscope_errors(wanted: Wanted) -> Iterator[Any]:
+    """ModelScope's client; what it raises, as errors of ours."""
+    try:
+        import modelscope_hub as scope
+        from modelscope_hub.errors import HubError, NotExistError
+        from requests import RequestException
+    except ImportError as error:
+        raise EnvironmentProblem(
+            "USE_MODELSCOPE_HUB is set, but the modelscope package is missing.",
+            fix="pip install modelscope, or unset USE_MODELSCOPE_HUB",
+        ) from error
+    try:
+        with quiet_modelscope():
+            yield scope.HubApi(scope.HubConfig())  # of the environment as it is now
+    except NotExistError as error:
+        raise _not_found(wanted.name, "ModelScope") from error
+    except (HubError, RequestException) as error:
+        why = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+        raise _unreachable(wanted.name, why) from error
+
+
+def _explained(wanted: Wanted, error: Exception) -> FineTuningError:
+    """What the Hub's client says, in the user's words."""
+    from huggingface_hub import errors
+
+    name = wanted.name
+    if isinstance(error, errors.GatedRepoError):
+        return ModelError(
+            "The model is gated.",
+            why="its owner lets only accepted accounts download it",
+            fix="accept its terms on the model's page, then set HF_TOKEN to that account's token",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return ModelError(
+            f"{name} has no revision {wanted.revision}.",
+            why="the Hub does not know it as a branch, tag or commit",
+            fix="correct --model_revision, or leave it out for the main branch",
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return _not_found(name, "the Hub")
+    if isinstance(error, errors.EntryNotFoundError) and not isinstance(
+        error, errors.LocalEntryNotFoundError
+    ):
+        return ModelError(
+            f"{name} on the Hub has no config.json, so it is not a model of Transformers.",
+            fix="GGUF-only and adapter-only repositories cannot be trained; name the base model",
+        )
+    if isinstance(error, OSError) and error.errno is not None and not _is_network(error):
+        return EnvironmentProblem(
+            f"{name} could not be downloaded.",
+            why=str(error),
+            fix="free space, or set HF_HOME to another disk; the same command goes on from there",
+        )
+    return _unreachable(name, "there is no network")
+
+
+def _is_network(error: Exception) -> bool:
+    family = type(error).__module__.partition(".")[0]
+    return family in ("httpx", "requests", "httpcore") or isinstance(error, ConnectionError)
+
+
+def _not_found(name: str, hub: str) -> ModelError:
+    return ModelError(
+        f"There is no model {name}, neither as a directory nor on {hub}.",
+        why="a private one also looks like this without a token (HF_TOKEN, MODELSCOPE_API_TOKEN)",
+        fix="check --model_name_or_path; for a local model give its directory",
+    )
+
+
+def _unreachable(name: str, why: str) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"The model hub cannot be reached, and {name} is not in the local cache.",
+        why=why,
+        fix="check the network, set HF_ENDPOINT to a mirror (USE_MODELSCOPE_HUB=1 for ModelScope), "
+        "or give a local model directory",
+    )
