@@ -19,8 +19,11 @@ MAX_DEPTH = 100
 MAX_RECORD = 1 << 27
 
 _STRICT = msgspec.json.Decoder()
-_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[{]+|[\]}]+|"', re.DOTALL)
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+")|,(?=\s*[}\]])', re.DOTALL)
+# A text that is never closed matches up to the end: tried again from each escaped quote in it, a
+# record that was cut off inside a long text would take hours.
+_TEXT = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+_TOKEN = re.compile(_TEXT + r"|[\[{]+|[\]}]+", re.DOTALL)
+_TRAILING_COMMA = re.compile(rf"({_TEXT})|,(?=\s*[}}\]])", re.DOTALL)
 _SPACED_COLON = re.compile(rb'"\s+:')
 _TOO_MANY = -(1 << 60)
 _SPACES = " \t\r\n"
