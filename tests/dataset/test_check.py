@@ -383,3 +383,25 @@ def test_columns_of_other_types(
     data = dataset.account(spec, out_dir=tmp_path / "out")
     assert canonical(data) == ([chat("q", answer)] if answer else [])
     assert [(p["line"], p["code"]) for p in report(data)["problems"] if p["line"]][:2] == codes
+
+
+KEY = "sk-proj-AbCdEf0123456789AbCdEf0123456789AbCd"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "q", "output": ["a", KEY]},
+        {"instruction": "q", "output": {KEY: "mail bob.smith@corp.io"}},
+        '{"instruction": "q", "output": +8613912345678}',
+        f"{KEY}: {KEY}",
+        {"bob.smith@corp.io": KEY},
+        {"messages": [{"role": KEY, "content": "a"}]},
+    ],
+)
+def test_what_is_said_of_a_bad_row_never_shows_its_secrets(tmp_path: Path, row: Any) -> None:
+    data = account(tmp_path, [row, *numbered(3)])
+    assert data.rows_dropped == 1
+    said = data.report_path.read_text() + str(data.problems)
+    for secret in ("AbCdEf", "bob.smith", "139123"):
+        assert secret not in said

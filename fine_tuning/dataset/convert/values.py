@@ -9,7 +9,10 @@ from typing import Any
 
 import msgspec
 
+from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.dataset.types import WrittenNumber
+
+_MASKED = 4096  # no message shows more
 
 
 class Unusable(Exception):
@@ -41,6 +44,7 @@ def shown(value: Any, limit: int = 40) -> str:
         text = msgspec.json.encode(value).decode()
     except (TypeError, ValueError, msgspec.MsgspecError, UnicodeError):
         text = ascii(value)
+    text = masked(text[:_MASKED])  # before the cut: half of a key is no longer known as one
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
