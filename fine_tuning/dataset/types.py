@@ -106,7 +106,8 @@ class FileAccount:
 class ProblemGroup:
     """All problems of one code: how many, what it is, one example and its place, what to do.
 
-    `first` is `file:line`, or the file alone.
+    `first` is `file:line`, or the file alone; `files` says how many of the problems concern a whole
+    file.
     """
 
     code: str
@@ -116,6 +117,7 @@ class ProblemGroup:
     first: str
     suggestion: str
     severity: Severity
+    files: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
