@@ -26,8 +26,8 @@ class Choice:
 class ProblemGroup:
     """All problems of one code: how many, what it is, where it was first seen, what to do.
 
-    `count` counts rows (or files); `first` is `file:line`, or the file alone, and `example` what
-    was found there.
+    `count` counts the problems, `files` those among them that concern a whole file; `first` is
+    `file:line`, or the file alone, and `example` what was found there.
     """
 
     code: str
@@ -37,6 +37,13 @@ class ProblemGroup:
     suggestion: str = ""
     severity: Literal["error", "warning"] = "error"
     example: str = ""
+    files: int = 0
+
+    @property
+    def counted(self) -> str:
+        """`312 rows`, `1 file`, `3 rows and 1 file`."""
+        counts = ((self.count - self.files, "row"), (self.files, "file"))
+        return " and ".join(f"{n:,} {what}{'s' * (n != 1)}" for n, what in counts if n)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,8 @@ def problems_list(groups: Sequence[ProblemGroup]) -> RenderableType:
 
 
 def _cause(group: ProblemGroup) -> Text:
-    rows = f"{group.count:,} row" if group.count == 1 else f"{group.count:,} rows"
     text = Text.assemble(
-        (f"{rows}: ", "bold"), visible(group.message), (f" [{visible(group.code)}]", "dim")
+        (f"{group.counted}: ", "bold"), visible(group.message), (f" [{visible(group.code)}]", "dim")
     )
     if group.first:
         found = f": {visible(group.example)}" if group.example else ""

@@ -49,7 +49,7 @@ def run(
             validation_paths=validation_paths,
             progress=lambda at: screen.advance(at.done, at.total),
         )
-        screen.end(f"{data.rows_read:,} rows in {_files(len(data.files))}")
+        screen.end(f"{_rows(data.rows_read)} in {_files(len(data.files))}")
         rejected = _deliver(data, report) if report else None
         tokens = after(data, screen) if after is not None and data.rows_kept else {}
         page = _write_page(data, report, rejected, tokens) if report else None
@@ -79,11 +79,13 @@ def render(
     console.print(_accounts(data))
     for file in data.files[:MOST_FILES]:
         if file.evidence:
-            console.print(Text(f"{_short(file.path)}: {file.format}, by {file.evidence}"))
+            named = file.evidence.startswith("named by")
+            why = file.evidence if named else f"by {file.evidence}"
+            console.print(Text(f"{_name(file.path)}: {file.format}, {why}"))
     if data.problems:
         console.print()
         groups = [ProblemGroup(**asdict(group)) for group in data.problems]
-        console.print(problems_list([replace(g, first=_short(g.first)) for g in groups]))
+        console.print(problems_list([replace(g, first=_name(g.first)) for g in groups]))
     for note in data.findings.get("notes", ()):
         console.print(Text(f"note: {note}"))
     console.print()
@@ -98,6 +100,7 @@ def render(
 
 def _accounts(data: CheckedData) -> "RenderableType":
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("file", overflow="fold")
@@ -107,7 +110,7 @@ def _accounts(data: CheckedData) -> "RenderableType":
     shown = sorted(data.files, key=lambda file: -file.rows_dropped)[:MOST_FILES]
     for file in data.files:
         if file in shown:
-            table.add_row(_short(file.path), _format(file), *_counts(file))
+            table.add_row(Text(_name(file.path)), _format(file), *_counts(file))
     if len(data.files) > len(shown):
         table.add_row(f"... and {len(data.files) - len(shown):,} more files", "", "", "", "")
     if len(data.files) > 1:
@@ -132,12 +135,14 @@ def _verdict(data: CheckedData) -> "RenderableType":
     also = f"; {warnings:,} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
     if not errors:
         dropped = f", {data.rows_dropped:,} repeats dropped" if data.rows_dropped else ""
-        return Text(f"OK: all {data.rows_kept:,} rows are usable{dropped}{also}", style="green")
+        all_rows = "the 1 row is" if data.rows_kept == 1 else f"all {data.rows_kept:,} rows are"
+        return Text(f"OK: {all_rows} usable{dropped}{also}", style="green")
     if data.rows_read and data.rows_dropped:
         share = percent_text(data.rows_dropped / data.rows_read)
         text = f"NOT OK: {data.rows_dropped:,} of {data.rows_read:,} rows ({share}) are unusable"
     else:
-        text = f"NOT OK: {_files(errors)} cannot be used; {data.rows_kept:,} rows are usable"
+        usable = "1 row is" if data.rows_kept == 1 else f"{data.rows_kept:,} rows are"
+        text = f"NOT OK: {_files(errors)} cannot be used as they are; {usable} usable"
     return Text(text + also, style="bold red")
 
 
@@ -145,10 +150,21 @@ def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
 
 
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
 def _short(path: str) -> str:
     """A path relative to the working directory where it lies below it."""
     here = str(Path.cwd()) + "/"
     return path.removeprefix(here)
+
+
+def _name(path: str) -> str:
+    """A path for a line of the terminal: a file name may hold a line break or an escape."""
+    from fine_tuning.cli.tables import visible
+
+    return visible(_short(path)).replace("\n", "\\n")
 
 
 def _show(

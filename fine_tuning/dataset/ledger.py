@@ -145,10 +145,11 @@ class Places:
 
 @dataclass
 class Tally:
-    """Problems as they pass by: counts, and the first one of each code."""
+    """Problems as they pass by: counts, those of whole files, the first of each code."""
 
     groups: Counter[tuple[str, Severity]] = field(default_factory=Counter)
     first: dict[tuple[str, Severity], Problem] = field(default_factory=dict)
+    files: Counter[tuple[str, Severity]] = field(default_factory=Counter)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -162,6 +163,7 @@ class Tally:
         for problem in problems:
             key = (problem.code, problem.severity)
             self.groups[key] += 1
+            self.files[key] += problem.row is None
             self.first.setdefault(key, problem)
             yield problem
 

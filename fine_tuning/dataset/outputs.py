@@ -175,4 +175,7 @@ def _groups(tally: Tally) -> Iterator[ProblemGroup]:
         first = firsts[code, severity]
         cause = cause_of(code, severity)
         place = first.file if first.line is None else f"{first.file}:{first.line}"
-        yield ProblemGroup(code, count, cause.title, first.message, place, cause.fix, severity)
+        files = tally.files[code, severity]
+        yield ProblemGroup(
+            code, count, cause.title, first.message, place, cause.fix, severity, files
+        )

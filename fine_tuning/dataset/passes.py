@@ -10,7 +10,7 @@ import msgspec
 
 from fine_tuning.dataset.convert.fast import SAMPLE_ROWS, FastPath, Key, fast_path
 from fine_tuning.dataset.convert.plan import Converter, Plan
-from fine_tuning.dataset.problems import CAUSES
+from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.read import ByteRange, Source, decode_block, open_batches
 from fine_tuning.dataset.read.json.record import Decoded, decode_record
 from fine_tuning.dataset.sink import PartResult, Sink, Spooled
@@ -118,7 +118,9 @@ class _Pass:
         if value is not UNREADABLE:
             converted = self.converter.convert(value)
             for code, message in converted.warnings:
-                self.sink.problem(Spooled(line, row, code, message, CAUSES[code].severity))
+                self.sink.problem(
+                    Spooled(line, row, code, message, cause_of(code, "warning").severity)
+                )
             if converted.error:
                 code, message = converted.error
                 self.sink.problem(Spooled(line, row, code, message, "error"))

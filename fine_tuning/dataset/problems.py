@@ -131,6 +131,7 @@ CAUSES: dict[str, Cause] = {
     "number_as_text": _warning(
         "number read as its text", "write it as text if it is meant as text"
     ),
+    "bytes_as_text": _warning("bytes read as UTF-8 text", "nothing to do"),
     "json_text": _warning(
         "list or object read from JSON text", "nothing to do; a list may be written as it is"
     ),

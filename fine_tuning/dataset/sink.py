@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import xxhash
 
+from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.dataset.types import Severity
 
 ROWS, LINES, HASHES = "rows.jsonl", "lines.u64", "hashes.u64"
@@ -109,7 +110,8 @@ class Sink:
         array("Q", (row,)).tofile(self._dropped)
 
     def problem(self, problem: Spooled) -> None:
-        """One problem, counted and written down."""
+        """One problem, counted and written down; a secret that its message quotes is masked."""
+        problem.message = masked(problem.message)
         self.counts[problem.code] += 1
         self.first.setdefault(problem.code, problem)
         self._problems.write(_encode(problem) + b"\n")

@@ -22,6 +22,19 @@ class _Missing:
 UNREADABLE = _Missing()
 
 
+class WrittenNumber(float):
+    """A number of a JSON file whose own notation (`1.10`, `1e5`) Python would not give back."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> "WrittenNumber":
+        """The number that `text` writes; ValueError if it is none."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong with a row (or, if `line` and `row` are None, with a whole file).
@@ -93,7 +106,8 @@ class FileAccount:
 class ProblemGroup:
     """All problems of one code: how many, what it is, one example and its place, what to do.
 
-    `first` is `file:line`, or the file alone.
+    `first` is `file:line`, or the file alone; `files` says how many of the problems concern a whole
+    file.
     """
 
     code: str
@@ -103,6 +117,7 @@ class ProblemGroup:
     first: str
     suggestion: str
     severity: Severity
+    files: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

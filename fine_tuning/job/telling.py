@@ -75,6 +75,7 @@ def problem_groups(data: CheckedData) -> list[ProblemGroup]:
             first=group.first,
             suggestion=group.suggestion,
             severity=group.severity,
+            files=group.files,
         )
         for group in data.problems
     ]

@@ -26,7 +26,7 @@ def test_good_data_is_ok(
     out = capsys.readouterr().out
     assert "good.jsonl  alpaca     1     1        0" in out
     assert "good.jsonl: alpaca, by columns instruction, output in all rows" in out
-    assert out.splitlines()[-1] == "OK: all 1 rows are usable"
+    assert out.splitlines()[-1] == "OK: the 1 row is usable"
     assert [path.name for path in tmp_path.iterdir()] == ["good.jsonl"]
 
 
@@ -77,3 +77,39 @@ def test_rows_that_somebody_is_mending_are_not_overwritten(tmp_path: Path) -> No
     assert (tmp_path / "rejected.1.jsonl").read_text() == '{"instruction": "q", "output": "mended'
     validate(rejected, report=report)
     assert rejected.read_text() == json.dumps(BLANK) + "\n"
+
+
+def test_a_file_is_not_counted_as_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.json").write_text("")
+    Path("b.json").write_text("")
+    write_jsonl(Path("c.json"), [GOOD, {**GOOD, "output": "It is grey."}])
+    assert validate(Path("a.json"), Path("b.json"), Path("c.json"), report=Path("r.json")) == 1
+    out = capsys.readouterr().out
+    assert "error   2 files: file is empty [empty_file]" in out
+    assert "1 file: JSON Lines in a .json file" in out
+    assert "NOT OK: 2 files cannot be used as they are; 2 rows are usable" in out
+    assert "<strong>2 files</strong> file is empty" in Path("r.html").read_text()
+    causes = json.loads(Path("r.json").read_text())["causes"]
+    assert [(cause["count"], cause["files"]) for cause in causes] == [(2, 2), (1, 1)]
+
+
+@pytest.mark.parametrize("name", ["glob*[x].jsonl", "[red]a.jsonl", "中文 a.jsonl"])
+def test_a_file_name_is_shown_to_the_letter(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(Path(name), [GOOD])
+    validate(Path(name))
+    assert f"\n{name}  alpaca" in capsys.readouterr().out
+
+
+def test_a_line_break_in_a_file_name_does_not_break_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(Path("a\nb.jsonl"), [GOOD])
+    validate(Path("a\nb.jsonl"))
+    assert "\na\\nb.jsonl  alpaca     1" in capsys.readouterr().out

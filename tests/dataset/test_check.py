@@ -1,6 +1,7 @@
 """A whole check: accounts, files, origins, formats of files, and when it stops."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -349,3 +350,58 @@ def test_every_code_has_its_cause_documented() -> None:
     text = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
     missing = [code for code in CAUSES if f"`{code}`" not in text]
     assert missing == []
+
+
+@pytest.mark.parametrize("written", ["1.0", "1.10", "1e5", "12345678901234567890123", "1E-7"])
+@pytest.mark.parametrize(
+    "layout", ['{{"instruction": "q", "output": {}}}\n', '[{{"instruction": "q",\n"output": {}}}]']
+)
+def test_a_number_keeps_its_notation(tmp_path: Path, written: str, layout: str) -> None:
+    source = tmp_path / "data.json"
+    source.write_text(layout.format(written))
+    spec = DataSpec(dataset_path=(str(source),), near_duplicates=False)
+    data = dataset.account(spec, out_dir=tmp_path / "out")
+    assert canonical(data) == [chat("q", written)]
+    assert "number_as_text" in data.counts
+
+
+@pytest.mark.parametrize(
+    ("values", "answer", "codes"),
+    [
+        (pa.array([Decimal("1.10")]), "1.10", [(1, "number_as_text")]),
+        (pa.array(["天".encode()]), "天", [(1, "bytes_as_text")]),
+        (pa.array([b"\xff\xfe"]), None, [(1, "answer_not_text")]),
+        (pa.array([float("nan")]), None, [(1, "nan"), (1, "answer_empty")]),
+    ],
+)
+def test_columns_of_other_types(
+    tmp_path: Path, values: Any, answer: str | None, codes: list[tuple[int, str]]
+) -> None:
+    source = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"instruction": ["q"], "output": values}), source)
+    spec = DataSpec(dataset_path=(str(source),), near_duplicates=False)
+    data = dataset.account(spec, out_dir=tmp_path / "out")
+    assert canonical(data) == ([chat("q", answer)] if answer else [])
+    assert [(p["line"], p["code"]) for p in report(data)["problems"] if p["line"]][:2] == codes
+
+
+KEY = "sk-proj-AbCdEf0123456789AbCdEf0123456789AbCd"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "q", "output": ["a", KEY]},
+        {"instruction": "q", "output": {KEY: "mail bob.smith@corp.io"}},
+        '{"instruction": "q", "output": +8613912345678}',
+        f"{KEY}: {KEY}",
+        {"bob.smith@corp.io": KEY},
+        {"messages": [{"role": KEY, "content": "a"}]},
+    ],
+)
+def test_what_is_said_of_a_bad_row_never_shows_its_secrets(tmp_path: Path, row: Any) -> None:
+    data = account(tmp_path, [row, *numbered(3)])
+    assert data.rows_dropped == 1
+    said = data.report_path.read_text() + str(data.problems)
+    for secret in ("AbCdEf", "bob.smith", "139123"):
+        assert secret not in said

@@ -1,11 +1,18 @@
 """Single values of a row: text, numbers that stand for text, lists written as JSON text."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from fine_tuning.dataset.insight.sensitive import masked
+from fine_tuning.dataset.types import WrittenNumber
+
+_MASKED = 4096  # no message shows more
 
 
 class Unusable(Exception):
@@ -37,25 +44,38 @@ def shown(value: Any, limit: int = 40) -> str:
         text = msgspec.json.encode(value).decode()
     except (TypeError, ValueError, msgspec.MsgspecError, UnicodeError):
         text = ascii(value)
+    text = masked(text[:_MASKED])  # before the cut: half of a key is no longer known as one
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def type_name(value: Any) -> str:
     """The name of a value's type as JSON calls it."""
     names = {bool: "true or false", int: "a number", float: "a number", str: "text"}
-    names |= {list: "a list", dict: "an object", type(None): "null"}
+    names |= {list: "a list", dict: "an object", type(None): "null", WrittenNumber: "a number"}
     return names.get(type(value), type(value).__name__)
 
 
 def as_text(value: Any, what: str, code: str, notes: Notes) -> str:
-    """The text of a value; null is empty, a number is its text, anything else is refused."""
+    """The text of a value; null is empty, a number is its text as it was written, bytes (of a
+    columnar file) are UTF-8; anything else is refused."""
     if isinstance(value, str):
         return value
     if value is None:
         return ""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        notes.warn("number_as_text", f"{what} is the number {value}; read as text")
-        return str(value)
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        if not math.isfinite(value):  # how pandas writes that there is none
+            notes.warn("nan", f"{what} is {value}; read as null")
+            return ""
+        written = value.text if isinstance(value, WrittenNumber) else f"{value}"
+        notes.warn("number_as_text", f"{what} is the number {written}; read as text")
+        return written
+    if isinstance(value, bytes):
+        try:
+            text = value.decode()
+        except UnicodeDecodeError as error:
+            raise Unusable(code, f"{what} is bytes that are no UTF-8; expected text") from error
+        notes.warn("bytes_as_text", f"{what} is bytes; read as UTF-8 text")
+        return text
     raise Unusable(code, f"{what} is {type_name(value)} ({shown(value)}); expected text")
 
 

@@ -176,6 +176,27 @@ def find(text: str, suspicion: Suspicion) -> Iterator[Finding]:
         yield from _find_numbers(text)
 
 
+def masked(text: str) -> str:
+    """A text for a message: each likely secret or personal datum gives way to its kind."""
+    suspected = suspicion(text.encode("utf-8", "replace"))
+    if suspected is None:
+        return text
+    for token in suspected.tokens:
+        text = token.pattern.sub(
+            _hidden(token.kind, lambda m, real=token.is_real: real(m[0])), text
+        )
+    if suspected.emails:
+        is_address = _hidden("e-mail address", lambda m: _is_personal_address(m[0], m[1]))
+        text = _EMAIL.sub(is_address, text)
+    if suspected.numbers:
+        text = _NUMBER.sub(_hidden("number", lambda m: any(_find_numbers(m[0]))), text)
+    return text
+
+
+def _hidden(kind: str, hides: Callable[[re.Match[str]], bool]) -> Callable[[re.Match[str]], str]:
+    return lambda match: f"<{kind}>" if hides(match) else match[0]
+
+
 def _find_numbers(text: str) -> Iterator[Finding]:
     for match in _NUMBER.finditer(text):
         numbers = [match[0]] if _number_kind(match[0]) else match[0].split(" ")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,12 @@ def test_a_file_that_vanished_is_a_data_error(tmp_path: Path) -> None:
     source = Source(path=tmp_path / "gone.jsonl", name="gone.jsonl", kind="jsonl")
     with pytest.raises(DataError, match=r"gone\.jsonl cannot be read"):
         list(open_batches(source))
+
+
+@pytest.mark.parametrize("lead", [b'[{"a": 1},\n', b'{"a": 1}\n'])
+def test_a_record_cut_off_inside_a_text_full_of_quotes_is_no_hang(read: Read, lead: bytes) -> None:
+    began = time.perf_counter()
+    outcome = read("a.json", lead + b'{"a": "' + b'\\"' * 200_000)
+    assert time.perf_counter() - began < 10  # it took hours
+    assert outcome.values == [{"a": 1}, UNREADABLE]
+    assert "truncated" in outcome.codes

@@ -12,15 +12,17 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from fine_tuning.dataset.types import UNREADABLE, Severity
+from fine_tuning.dataset.types import UNREADABLE, Severity, WrittenNumber
 
 MAX_DEPTH = 100
 # A longer record is no training row; reading stops there instead of filling the memory.
 MAX_RECORD = 1 << 27
 
-_STRICT = msgspec.json.Decoder()
-_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[{]+|[\]}]+|"', re.DOTALL)
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+")|,(?=\s*[}\]])', re.DOTALL)
+# A text that is never closed matches up to the end: tried again from each escaped quote in it, a
+# record that was cut off inside a long text would take hours.
+_TEXT = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+_TOKEN = re.compile(_TEXT + r"|[\[{]+|[\]}]+", re.DOTALL)
+_TRAILING_COMMA = re.compile(rf"({_TEXT})|,(?=\s*[}}\]])", re.DOTALL)
 _SPACED_COLON = re.compile(rb'"\s+:')
 _TOO_MANY = -(1 << 60)
 _SPACES = " \t\r\n"
@@ -50,11 +52,22 @@ class _RefusedError(Exception):
         self.finding = Finding(code, message, "error")
 
 
+def _float(text: str) -> float:
+    """A number; one that Python would write otherwise keeps its text, which may be an answer."""
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        _refuse_number(text)
+    return value if repr(value) == text else WrittenNumber(text)
+
+
+_STRICT = msgspec.json.Decoder(float_hook=_float)
+
+
 def strict_value(raw: bytes) -> Any:
     """The value of a record that is right in every respect, else UNREADABLE: the fast path."""
     try:
         value = _STRICT.decode(raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError, _RefusedError):
         return UNREADABLE
     return UNREADABLE if may_repeat_keys(raw, value) else value
 
@@ -218,13 +231,6 @@ def _repeated(names: Counter[str]) -> list[Finding]:
         return []
     keys = ", ".join(json.dumps(name[:_QUOTED_LIMIT], ensure_ascii=True) for name in names)
     return [Finding("duplicate_key", f"key {keys} appears more than once; its last value is used")]
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        _refuse_number(text)
-    return value
 
 
 def _int(text: str) -> int:
