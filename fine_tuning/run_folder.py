@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 from filelock import FileLock, Timeout
 
-from fine_tuning.errors import DataError, RunConflict
+from fine_tuning.errors import DataError, RunConflict, UsageError
 from fine_tuning.spec import DataSpec, RunSpec
 
 T = TypeVar("T")
@@ -188,6 +188,37 @@ def _complete(checkpoint: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def require_own_folder(path: Path) -> None:
+    """Raise UsageError for a place that cannot become a run's folder; nothing is touched.
+
+    A run replaces `dataset/` and continues from `checkpoint-*`: those of somebody else would be
+    lost, or trained further.
+    """
+    file = next((part for part in (path, *path.parents) if part.exists()), path)
+    if not file.is_dir():
+        raise UsageError(
+            f"--output_dir {path} cannot be made: {file} is a file.",
+            fix="name a directory that is new or empty",
+        )
+    if not path.is_dir() or (path / "run.json").exists():
+        return
+    foreign = sorted(entry.name for entry in path.iterdir() if not _harmless(entry))
+    if foreign:
+        names = ", ".join(foreign[:4]) + (" ..." if len(foreign) > 4 else "")
+        raise UsageError(
+            f"--output_dir {path} holds files, but no run.json: {names}. Nothing was touched.",
+            fix="name a directory that is new or empty, for example "
+            f"{path / 'run'}, or move these files away",
+        )
+
+
+def _harmless(entry: Path) -> bool:
+    """What a run that was killed before its first record leaves, and what is never written to."""
+    if entry.name == "logs":
+        return {file.name for file in entry.iterdir()} <= {"lock", "engine.log", "stop"}
+    return entry.name.startswith((".", "node-", "run.json.")) or entry.name == "lost+found"
 
 
 def set_aside(path: Path) -> Path | None:

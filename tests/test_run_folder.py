@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.errors import DataError, RunConflict
-from fine_tuning.run_folder import RunFolder, from_json, set_aside, settle, to_json
+from fine_tuning.errors import DataError, RunConflict, UsageError
+from fine_tuning.run_folder import (
+    RunFolder,
+    from_json,
+    require_own_folder,
+    set_aside,
+    settle,
+    to_json,
+)
 from fine_tuning.spec import DataSpec, RunSpec
 
 SPEC = RunSpec(
@@ -121,3 +128,30 @@ def test_a_restarted_run_is_moved_aside_not_deleted(tmp_path: Path) -> None:
 def test_before_training_began_every_setting_may_change() -> None:
     now = SPEC.replace(lora_rank=16)
     assert settle(now, frozenset({"lora_rank"}), {"settings": to_json(SPEC)}) == now
+
+
+def test_a_folder_with_files_of_somebody_else_is_refused_and_untouched(tmp_path: Path) -> None:
+    """A run would replace `dataset/` in it and continue from `checkpoint-*`."""
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"holds files, but no run\.json: dataset\. Nothing"):
+        require_own_folder(tmp_path)
+
+
+def test_a_file_as_output_dir_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(UsageError, match=r"file is a file"):
+            require_own_folder(path)
+
+
+def test_a_run_that_was_killed_at_once_can_be_repeated(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "lock").touch()
+    (tmp_path / "node-1").mkdir()
+    (tmp_path / ".DS_Store").touch()
+    require_own_folder(tmp_path)
+    require_own_folder(tmp_path / "new")
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "adapter_model.safetensors").touch()
+    require_own_folder(tmp_path)

@@ -19,6 +19,7 @@ from fine_tuning.run_folder import (
     RunFolder,
     fingerprint,
     from_json,
+    require_own_folder,
     set_aside,
     settle,
     to_json,
@@ -75,6 +76,7 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
     if spec.node_rank > 0:
         output_dir = output_dir / f"node-{spec.node_rank}"
     register.refuse_patterns(str(output_dir))
+    require_own_folder(output_dir)
     spec = spec.replace(output_dir=output_dir)
     model = model_location(str(spec.model_name_or_path))
     if not is_local(model):
