@@ -28,7 +28,7 @@ from fine_tuning.job import asking, deciding, opening, telling
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
 from fine_tuning.screen import Screen, Source
-from fine_tuning.ship.merged import export_target, publish
+from fine_tuning.ship.merged import export_target, is_whole, publish
 from fine_tuning.spec import RunSpec
 
 
@@ -262,7 +262,7 @@ def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     if target is None:
         return
     inputs = fingerprint(str(target), job.folder.stage("train").get("began"))
-    if job.folder.result_of("merge", inputs) is not None and target.is_dir():
+    if job.folder.result_of("merge", inputs) is not None and is_whole(target):
         job.screen.say(f"The merged model is already in {telling.shown(target)}.")
         return
     partial = export_target(target)

@@ -19,7 +19,7 @@ from fine_tuning.errors import RunConflict, UsageError
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import FREE, fingerprint, from_json, to_json
 from fine_tuning.screen import ProblemGroup
-from fine_tuning.ship.merged import require_empty
+from fine_tuning.ship.merged import is_whole, require_usable
 from fine_tuning.spec import RunSpec
 
 
@@ -234,12 +234,15 @@ def ship_template(run_dir: Path, chat_template: str | None) -> None:
 
 
 def refuse_used_export_dir(job: Job) -> None:
-    """Raise UsageError before the training for an export directory that cannot be used after."""
+    """Raise before the training for an export directory that cannot be used after it."""
     target = job.spec.export_dir
     if target is None:
         return
-    if job.folder.stage("merge").get("result", {}).get("path") != str(target):
-        require_empty(target)
+    trained, merged = job.folder.stage("train"), job.folder.stage("merge")
+    known = merged.get("result", {}).get("path") == str(target) and is_whole(target)
+    epochs = trained.get("settings", {}).get("num_train_epochs")
+    if not known or trained.get("state") != "done" or epochs != job.spec.epochs:
+        require_usable(target, job.folder.path)
 
 
 def expected_rows(parts: SplitData, plan: Plan) -> int | None:
