@@ -23,7 +23,7 @@ from fine_tuning.engine.launch import Worker, run_distributed
 from fine_tuning.engine.model_source import model_location
 from fine_tuning.engine.plan.settings import Plan, make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
-from fine_tuning.errors import FineTuningError, Interrupted
+from fine_tuning.errors import FineTuningError, Interrupted, UsageError
 from fine_tuning.job import asking, deciding, opening, telling
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
@@ -40,12 +40,19 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
     """
     job = opening.open_job(spec, sources=sources, screen=screen, command=command)
     with job.folder.locked():
+        before = dict(job.folder.record)
         job = opening.settled(job)
         try:
             _straight_line(job)
+        except UsageError as error:
+            if not opening.restored(job, before):
+                _record_failure(job, error)
+            raise
         except (FineTuningError, KeyboardInterrupt) as error:
             _record_failure(job, error)
             raise
+        if job.spec.dry_run:
+            opening.restored(job, before)
     return job.folder.path
 
 

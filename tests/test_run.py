@@ -175,6 +175,8 @@ def test_an_export_directory_in_use_is_refused_and_untouched(basic: Path, place:
     assert done.returncode == 2
     assert "is not empty" in done.stdout
     assert [path.name for path in used.iterdir()] == ["mine.txt"]
+    assert record(basic)["status"] == "done", "a refused command is no failure of the run"
+    assert "failure" not in record(basic)
 
 
 def test_another_setting_in_the_same_folder_is_refused(basic: Path, place: Path) -> None:
@@ -192,11 +194,14 @@ def test_other_rows_in_the_same_file_are_refused(
     kept = (basic / "dataset" / "rows.jsonl").read_bytes()
     try:
         write_rows(data, ROWS + 5, "Other")
-        done = command("--output_dir", basic, "--dataset_dir", place / "data", cwd=place)
+        done = command(
+            *("--output_dir", basic, "--dataset_dir", place / "data", "--epochs", 9), cwd=place
+        )
     finally:
         data.write_bytes(saved)
     assert done.returncode == 2
     assert "was trained on other rows" in done.stdout
+    assert record(basic)["settings"]["epochs"] == 1, "the refused command left its settings"
     assert kept == (basic / "dataset" / "rows.jsonl").read_bytes()
 
 
@@ -324,6 +329,12 @@ def test_a_used_export_directory_is_found_before_the_training(
     assert done.returncode == 2
     assert "is not empty" in done.stdout
     assert not (place / "early" / "adapter_model.safetensors").exists()
+
+
+def test_a_dry_run_in_a_finished_run_leaves_it_finished(basic: Path, place: Path) -> None:
+    done = command("--output_dir", basic, "--dataset_dir", place / "data", "--dry_run", cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert record(basic)["status"] == "done"
 
 
 def test_dry_run_shows_both_files_and_trains_nothing(tiny_model: Path, place: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from fine_tuning import demo
 from fine_tuning.dataset import register
@@ -39,6 +40,8 @@ DECIDING_PACKAGES = (
     "deepspeed",
     "tokenizers",
 )
+# What `settled` records of a command, before it is known whether the command can be done.
+OF_THE_COMMAND = ("settings", "sources", "command", "versions", "status", "failure")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,21 @@ def settled(job: Job) -> Job:
     record.pop("failure", None)
     job.folder.save()
     return dataclasses.replace(job, spec=spec)
+
+
+def restored(job: Job, before: Mapping[str, Any]) -> bool:
+    """Take back what `settled` recorded, because the command changed nothing in a trained run.
+
+    A refused command must leave neither its settings nor its failure in the run.
+    """
+    if "train" not in before.get("stages", {}):
+        return False
+    for name in OF_THE_COMMAND:
+        job.folder.record.pop(name, None)
+        if name in before:
+            job.folder.record[name] = before[name]
+    job.folder.save()
+    return True
 
 
 def is_trained(job: Job) -> bool:

@@ -27,9 +27,10 @@ def require_usable(target: Path, run_dir: Path) -> None:
     """
     run, place = run_dir.resolve(), target.resolve()
     if run.is_relative_to(place):
+        beside = run_dir.with_name(f"{run_dir.name}-merged")
         raise UsageError(
             f"--export_dir {target} would hold the run itself ({run_dir}).",
-            fix=f"give another directory, for example {run_dir.parent / (run_dir.name + '-merged')}",
+            fix=f"give another directory, for example {beside}",
         )
     inside = place.relative_to(run).parts[0] if place.is_relative_to(run) else ""
     if inside in ("dataset", "dataset.checking", "logs") or inside.startswith("checkpoint-"):
