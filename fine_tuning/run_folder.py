@@ -45,8 +45,21 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any, kind: type[T]) -> T:
-    """The value again."""
-    return msgspec.convert(value, kind, dec_hook=lambda wanted, text: wanted(text), strict=False)
+    """The value again; DataError if a run.json was changed so that it is none."""
+    try:
+        return msgspec.convert(
+            value, kind, dec_hook=lambda wanted, text: wanted(text), strict=False
+        )
+    except (msgspec.ValidationError, TypeError) as error:
+        raise _damaged("run.json", error) from error
+
+
+def _damaged(path: str, error: Exception) -> DataError:
+    return DataError(
+        f"{path} cannot be read: {error}",
+        fix="give another --output_dir, or start it again with --restart "
+        "(the old state is moved aside)",
+    )
 
 
 def fingerprint(*values: Any) -> str:
@@ -97,6 +110,14 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run while working in it, with its record loaded."""
+        with self.held():
+            self.load()
+            self.stop_file.unlink(missing_ok=True)
+            yield
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out; RunConflict if one is at work here."""
         (self.path / "logs").mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / "logs" / "lock")
         try:
@@ -107,8 +128,6 @@ class RunFolder:
                 fix="wait until it has finished, or give another --output_dir",
             ) from None
         try:
-            self.load()
-            self.stop_file.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
@@ -119,12 +138,12 @@ class RunFolder:
         if not path.exists():
             return
         try:
-            self.record = json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(record, dict) or not isinstance(record.get("stages", {}), dict):
+                raise ValueError("it is not the record of a run")
         except ValueError as error:
-            raise DataError(
-                f"{path} cannot be read: {error}",
-                fix="give another --output_dir, or start it again with --restart",
-            ) from error
+            raise _damaged(str(path), error) from error
+        self.record = record
 
     def save(self) -> None:
         """Write `run.json`."""

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fine_tuning.errors import DataError, RunConflict, UsageError
+from fine_tuning.job.opening import open_job
 from fine_tuning.run_folder import (
     RunFolder,
     from_json,
@@ -98,6 +100,32 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match=r"run\.json cannot be read"):
         RunFolder(tmp_path).load()
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"stages": []}'])
+def test_a_record_of_another_shape_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"run\.json cannot be read.*\n.*--restart"):
+        RunFolder(tmp_path).load()
+
+
+def test_settings_that_were_edited_by_hand_are_named() -> None:
+    record = {**RECORD, "settings": {**to_json(SPEC), "lora_rank": "eight"}}
+    with pytest.raises(DataError, match="lora_rank"):
+        settle(SPEC, frozenset(), record)
+
+
+def test_a_damaged_run_can_be_started_again(tmp_path: Path) -> None:
+    """The message names --restart, so that must work."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{", encoding="utf-8")
+    spec = RunSpec(output_dir=run, restart=True)
+    said: list[str] = []
+    screen = SimpleNamespace(say=said.append)
+    job = open_job(spec, sources={}, screen=screen, command="")  # type: ignore[arg-type]  # says only
+    assert job.folder.path == run and not run.exists()
+    assert any("run.old-1" in text for text in said)
 
 
 def test_an_incomplete_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
     spec = anchored(spec)
     if spec.output_dir is not None and (spec.output_dir / "run.json").exists():
         folder = RunFolder(spec.output_dir)
-        folder.load()
-        if not spec.restart:
+        if not spec.restart:  # which is also the way on from a damaged record
+            folder.load()
             spec = settle(spec, frozenset(sources), folder.record)
     spec = with_bundled(spec, screen)
     output_dir = spec.output_dir or default_output_dir(spec)
@@ -85,7 +85,7 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
     if not is_local(model):
         require_reachable(model)
     if spec.restart and spec.node_rank == 0 and (output_dir / "run.json").exists():
-        with RunFolder(output_dir).locked():  # nobody else works in it
+        with RunFolder(output_dir).held():  # nobody else works in it
             pass
         screen.say(f"The old run was moved to {set_aside(output_dir)}.")
     return Job(
