@@ -79,11 +79,10 @@ def check(job: Job) -> CheckedData:
     spec, screen = job.spec, job.screen
     inputs = fingerprint(spec.data, spec.val_dataset_path, opening.file_states(spec))
     screen.begin("read", None, "bytes")
-    known = job.folder.result_of("check", inputs)
+    known = deciding.checked_before(job, inputs)
     if known is not None:
-        data = from_json(known, CheckedData)
-        screen.end(f"{data.rows_kept:,} rows, as checked before")
-        return data
+        screen.end(f"{known.rows_kept:,} rows, as checked before")
+        return known
     before = job.folder.stage("check").get("result", {})
     began = time.time()
     data = account(
@@ -144,9 +143,9 @@ def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
     inputs = fingerprint(
         data.fingerprint, tokens["cutoff"], spec.val_size, spec.seed, spec.overlong, spec.data
     )
-    known = job.folder.result_of("split", inputs)
+    known = deciding.split_before(job, inputs)
     if known is not None:
-        return from_json(known, SplitData)
+        return known
     fits = deciding.fits(job, data, tokens)
     found = deciding.Found(job.folder.dataset / "split_problems.jsonl")
     parts = split_rows(
@@ -211,7 +210,7 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     """Train with LLaMA-Factory, continuing from the last complete checkpoint if there is one."""
     folder, screen = job.folder, job.screen
     inputs = fingerprint(plan.settings, parts.train_rows, parts.val_rows)
-    if folder.result_of("train", inputs) is not None:
+    if deciding.is_trained(job, inputs):
         screen.say("Training is already done with these settings.")
         return
     folder.set_aside_incomplete_checkpoints()

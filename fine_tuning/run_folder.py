@@ -189,24 +189,39 @@ class RunFolder:
         found = [
             path
             for path in self.path.glob("checkpoint-*")
-            if path.name.removeprefix("checkpoint-").isdigit() and _complete(path)
+            if path.name.removeprefix("checkpoint-").isdigit() and self._complete(path)
         ]
         return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
     def set_aside_incomplete_checkpoints(self) -> None:
         """Rename checkpoints whose writing was cut off, so that nothing resumes from them."""
         for path in self.path.glob("checkpoint-*"):
-            if path.name.removeprefix("checkpoint-").isdigit() and not _complete(path):
+            if path.name.removeprefix("checkpoint-").isdigit() and not self._complete(path):
                 path.rename(path.with_name(f"incomplete-{path.name}-{int(time.time())}"))
 
+    def _complete(self, checkpoint: Path) -> bool:
+        """The trainer writes trainer_state.json after weights, optimizer and random state.
 
-def _complete(checkpoint: Path) -> bool:
-    """The trainer writes trainer_state.json after weights, optimizer and random state."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
+        Files that were deleted since would end the training late, or let it go on with an
+        optimizer that starts anew. Engines that split a model keep it in folders of their own.
+        """
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        if any(entry.is_dir() for entry in checkpoint.iterdir()):
+            return True
+        settings = self.stage("train").get("settings", {})
+        optimizer = settings.get("save_only_model") or (checkpoint / "optimizer.pt").exists()
+        return has_weights(checkpoint) and bool(optimizer)
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether an adapter or a whole model lies in the folder."""
+    if (folder / "adapter_config.json").exists():
+        return any(folder.glob("adapter_model.*"))
+    kinds = ("model*.safetensors", "pytorch_model*.bin")
+    return any(file for kind in kinds for file in folder.glob(kind))
 
 
 def require_own_folder(path: Path) -> None:

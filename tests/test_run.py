@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -307,6 +308,33 @@ def test_a_template_of_another_name_ships_with_adapter_and_merged_model(
     for folder in (place / "alpaca-template", merged):
         template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
         assert "### Instruction:" in template
+
+
+def test_deleted_parts_of_a_run_come_back_as_they_were(tiny_model: Path, place: Path) -> None:
+    """The adapter from the last checkpoint, without a step past the end; the rows from the file,
+    and while the file is gone from the run."""
+    run = place / "lossy"
+    data = write_rows(place / "lossy.json")
+    words = flags(tiny_model, place, "lossy", "--max_steps", 3, "--dataset_path", data)
+    assert command(*words, cwd=place).returncode == 0
+    adapter = (run / "adapter_model.safetensors").read_bytes()
+
+    (run / "adapter_model.safetensors").unlink()
+    done = command("export", "--output_dir", run, "--export_dir", place / "none", cwd=place)
+    assert done.returncode == 2
+    assert "weights have gone" in done.stdout
+    shutil.rmtree(run / "dataset")
+    done = command("--output_dir", run, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "Continuing from checkpoint-3." in done.stdout
+    assert (run / "adapter_model.safetensors").read_bytes() == adapter
+
+    data.unlink()
+    merged = place / "merged-lossy"
+    done = command("export", "--output_dir", run, "--export_dir", merged, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "lossy.json has gone" in done.stdout
+    assert (merged / "model.safetensors").exists()
 
 
 def test_touching_the_data_changes_nothing(tiny_model: Path, place: Path) -> None:

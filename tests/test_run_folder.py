@@ -128,13 +128,19 @@ def test_a_damaged_run_can_be_started_again(tmp_path: Path) -> None:
     assert any("run.old-1" in text for text in said)
 
 
-def test_an_incomplete_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
+PARTS = ("adapter_config.json", "adapter_model.safetensors", "optimizer.pt")
+
+
+@pytest.mark.parametrize("lost", ["trainer_state.json", *PARTS[1:]])
+def test_an_incomplete_checkpoint_is_not_resumed_from(tmp_path: Path, lost: str) -> None:
     folder = RunFolder(tmp_path)
-    for step, state in ((5, "{}"), (10, "{}"), (15, '{"cut')):
+    for step, state in ((5, "{}"), (10, "{}"), (15, '{"cut'), (20, "{}")):
         checkpoint = tmp_path / f"checkpoint-{step}"
         checkpoint.mkdir()
         (checkpoint / "trainer_state.json").write_text(state, encoding="utf-8")
-    (tmp_path / "checkpoint-20").mkdir()
+        for name in PARTS:
+            (checkpoint / name).touch()
+    (tmp_path / "checkpoint-20" / lost).unlink()
     assert [path.name for path in folder.checkpoints()] == ["checkpoint-5", "checkpoint-10"]
     folder.set_aside_incomplete_checkpoints()
     left = sorted(path.name for path in tmp_path.glob("checkpoint-*"))

@@ -16,8 +16,8 @@ from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.dataset.types import CheckedData, Problem, SplitData
 from fine_tuning.engine.plan.settings import Plan, Rows
 from fine_tuning.errors import RunConflict, UsageError
-from fine_tuning.job.opening import Job
-from fine_tuning.run_folder import FREE, fingerprint, from_json, to_json
+from fine_tuning.job.opening import Job, missing_files
+from fine_tuning.run_folder import FREE, fingerprint, from_json, has_weights, to_json
 from fine_tuning.screen import ProblemGroup
 from fine_tuning.ship.merged import is_whole, require_usable
 from fine_tuning.spec import RunSpec
@@ -55,6 +55,50 @@ def accepted(job: Job, data: CheckedData) -> CheckedData:
     }
     job.folder.forget("tokens", "split")
     return replace(data, **moved)
+
+
+def checked_before(job: Job, inputs: str) -> CheckedData | None:
+    """The rows as checked before, if they lie where they were written.
+
+    Once a training has begun its prepared rows are enough, also after the files that they came
+    from have gone.
+    """
+    known = job.folder.result_of("check", inputs)
+    gone = [name for name in missing_files(job.spec) if job.folder.stage("train")]
+    if known is None and gone:
+        known = job.folder.stage("check").get("result")
+    if known is None:
+        return None
+    data = from_json(known, CheckedData)
+    parts = (data.rows_path, data.origins_path, data.validation_path, data.validation_origins_path)
+    if not all(path.exists() for path in parts if path is not None):
+        return None
+    if gone:
+        job.screen.say(f"{', '.join(gone)} has gone: the rows that were prepared from it are used.")
+    return data
+
+
+def split_before(job: Job, inputs: str) -> SplitData | None:
+    """The two parts of the rows as split before, if they lie where they were written."""
+    known = job.folder.result_of("split", inputs)
+    if known is None:
+        return None
+    parts = from_json(known, SplitData)
+    there = parts.train_path.exists() and (parts.val_path is None or parts.val_path.exists())
+    return parts if there else None
+
+
+def is_trained(job: Job, inputs: str) -> bool:
+    """Whether this training is done, and what it left is there.
+
+    Lost weights come back from the last checkpoint, without a step.
+    """
+    if job.folder.result_of("train", inputs) is None:
+        return False
+    if has_weights(job.folder.path) or not job.is_first_node:
+        return True
+    job.screen.warn(f"the trained weights have gone from {job.folder.path}")
+    return False
 
 
 def stage_for(spec: RunSpec, data: CheckedData) -> str:

@@ -217,3 +217,9 @@ def file_states(spec: RunSpec) -> list[tuple[str, int, int]]:
                 status = file.stat()
                 states.append((str(file), status.st_size, status.st_mtime_ns))
     return states
+
+
+def missing_files(spec: RunSpec) -> list[str]:
+    """Files and directories of the data that were there when the run was made, and have gone."""
+    names = (*spec.data.dataset_path, *spec.data.mix, *spec.val_dataset_path)
+    return [name for name in names if Path(name).is_absolute() and not Path(name).exists()]
