@@ -172,3 +172,11 @@ def test_without_the_packages_one_line_names_the_way_to_get_them(tmp_path: Path)
     assert done.stderr.startswith("error: The Python package ")
     assert "next: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_long_dash_of_a_word_processor_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        cli.main(["\N{EN DASH}epochs", "3", "--lora_rank", "8", "\N{EM DASH}batch_size", "4"]) == 2
+    )
+    text = capsys.readouterr().err
+    assert "--epochs is meant" in text and "--batch_size is meant" in text
