@@ -182,7 +182,9 @@ def decide(
     register.write_dataset_info(folder.dataset / "dataset_info.json", entries)
     known = folder.result_of("plan", inputs)
     if known is not None and folder.stage("train"):
-        return from_json(known, Plan)
+        plan = deciding.located(job, from_json(known, Plan))
+        write_atomically(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
+        return plan
     devices = worker.request("devices", {}, telling.events_to(job.screen))
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     require_usable_gpu(devices, spec.use_cpu, hidden)
@@ -209,7 +211,7 @@ def decide(
 def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     """Train with LLaMA-Factory, continuing from the last complete checkpoint if there is one."""
     folder, screen = job.folder, job.screen
-    inputs = fingerprint(plan.settings, parts.train_rows, parts.val_rows)
+    inputs = deciding.training_inputs(plan, parts)
     if deciding.is_trained(job, inputs):
         screen.say("Training is already done with these settings.")
         return

@@ -77,10 +77,15 @@ def write_atomically(path: Path, text: str) -> None:
 
 @dataclass
 class RunFolder:
-    """The folder of one run. `record` is the content of `run.json`."""
+    """The folder of one run. `record` is the content of `run.json`.
+
+    `moved_from` is where the run was made, if it was moved or copied since: the paths in its
+    record are then those of its new place.
+    """
 
     path: Path
     record: dict[str, Any] = field(default_factory=dict)
+    moved_from: str | None = None
 
     @property
     def dataset(self) -> Path:
@@ -143,6 +148,9 @@ class RunFolder:
                 raise ValueError("it is not the record of a run")
         except ValueError as error:
             raise _damaged(str(path), error) from error
+        made_in = record.get("settings", {}).get("output_dir")
+        if isinstance(made_in, str) and made_in != str(self.path):
+            record, self.moved_from = _moved(record, made_in, str(self.path)), made_in
         self.record = record
 
     def save(self) -> None:
@@ -214,6 +222,17 @@ class RunFolder:
         settings = self.stage("train").get("settings", {})
         optimizer = settings.get("save_only_model") or (checkpoint / "optimizer.pt").exists()
         return has_weights(checkpoint) and bool(optimizer)
+
+
+def _moved(value: Any, before: str, now: str) -> Any:
+    """The same values, with paths in one folder changed to those in another."""
+    if isinstance(value, dict):
+        return {name: _moved(item, before, now) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, before, now) for item in value]
+    if isinstance(value, str) and (value == before or value.startswith(f"{before}{os.sep}")):
+        return now + value[len(before) :]
+    return value
 
 
 def has_weights(folder: Path) -> bool:

@@ -337,6 +337,30 @@ def test_deleted_parts_of_a_run_come_back_as_they_were(tiny_model: Path, place: 
     assert (merged / "model.safetensors").exists()
 
 
+def test_a_moved_run_is_merged_and_trained_further_in_its_new_place(
+    tiny_model: Path, place: Path
+) -> None:
+    words = flags(tiny_model, place, "here", "--val_size", 8)
+    assert command(*words, cwd=place).returncode == 0
+    (place / "here").rename(place / "there 那里")
+    run = place / "there 那里"
+    merged = place / "merged-moved"
+    done = command("--output_dir", run, "--export_dir", merged, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert f"This run was made in {place / 'here'}" in done.stdout
+    assert "Training is already done" in done.stdout
+    assert (merged / "model.safetensors").exists()
+    assert not (place / "here").exists()
+    settings = yaml.safe_load((run / "train.yaml").read_text(encoding="utf-8"))
+    entries = json.loads((run / "dataset" / "dataset_info.json").read_text(encoding="ascii"))
+    assert settings["output_dir"] == str(run)
+    assert {settings["dataset"], settings["eval_dataset"]} == set(entries)
+    done = command("--output_dir", run, "--epochs", 2, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "Continuing from checkpoint-" in done.stdout
+    assert not (place / "here").exists()
+
+
 def test_touching_the_data_changes_nothing(tiny_model: Path, place: Path) -> None:
     words = flags(tiny_model, place, "touched", "--dry_run")
     first = command(*words, cwd=place)

@@ -189,3 +189,22 @@ def test_a_run_that_was_killed_at_once_can_be_repeated(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}", encoding="utf-8")
     (tmp_path / "adapter_model.safetensors").touch()
     require_own_folder(tmp_path)
+
+
+def test_a_moved_run_has_the_paths_of_its_new_place(tmp_path: Path) -> None:
+    settings = to_json(SPEC.replace(output_dir=Path("/old/run")))
+    result = {"rows_path": "/old/run/dataset/rows.jsonl", "files": ["/old/run-2/d.json", "/d"]}
+    stages = {"check": {"state": "done", "inputs": "a", "result": result}}
+    text = json.dumps({"settings": settings, "stages": stages})
+    (tmp_path / "run.json").write_text(text, encoding="utf-8")
+    folder = RunFolder(tmp_path)
+    folder.load()
+    assert folder.moved_from == "/old/run"
+    assert folder.result_of("check", "a") == {
+        "rows_path": f"{tmp_path}/dataset/rows.jsonl",
+        "files": ["/old/run-2/d.json", "/d"],
+    }
+    folder.save()
+    again = RunFolder(tmp_path)
+    again.load()
+    assert again.moved_from is None

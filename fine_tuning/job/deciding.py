@@ -22,6 +22,9 @@ from fine_tuning.screen import ProblemGroup
 from fine_tuning.ship.merged import is_whole, require_usable
 from fine_tuning.spec import RunSpec
 
+# Engine settings that say where the run lies: it may be moved or copied.
+PLACES = {"output_dir", "dataset", "eval_dataset", "dataset_dir"}
+
 
 def refuse_changed_data(job: Job, before: Mapping[str, Any], data: CheckedData) -> None:
     """Raise RunConflict if this run was begun with other rows."""
@@ -129,6 +132,27 @@ def plan_inputs(
     )
 
 
+def training_inputs(plan: Plan, parts: SplitData) -> str:
+    """A hash of all that a training depends on; not of where the run lies."""
+    settings = {name: value for name, value in plan.settings.items() if name not in PLACES}
+    return fingerprint(settings, parts.train_rows, parts.val_rows)
+
+
+def located(job: Job, plan: Plan) -> Plan:
+    """A plan that was made before, in the folder where the run lies now."""
+    here = {
+        "output_dir": str(job.folder.path),
+        "dataset": entry_name(job, "train"),
+        "eval_dataset": entry_name(job, "validation"),
+        "dataset_dir": str(job.folder.dataset),
+    }
+    settings, worker_settings = (
+        {name: here.get(name, value) for name, value in given.items()}
+        for given in (plan.settings, plan.worker_settings)
+    )
+    return replace(plan, settings=settings, worker_settings=worker_settings)
+
+
 def planned_rows(
     job: Job, data: CheckedData, parts: SplitData, tokens: Mapping[str, Any], stage: str
 ) -> Rows:
@@ -156,7 +180,7 @@ def refuse_another_training(job: Job, plan: Plan) -> None:
     new = to_json(plan.settings)
     differing = [
         f"  {name}: {old.get(name)} then, {new.get(name)} now"
-        for name in sorted({*old, *new})
+        for name in sorted({*old, *new} - PLACES)
         if old.get(name) != new.get(name)
     ]
     if differing:

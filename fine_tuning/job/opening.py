@@ -104,6 +104,8 @@ def settled(job: Job) -> Job:
     if not spec.restart:
         spec = settle(spec, frozenset(job.sources), job.folder.record)
     record = job.folder.record
+    if job.folder.moved_from is not None:
+        job.screen.say(f"This run was made in {job.folder.moved_from} and is continued here.")
     record.setdefault("created", time.time())
     record["versions"] = installed_versions()
     record["command"] = job.command
