@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 from filelock import FileLock, Timeout
 
-from fine_tuning.errors import DataError, RunConflict, UsageError
+from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
 from fine_tuning.spec import DataSpec, RunSpec
 
 T = TypeVar("T")
@@ -123,7 +123,7 @@ class RunFolder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes out; RunConflict if one is at work here."""
-        (self.path / "logs").mkdir(parents=True, exist_ok=True)
+        make_directory(self.path / "logs", "output_dir")
         lock = FileLock(self.path / "logs" / "lock")
         try:
             lock.acquire(timeout=0)
@@ -241,6 +241,19 @@ def has_weights(folder: Path) -> bool:
         return any(folder.glob("adapter_model.*"))
     kinds = ("model*.safetensors", "pytorch_model*.bin")
     return any(file for kind in kinds for file in folder.glob(kind))
+
+
+def make_directory(path: Path, flag: str) -> None:
+    """Make the directory that a flag names; EnvironmentProblem if it cannot be, or not be used."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        why = "" if os.access(path, os.W_OK | os.X_OK) else "nothing may be written in it"
+    except OSError as error:
+        why = str(error.strerror or error)
+    if why:
+        raise EnvironmentProblem(
+            f"--{flag} {path} cannot be used.", why=why, fix="name a directory that can be written"
+        )
 
 
 def require_own_folder(path: Path) -> None:

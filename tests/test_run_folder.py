@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from fine_tuning.errors import DataError, RunConflict, UsageError
+from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
 from fine_tuning.job.opening import open_job
 from fine_tuning.run_folder import (
     RunFolder,
     from_json,
+    make_directory,
     require_own_folder,
     set_aside,
     settle,
@@ -177,6 +178,14 @@ def test_a_file_as_output_dir_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(UsageError, match=r"file is a file"):
             require_own_folder(path)
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "nowhere", Path("/proc/nothing")):
+        with pytest.raises(EnvironmentProblem, match=r"--dataset_dir .* cannot be used"):
+            make_directory(path, "dataset_dir")
 
 
 def test_a_run_that_was_killed_at_once_can_be_repeated(tmp_path: Path) -> None:

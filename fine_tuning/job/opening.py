@@ -20,6 +20,7 @@ from fine_tuning.run_folder import (
     RunFolder,
     fingerprint,
     from_json,
+    make_directory,
     require_own_folder,
     set_aside,
     settle,
@@ -80,6 +81,7 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
         output_dir = output_dir / f"node-{spec.node_rank}"
     register.refuse_patterns(str(output_dir))
     require_own_folder(output_dir)
+    make_directory(spec.dataset_dir, "dataset_dir")
     spec = spec.replace(output_dir=output_dir)
     model = model_location(str(spec.model_name_or_path))
     if not is_local(model):
