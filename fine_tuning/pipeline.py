@@ -48,9 +48,13 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
             if not opening.restored(job, before):
                 _record_failure(job, error)
             raise
-        except (FineTuningError, KeyboardInterrupt) as error:
+        except FineTuningError as error:
             _record_failure(job, error)
             raise
+        except KeyboardInterrupt:
+            stopped = Interrupted("Interrupted.", fix="the same command continues")
+            _record_failure(job, stopped)
+            raise stopped from None
         if job.spec.dry_run:
             opening.restored(job, before)
     return job.folder.path
@@ -300,12 +304,10 @@ def finish(job: Job) -> None:
     job.screen.say(f"Report: {telling.shown(page)}")
 
 
-def _record_failure(job: Job, error: BaseException) -> None:
+def _record_failure(job: Job, error: FineTuningError) -> None:
     """Keep what is known of a run that stopped early, so that its page can say why."""
-    interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
-    job.folder.record["status"] = "interrupted" if interrupted else "failed"
-    if isinstance(error, FineTuningError):
-        job.folder.record["failure"] = {"what": error.what, "why": error.why, "fix": error.fix}
+    job.folder.record["status"] = "interrupted" if isinstance(error, Interrupted) else "failed"
+    job.folder.record["failure"] = {"what": error.what, "why": error.why, "fix": error.fix}
     with suppress(OSError, ValueError, KeyError):  # a full disk must not hide what happened
         job.folder.save()
         if job.folder.stage("split"):

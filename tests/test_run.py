@@ -249,6 +249,21 @@ def test_ctrl_c_saves_a_checkpoint_and_the_same_command_goes_on(
     assert record(place / "interrupted")["status"] == "done"
 
 
+def test_ctrl_c_while_the_base_model_is_scored_ends_at_once(tiny_model: Path, place: Path) -> None:
+    """It waited for all answers and a first step, and said that a checkpoint would be saved."""
+    words = flags(tiny_model, place, "early stop", "--score_samples", 12, "--val_size", 12)
+    process = start(*words, cwd=place)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("scoring the base model"):
+            break
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "the same command continues" in output
+    assert not list((place / "early stop").glob("checkpoint-*"))
+
+
 def test_more_epochs_continue_the_training(tiny_model: Path, place: Path) -> None:
     run = place / "interrupted"
     if record(run)["status"] != "done":

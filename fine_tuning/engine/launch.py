@@ -65,6 +65,8 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None and self._process is not None:
+            kill(self._process)  # it imports, or waits: nothing is lost, and nobody waits for it
         self.close()
 
     def start(self) -> "subprocess.Popen[str]":
@@ -83,8 +85,8 @@ class Worker:
     ) -> dict[str, Any]:
         """Run one stage and give its result; events on the way go to `on_event`.
 
-        On Ctrl-C, `stop_path` (if the stage looks for one) is created and the stage may end by
-        itself; a second Ctrl-C, or a stage without one, kills the worker and raises Interrupted.
+        On Ctrl-C during the steps of a training, `stop_path` is created and the training ends by
+        itself; a second Ctrl-C, or one at any other time, kills the worker and raises Interrupted.
         """
         line = json.dumps({"stage": stage, "args": dict(arguments)}) + "\n"
         process = self.start()
@@ -196,7 +198,7 @@ def answer_of(
 ) -> dict[str, Any]:
     """Read events until the result; raise what went wrong."""
     assert process.stdout is not None
-    asked_to_stop = False
+    asked_to_stop, stage = False, ""
     while True:
         try:
             line = process.stdout.readline()
@@ -208,10 +210,13 @@ def answer_of(
                 return dict(event["value"])
             if kind == "error":
                 raise _named(event, log.path)
+            if kind == "stage":
+                stage = str(event["name"])
             if kind:
                 on_event(event)
         except KeyboardInterrupt:
-            if stop_path is None or asked_to_stop:
+            # loading and scoring leave nothing behind that is worth waiting for
+            if stop_path is None or asked_to_stop or stage != "train":
                 kill(process)
                 raise Interrupted("Interrupted.", fix="the same command continues") from None
             asked_to_stop = True

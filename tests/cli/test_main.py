@@ -180,3 +180,14 @@ def test_a_long_dash_of_a_word_processor_is_named(capsys: pytest.CaptureFixture[
     )
     text = capsys.readouterr().err
     assert "--epochs is meant" in text and "--batch_size is meant" in text
+
+
+def test_ctrl_c_while_the_program_is_imported_prints_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "entry.py").write_bytes(ENTRY.read_bytes())
+    package = tmp_path / "fine_tuning" / "cli"
+    package.mkdir(parents=True)
+    (package / "main.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "entry.py")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
