@@ -6,6 +6,7 @@ Each stage takes values and gives a value; its result is kept in `run.json`, and
 inputs have not changed is not done again.
 """
 
+import errno
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,12 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
         except FineTuningError as error:
             _record_failure(job, error)
             raise
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            full = deciding.disk_full(job, error)
+            _record_failure(job, full)
+            raise full from error
         except KeyboardInterrupt:
             stopped = Interrupted("Interrupted.", fix="the same command continues")
             _record_failure(job, stopped)

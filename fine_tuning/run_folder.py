@@ -71,8 +71,12 @@ def fingerprint(*values: Any) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Replace the file in one step: it is never seen half written."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from fine_tuning.errors import FineTuningError, Interrupted
 
 PROJECT = Path(__file__).resolve().parents[2]
 MODULE = "fine_tuning.engine.worker"
+FULL = 64 * 1024  # bytes
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
@@ -249,6 +251,9 @@ def died(process: "subprocess.Popen[str]", log: "Log") -> FineTuningError:
     tail = log.tail()
     if code == -signal.SIGKILL:
         tail += "\nthe process was killed (SIGKILL), as the system does when memory is exhausted"
+    with suppress(OSError):
+        if shutil.disk_usage(log.path.parent).free < FULL:
+            tail += "\nNo space left on device"  # which the log had no room to say
     lines = [line for line in tail.splitlines() if line.strip()]
     return explain(tail, log.path, last_line=lines[-1] if lines else f"exit code {code}")
 
