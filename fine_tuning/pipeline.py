@@ -8,6 +8,7 @@ inputs have not changed is not done again.
 """
 
 import dataclasses
+import errno
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -26,12 +27,12 @@ from fine_tuning.engine.model_hub import fetch_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.engine.plan.settings import Plan, make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
-from fine_tuning.errors import FineTuningError, Interrupted
+from fine_tuning.errors import FineTuningError, Interrupted, UsageError
 from fine_tuning.job import asking, deciding, opening, telling
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
 from fine_tuning.screen import Screen, Source
-from fine_tuning.ship.merged import export_target, publish
+from fine_tuning.ship.merged import export_target, is_whole, publish
 from fine_tuning.spec import RunSpec
 
 
@@ -43,12 +44,29 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
     """
     job = opening.open_job(spec, sources=sources, screen=screen, command=command)
     with job.folder.locked():
+        before = dict(job.folder.record)
         job = opening.settled(job)
         try:
             _straight_line(job)
-        except (FineTuningError, KeyboardInterrupt) as error:
+        except UsageError as error:
+            if not opening.restored(job, before):
+                _record_failure(job, error)
+            raise
+        except FineTuningError as error:
             _record_failure(job, error)
             raise
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            full = deciding.disk_full(job, error)
+            _record_failure(job, full)
+            raise full from error
+        except KeyboardInterrupt:
+            stopped = Interrupted("Interrupted.", fix="the same command continues")
+            _record_failure(job, stopped)
+            raise stopped from None
+        if job.spec.dry_run:
+            opening.restored(job, before)
     return job.folder.path
 
 
@@ -76,11 +94,10 @@ def check(job: Job) -> CheckedData:
     spec, screen = job.spec, job.screen
     inputs = fingerprint(spec.data, spec.val_dataset_path, opening.file_states(spec))
     screen.begin("read", None, "bytes")
-    known = job.folder.result_of("check", inputs)
+    known = deciding.checked_before(job, inputs)
     if known is not None:
-        data = from_json(known, CheckedData)
-        screen.end(f"{data.rows_kept:,} rows, as checked before")
-        return data
+        screen.end(f"{known.rows_kept:,} rows, as checked before")
+        return known
     before = job.folder.stage("check").get("result", {})
     began = time.time()
     data = account(
@@ -154,9 +171,9 @@ def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
     inputs = fingerprint(
         data.fingerprint, tokens["cutoff"], spec.val_size, spec.seed, spec.overlong, spec.data
     )
-    known = job.folder.result_of("split", inputs)
+    known = deciding.split_before(job, inputs)
     if known is not None:
-        return from_json(known, SplitData)
+        return known
     fits = deciding.fits(job, data, tokens)
     found = deciding.Found(job.folder.dataset / "split_problems.jsonl")
     parts = split_rows(
@@ -193,7 +210,9 @@ def decide(
     register.write_dataset_info(folder.dataset / "dataset_info.json", entries)
     known = folder.result_of("plan", inputs)
     if known is not None and folder.stage("train"):
-        return from_json(known, Plan)
+        plan = deciding.located(job, from_json(known, Plan))
+        write_atomically(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
+        return plan
     devices = worker.request("devices", {}, telling.events_to(job.screen))
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     require_usable_gpu(devices, spec.use_cpu, hidden)
@@ -220,8 +239,8 @@ def decide(
 def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     """Train with LLaMA-Factory, continuing from the last complete checkpoint if there is one."""
     folder, screen = job.folder, job.screen
-    inputs = fingerprint(plan.settings, parts.train_rows, parts.val_rows)
-    if folder.result_of("train", inputs) is not None:
+    inputs = deciding.training_inputs(plan, parts)
+    if deciding.is_trained(job, inputs):
         screen.say("Training is already done with these settings.")
         return
     folder.set_aside_incomplete_checkpoints()
@@ -279,7 +298,7 @@ def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     if target is None:
         return
     inputs = fingerprint(str(target), job.folder.stage("train").get("began"))
-    if job.folder.result_of("merge", inputs) is not None and target.is_dir():
+    if job.folder.result_of("merge", inputs) is not None and is_whole(target):
         job.screen.say(f"The merged model is already in {telling.shown(target)}.")
         return
     partial = export_target(target)
@@ -309,12 +328,10 @@ def finish(job: Job) -> None:
     job.screen.say(f"Report: {telling.shown(page)}")
 
 
-def _record_failure(job: Job, error: BaseException) -> None:
+def _record_failure(job: Job, error: FineTuningError) -> None:
     """Keep what is known of a run that stopped early, so that its page can say why."""
-    interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
-    job.folder.record["status"] = "interrupted" if interrupted else "failed"
-    if isinstance(error, FineTuningError):
-        job.folder.record["failure"] = {"what": error.what, "why": error.why, "fix": error.fix}
+    job.folder.record["status"] = "interrupted" if isinstance(error, Interrupted) else "failed"
+    job.folder.record["failure"] = {"what": error.what, "why": error.why, "fix": error.fix}
     with suppress(OSError, ValueError, KeyError):  # a full disk must not hide what happened
         job.folder.save()
         if job.folder.stage("split"):

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 from filelock import FileLock, Timeout
 
-from fine_tuning.errors import DataError, RunConflict
+from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
 from fine_tuning.spec import DataSpec, RunSpec
 
 T = TypeVar("T")
@@ -45,8 +45,21 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any, kind: type[T]) -> T:
-    """The value again."""
-    return msgspec.convert(value, kind, dec_hook=lambda wanted, text: wanted(text), strict=False)
+    """The value again; DataError if a run.json was changed so that it is none."""
+    try:
+        return msgspec.convert(
+            value, kind, dec_hook=lambda wanted, text: wanted(text), strict=False
+        )
+    except (msgspec.ValidationError, TypeError) as error:
+        raise _damaged("run.json", error) from error
+
+
+def _damaged(path: str, error: Exception) -> DataError:
+    return DataError(
+        f"{path} cannot be read: {error}",
+        fix="give another --output_dir, or start it again with --restart "
+        "(the old state is moved aside)",
+    )
 
 
 def fingerprint(*values: Any) -> str:
@@ -58,16 +71,25 @@ def fingerprint(*values: Any) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Replace the file in one step: it is never seen half written."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @dataclass
 class RunFolder:
-    """The folder of one run. `record` is the content of `run.json`."""
+    """The folder of one run. `record` is the content of `run.json`.
+
+    `moved_from` is where the run was made, if it was moved or copied since: the paths in its
+    record are then those of its new place.
+    """
 
     path: Path
     record: dict[str, Any] = field(default_factory=dict)
+    moved_from: str | None = None
 
     @property
     def dataset(self) -> Path:
@@ -97,7 +119,15 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run while working in it, with its record loaded."""
-        (self.path / "logs").mkdir(parents=True, exist_ok=True)
+        with self.held():
+            self.load()
+            self.stop_file.unlink(missing_ok=True)
+            yield
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out; RunConflict if one is at work here."""
+        make_directory(self.path / "logs", "output_dir")
         lock = FileLock(self.path / "logs" / "lock")
         try:
             lock.acquire(timeout=0)
@@ -107,8 +137,6 @@ class RunFolder:
                 fix="wait until it has finished, or give another --output_dir",
             ) from None
         try:
-            self.load()
-            self.stop_file.unlink(missing_ok=True)
             yield
         finally:
             lock.release()
@@ -119,12 +147,15 @@ class RunFolder:
         if not path.exists():
             return
         try:
-            self.record = json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(record, dict) or not isinstance(record.get("stages", {}), dict):
+                raise ValueError("it is not the record of a run")
         except ValueError as error:
-            raise DataError(
-                f"{path} cannot be read: {error}",
-                fix="give another --output_dir, or start it again with --restart",
-            ) from error
+            raise _damaged(str(path), error) from error
+        made_in = record.get("settings", {}).get("output_dir")
+        if isinstance(made_in, str) and made_in != str(self.path):
+            record, self.moved_from = _moved(record, made_in, str(self.path)), made_in
+        self.record = record
 
     def save(self) -> None:
         """Write `run.json`."""
@@ -170,24 +201,94 @@ class RunFolder:
         found = [
             path
             for path in self.path.glob("checkpoint-*")
-            if path.name.removeprefix("checkpoint-").isdigit() and _complete(path)
+            if path.name.removeprefix("checkpoint-").isdigit() and self._complete(path)
         ]
         return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
     def set_aside_incomplete_checkpoints(self) -> None:
         """Rename checkpoints whose writing was cut off, so that nothing resumes from them."""
         for path in self.path.glob("checkpoint-*"):
-            if path.name.removeprefix("checkpoint-").isdigit() and not _complete(path):
+            if path.name.removeprefix("checkpoint-").isdigit() and not self._complete(path):
                 path.rename(path.with_name(f"incomplete-{path.name}-{int(time.time())}"))
 
+    def _complete(self, checkpoint: Path) -> bool:
+        """The trainer writes trainer_state.json after weights, optimizer and random state.
 
-def _complete(checkpoint: Path) -> bool:
-    """The trainer writes trainer_state.json after weights, optimizer and random state."""
+        Files that were deleted since would end the training late, or let it go on with an
+        optimizer that starts anew. Engines that split a model keep it in folders of their own.
+        """
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        if any(entry.is_dir() for entry in checkpoint.iterdir()):
+            return True
+        settings = self.stage("train").get("settings", {})
+        optimizer = settings.get("save_only_model") or (checkpoint / "optimizer.pt").exists()
+        return has_weights(checkpoint) and bool(optimizer)
+
+
+def _moved(value: Any, before: str, now: str) -> Any:
+    """The same values, with paths in one folder changed to those in another."""
+    if isinstance(value, dict):
+        return {name: _moved(item, before, now) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, before, now) for item in value]
+    if isinstance(value, str) and (value == before or value.startswith(f"{before}{os.sep}")):
+        return now + value[len(before) :]
+    return value
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether an adapter or a whole model lies in the folder."""
+    if (folder / "adapter_config.json").exists():
+        return any(folder.glob("adapter_model.*"))
+    kinds = ("model*.safetensors", "pytorch_model*.bin")
+    return any(file for kind in kinds for file in folder.glob(kind))
+
+
+def make_directory(path: Path, flag: str) -> None:
+    """Make the directory that a flag names; EnvironmentProblem if it cannot be, or not be used."""
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
+        path.mkdir(parents=True, exist_ok=True)
+        why = "" if os.access(path, os.W_OK | os.X_OK) else "nothing may be written in it"
+    except OSError as error:
+        why = str(error.strerror or error)
+    if why:
+        raise EnvironmentProblem(
+            f"--{flag} {path} cannot be used.", why=why, fix="name a directory that can be written"
+        )
+
+
+def require_own_folder(path: Path) -> None:
+    """Raise UsageError for a place that cannot become a run's folder; nothing is touched.
+
+    A run replaces `dataset/` and continues from `checkpoint-*`: those of somebody else would be
+    lost, or trained further.
+    """
+    file = next((part for part in (path, *path.parents) if part.exists()), path)
+    if not file.is_dir():
+        raise UsageError(
+            f"--output_dir {path} cannot be made: {file} is a file.",
+            fix="name a directory that is new or empty",
+        )
+    if not path.is_dir() or (path / "run.json").exists():
+        return
+    foreign = sorted(entry.name for entry in path.iterdir() if not _harmless(entry))
+    if foreign:
+        names = ", ".join(foreign[:4]) + (" ..." if len(foreign) > 4 else "")
+        raise UsageError(
+            f"--output_dir {path} holds files, but no run.json: {names}. Nothing was touched.",
+            fix="name a directory that is new or empty, for example "
+            f"{path / 'run'}, or move these files away",
+        )
+
+
+def _harmless(entry: Path) -> bool:
+    """What a run that was killed before its first record leaves, and what is never written to."""
+    if entry.name == "logs":
+        return {file.name for file in entry.iterdir()} <= {"lock", "engine.log", "stop"}
+    return entry.name.startswith((".", "node-", "run.json.")) or entry.name == "lost+found"
 
 
 def set_aside(path: Path) -> Path | None:

@@ -100,7 +100,7 @@ def test_an_unknown_template(tiny_model: Path, tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert code in (1, 2)
-    assert "qwenn" in text and "template" in text
+    assert "no template named 'qwenn'. Nearest: qwen" in text
 
 
 @pytest.mark.engine
@@ -200,13 +200,11 @@ def test_four_bits_without_bitsandbytes(tiny_model: Path, tmp_path: Path) -> Non
     assert "bitsandbytes, which is not installed" in text
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 600 kB."""
-    place = tmp_path / "small"
+def small_disk_of(place: Path, size: str) -> Iterator[Path]:
+    """A file system of its own, with so much room."""
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(place)],
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)],
         capture_output=True,
         check=False,
     )
@@ -214,6 +212,47 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("needs the right to mount a small file system (root on Linux)")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that ends in the middle of the training."""
+    yield from small_disk_of(tmp_path / "small", "600k")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that cannot hold the rows."""
+    yield from small_disk_of(tmp_path / "tiny", "16k")
+
+
+def test_a_disk_that_cannot_hold_the_rows(tiny_disk: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "d.json")
+    code, text = run("--dataset_path", "d.json", "--output_dir", tiny_disk / "out", cwd=tmp_path)
+    assert code == 1, text
+    assert "The disk is full." in text and str(tiny_disk / "out") in text
+    assert not list((tiny_disk / "out").glob("*.tmp"))
+
+
+@pytest.fixture
+def smaller_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that is so full in the training that the log cannot say so."""
+    yield from small_disk_of(tmp_path / "smaller", "250k")
+
+
+@pytest.mark.engine
+def test_a_disk_without_room_for_the_log(
+    tiny_model: Path, smaller_disk: Path, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "d.json")
+    code, text = run(
+        *("--model_name_or_path", tiny_model, "--dataset_path", "d.json"),
+        *("--output_dir", smaller_disk / "out", "--max_steps", 4, "--save_steps", 1),
+        *("--score_samples", 0),
+        cwd=tmp_path,
+    )
+    assert code == 1, text
+    assert "The disk is full." in text, text
 
 
 @pytest.mark.engine

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +176,8 @@ def test_an_export_directory_in_use_is_refused_and_untouched(basic: Path, place:
     assert done.returncode == 2
     assert "is not empty" in done.stdout
     assert [path.name for path in used.iterdir()] == ["mine.txt"]
+    assert record(basic)["status"] == "done", "a refused command is no failure of the run"
+    assert "failure" not in record(basic)
 
 
 def test_another_setting_in_the_same_folder_is_refused(basic: Path, place: Path) -> None:
@@ -192,11 +195,14 @@ def test_other_rows_in_the_same_file_are_refused(
     kept = (basic / "dataset" / "rows.jsonl").read_bytes()
     try:
         write_rows(data, ROWS + 5, "Other")
-        done = command("--output_dir", basic, "--dataset_dir", place / "data", cwd=place)
+        done = command(
+            *("--output_dir", basic, "--dataset_dir", place / "data", "--epochs", 9), cwd=place
+        )
     finally:
         data.write_bytes(saved)
     assert done.returncode == 2
     assert "was trained on other rows" in done.stdout
+    assert record(basic)["settings"]["epochs"] == 1, "the refused command left its settings"
     assert kept == (basic / "dataset" / "rows.jsonl").read_bytes()
 
 
@@ -241,6 +247,21 @@ def test_ctrl_c_saves_a_checkpoint_and_the_same_command_goes_on(
     assert done.returncode == 0, done.stdout
     assert f"Continuing from checkpoint-{stopped_at}" in done.stdout
     assert record(place / "interrupted")["status"] == "done"
+
+
+def test_ctrl_c_while_the_base_model_is_scored_ends_at_once(tiny_model: Path, place: Path) -> None:
+    """It waited for all answers and a first step, and said that a checkpoint would be saved."""
+    words = flags(tiny_model, place, "early stop", "--score_samples", 12, "--val_size", 12)
+    process = start(*words, cwd=place)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("scoring the base model"):
+            break
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "the same command continues" in output
+    assert not list((place / "early stop").glob("checkpoint-*"))
 
 
 def test_more_epochs_continue_the_training(tiny_model: Path, place: Path) -> None:
@@ -304,6 +325,57 @@ def test_a_template_of_another_name_ships_with_adapter_and_merged_model(
         assert "### Instruction:" in template
 
 
+def test_deleted_parts_of_a_run_come_back_as_they_were(tiny_model: Path, place: Path) -> None:
+    """The adapter from the last checkpoint, without a step past the end; the rows from the file,
+    and while the file is gone from the run."""
+    run = place / "lossy"
+    data = write_rows(place / "lossy.json")
+    words = flags(tiny_model, place, "lossy", "--max_steps", 3, "--dataset_path", data)
+    assert command(*words, cwd=place).returncode == 0
+    adapter = (run / "adapter_model.safetensors").read_bytes()
+
+    (run / "adapter_model.safetensors").unlink()
+    done = command("export", "--output_dir", run, "--export_dir", place / "none", cwd=place)
+    assert done.returncode == 2
+    assert "weights have gone" in done.stdout
+    shutil.rmtree(run / "dataset")
+    done = command("--output_dir", run, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "Continuing from checkpoint-3." in done.stdout
+    assert (run / "adapter_model.safetensors").read_bytes() == adapter
+
+    data.unlink()
+    merged = place / "merged-lossy"
+    done = command("export", "--output_dir", run, "--export_dir", merged, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "lossy.json has gone" in done.stdout
+    assert (merged / "model.safetensors").exists()
+
+
+def test_a_moved_run_is_merged_and_trained_further_in_its_new_place(
+    tiny_model: Path, place: Path
+) -> None:
+    words = flags(tiny_model, place, "here", "--val_size", 8)
+    assert command(*words, cwd=place).returncode == 0
+    (place / "here").rename(place / "there 那里")
+    run = place / "there 那里"
+    merged = place / "merged-moved"
+    done = command("--output_dir", run, "--export_dir", merged, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert f"This run was made in {place / 'here'}" in done.stdout
+    assert "Training is already done" in done.stdout
+    assert (merged / "model.safetensors").exists()
+    assert not (place / "here").exists()
+    settings = yaml.safe_load((run / "train.yaml").read_text(encoding="utf-8"))
+    entries = json.loads((run / "dataset" / "dataset_info.json").read_text(encoding="ascii"))
+    assert settings["output_dir"] == str(run)
+    assert {settings["dataset"], settings["eval_dataset"]} == set(entries)
+    done = command("--output_dir", run, "--epochs", 2, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "Continuing from checkpoint-" in done.stdout
+    assert not (place / "here").exists()
+
+
 def test_touching_the_data_changes_nothing(tiny_model: Path, place: Path) -> None:
     words = flags(tiny_model, place, "touched", "--dry_run")
     first = command(*words, cwd=place)
@@ -324,6 +396,12 @@ def test_a_used_export_directory_is_found_before_the_training(
     assert done.returncode == 2
     assert "is not empty" in done.stdout
     assert not (place / "early" / "adapter_model.safetensors").exists()
+
+
+def test_a_dry_run_in_a_finished_run_leaves_it_finished(basic: Path, place: Path) -> None:
+    done = command("--output_dir", basic, "--dataset_dir", place / "data", "--dry_run", cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert record(basic)["status"] == "done"
 
 
 def test_dry_run_shows_both_files_and_trains_nothing(tiny_model: Path, place: Path) -> None:

@@ -2,11 +2,21 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from fine_tuning.errors import DataError, RunConflict
-from fine_tuning.run_folder import RunFolder, from_json, set_aside, settle, to_json
+from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
+from fine_tuning.job.opening import open_job
+from fine_tuning.run_folder import (
+    RunFolder,
+    from_json,
+    make_directory,
+    require_own_folder,
+    set_aside,
+    settle,
+    to_json,
+)
 from fine_tuning.spec import DataSpec, RunSpec
 
 SPEC = RunSpec(
@@ -93,13 +103,45 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
         RunFolder(tmp_path).load()
 
 
-def test_an_incomplete_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["[]", "null", '{"stages": []}'])
+def test_a_record_of_another_shape_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"run\.json cannot be read.*\n.*--restart"):
+        RunFolder(tmp_path).load()
+
+
+def test_settings_that_were_edited_by_hand_are_named() -> None:
+    record = {**RECORD, "settings": {**to_json(SPEC), "lora_rank": "eight"}}
+    with pytest.raises(DataError, match="lora_rank"):
+        settle(SPEC, frozenset(), record)
+
+
+def test_a_damaged_run_can_be_started_again(tmp_path: Path) -> None:
+    """The message names --restart, so that must work."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{", encoding="utf-8")
+    spec = RunSpec(output_dir=run, restart=True)
+    said: list[str] = []
+    screen = SimpleNamespace(say=said.append)
+    job = open_job(spec, sources={}, screen=screen, command="")  # type: ignore[arg-type]  # says only
+    assert job.folder.path == run and not run.exists()
+    assert any("run.old-1" in text for text in said)
+
+
+PARTS = ("adapter_config.json", "adapter_model.safetensors", "optimizer.pt")
+
+
+@pytest.mark.parametrize("lost", ["trainer_state.json", *PARTS[1:]])
+def test_an_incomplete_checkpoint_is_not_resumed_from(tmp_path: Path, lost: str) -> None:
     folder = RunFolder(tmp_path)
-    for step, state in ((5, "{}"), (10, "{}"), (15, '{"cut')):
+    for step, state in ((5, "{}"), (10, "{}"), (15, '{"cut'), (20, "{}")):
         checkpoint = tmp_path / f"checkpoint-{step}"
         checkpoint.mkdir()
         (checkpoint / "trainer_state.json").write_text(state, encoding="utf-8")
-    (tmp_path / "checkpoint-20").mkdir()
+        for name in PARTS:
+            (checkpoint / name).touch()
+    (tmp_path / "checkpoint-20" / lost).unlink()
     assert [path.name for path in folder.checkpoints()] == ["checkpoint-5", "checkpoint-10"]
     folder.set_aside_incomplete_checkpoints()
     left = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
@@ -121,3 +163,57 @@ def test_a_restarted_run_is_moved_aside_not_deleted(tmp_path: Path) -> None:
 def test_before_training_began_every_setting_may_change() -> None:
     now = SPEC.replace(lora_rank=16)
     assert settle(now, frozenset({"lora_rank"}), {"settings": to_json(SPEC)}) == now
+
+
+def test_a_folder_with_files_of_somebody_else_is_refused_and_untouched(tmp_path: Path) -> None:
+    """A run would replace `dataset/` in it and continue from `checkpoint-*`."""
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"holds files, but no run\.json: dataset\. Nothing"):
+        require_own_folder(tmp_path)
+
+
+def test_a_file_as_output_dir_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(UsageError, match=r"file is a file"):
+            require_own_folder(path)
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "nowhere", Path("/proc/nothing")):
+        with pytest.raises(EnvironmentProblem, match=r"--dataset_dir .* cannot be used"):
+            make_directory(path, "dataset_dir")
+
+
+def test_a_run_that_was_killed_at_once_can_be_repeated(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "lock").touch()
+    (tmp_path / "node-1").mkdir()
+    (tmp_path / ".DS_Store").touch()
+    require_own_folder(tmp_path)
+    require_own_folder(tmp_path / "new")
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "adapter_model.safetensors").touch()
+    require_own_folder(tmp_path)
+
+
+def test_a_moved_run_has_the_paths_of_its_new_place(tmp_path: Path) -> None:
+    settings = to_json(SPEC.replace(output_dir=Path("/old/run")))
+    result = {"rows_path": "/old/run/dataset/rows.jsonl", "files": ["/old/run-2/d.json", "/d"]}
+    stages = {"check": {"state": "done", "inputs": "a", "result": result}}
+    text = json.dumps({"settings": settings, "stages": stages})
+    (tmp_path / "run.json").write_text(text, encoding="utf-8")
+    folder = RunFolder(tmp_path)
+    folder.load()
+    assert folder.moved_from == "/old/run"
+    assert folder.result_of("check", "a") == {
+        "rows_path": f"{tmp_path}/dataset/rows.jsonl",
+        "files": ["/old/run-2/d.json", "/d"],
+    }
+    folder.save()
+    again = RunFolder(tmp_path)
+    again.load()
+    assert again.moved_from is None

@@ -20,7 +20,7 @@ import pytest
 
 from fine_tuning.cli import webui
 from fine_tuning.dataset.register import dataset_entry, register
-from fine_tuning.errors import EnvironmentProblem
+from fine_tuning.errors import EnvironmentProblem, UsageError
 from tests.commands import hear_ctrl_c
 
 ROOT = Path(__file__).parents[1]
@@ -104,7 +104,7 @@ def test_a_taken_port_is_named_and_without_port_another_is_found() -> None:
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
 def test_a_number_that_is_no_port_is_refused(port: int) -> None:
-    with pytest.raises(EnvironmentProblem, match="is not a port"):
+    with pytest.raises(UsageError, match="is not a port"):
         webui._port("127.0.0.1", port)
 
 
@@ -214,3 +214,9 @@ def choose(page: object, label: str, value: str) -> None:
     box.click()
     box.fill(value)
     page.get_by_role("option", name=value, exact=True).first.click()  # type: ignore[attr-defined]
+
+
+def test_a_dataset_dir_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EnvironmentProblem, match=r"--dataset_dir .*file cannot be used"):
+        webui.run(tmp_path / "file")

@@ -6,6 +6,7 @@ from pathlib import Path
 from fine_tuning.cli.run import run as run_job
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import UsageError
+from fine_tuning.run_folder import has_weights
 
 
 def run(job: Resolved) -> int:
@@ -47,4 +48,9 @@ def require_finished(folder: Path) -> None:
         raise UsageError(
             f"The run in {folder} has not finished training.",
             fix="`run` with the same --output_dir continues it, and with --export_dir merges it",
+        )
+    if not has_weights(folder):
+        raise UsageError(
+            f"The trained weights have gone from {folder}.",
+            fix="`run` with the same --output_dir takes them from the last checkpoint",
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from fine_tuning.cli.settings.argv import LONG_DASHES
 from fine_tuning.cli.settings.catalogue import did_you_mean
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import Resolved, resolve
@@ -71,7 +72,7 @@ def dispatch(words: Sequence[str]) -> int:
         return _help(words[1:])
     if first in ("--help", "-h"):
         return _help([] if words[1:2] and words[1].startswith("-") else words[1:])
-    name = "run" if first.startswith("-") or not words else first
+    name = "run" if first.startswith(("-", *LONG_DASHES)) or not words else first
     if name not in COMMANDS:
         raise UsageError(_unknown_command(first))
     rest = words[1:] if words and first == name else words

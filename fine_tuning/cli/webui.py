@@ -17,7 +17,8 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from fine_tuning.cli.samples import register_samples
-from fine_tuning.errors import EXIT_DONE, EnvironmentProblem
+from fine_tuning.errors import EXIT_DONE, EnvironmentProblem, UsageError
+from fine_tuning.run_folder import make_directory
 
 LOCAL = "127.0.0.1"
 USUAL_PORT = 7860
@@ -28,6 +29,7 @@ def run(dataset_dir: Path, *, host: str | None = None, port: int | None = None) 
     """Serve LLaMA Board until Ctrl-C; everything that it started ends with it."""
     host = host or os.environ.get("GRADIO_SERVER_NAME") or LOCAL
     port = _port(host, port or _number(os.environ.get("GRADIO_SERVER_PORT")))
+    make_directory(dataset_dir, "dataset_dir")
     samples = register_samples(dataset_dir)
     if samples:
         print(f"Registered in {dataset_dir}: {', '.join(samples)}")
@@ -49,7 +51,7 @@ def run(dataset_dir: Path, *, host: str | None = None, port: int | None = None) 
 def _port(host: str, wanted: int | None) -> int:
     """The port to listen on: the one asked for, else the usual one, else any free one."""
     if wanted is not None and not 0 < wanted < 65536:
-        raise EnvironmentProblem(f"--port {wanted} is not a port; ports are 1 to 65535.")
+        raise UsageError(f"--port {wanted} is not a port; ports are 1 to 65535.")
     if wanted is not None:
         if not _is_free(host, wanted):
             raise EnvironmentProblem(

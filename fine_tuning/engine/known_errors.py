@@ -87,6 +87,27 @@ KNOWN_ERRORS = (
         "download the whole model, or give the directory that holds the weight files",
     ),
     KnownError(
+        r"is not a valid JSON file",
+        ModelError,
+        "A configuration file of the model is damaged.",
+        "config.json, or another of its JSON files, cannot be read",
+        "download the model's JSON files again",
+    ),
+    KnownError(
+        r"Couldn't instantiate the backend tokenizer|Can't load tokenizer for",
+        ModelError,
+        "The model has no usable tokenizer.",
+        "neither tokenizer.json nor tokenizer.model can be read beside the weights",
+        "download the whole model; for a model that you saved yourself, save its tokenizer too",
+    ),
+    KnownError(
+        r"requires the saving steps to be a round multiple of the evaluation steps",
+        EngineError,
+        "--save_steps is not a multiple of --eval_steps.",
+        "--load_best_model_at_end needs a checkpoint for each evaluation",
+        "leave --save_steps out, or give a multiple",
+    ),
+    KnownError(
         r"does not recognize this architecture|KeyError: '[a-z0-9_]+'.*configuration_auto",
         ModelError,
         "This model's architecture is not known to the installed Transformers.",

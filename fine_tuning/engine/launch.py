@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from fine_tuning.errors import FineTuningError, Interrupted
 
 PROJECT = Path(__file__).resolve().parents[2]
 MODULE = "fine_tuning.engine.worker"
+FULL = 64 * 1024  # bytes
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
@@ -65,6 +67,8 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None and self._process is not None:
+            kill(self._process)  # it imports, or waits: nothing is lost, and nobody waits for it
         self.close()
 
     def start(self) -> "subprocess.Popen[str]":
@@ -83,8 +87,8 @@ class Worker:
     ) -> dict[str, Any]:
         """Run one stage and give its result; events on the way go to `on_event`.
 
-        On Ctrl-C, `stop_path` (if the stage looks for one) is created and the stage may end by
-        itself; a second Ctrl-C, or a stage without one, kills the worker and raises Interrupted.
+        On Ctrl-C during the steps of a training, `stop_path` is created and the training ends by
+        itself; a second Ctrl-C, or one at any other time, kills the worker and raises Interrupted.
         """
         line = json.dumps({"stage": stage, "args": dict(arguments)}) + "\n"
         process = self.start()
@@ -196,7 +200,7 @@ def answer_of(
 ) -> dict[str, Any]:
     """Read events until the result; raise what went wrong."""
     assert process.stdout is not None
-    asked_to_stop = False
+    asked_to_stop, stage = False, ""
     while True:
         try:
             line = process.stdout.readline()
@@ -208,10 +212,13 @@ def answer_of(
                 return dict(event["value"])
             if kind == "error":
                 raise _named(event, log.path)
+            if kind == "stage":
+                stage = str(event["name"])
             if kind:
                 on_event(event)
         except KeyboardInterrupt:
-            if stop_path is None or asked_to_stop:
+            # loading and scoring leave nothing behind that is worth waiting for
+            if stop_path is None or asked_to_stop or stage != "train":
                 kill(process)
                 raise Interrupted("Interrupted.", fix="the same command continues") from None
             asked_to_stop = True
@@ -244,6 +251,9 @@ def died(process: "subprocess.Popen[str]", log: "Log") -> FineTuningError:
     tail = log.tail()
     if code == -signal.SIGKILL:
         tail += "\nthe process was killed (SIGKILL), as the system does when memory is exhausted"
+    with suppress(OSError):
+        if shutil.disk_usage(log.path.parent).free < FULL:
+            tail += "\nNo space left on device"  # which the log had no room to say
     lines = [line for line in tail.splitlines() if line.strip()]
     return explain(tail, log.path, last_line=lines[-1] if lines else f"exit code {code}")
 

@@ -15,12 +15,15 @@ from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.dataset.types import CheckedData, Problem, SplitData
 from fine_tuning.engine.plan.settings import Plan, Rows
-from fine_tuning.errors import RunConflict, UsageError
-from fine_tuning.job.opening import Job
-from fine_tuning.run_folder import FREE, fingerprint, from_json, to_json
+from fine_tuning.errors import EnvironmentProblem, RunConflict, UsageError
+from fine_tuning.job.opening import Job, missing_files
+from fine_tuning.run_folder import FREE, fingerprint, from_json, has_weights, to_json
 from fine_tuning.screen import ProblemGroup
-from fine_tuning.ship.merged import require_empty
+from fine_tuning.ship.merged import is_whole, require_usable
 from fine_tuning.spec import RunSpec
+
+# Engine settings that say where the run lies: it may be moved or copied.
+PLACES = {"output_dir", "dataset", "eval_dataset", "dataset_dir"}
 
 
 def refuse_changed_data(job: Job, before: Mapping[str, Any], data: CheckedData) -> None:
@@ -57,6 +60,50 @@ def accepted(job: Job, data: CheckedData) -> CheckedData:
     return replace(data, **moved)
 
 
+def checked_before(job: Job, inputs: str) -> CheckedData | None:
+    """The rows as checked before, if they lie where they were written.
+
+    Once a training has begun its prepared rows are enough, also after the files that they came
+    from have gone.
+    """
+    known = job.folder.result_of("check", inputs)
+    gone = [name for name in missing_files(job.spec) if job.folder.stage("train")]
+    if known is None and gone:
+        known = job.folder.stage("check").get("result")
+    if known is None:
+        return None
+    data = from_json(known, CheckedData)
+    parts = (data.rows_path, data.origins_path, data.validation_path, data.validation_origins_path)
+    if not all(path.exists() for path in parts if path is not None):
+        return None
+    if gone:
+        job.screen.say(f"{', '.join(gone)} has gone: the rows that were prepared from it are used.")
+    return data
+
+
+def split_before(job: Job, inputs: str) -> SplitData | None:
+    """The two parts of the rows as split before, if they lie where they were written."""
+    known = job.folder.result_of("split", inputs)
+    if known is None:
+        return None
+    parts = from_json(known, SplitData)
+    there = parts.train_path.exists() and (parts.val_path is None or parts.val_path.exists())
+    return parts if there else None
+
+
+def is_trained(job: Job, inputs: str) -> bool:
+    """Whether this training is done, and what it left is there.
+
+    Lost weights come back from the last checkpoint, without a step.
+    """
+    if job.folder.result_of("train", inputs) is None:
+        return False
+    if has_weights(job.folder.path) or not job.is_first_node:
+        return True
+    job.screen.warn(f"the trained weights have gone from {job.folder.path}")
+    return False
+
+
 def stage_for(spec: RunSpec, data: CheckedData) -> str:
     """The stage that was asked for or that fits; UsageError if it does not fit the rows."""
     stage = spec.stage or default_stage(data.kind)
@@ -83,6 +130,37 @@ def plan_inputs(
         tokens["cutoff"],
         tokens["template"],
     )
+
+
+def disk_full(job: Job, error: OSError) -> EnvironmentProblem:
+    """A write that the system refused names no file: say which places may be full."""
+    places = dict.fromkeys([job.folder.path, job.spec.export_dir or job.folder.path])
+    return EnvironmentProblem(
+        "The disk is full.",
+        why=f"{error.strerror}, while the run wrote below {' or '.join(map(str, places))}",
+        fix="free space, or choose another --output_dir, and repeat the command",
+    )
+
+
+def training_inputs(plan: Plan, parts: SplitData) -> str:
+    """A hash of all that a training depends on; not of where the run lies."""
+    settings = {name: value for name, value in plan.settings.items() if name not in PLACES}
+    return fingerprint(settings, parts.train_rows, parts.val_rows)
+
+
+def located(job: Job, plan: Plan) -> Plan:
+    """A plan that was made before, in the folder where the run lies now."""
+    here = {
+        "output_dir": str(job.folder.path),
+        "dataset": entry_name(job, "train"),
+        "eval_dataset": entry_name(job, "validation"),
+        "dataset_dir": str(job.folder.dataset),
+    }
+    settings, worker_settings = (
+        {name: here.get(name, value) for name, value in given.items()}
+        for given in (plan.settings, plan.worker_settings)
+    )
+    return replace(plan, settings=settings, worker_settings=worker_settings)
 
 
 def planned_rows(
@@ -112,7 +190,7 @@ def refuse_another_training(job: Job, plan: Plan) -> None:
     new = to_json(plan.settings)
     differing = [
         f"  {name}: {old.get(name)} then, {new.get(name)} now"
-        for name in sorted({*old, *new})
+        for name in sorted({*old, *new} - PLACES)
         if old.get(name) != new.get(name)
     ]
     if differing:
@@ -234,12 +312,15 @@ def ship_template(run_dir: Path, chat_template: str | None) -> None:
 
 
 def refuse_used_export_dir(job: Job) -> None:
-    """Raise UsageError before the training for an export directory that cannot be used after."""
+    """Raise before the training for an export directory that cannot be used after it."""
     target = job.spec.export_dir
     if target is None:
         return
-    if job.folder.stage("merge").get("result", {}).get("path") != str(target):
-        require_empty(target)
+    trained, merged = job.folder.stage("train"), job.folder.stage("merge")
+    known = merged.get("result", {}).get("path") == str(target) and is_whole(target)
+    epochs = trained.get("settings", {}).get("num_train_epochs")
+    if not known or trained.get("state") != "done" or epochs != job.spec.epochs:
+        require_usable(target, job.folder.path)
 
 
 def expected_rows(parts: SplitData, plan: Plan) -> int | None:

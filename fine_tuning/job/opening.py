@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from fine_tuning import demo
 from fine_tuning.dataset import register
@@ -20,6 +21,8 @@ from fine_tuning.run_folder import (
     RunFolder,
     fingerprint,
     from_json,
+    make_directory,
+    require_own_folder,
     set_aside,
     settle,
     to_json,
@@ -39,6 +42,8 @@ DECIDING_PACKAGES = (
     "deepspeed",
     "tokenizers",
 )
+# What `settled` records of a command, before it is known whether the command can be done.
+OF_THE_COMMAND = ("settings", "sources", "command", "versions", "status", "failure")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,20 +73,22 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
     spec = anchored(spec)
     if spec.output_dir is not None and (spec.output_dir / "run.json").exists():
         folder = RunFolder(spec.output_dir)
-        folder.load()
-        if not spec.restart:
+        if not spec.restart:  # which is also the way on from a damaged record
+            folder.load()
             spec = settle(spec, frozenset(sources), folder.record)
     spec = with_bundled(spec, screen)
     output_dir = spec.output_dir or default_output_dir(spec)
     if spec.node_rank > 0:
         output_dir = output_dir / f"node-{spec.node_rank}"
     register.refuse_patterns(str(output_dir))
+    require_own_folder(output_dir)
+    make_directory(spec.dataset_dir, "dataset_dir")
     spec = spec.replace(output_dir=output_dir)
     model = model_location(str(spec.model_name_or_path))
     if not is_local(model):
         require_model(wanted_model(spec))
     if spec.restart and spec.node_rank == 0 and (output_dir / "run.json").exists():
-        with RunFolder(output_dir).locked():  # nobody else works in it
+        with RunFolder(output_dir).held():  # nobody else works in it
             pass
         screen.say(f"The old run was moved to {set_aside(output_dir)}.")
     return Job(
@@ -108,6 +115,8 @@ def settled(job: Job) -> Job:
     if not spec.restart:
         spec = settle(spec, frozenset(job.sources), job.folder.record)
     record = job.folder.record
+    if job.folder.moved_from is not None:
+        job.screen.say(f"This run was made in {job.folder.moved_from} and is continued here.")
     record.setdefault("created", time.time())
     record["versions"] = installed_versions()
     record["command"] = job.command
@@ -117,6 +126,21 @@ def settled(job: Job) -> Job:
     record.pop("failure", None)
     job.folder.save()
     return dataclasses.replace(job, spec=spec)
+
+
+def restored(job: Job, before: Mapping[str, Any]) -> bool:
+    """Take back what `settled` recorded, because the command changed nothing in a trained run.
+
+    A refused command must leave neither its settings nor its failure in the run.
+    """
+    if "train" not in before.get("stages", {}):
+        return False
+    for name in OF_THE_COMMAND:
+        job.folder.record.pop(name, None)
+        if name in before:
+            job.folder.record[name] = before[name]
+    job.folder.save()
+    return True
 
 
 def is_trained(job: Job) -> bool:
@@ -206,3 +230,9 @@ def file_states(spec: RunSpec) -> list[tuple[str, int, int]]:
                 status = file.stat()
                 states.append((str(file), status.st_size, status.st_mtime_ns))
     return states
+
+
+def missing_files(spec: RunSpec) -> list[str]:
+    """Files and directories of the data that were there when the run was made, and have gone."""
+    names = (*spec.data.dataset_path, *spec.data.mix, *spec.val_dataset_path)
+    return [name for name in names if Path(name).is_absolute() and not Path(name).exists()]

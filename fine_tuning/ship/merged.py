@@ -1,9 +1,10 @@
 """The merged model's directory: empty before, whole or absent after."""
 
+import os
 import shutil
 from pathlib import Path
 
-from fine_tuning.errors import UsageError
+from fine_tuning.errors import EnvironmentProblem, UsageError
 
 
 def require_empty(target: Path) -> None:
@@ -16,6 +17,46 @@ def require_empty(target: Path) -> None:
             f"--export_dir {target} is not empty; nothing in it was touched.",
             fix="give another directory, or empty this one",
         )
+
+
+def require_usable(target: Path, run_dir: Path) -> None:
+    """Raise before the training what would make the export fail, or be lost, after it.
+
+    UsageError if the directory is in use or lies where the run replaces files, EnvironmentProblem
+    if nothing may be written there.
+    """
+    run, place = run_dir.resolve(), target.resolve()
+    if run.is_relative_to(place):
+        beside = run_dir.with_name(f"{run_dir.name}-merged")
+        raise UsageError(
+            f"--export_dir {target} would hold the run itself ({run_dir}).",
+            fix=f"give another directory, for example {beside}",
+        )
+    inside = place.relative_to(run).parts[0] if place.is_relative_to(run) else ""
+    if inside in ("dataset", "dataset.checking", "logs") or inside.startswith("checkpoint-"):
+        raise UsageError(
+            f"--export_dir {target} lies in the run's {inside}, which the run replaces.",
+            fix=f"give another directory, for example {run_dir / 'merged'}",
+        )
+    require_empty(target)
+    above = next(part for part in (target.parent, *target.parent.parents) if part.exists())
+    if not above.is_dir():
+        raise UsageError(
+            f"--export_dir {target} cannot be made: {above} is a file.",
+            fix="name a directory that is new or empty",
+        )
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise EnvironmentProblem(
+            f"--export_dir {target} cannot be made: nothing may be written in {above}.",
+            fix="give yourself the permission, or name another place",
+        )
+
+
+def is_whole(target: Path) -> bool:
+    """Whether a merged model that was finished here still has its configuration and weights."""
+    return (target / "config.json").exists() and any(
+        file for kind in ("*.safetensors", "*.bin") for file in target.glob(kind)
+    )
 
 
 def export_target(target: Path) -> Path:

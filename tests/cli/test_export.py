@@ -34,4 +34,9 @@ def test_what_cannot_be_merged_is_refused(
 
 
 def test_a_finished_run_is_accepted(tmp_path: Path) -> None:
-    require_finished(folder(tmp_path, run=json.dumps({"stages": {"train": {"state": "done"}}})))
+    run = folder(tmp_path, run=json.dumps({"stages": {"train": {"state": "done"}}}))
+    with pytest.raises(UsageError, match="weights have gone"):
+        require_finished(run)
+    (run / "adapter_config.json").touch()
+    (run / "adapter_model.safetensors").touch()
+    require_finished(run)

@@ -172,3 +172,22 @@ def test_without_the_packages_one_line_names_the_way_to_get_them(tmp_path: Path)
     assert done.stderr.startswith("error: The Python package ")
     assert "next: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_long_dash_of_a_word_processor_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        cli.main(["\N{EN DASH}epochs", "3", "--lora_rank", "8", "\N{EM DASH}batch_size", "4"]) == 2
+    )
+    text = capsys.readouterr().err
+    assert "--epochs is meant" in text and "--batch_size is meant" in text
+
+
+def test_ctrl_c_while_the_program_is_imported_prints_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "entry.py").write_bytes(ENTRY.read_bytes())
+    package = tmp_path / "fine_tuning" / "cli"
+    package.mkdir(parents=True)
+    (package / "main.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "entry.py")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

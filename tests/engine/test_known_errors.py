@@ -38,6 +38,25 @@ TEXTS = [
         "weight",
     ),
     ("ValueError: Target modules {'q'} not found in the base model", ModelError, "--lora_target"),
+    (
+        "OSError: It looks like the config file at '/m/config.json' is not a valid JSON file.\n\n"
+        "The above exception was the direct cause of the following exception:\n\n"
+        "OSError: Failed to load tokenizer.",
+        ModelError,
+        "JSON files again",
+    ),
+    (
+        "ValueError: Couldn't instantiate the backend tokenizer from one of: \n(1) a `tokenizers` "
+        "library serialization file",
+        ModelError,
+        "save its tokenizer too",
+    ),
+    (
+        "ValueError: --load_best_model_at_end requires the saving steps to be a round multiple of "
+        "the evaluation steps",
+        EngineError,
+        "leave --save_steps out",
+    ),
     ("safetensors_rust.SafetensorError: Error while deserializing", ModelError, "download"),
 ]
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from fine_tuning.cli.settings.catalogue import Catalogue, Setting, Written, did_you_mean
 
+LONG_DASHES = ("\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}", "\N{HORIZONTAL BAR}")
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -93,7 +95,7 @@ def _following(words: Sequence[str], many: bool) -> list[str]:
     """The values after a flag: up to the next flag (`-1` is a value, `--x` is not)."""
     values: list[str] = []
     for word in words:
-        if word.startswith("--") or (values and not many):
+        if word.startswith(("--", *LONG_DASHES)) or (values and not many):
             break
         values.append(word)
     return values
@@ -106,6 +108,9 @@ def _is_truth(words: Sequence[str]) -> bool:
 def _stray(word: str) -> str:
     if word.endswith((".yaml", ".yml")):
         return f"{word!r} stands alone. A settings file is given as --config {word}."
+    if word.startswith(LONG_DASHES):
+        flag = word.lstrip("-" + "".join(LONG_DASHES))
+        return f"{word!r} begins with a long dash, as word processors write it: --{flag} is meant."
     if word.startswith("-") and len(word) > 1:
         return f"{word!r} is not a flag. Flags begin with two dashes: -{word}."
     return f"{word!r} belongs to no flag. A value that contains spaces needs quotes."

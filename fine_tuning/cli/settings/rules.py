@@ -5,6 +5,7 @@ find late, obscurely or never. The engine's file that would refuse it is named w
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 from fine_tuning.cli.settings.catalogue import did_you_mean
@@ -56,6 +57,35 @@ SECRETS: Mapping[str, str] = {
 
 # Engine arguments that name a file which must be there before anything starts.
 FILES = ("deepspeed", "fsdp_config", "hyper_parallel_args", "new_special_tokens_config")
+
+# The engine takes any number and fails late, or trains something else: the least it may be, the
+# most (None: any), and both in words.
+NUMBERS: Mapping[str, tuple[float, float | None, str]] = {
+    "gradient_accumulation_steps": (1, None, "at least 1"),
+    "per_device_eval_batch_size": (1, None, "at least 1"),
+    "save_total_limit": (1, None, "at least 1"),
+    "export_size": (1, None, "at least 1 (GB per file)"),
+    "max_samples": (1, None, "at least 1"),
+    "preprocessing_num_workers": (1, None, "at least 1"),
+    "dataloader_num_workers": (0, None, "0 or more"),
+    "warmup_steps": (0, None, "0 or more"),
+    "warmup_ratio": (0, 1, "between 0 and 1"),
+    "weight_decay": (0, None, "0 or more"),
+    "max_grad_norm": (0, None, "0 or more"),
+    "label_smoothing_factor": (0, 1, "between 0 and 1"),
+    "lora_dropout": (0, 0.999, "0 or more and below 1"),
+    "data_seed": (0, 2**32 - 1, "between 0 and 4294967295"),
+}
+# What --report_to names, and the packages of which one must be installed.
+REPORTERS: Mapping[str, tuple[str, ...]] = {
+    "wandb": ("wandb",),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "mlflow": ("mlflow",),
+    "swanlab": ("swanlab",),
+    "trackio": ("trackio",),
+    "comet_ml": ("comet_ml",),
+}
+INTERVALS = ("save_steps", "eval_steps", "logging_steps")
 
 # Allowed, but not what most people who write it mean.
 DOUBTFUL: Mapping[str, str] = {
@@ -137,6 +167,18 @@ RANGES: tuple[Rule, ...] = (
         "--max_bad_rows is a share between 0 and 1, for example 0.1.",
     ),
     (lambda job: job.spec.score_samples < 0, "--score_samples must be 0 or more."),
+    (
+        lambda job: not 0 <= job.spec.seed < 2**32,
+        "--seed must lie between 0 and 4294967295.",
+    ),
+    (
+        lambda job: job.spec.master_port is not None and not 0 < job.spec.master_port < 65536,
+        "--master_port must lie between 1 and 65535.",
+    ),
+    (
+        lambda job: job.engine("max_steps", -1) < 1 and job.engine("max_steps", -1) != -1,
+        "--max_steps must be at least 1; leave it out to train by --epochs.",
+    ),
     (lambda job: job.spec.nnodes < 1, "--nnodes must be at least 1."),
     (
         lambda job: not 0 <= job.spec.node_rank < max(job.spec.nnodes, 1),
@@ -229,7 +271,44 @@ REFUSED: tuple[Rule, ...] = (
 def broken(job: Asked) -> list[str]:
     """Every rule that the job breaks."""
     rules = [message for applies, message in (*RANGES, *REFUSED) if applies(job)]
-    return [*rules, *_unknown_columns(job.spec.data.columns)]
+    return [
+        *rules,
+        *_out_of_range(job.spec),
+        *_missing_reporters(job.spec),
+        *_unknown_columns(job.spec.data.columns),
+    ]
+
+
+def _missing_reporters(spec: RunSpec) -> list[str]:
+    """The engine would load the model first."""
+    given = spec.engine_args.get("report_to", ())
+    wanted = given.replace(",", " ").split() if isinstance(given, str) else list(given)
+    return [
+        f"--report_to {name}: the package {packages[0]} is not installed. "
+        f"`pip install {packages[0]}` into this environment, or leave --report_to out."
+        for name, packages in REPORTERS.items()
+        if name in wanted and not any(find_spec(package) for package in packages)
+    ]
+
+
+def _out_of_range(spec: RunSpec) -> list[str]:
+    """Numbers of the engine's arguments that it cannot mean."""
+    numbers = {
+        name: value
+        for name, value in spec.engine_args.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    limits = [
+        f"--{name} must be {range_text}, not {numbers[name]}."
+        for name, (least, most, range_text) in NUMBERS.items()
+        if name in numbers and not least <= numbers[name] <= (most or float("inf"))
+    ]
+    intervals = [
+        f"--{name} must be a number of steps, or a share of all steps below 1, not {numbers[name]}."
+        for name in INTERVALS
+        if name in numbers and numbers[name] <= 0
+    ]
+    return [*limits, *intervals]
 
 
 def _unknown_columns(columns: Mapping[str, str]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.engine.plan.memory import GIB, MemoryPlan, estimate, largest_batch
+from fine_tuning.errors import UsageError
 from fine_tuning.screen import Choice, Source
 from fine_tuning.spec import RunSpec
 
@@ -32,6 +33,16 @@ TINY_MODEL, TINY_RATE = 20_000_000, 4e-3
 # ORPO and SimPO are losses of LLaMA-Factory's dpo stage.
 ENGINE_STAGES = {"orpo": "dpo", "simpo": "dpo"}
 QUANTIZATION_BITS = {"4bit": 4, "8bit": 8}
+OF_EVALUATION = (
+    "eval_strategy",
+    "eval_steps",
+    "eval_delay",
+    "eval_on_start",
+    "per_device_eval_batch_size",
+    "load_best_model_at_end",
+    "metric_for_best_model",
+    "greater_is_better",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +127,13 @@ def make_plan(
         **_training_settings(run_dir, batch, accumulation, rate, spec, precision, kind),
         **_interval_settings(steps, per_epoch),
     }
-    evaluation = _evaluation_settings(rows, steps, batch, cutoff)
+    evaluation, given = _evaluation(spec, _evaluation_settings(rows, steps, batch, cutoff))
     # bitsandbytes repacks 4-bit weights when it evaluates on a CPU, and the next step fails; our
     # worker prevents that, `llamafactory-cli train` by hand cannot.
     by_hand_fails = kind == "cpu" and quantization == "4bit"
     if not by_hand_fails:
         settings |= evaluation
-    settings |= spec.engine_args
+    settings |= given
     return Plan(
         settings=settings,
         worker_settings=evaluation if by_hand_fails else {},
@@ -350,6 +361,32 @@ def _evaluation_settings(rows: Rows, steps: int, batch: int, cutoff: int) -> dic
         "eval_steps": max(1, math.ceil(steps / 10)),
         "per_device_eval_batch_size": max(1, batch),
     }
+
+
+def _evaluation(
+    spec: RunSpec, evaluation: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How the training evaluates, with what the user says about that; and the user's other words.
+
+    The best checkpoint can only be found if each evaluation has one. Raises UsageError for an
+    evaluation that has no rows.
+    """
+    asked = {name: value for name, value in spec.engine_args.items() if name in OF_EVALUATION}
+    others = {name: value for name, value in spec.engine_args.items() if name not in asked}
+    best = asked.get("load_best_model_at_end")
+    if not evaluation:
+        wanted = [name for name in ("eval_strategy", "load_best_model_at_end") if asked.get(name)]
+        if wanted and asked.get("eval_strategy") != "no":
+            raise UsageError(
+                f"--{wanted[0]} needs validation rows, and none are held out.",
+                fix="give --val_size or --val_dataset_path, or leave it out",
+            )
+        return {}, {**others, **asked}
+    evaluation = {**evaluation, **asked}
+    if best:
+        evaluation["save_strategy"] = evaluation["eval_strategy"]
+        evaluation["save_steps"] = evaluation["eval_steps"]
+    return evaluation, others
 
 
 def _launch(spec: RunSpec, processes: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,9 @@ def answer(request: dict[str, Any], events: Events) -> bool:
         )
         return False
     except BaseException as error:
-        traceback.print_exc()
-        sys.stderr.flush()
+        with suppress(OSError):  # on a full disk the log is full too, and the cause must be heard
+            traceback.print_exc()
+            sys.stderr.flush()
         events.send(
             "error",
             {

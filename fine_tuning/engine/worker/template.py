@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from llamafactory.data.template import TEMPLATES, ReasoningTemplate, parse_template
@@ -37,6 +38,11 @@ class TemplateChoice:
         return asdict(self)
 
 
+def _nearest(asked: str) -> str:
+    found = get_close_matches(asked.lower(), TEMPLATES, n=3)
+    return f" Nearest: {', '.join(found)}." if found else ""
+
+
 def choose_template(
     asked: str, tokenizer: Any, model_name: str, model_type: str, rows: Rows, thinking: bool | None
 ) -> TemplateChoice:
@@ -48,7 +54,7 @@ def choose_template(
     if asked != "auto":
         if asked not in TEMPLATES:
             raise ModelError(
-                f"LLaMA-Factory has no template named '{asked}'.",
+                f"LLaMA-Factory has no template named '{asked}'.{_nearest(asked)}",
                 fix="leave --template out: it is then found by itself",
             )
         return _judge(asked, TEMPLATES[asked], "you chose it", tokenizer, rows, thinking)

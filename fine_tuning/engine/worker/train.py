@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch.distributed as dist
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams.data_args import DataArguments
 from llamafactory.train.tuner import run_exp
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.generate import keep_weights_unpacked
@@ -144,6 +145,28 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
         return dict(scores["metrics"])
 
 
+@contextmanager
+def no_step_past_the_end() -> Iterator[None]:
+    """Let a training that continues from its last step only be finished.
+
+    Transformers looks for the end after a step, never before the first (trainer.py:_run_epoch):
+    with --max_steps, or epochs that are not whole, it would train one step too many.
+    """
+    run_epoch = Trainer._run_epoch
+
+    def unless_ended(trainer: Any, *known: Any, **named: Any) -> None:
+        if trainer.state.global_step >= trainer.state.max_steps:
+            trainer.control.should_training_stop = True
+        else:
+            run_epoch(trainer, *known, **named)
+
+    Trainer._run_epoch = unless_ended
+    try:
+        yield
+    finally:
+        Trainer._run_epoch = run_epoch
+
+
 def train(
     *,
     events: Events,
@@ -169,7 +192,8 @@ def train(
         data_args = template_settings(settings)
         around = ScoreAround(events, Scoring(**scoring), Path(scores_path), data_args)
         callbacks.insert(0, around)  # before the bar of the training begins
-    run_exp(arguments, callbacks=callbacks)
+    with no_step_past_the_end():
+        run_exp(arguments, callbacks=callbacks)
     return {
         "interrupted": watch.stop_asked,
         "encoded_rows": watch.encoded_rows,

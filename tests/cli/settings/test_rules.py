@@ -2,9 +2,18 @@
 
 import pytest
 
+from fine_tuning.cli.settings import rules
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
-from fine_tuning.cli.settings.rules import DOUBTFUL, FILES, LORA_ONLY, OWNED, SECRETS
+from fine_tuning.cli.settings.rules import (
+    DOUBTFUL,
+    FILES,
+    INTERVALS,
+    LORA_ONLY,
+    NUMBERS,
+    OWNED,
+    SECRETS,
+)
 from fine_tuning.engine.arguments import engine_arguments
 from fine_tuning.errors import UsageError
 
@@ -12,7 +21,7 @@ from fine_tuning.errors import UsageError
 def test_the_tables_name_arguments_that_exist() -> None:
     """A new engine version that drops an argument must not leave advice about it behind."""
     known = engine_arguments()
-    for name in (*OWNED, *SECRETS, *DOUBTFUL, *FILES, *LORA_ONLY):
+    for name in (*OWNED, *SECRETS, *DOUBTFUL, *FILES, *LORA_ONLY, *NUMBERS, *INTERVALS):
         assert name in known, name
 
 
@@ -41,12 +50,26 @@ def test_the_tables_name_arguments_that_exist() -> None:
         ("--lora_rank 0", "--lora_rank must be at least 1"),
         ("--epochs 0", "--epochs must be above 0"),
         ("--learning_rate 5", "--learning_rate must lie between 0 and 1"),
+        ("--seed -1", "--seed must lie between 0 and 4294967295"),
+        ("--master_port 70000", "--master_port must lie between"),
+        ("--max_steps -5", "--max_steps must be at least 1"),
+        ("--gradient_accumulation_steps 0", "steps must be at least 1, not 0"),
+        ("--save_total_limit 0", "--save_total_limit must be at least 1, not 0"),
+        ("--lora_dropout 1", "--lora_dropout must be 0 or more and below 1, not 1"),
+        ("--warmup_ratio 7", "--warmup_ratio must be between 0 and 1, not 7"),
+        ("--save_steps 0", "--save_steps must be a number of steps"),
+        ("--logging_steps -3", "--logging_steps must be a number of steps"),
+        ("--report_to wandb", "the package wandb is not installed"),
+        ("--report_to none,tensorboard", "the package tensorboard is not installed"),
         ("--max_bad_rows 10", "--max_bad_rows is a share"),
         ("--node_rank 1", "--node_rank counts from 0"),
         ("--method full --adapter_name_or_path a", "--adapter_name_or_path continues a LoRA"),
     ],
 )
-def test_a_combination_that_cannot_work_is_refused(words: str, message: str) -> None:
+def test_a_combination_that_cannot_work_is_refused(
+    words: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "find_spec", lambda package: None)
     with pytest.raises(UsageError, match=message):
         resolve(COMMANDS["run"], words.split())
 
@@ -58,6 +81,7 @@ def test_a_combination_that_cannot_work_is_refused(words: str, message: str) -> 
         "--use_galore --method full",
         "--packing --neat_packing",
         "--packing --stage pt",
+        "--max_steps -1 --save_steps 0.1 --lora_dropout 0 --warmup_steps 0",
         "--streaming --max_steps 10",
         "--stage orpo",
         "--val_size 0",

@@ -8,6 +8,7 @@ import yaml
 
 from fine_tuning.engine.plan.settings import Plan, Rows, make_plan
 from fine_tuning.engine.plan.train_yaml import by_hand, train_yaml
+from fine_tuning.errors import UsageError
 from fine_tuning.spec import RunSpec
 
 CPU = {"kind": "cpu", "names": [], "memory": [], "bf16": False, "torch": "2", "cuda": None}
@@ -88,6 +89,32 @@ def test_four_bits_on_a_cpu_leave_evaluation_to_the_worker() -> None:
     assert made.worker_settings["eval_dataset"] == "d-validation"
     assert plan(RunSpec(quantization="8bit")).settings["eval_dataset"] == "d-validation"
     assert plan(RunSpec(quantization="4bit"), GPU).settings["eval_dataset"] == "d-validation"
+
+
+def test_four_bits_on_a_cpu_evaluate_as_the_user_says() -> None:
+    spec = RunSpec(quantization="4bit", engine_args={"eval_strategy": "epoch", "warmup_steps": 3})
+    made = plan(spec)
+    assert made.worker_settings["eval_strategy"] == "epoch"
+    assert "eval_strategy" not in made.settings, "by hand, without rows, that is an error"
+    assert made.settings["warmup_steps"] == 3
+
+
+def test_the_best_model_has_a_checkpoint_for_each_evaluation() -> None:
+    """Transformers refuses others, after the model is loaded."""
+    best = {"load_best_model_at_end": True}
+    made = plan(RunSpec(engine_args=best, epochs=40))
+    assert made.settings["save_steps"] == made.settings["eval_steps"]
+    made = plan(RunSpec(engine_args={**best, "eval_strategy": "epoch"}))
+    assert made.settings["save_strategy"] == "epoch"
+    made = plan(RunSpec(engine_args={**best, "eval_steps": 7, "save_steps": 14}))
+    assert (made.settings["eval_steps"], made.settings["save_steps"]) == (7, 14)
+
+
+@pytest.mark.parametrize("name", ["eval_strategy", "load_best_model_at_end"])
+def test_an_evaluation_without_rows_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"--{name} needs validation rows"):
+        plan(RunSpec(engine_args={name: "steps"}), validation=0)
+    assert plan(RunSpec(engine_args={"eval_strategy": "no"}), validation=0)
 
 
 def test_evaluation_is_on_exactly_if_rows_are_held_out() -> None:
