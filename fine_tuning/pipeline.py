@@ -28,7 +28,7 @@ from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.engine.plan.settings import Plan, make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
 from fine_tuning.errors import FineTuningError, Interrupted, UsageError
-from fine_tuning.job import asking, deciding, opening, telling
+from fine_tuning.job import asking, balance, deciding, opening, telling
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
 from fine_tuning.screen import Screen, Source
@@ -258,7 +258,7 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         "resume_from": str(checkpoints[-1]) if checkpoints else None,
         "scoring": None if distributed else scoring,
         "scores_path": str(folder.scores),
-        "expected_rows": deciding.expected_rows(parts, plan),
+        "expected": balance.expected(job, parts, plan),
     }
     if distributed and scoring and job.is_first_node and not checkpoints:
         asking.score(job, worker, plan, scoring, "before")

@@ -87,7 +87,7 @@ def test_rows_balance_from_the_file_to_the_engine(basic: Path) -> None:
     assert checked["rows_read"] == checked["rows_kept"] + checked["rows_dropped"] == ROWS
     dropped = sum(split["dropped"].values())
     assert split["train_rows"] + split["val_rows"] + dropped == checked["rows_kept"]
-    assert results["train"]["encoded_rows"] == split["train_rows"]
+    assert results["train"]["encoded"] == split["train_rows"]
 
 
 def test_no_held_out_row_is_trained(basic: Path) -> None:

@@ -59,9 +59,11 @@ def test_stage(stage: str, tiny_model: Path, tmp_path: Path) -> None:
     assert known["stages"]["split"]["result"]["val_rows"] > 0
     logged = json.loads((tmp_path / "out" / "trainer_state.json").read_text(encoding="utf-8"))
     assert any("eval_loss" in entry for entry in logged["log_history"])
+    trained = known["stages"]["train"]["result"]
+    assert trained["encoded"] == trained["expected"]["count"] > 0
+    assert trained["expected"]["unit"] == ("blocks" if stage == "pt" else "rows")
     if stage != "pt":
-        counted = known["stages"]["train"]["result"]["encoded_rows"]
-        assert counted == known["stages"]["split"]["result"]["train_rows"]
+        assert trained["encoded"] == known["stages"]["split"]["result"]["train_rows"]
     merged = tmp_path / "merged"
     assert (merged / "model.safetensors").exists()
     assert (tmp_path / "out" / "report.html").exists()
@@ -88,3 +90,17 @@ def test_method(method: str, tiny_model: Path, tmp_path: Path) -> None:
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").state_dict()
     assert base.keys() == merged.keys()
     assert any(not bool((base[name] == merged[name]).all()) for name in base), "nothing changed"
+
+
+def test_every_row_is_in_the_packed_blocks(tiny_model: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.json", 24)
+    done = command(
+        *("--model_name_or_path", tiny_model, "--dataset_path", "rows.json", "--neat_packing"),
+        *("--output_dir", "out", "--max_steps", 1, "--score_samples", 0, "--max_seq_length", 256),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout
+    stages = record(tmp_path / "out")["stages"]
+    rows = stages["split"]["result"]["train_rows"]
+    assert stages["train"]["result"]["encoded"] == rows
+    assert stages["train"]["result"]["expected"] == {"count": rows, "unit": "rows"}

@@ -26,6 +26,7 @@ from fine_tuning.errors import DataError
 
 FEWEST_ROWS = 10  # fewer are too few to hold any out
 MOST_HELD_OUT = 500  # of a share; a number of rows is taken as it is
+NUMBERS = ".numbers"  # beside the training rows: their numbers among the checked ones, uint32
 _REASONS = ("kept", OVERLONG, "duplicate", "leak", "mix")
 _KEPT, _OVERLONG, _DUPLICATE, _LEAK, _MIX = range(len(_REASONS))
 
@@ -218,6 +219,7 @@ def _write(
     train = kept & ~choice.held_out
     cuts = fit.keep_rounds if fit else {}
     write_rows(checked.rows_path, train_path, train, cuts)
+    np.flatnonzero(train).astype("<u4").tofile(train_path.with_suffix(NUMBERS))
     val_rows = int(choice.held_out.sum())
     val_path.unlink(missing_ok=True)  # of an earlier split
     if checked.validation_path is not None:

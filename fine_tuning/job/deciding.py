@@ -321,12 +321,3 @@ def refuse_used_export_dir(job: Job) -> None:
     epochs = trained.get("settings", {}).get("num_train_epochs")
     if not known or trained.get("state") != "done" or epochs != job.spec.epochs:
         require_usable(target, job.folder.path)
-
-
-def expected_rows(parts: SplitData, plan: Plan) -> int | None:
-    """The rows that the engine must encode; None where it packs them into blocks."""
-    packed = plan.settings.get("packing") or plan.settings.get("neat_packing")
-    if packed or plan.settings["stage"] == "pt":
-        return None
-    most = plan.settings.get("max_samples")
-    return min(parts.train_rows, int(most)) if most else parts.train_rows

@@ -122,6 +122,7 @@ def _data(
         return None
     split, tokens = results.get("split", {}), results.get("tokens", {})
     trained = results.get("train", {})
+    expected = trained.get("expected") or {}
     groups = [*record.get("problems", ()), *record.get("split_problems", ())]
     problems = tuple(ProblemGroup(**group) for group in groups)
     return DataAccount(
@@ -148,8 +149,9 @@ def _data(
         split_dropped=split.get("dropped", {}),
         overlong=split.get("cut", {}),
         lengths=lengths_of(tokens),
-        engine_expected=split.get("train_rows") if trained else None,
-        engine_counted=trained.get("encoded_rows"),
+        engine_expected=expected.get("count"),
+        engine_counted=trained.get("encoded"),
+        engine_unit=expected.get("unit", "rows"),
         rejected_path=str(run_dir / "dataset" / "rejected.jsonl")
         if checked["rows_dropped"]
         else "",

@@ -61,6 +61,7 @@ class DataAccount:
     lengths: Lengths | None = None
     engine_expected: int | None = None
     engine_counted: int | None = None
+    engine_unit: str = "rows"  # or the blocks that text is cut into
     rejected_path: str = ""
     report_path: str = ""
     notes: tuple[str, ...] = ()

@@ -14,10 +14,10 @@ from llamafactory.hparams.data_args import DataArguments
 from llamafactory.train.tuner import run_exp
 from transformers import Trainer, TrainerCallback
 
+from fine_tuning.engine.worker.balance import Expected, read_expected, require_all
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.generate import keep_weights_unpacked
 from fine_tuning.engine.worker.score import Scoring, score_model, template_settings, write_scores
-from fine_tuning.errors import EngineError
 
 PROGRESS_EVERY_S = 0.2
 
@@ -25,11 +25,11 @@ PROGRESS_EVERY_S = 0.2
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
     """Reports progress, and stops after the current step when asked to."""
 
-    def __init__(self, events: Events, stop_path: Path, expected_rows: int | None) -> None:
-        self.expected_rows = expected_rows
+    def __init__(self, events: Events, stop_path: Path, expected: Expected | None) -> None:
+        self.expected = expected
         self.events = events
         self.stop_path = stop_path
-        self.encoded_rows: int | None = None
+        self.encoded: int | None = None
         self.stop_asked = False
         self.ended = False
         self.facts: dict[str, Any] = {}
@@ -43,22 +43,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         keep_weights_unpacked(known["model"])
         loader = known.get("train_dataloader")
         if loader is not None and hasattr(loader.dataset, "__len__"):
-            self.encoded_rows = len(loader.dataset)
-            self._require_every_row()
+            self.encoded = (
+                require_all(loader.dataset, self.expected) if self.expected else len(loader.dataset)
+            )
         self._tokens_before = state.num_input_tokens_seen
         self.events.stage("train", state.max_steps, "steps")
         self.events.progress(state.global_step, state.max_steps)
-
-    def _require_every_row(self) -> None:
-        """Rows that are lost or repeated on the way would train something else, silently."""
-        if self.expected_rows is None or self.encoded_rows == self.expected_rows:
-            return
-        raise EngineError(
-            f"{self.expected_rows:,} rows were prepared, but LLaMA-Factory encoded "
-            f"{self.encoded_rows:,}.",
-            why="rows were lost or repeated on the way; nothing was trained",
-            fix="look for 'Dropped' in logs/engine.log, and please report it",
-        )
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         self._step_began = time.monotonic()
@@ -175,7 +165,7 @@ def train(
     resume_from: str | None = None,
     scoring: Mapping[str, Any] | None = None,
     scores_path: str = "",
-    expected_rows: int | None = None,
+    expected: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run LLaMA-Factory's training with the settings of `train.yaml`.
 
@@ -185,7 +175,7 @@ def train(
     arguments = dict(settings)
     if resume_from:
         arguments["resume_from_checkpoint"] = resume_from
-    watch = Watch(events, Path(stop_path), expected_rows)
+    watch = Watch(events, Path(stop_path), read_expected(expected))
     callbacks: list[Any] = [watch]
     around = None
     if scoring:
@@ -196,7 +186,8 @@ def train(
         run_exp(arguments, callbacks=callbacks)
     return {
         "interrupted": watch.stop_asked,
-        "encoded_rows": watch.encoded_rows,
+        "encoded": watch.encoded,
+        "expected": expected,
         "metrics": watch.metrics,
         "before": around.before if around else {},
         "after": around.after if around else {},
