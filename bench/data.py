@@ -40,18 +40,18 @@ rows = len(_load_single_dataset(attributes, model, data, training))
 OURS = """
 import sys, time
 from pathlib import Path
-from fine_tuning import dataset
+from fine_tuning.dataset.check import account
 from fine_tuning.spec import DataSpec
 folder, workers = sys.argv[1], int(sys.argv[2])
 spec = DataSpec(dataset_path=(folder + "/data.jsonl",), num_workers=workers)
 if __name__ == "__main__":
     start, cpu_start = time.perf_counter(), time.process_time()
-    rows = dataset.account(spec, out_dir=Path(folder) / "ours", look=None).rows_kept
+    rows = account(spec, out_dir=Path(folder) / "ours", look=None).rows_kept
 """
 CONTENT = """
 import sys, time
 from pathlib import Path
-from fine_tuning.dataset.insight import examine
+from fine_tuning.dataset.insight.examine import examine
 folder, near = Path(sys.argv[1]) / "ours", {"0": False, "1": True}[sys.argv[2]]
 start, cpu_start = time.perf_counter(), time.process_time()
 rows = examine(folder / "rows.jsonl", folder / "rows.origins", files=["data.jsonl"],

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from fine_tuning import dataset, demo
+from fine_tuning import demo
+from fine_tuning.dataset.check import check
 from fine_tuning.dataset.register import DATASET_INFO, dataset_entry, register
 from fine_tuning.spec import DataSpec
 
@@ -23,7 +24,7 @@ def register_samples(dataset_dir: Path) -> tuple[str, ...]:
         if name in known and rows.is_file() and rows.stat().st_mtime >= sample.stat().st_mtime:
             continue
         spec = DataSpec(dataset_path=(str(sample),), near_duplicates=False)
-        data = dataset.check(spec, out_dir=rows.parent)
+        data = check(spec, out_dir=rows.parent)
         entries[name] = dataset_entry(data.kind, data.columns, str(data.rows_path))
     if entries:
         register(folder, entries)

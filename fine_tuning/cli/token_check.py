@@ -9,7 +9,7 @@ from typing import Any
 from fine_tuning import pipeline
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.validate import run as check_data
-from fine_tuning.dataset import stage_mismatch
+from fine_tuning.dataset.stages import stage_mismatch
 from fine_tuning.dataset.types import CheckedData
 from fine_tuning.errors import UsageError
 from fine_tuning.job import telling

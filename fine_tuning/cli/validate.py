@@ -10,9 +10,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fine_tuning import dataset
 from fine_tuning.cli.report_place import refuse_report_place, workplace
 from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
+from fine_tuning.dataset.account import report_json
+from fine_tuning.dataset.check import account
 from fine_tuning.dataset.types import CheckedData, FileAccount
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
 from fine_tuning.screen import ProblemGroup, Screen
@@ -43,7 +44,7 @@ def run(
         refuse_report_place(report, named)
     with workplace(report) as folder, open_screen() as screen:
         screen.begin("read", None, "bytes")
-        data = dataset.account(
+        data = account(
             spec,
             out_dir=folder,
             validation_paths=validation_paths,
@@ -202,7 +203,7 @@ def _deliver(data: CheckedData, report: Path) -> Path | None:
 
     An older file of dropped rows, which somebody may be mending, is never overwritten.
     """
-    dataset.report_json(data, report)
+    report_json(data, report)
     target = report.with_name("rejected.jsonl")
     dropped = data.rejected_path.stat().st_size > 0
     sources = {Path(file.path).resolve() for file in data.files}

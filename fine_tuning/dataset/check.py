@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fine_tuning.dataset import outputs
-from fine_tuning.dataset.insight import examine
+from fine_tuning.dataset.insight.examine import examine
 from fine_tuning.dataset.ledger import ReadFile, file_notes
 from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
 from fine_tuning.dataset.schedule import Part, Planned, Progress, run_passes, worker_count

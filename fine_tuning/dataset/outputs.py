@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.dataset.insight import Findings
+from fine_tuning.dataset.insight.findings import Findings
 from fine_tuning.dataset.join import JoinedRows, join_rows
 from fine_tuning.dataset.ledger import Places, ReadFile, Tally, in_order, write_report
 from fine_tuning.dataset.problems import cause_of

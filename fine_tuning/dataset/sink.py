@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import xxhash
 
 from fine_tuning.dataset.insight.sensitive import masked
@@ -146,6 +145,8 @@ def spooled_problems(folder: Path) -> Iterator[Spooled]:
 
 def numbers(folder: Path, name: str) -> Any:
     """One of the `.u64` files as a numpy array, mapped from disk."""
+    import numpy as np  # 0.1 s that a process which only reads need not pay
+
     path = folder / name
     if not path.stat().st_size:  # an empty file cannot be mapped
         return np.empty(0, dtype="<u8")

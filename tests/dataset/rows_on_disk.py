@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import dataset
+from fine_tuning.dataset import check as dataset
 from fine_tuning.dataset.problems import CAUSES
 from fine_tuning.dataset.types import CheckedData
 from fine_tuning.spec import DataSpec

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fine_tuning import dataset
+from fine_tuning.dataset import check as dataset
+from fine_tuning.dataset import schedule
+from fine_tuning.dataset.account import report_json
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.problems import CAUSES
 from fine_tuning.dataset.types import CheckedData
@@ -51,7 +53,7 @@ def test_rows_origins_rejected_and_report_fit_together(tmp_path: Path) -> None:
 def test_the_report_follows_the_contract(tmp_path: Path) -> None:
     data = account(tmp_path, [GOOD, BLANK])
     target = tmp_path / "deep" / "report.json"
-    dataset.report_json(data, target)
+    report_json(data, target)
     written = json.loads(target.read_text())
     assert written["format"] == "alpaca"
     assert (written["rows_read"], written["rows_kept"], written["rows_dropped"]) == (2, 1, 1)
@@ -271,7 +273,7 @@ def test_several_processes_give_the_same(tmp_path: Path) -> None:
 
 
 def test_a_finished_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fine_tuning.dataset import outputs, schedule
+    from fine_tuning.dataset import outputs
 
     paths = [write_jsonl(tmp_path / name, numbered(2)) for name in ("a.jsonl", "b.jsonl")]
     spec = DataSpec(dataset_path=tuple(map(str, paths)), near_duplicates=False)
@@ -297,10 +299,10 @@ def test_a_finished_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.M
 
 def test_progress_ends_at_the_whole(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "data.jsonl", numbered(100))
-    seen: list[dataset.Progress] = []
+    seen: list[schedule.Progress] = []
     spec = DataSpec(dataset_path=(str(source),))
     dataset.check(spec, out_dir=tmp_path / "out", progress=seen.append)
-    assert seen[-1] == dataset.Progress(source.stat().st_size, source.stat().st_size)
+    assert seen[-1] == schedule.Progress(source.stat().st_size, source.stat().st_size)
 
 
 def test_rejected_rows_can_be_mended_and_fed_again(tmp_path: Path) -> None:

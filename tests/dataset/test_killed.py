@@ -1,0 +1,57 @@
+"""A check that is killed (kill -9) goes on with the files that it had not finished."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fine_tuning.dataset import schedule
+from fine_tuning.dataset.check import account
+from fine_tuning.spec import DataSpec
+from tests.commands import ROOT
+
+# Kills itself in the middle of the second file, with rows of it on disk already.
+CHECK_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from fine_tuning.dataset import schedule
+from fine_tuning.dataset.check import account
+from fine_tuning.spec import DataSpec
+run_part, begun = schedule.run_part, []
+
+def dying(job, advance):
+    begun.append(job)
+    die = lambda size: os.kill(os.getpid(), signal.SIGKILL)
+    return run_part(job, die if len(begun) == 2 else advance)
+
+schedule.run_part = dying
+account(DataSpec(dataset_path=tuple(sys.argv[2:])), out_dir=Path(sys.argv[1]))
+"""
+
+
+def test_finished_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / f"{name}.jsonl" for name in "abc"]
+    for number, path in enumerate(paths):
+        rows = [
+            {"instruction": f"q{number}.{row}", "output": "answer " * 20} for row in range(20_000)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    out = tmp_path / "out"
+    killed = subprocess.run(
+        [sys.executable, "-c", CHECK_AND_DIE, str(out), *map(str, paths)], cwd=ROOT
+    )
+    assert killed.returncode == -signal.SIGKILL
+    read = []
+    run_part = schedule.run_part
+    monkeypatch.setattr(
+        schedule, "run_part", lambda job, advance: read.append(job.source.path) or run_part(job)
+    )
+    data = account(DataSpec(dataset_path=tuple(map(str, paths))), out_dir=out)
+    assert read == paths[1:]
+    assert data.rows_read == data.rows_kept == 60_000
+    lines = data.rows_path.read_bytes().splitlines()
+    assert len(lines) == len(set(lines)) == 60_000
+    assert not (out / "cache").exists()
