@@ -405,3 +405,20 @@ def test_what_is_said_of_a_bad_row_never_shows_its_secrets(tmp_path: Path, row: 
     said = data.report_path.read_text() + str(data.problems)
     for secret in ("AbCdEf", "bob.smith", "139123"):
         assert secret not in said
+
+
+def test_a_named_column_wins_over_another_name_of_the_same_thing(tmp_path: Path) -> None:
+    rows = [{"instruction": f"q{i}", "output": "real", "foo": "named"} for i in range(3)]
+    data = account(tmp_path, rows, columns={"answer": "foo"})
+    assert canonical(data) == [chat(f"q{i}", "named") for i in range(3)]
+    [note] = [p["message"] for p in report(data)["problems"] if p["code"] == "column_unused"]
+    assert note == "not read: output beside answer (3 rows)"
+
+
+def test_a_second_column_for_the_same_thing_is_named(tmp_path: Path) -> None:
+    rows = [{"instruction": f"q{i}", "query": "", "output": "a"} for i in range(250)]
+    rows[240]["query"] = "text"
+    data = account(tmp_path, rows)
+    [note] = [p["message"] for p in report(data)["problems"] if p["code"] == "column_unused"]
+    assert note == "not read: query beside instruction (1 row)"
+    assert data.rows_kept == 250
