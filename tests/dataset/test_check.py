@@ -422,3 +422,11 @@ def test_a_second_column_for_the_same_thing_is_named(tmp_path: Path) -> None:
     [note] = [p["message"] for p in report(data)["problems"] if p["code"] == "column_unused"]
     assert note == "not read: query beside instruction (1 row)"
     assert data.rows_kept == 250
+
+
+def test_the_evidence_is_that_of_all_rows(tmp_path: Path) -> None:
+    first = [messages(("user", f"q{i}"), ("assistant", "a")) for i in range(250)]
+    data = account(tmp_path, [*first, *numbered(400)])
+    assert data.files[0].evidence == (
+        "columns instruction, output or response or answer or completion in 400 rows, not in 250"
+    )
