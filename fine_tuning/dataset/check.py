@@ -16,7 +16,8 @@ from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
 from fine_tuning.dataset.schedule import Part, Planned, Progress, run_passes, worker_count
 from fine_tuning.dataset.survey import confirmed, evidence, first_plan, unknown_columns
 from fine_tuning.dataset.types import CheckedData
-from fine_tuning.errors import DataError
+from fine_tuning.errors import DataError, UsageError
+from fine_tuning.paths import at_home
 from fine_tuning.spec import DataSpec
 
 
@@ -97,6 +98,7 @@ def _sources(spec: DataSpec, validation_paths: Sequence[str]) -> list[Source]:
     hub = HubChoice(
         config=spec.dataset_config, split=spec.dataset_split, revision=spec.dataset_revision
     )
+    _refuse_hub_words(spec, (*paths, *validation_paths))
     sources = find_sources(paths, hub=hub)
     if not validation_paths:
         return sources
@@ -113,6 +115,17 @@ def _sources(spec: DataSpec, validation_paths: Sequence[str]) -> list[Source]:
         *(dataclasses.replace(source, split="train") for source in training),
         *(dataclasses.replace(source, split="validation") for source in held_out),
     ]
+
+
+def _refuse_hub_words(spec: DataSpec, paths: Sequence[str]) -> None:
+    """A split or revision of a local file would have no effect, which nobody would notice."""
+    words = ("dataset_config", "dataset_split", "dataset_revision")
+    given = [f"--{word}" for word in words if getattr(spec, word)]
+    if given and all(at_home(path).exists() for path in paths):
+        raise UsageError(
+            f"{', '.join(given)} chooses a part of a Hub dataset, but {paths[0]} is a local path",
+            fix="leave it out, or name the file of that part",
+        )
 
 
 def _read(

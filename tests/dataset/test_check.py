@@ -430,3 +430,8 @@ def test_the_evidence_is_that_of_all_rows(tmp_path: Path) -> None:
     assert data.files[0].evidence == (
         "columns instruction, output or response or answer or completion in 400 rows, not in 250"
     )
+
+
+def test_a_split_of_a_local_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--dataset_split chooses a part of a Hub dataset"):
+        account(tmp_path, [GOOD], dataset_split="validation")
