@@ -475,3 +475,9 @@ def test_which_answer_has_the_bad_turn_is_said() -> None:
     row = {"prompt": "q", "chosen": "a", "rejected": ["b", "c"]}
     error = Converter(Plan("preference")).convert(row).error
     assert error == ("turn_malformed", "turn 1 of rejected messages is text; expected an object")
+
+
+def test_names_in_another_case_are_told_how_to_be_read() -> None:
+    error = Converter(Plan("", recognised=True)).convert({"Instruction": "q", "Output": "a"}).error
+    assert error is not None
+    assert error[1].endswith("--columns instruction=Instruction,output=Output")

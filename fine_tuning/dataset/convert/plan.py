@@ -72,7 +72,8 @@ class Converter:
         chosen = self._format_of(row) if self.plan.recognised else self.format
         if chosen is None:
             columns = shown(list(value), 200)
-            raise Unusable("format_unknown", f"the columns {columns} fit no known format")
+            hint = _case_hint(value)
+            raise Unusable("format_unknown", f"the columns {columns} fit no known format{hint}")
         named = frozenset(self.plan.renames.values())
         return CONVERTERS[chosen.converter](_fields(row, chosen, named, self.notes), self.notes)
 
@@ -101,6 +102,15 @@ class Converter:
         for name in MEDIA_COLUMNS:
             if getattr(row, name, None):
                 self.columns.add(name)
+
+
+def _case_hint(row: Mapping[str, Any]) -> str:
+    """The flag that helps where only the case of the columns' names is not ours."""
+    lower = {name.lower(): name for name in row if isinstance(name, str)}
+    if len(lower) < len(row) or not formats_of({low: row[name] for low, name in lower.items()}):
+        return ""
+    pairs = ",".join(f"{low}={name}" for low, name in lower.items() if low != name)
+    return f"; names are read to the letter: --columns {pairs}" if pairs else ""
 
 
 def _fields(row: Mapping[str, Any], of: Format, named: Set[str], notes: Notes) -> dict[str, Any]:
