@@ -108,5 +108,7 @@ def _only_column(rows: list[dict[str, Any]], renames: Mapping[str, str]) -> dict
     names = {name for row in rows for name in row}
     if any(renames.get(name, name) in ("text", "content") for name in names):
         return {}
+    if any(mark in name for name in names for mark in ",;|\t^"):
+        return {}  # the header of a table whose delimiter nobody knows is no column of texts
     texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
     return {texts.pop(): "text"} if len(names) == 1 and len(texts) == 1 else {}

@@ -435,3 +435,21 @@ def test_the_evidence_is_that_of_all_rows(tmp_path: Path) -> None:
 def test_a_split_of_a_local_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--dataset_split chooses a part of a Hub dataset"):
         account(tmp_path, [GOOD], dataset_split="validation")
+
+
+@pytest.mark.parametrize(
+    ("content", "format", "kept"),
+    [
+        ("instruction;output\nq;a\nbroken\n", "alpaca", 1),
+        ("instruction^output\nq^a\nr^b\n", "unknown", 0),
+        ("notes\nfirst; second\nthird\n", "text", 2),
+    ],
+)
+def test_a_table_with_another_delimiter_is_never_read_as_text(
+    tmp_path: Path, content: str, format: str, kept: int
+) -> None:
+    source = tmp_path / "data.csv"
+    source.write_text(content)
+    spec = DataSpec(dataset_path=(str(source),), near_duplicates=False)
+    data = dataset.account(spec, out_dir=tmp_path / "out")
+    assert (data.files[0].format, data.rows_kept) == (format, kept)
