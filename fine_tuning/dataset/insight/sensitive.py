@@ -182,15 +182,17 @@ def masked(text: str) -> str:
     if suspected is None:
         return text
     for token in suspected.tokens:
-        text = token.pattern.sub(
-            _hidden(token.kind, lambda m, real=token.is_real: real(m[0])), text
-        )
+        text = token.pattern.sub(_hidden(token.kind, _tests_all(token.is_real)), text)
     if suspected.emails:
         is_address = _hidden("e-mail address", lambda m: _is_personal_address(m[0], m[1]))
         text = _EMAIL.sub(is_address, text)
     if suspected.numbers:
         text = _NUMBER.sub(_hidden("number", lambda m: any(_find_numbers(m[0]))), text)
     return text
+
+
+def _tests_all(is_real: Callable[[str], bool]) -> Callable[[re.Match[str]], bool]:
+    return lambda match: is_real(match[0])
 
 
 def _hidden(kind: str, hides: Callable[[re.Match[str]], bool]) -> Callable[[re.Match[str]], str]:

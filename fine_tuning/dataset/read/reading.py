@@ -95,8 +95,7 @@ class Reading:
             yield file_problem(code, message, "warning")
         found = False
         for batch in _read(content, utf8):
-            found = found or isinstance(batch, Block) or bool(batch.values)
-            found = found or any(problem.severity == "error" for problem in batch.problems)
+            found = found or isinstance(batch, Block) or bool(batch.values) or _fails(batch)
             yield batch
         self.lines = utf8.lines
         if utf8.cr and content.kind in _JSON:
@@ -256,6 +255,10 @@ def _notes(source: Source, content: Content) -> Iterator[tuple[str, str]]:
         evidence = sniff_dialect(content.head, content.kind, whole=content.whole).evidence
         if evidence:
             yield "delimiter", evidence
+
+
+def _fails(records: Records) -> bool:
+    return any(problem.severity == "error" for problem in records.problems)
 
 
 def _damage(cut: str, lines: int) -> str:
