@@ -14,7 +14,13 @@ from fine_tuning.dataset.insight import examine
 from fine_tuning.dataset.ledger import ReadFile, file_notes
 from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
 from fine_tuning.dataset.schedule import Part, Planned, Progress, run_passes, worker_count
-from fine_tuning.dataset.survey import confirmed, evidence, first_plan, unknown_columns
+from fine_tuning.dataset.survey import (
+    confirmed,
+    evidence,
+    first_plan,
+    unknown_columns,
+    unread_columns,
+)
 from fine_tuning.dataset.types import CheckedData
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.paths import at_home
@@ -152,9 +158,13 @@ def _read(
         redone = run_passes(list(again.values()), cache=cache, workers=workers, progress=progress)
         for index, of_file in zip(again, redone, strict=True):
             planned[index], parts[index] = again[index], of_file
+    unread = unread_columns([file.plan for file in planned], [rows for _, rows in looks])
+    first = dataclasses.replace(
+        sources[0], notes=(*sources[0].notes, *([unread] if unread else []))
+    )
     return [
         ReadFile(
-            source=file.source,
+            source=first if file.source is sources[0] else file.source,
             plan=file.plan,
             parts=of_file,
             evidence=evidence(file.plan, _votes(of_file), rows),

@@ -119,7 +119,8 @@ def test_a_misspelt_column_is_not_replaced_by_another(tmp_path: Path) -> None:
     data = account(tmp_path, [{"content": "t", "id": 1}], text_column="contents")
     assert (data.rows_kept, problems(data)) == (0, [(1, "text_missing")])
     assert data.findings["notes"] == [
-        "no column is called contents in the first rows, which have content, id"
+        "no column is called contents in the first rows, which have content, id",
+        "columns that are not read: content, id",
     ]
 
 
@@ -453,3 +454,9 @@ def test_a_table_with_another_delimiter_is_never_read_as_text(
     spec = DataSpec(dataset_path=(str(source),), near_duplicates=False)
     data = dataset.account(spec, out_dir=tmp_path / "out")
     assert (data.files[0].format, data.rows_kept) == (format, kept)
+
+
+def test_columns_that_nobody_reads_are_named(tmp_path: Path) -> None:
+    rows = [{"prompt": f"p{i}", "completion": "c", "thumbs": True, "id": i} for i in range(3)]
+    assert account(tmp_path, rows).findings["notes"][0] == "columns that are not read: thumbs, id"
+    assert "not read" not in str(account(tmp_path, numbered(3)).findings["notes"])
