@@ -1,6 +1,7 @@
 """What `validate` adds with --model_name_or_path: template, token lengths, and rows as trained."""
 
 import re
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,10 @@ def validate(job: Resolved) -> int:
     """The `validate` command: the check of the data, then the look at its tokens."""
     spec = job.spec
     show: Sequence[str] = job.options["show"] or ()
-    refuse_unusable_flags(spec, [*job.sources, *(["show"] if show else [])], show)
+    typed = [name for name, source in job.sources.items() if source == "you"]
+    refuse_unusable_flags(spec, [*typed, *(["show"] if show else [])], show)
+    for warning in job.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
     def after(data: CheckedData, screen: Screen) -> Mapping[str, Any]:
         refuse_stage(spec, data)

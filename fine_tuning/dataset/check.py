@@ -14,9 +14,16 @@ from fine_tuning.dataset.insight.examine import examine
 from fine_tuning.dataset.ledger import ReadFile, file_notes
 from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
 from fine_tuning.dataset.schedule import Part, Planned, Progress, run_passes, worker_count
-from fine_tuning.dataset.survey import confirmed, evidence, first_plan, unknown_columns
+from fine_tuning.dataset.survey import (
+    confirmed,
+    evidence,
+    first_plan,
+    unknown_columns,
+    unread_columns,
+)
 from fine_tuning.dataset.types import CheckedData
-from fine_tuning.errors import DataError
+from fine_tuning.errors import DataError, UsageError
+from fine_tuning.paths import at_home
 from fine_tuning.spec import DataSpec
 
 
@@ -97,6 +104,7 @@ def _sources(spec: DataSpec, validation_paths: Sequence[str]) -> list[Source]:
     hub = HubChoice(
         config=spec.dataset_config, split=spec.dataset_split, revision=spec.dataset_revision
     )
+    _refuse_hub_words(spec, (*paths, *validation_paths))
     sources = find_sources(paths, hub=hub)
     if not validation_paths:
         return sources
@@ -113,6 +121,17 @@ def _sources(spec: DataSpec, validation_paths: Sequence[str]) -> list[Source]:
         *(dataclasses.replace(source, split="train") for source in training),
         *(dataclasses.replace(source, split="validation") for source in held_out),
     ]
+
+
+def _refuse_hub_words(spec: DataSpec, paths: Sequence[str]) -> None:
+    """A split or revision of a local file would have no effect, which nobody would notice."""
+    words = ("dataset_config", "dataset_split", "dataset_revision")
+    given = [f"--{word}" for word in words if getattr(spec, word)]
+    if given and all(at_home(path).exists() for path in paths):
+        raise UsageError(
+            f"{', '.join(given)} chooses a part of a Hub dataset, but {paths[0]} is a local path",
+            fix="leave it out, or name the file of that part",
+        )
 
 
 def _read(
@@ -139,9 +158,13 @@ def _read(
         redone = run_passes(list(again.values()), cache=cache, workers=workers, progress=progress)
         for index, of_file in zip(again, redone, strict=True):
             planned[index], parts[index] = again[index], of_file
+    unread = unread_columns([file.plan for file in planned], [rows for _, rows in looks])
+    first = dataclasses.replace(
+        sources[0], notes=(*sources[0].notes, *([unread] if unread else []))
+    )
     return [
         ReadFile(
-            source=file.source,
+            source=first if file.source is sources[0] else file.source,
             plan=file.plan,
             parts=of_file,
             evidence=evidence(file.plan, _votes(of_file), rows),

@@ -206,16 +206,24 @@ def file_notes(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
     """Repairs that concern the whole file, each said once with its count."""
     renamed: Counter[str] = Counter()
     labels: Counter[str] = Counter()
+    unused: Counter[str] = Counter()
     for part in parts:
         renamed.update(part.result.renamed)
         labels.update(part.result.labels)
+        unused.update(part.result.unused)
     notes = []
-    kinds = (("role_renamed", renamed, "turns"), ("label_read", labels, "rows"))
-    for code, counted, what in kinds:
+    kinds = (
+        ("role_renamed", "read as", renamed, "turn"),
+        ("label_read", "read as", labels, "row"),
+        ("column_unused", "not read", unused, "row"),
+    )
+    for code, done, counted, what in kinds:
         if counted:
             most = counted.most_common(8)
-            listed = ", ".join(f"{_once(name)} ({count:,} {what})" for name, count in most)
-            notes.append((code, f"read as: {listed}"))
+            listed = ", ".join(
+                f"{_once(name)} ({count:,} {what}{'s' * (count != 1)})" for name, count in most
+            )
+            notes.append((code, f"{done}: {listed}"))
     return tuple(notes)
 
 

@@ -85,6 +85,7 @@ class _Pass:
             votes=[(list(names), count) for names, count in votes.items()],
             renamed=dict(renames),
             labels=dict(converter.notes.labels),
+            unused=dict(converter.notes.unused),
             with_reasoning=converter.with_reasoning + (fast.counts.with_reasoning if fast else 0),
             media=sorted(converter.columns),
         )

@@ -138,6 +138,23 @@ CAUSES: dict[str, Cause] = {
     "role_renamed": _warning("role names read as user, assistant, system or tool", "nothing to do"),
     "label_read": _warning("labels read as true or false", "nothing to do"),
     "tool_calls_joined": _warning("tool calls in a row joined into one turn", "nothing to do"),
+    "tool_results_sorted": _warning(
+        "tool results put in the order of their calls", "nothing to do"
+    ),
+    "tool_id_mismatch": _warning(
+        "ids of tool results and calls do not match",
+        "check that each result follows its call: the engine pairs them by order",
+    ),
+    "reasoning_ignored": _warning(
+        "reasoning that is not trained", "write it in one place, in an answer"
+    ),
+    "prompt_unused": _warning(
+        "prompt column differs from the dialogues' prompt, which is read",
+        "remove the column, or write the prompt into both dialogues",
+    ),
+    "column_unused": _warning(
+        "two columns hold the same thing; one is read", "name it: --columns output=YOURS"
+    ),
     "tool_call_text_dropped": _warning(
         "text beside a tool call is not trained",
         "put the text into reasoning_content, or into a turn of its own",

@@ -80,13 +80,14 @@ def winner(votes: Votes, path: str) -> str | None:
 def evidence_for(format: Format, votes: Votes, row: Mapping[str, Any]) -> str:
     """Why this format, in words: the columns, and in how many of the rows that were compared."""
     shape = next((shape for shape in format.shapes if shape.fits(row)), None)
-    if shape is None:
-        return "named by --dataset_format"
-    present = [next(n for n in names if row.get(n) is not None) for names in shape.columns]
     wide = {format.name, *format.includes}
     fitting = sum(count for names, count in votes.items() if wide & set(names))
-    noun = "column" if len(present) == 1 else "columns"
     others = sum(votes.values()) - fitting
-    tail = f" in {fitting:,} rows, not in {others:,}" if others else " in all rows"
+    rows = f"{fitting:,} row{'s' * (fitting != 1)}"
+    tail = f" in {rows}, not in {others:,}" if others else " in all rows"
+    if shape is None:  # none of the first rows has it
+        return f"columns {format.shapes[0]}{tail}"
+    present = [next(n for n in names if row.get(n) is not None) for names in shape.columns]
+    noun = "column" if len(present) == 1 else "columns"
     looks = " with Human:/Assistant: turns" if format.name == "belle" else ""
     return f"{noun} {', '.join(present)}{looks}{tail}"

@@ -17,7 +17,7 @@ from fine_tuning.dataset.read import Source, split_ranges
 from fine_tuning.dataset.sink import PartResult, finished
 from fine_tuning.errors import DataError
 
-CHECK_VERSION = 1  # part of every cache key: raise it when rows or problems change
+CHECK_VERSION = 2  # part of every cache key: raise it when rows or problems change
 SMALL = 500_000_000  # below, starting processes costs more than they save (bench/data.py)
 PART_BYTES = 64_000_000
 

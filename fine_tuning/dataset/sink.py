@@ -53,6 +53,7 @@ class PartResult(msgspec.Struct, kw_only=True):
     votes: list[tuple[list[str], int]] = msgspec.field(default_factory=list)
     renamed: dict[str, int] = msgspec.field(default_factory=dict)
     labels: dict[str, int] = msgspec.field(default_factory=dict)
+    unused: dict[str, int] = msgspec.field(default_factory=dict)
     with_reasoning: int = 0
     media: list[str] = msgspec.field(default_factory=list)
     encoding: str = ""

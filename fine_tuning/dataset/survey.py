@@ -7,6 +7,7 @@ from typing import Any
 from fine_tuning.dataset.convert.fast import SAMPLE_ROWS
 from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.formats import all_formats
+from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.dataset.read import Source, decode_block, open_batches
 from fine_tuning.dataset.recognise import Votes, evidence_for, renamed, vote, winner
 from fine_tuning.dataset.types import Block
@@ -63,7 +64,22 @@ def unknown_columns(looks: Iterable[tuple[Plan, list[dict[str, Any]]]], spec: Da
     if not absent or not names:
         return ""
     there = ", ".join(list(names)[:12])
-    return f"no column is called {', '.join(absent)} in the first rows, which have {there}"
+    named = ", ".join(absent)
+    return masked(f"no column is called {named} in the first rows, which have {there}")
+
+
+def unread_columns(plans: Iterable[Plan], looks: Iterable[list[dict[str, Any]]]) -> str:
+    """Which columns of the first rows no format of their file reads (`id`, or a misnamed one)."""
+    unread: dict[str, None] = {}
+    for plan, rows in zip(plans, looks, strict=True):
+        if known := all_formats().get(plan.format):
+            read = {name for names in known.columns.values() for name in names}
+            names = (name for row in rows for name in row)
+            unread |= {n: None for n in names if plan.renames.get(n, n) not in read}
+    if not unread:
+        return ""
+    more = f" and {len(unread) - 12} more" if len(unread) > 12 else ""
+    return masked(f"columns that are not read: {', '.join([*unread][:12])}{more}")
 
 
 def confirmed(plan: Plan, votes: Votes, name: str) -> str:
@@ -108,5 +124,7 @@ def _only_column(rows: list[dict[str, Any]], renames: Mapping[str, str]) -> dict
     names = {name for row in rows for name in row}
     if any(renames.get(name, name) in ("text", "content") for name in names):
         return {}
+    if any(mark in name for name in names for mark in ",;|\t^"):
+        return {}  # the header of a table whose delimiter nobody knows is no column of texts
     texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
     return {texts.pop(): "text"} if len(names) == 1 and len(texts) == 1 else {}

@@ -121,7 +121,8 @@ def test_a_misspelt_column_is_not_replaced_by_another(tmp_path: Path) -> None:
     data = account(tmp_path, [{"content": "t", "id": 1}], text_column="contents")
     assert (data.rows_kept, problems(data)) == (0, [(1, "text_missing")])
     assert data.findings["notes"] == [
-        "no column is called contents in the first rows, which have content, id"
+        "no column is called contents in the first rows, which have content, id",
+        "columns that are not read: content, id",
     ]
 
 
@@ -407,3 +408,57 @@ def test_what_is_said_of_a_bad_row_never_shows_its_secrets(tmp_path: Path, row: 
     said = data.report_path.read_text() + str(data.problems)
     for secret in ("AbCdEf", "bob.smith", "139123"):
         assert secret not in said
+
+
+def test_a_named_column_wins_over_another_name_of_the_same_thing(tmp_path: Path) -> None:
+    rows = [{"instruction": f"q{i}", "output": "real", "foo": "named"} for i in range(3)]
+    data = account(tmp_path, rows, columns={"answer": "foo"})
+    assert canonical(data) == [chat(f"q{i}", "named") for i in range(3)]
+    [note] = [p["message"] for p in report(data)["problems"] if p["code"] == "column_unused"]
+    assert note == "not read: output beside answer (3 rows)"
+
+
+def test_a_second_column_for_the_same_thing_is_named(tmp_path: Path) -> None:
+    rows = [{"instruction": f"q{i}", "query": "", "output": "a"} for i in range(250)]
+    rows[240]["query"] = "text"
+    data = account(tmp_path, rows)
+    [note] = [p["message"] for p in report(data)["problems"] if p["code"] == "column_unused"]
+    assert note == "not read: query beside instruction (1 row)"
+    assert data.rows_kept == 250
+
+
+def test_the_evidence_is_that_of_all_rows(tmp_path: Path) -> None:
+    first = [messages(("user", f"q{i}"), ("assistant", "a")) for i in range(250)]
+    data = account(tmp_path, [*first, *numbered(400)])
+    assert data.files[0].evidence == (
+        "columns instruction, output or response or answer or completion in 400 rows, not in 250"
+    )
+
+
+def test_a_split_of_a_local_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--dataset_split chooses a part of a Hub dataset"):
+        account(tmp_path, [GOOD], dataset_split="validation")
+
+
+@pytest.mark.parametrize(
+    ("content", "format", "kept"),
+    [
+        ("instruction;output\nq;a\nbroken\n", "alpaca", 1),
+        ("instruction^output\nq^a\nr^b\n", "unknown", 0),
+        ("notes\nfirst; second\nthird\n", "text", 2),
+    ],
+)
+def test_a_table_with_another_delimiter_is_never_read_as_text(
+    tmp_path: Path, content: str, format: str, kept: int
+) -> None:
+    source = tmp_path / "data.csv"
+    source.write_text(content)
+    spec = DataSpec(dataset_path=(str(source),), near_duplicates=False)
+    data = dataset.account(spec, out_dir=tmp_path / "out")
+    assert (data.files[0].format, data.rows_kept) == (format, kept)
+
+
+def test_columns_that_nobody_reads_are_named(tmp_path: Path) -> None:
+    rows = [{"prompt": f"p{i}", "completion": "c", "thumbs": True, "id": i} for i in range(3)]
+    assert account(tmp_path, rows).findings["notes"][0] == "columns that are not read: thumbs, id"
+    assert "not read" not in str(account(tmp_path, numbered(3)).findings["notes"])

@@ -389,3 +389,95 @@ def test_image_parts_become_placeholders(tmp_path: Path) -> None:
     made, _ = converted("openai", messages(("user", parts), ("assistant", "a cat")), tmp_path)
     assert made["conversations"][0]["value"] == "<image>what?"
     assert made["images"] == [str(tmp_path / "cat.png")]
+
+
+def parallel(*results: tuple[str, str]) -> dict[str, Any]:
+    calls = [{**OPENAI_CALL, "id": "1"}, {**OPENAI_CALL, "id": "2"}]
+    tools = [{"role": "tool", "tool_call_id": i, "content": text} for i, text in results]
+    asked = {"role": "assistant", "content": None, "tool_calls": calls}
+    end = {"role": "assistant", "content": "done"}
+    return {"messages": [{"role": "user", "content": "q"}, asked, *tools, end]}
+
+
+@pytest.mark.parametrize(
+    ("results", "read", "codes"),
+    [
+        ([("1", "a"), ("2", "b")], f"a{JOINT}b", []),
+        ([("2", "b"), ("1", "a")], f"a{JOINT}b", ["tool_results_sorted"]),
+        ([("1", "a"), ("3", "b")], f"a{JOINT}b", ["tool_id_mismatch"]),
+        ([("1", "a")], "a", ["tool_id_mismatch"]),
+        ([("1", "a"), ("1", "b")], f"a{JOINT}b", ["tool_id_mismatch"]),
+    ],
+)
+def test_tool_results_are_matched_with_their_calls_by_id(
+    results: list[tuple[str, str]], read: str, codes: list[str]
+) -> None:
+    row, found = converted("openai", parallel(*results))
+    assert (row["conversations"][2]["value"], found) == (read, codes)
+
+
+def test_ids_of_anthropic_parts_are_matched_too() -> None:
+    call = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t2", "content": "r"}
+    row = messages(("user", "q"), ("assistant", [call]), ("user", [result]), ("assistant", "a"))
+    assert converted("openai", row)[1] == ["tool_id_mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("more", "answer", "codes"),
+    [
+        ({"content": "a", "thinking": "r"}, "<think>\nr\n</think>\n\na", []),
+        (
+            {"content": "<think>r</think>a", "reasoning_content": "r"},
+            "<think>r</think>a",
+            [],
+        ),
+        (
+            {"content": "<think>x</think>a", "reasoning_content": "r"},
+            "<think>x</think>a",
+            ["reasoning_ignored"],
+        ),
+    ],
+)
+def test_reasoning_is_trained_once(more: dict[str, Any], answer: str, codes: list[str]) -> None:
+    row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", **more}]}
+    assert converted("openai", row) == (chat("q", answer), codes)
+
+
+def test_reasoning_of_a_user_does_not_become_part_of_the_prompt() -> None:
+    asked = {"role": "user", "content": "q", "reasoning_content": "r"}
+    row = {"messages": [asked, {"role": "assistant", "content": "a"}]}
+    assert converted("openai", row) == (chat("q", "a"), ["reasoning_ignored"])
+
+
+def test_a_system_prompt_of_text_blocks() -> None:
+    row = messages(("user", "q"), ("assistant", "a"))
+    row["system"] = [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}]
+    assert converted("openai", row) == (chat("q", "a", system="s"), [])
+
+
+@pytest.mark.parametrize("tools", [[], {}, "[]", "{}", "null", ""])
+def test_no_tools(tools: Any) -> None:
+    row = {**messages(("user", "q"), ("assistant", "a")), "tools": tools}
+    assert converted("openai", row) == (chat("q", "a"), [])
+
+
+def test_a_prompt_that_the_dialogues_do_not_hold_is_named() -> None:
+    sides = {
+        name: messages(("user", "q"), ("assistant", name))["messages"]
+        for name in ("chosen", "rejected")
+    }
+    assert converted("preference", {"prompt": "q", **sides})[1] == []
+    assert converted("preference", {"prompt": "other", **sides})[1] == ["prompt_unused"]
+
+
+def test_which_answer_has_the_bad_turn_is_said() -> None:
+    row = {"prompt": "q", "chosen": "a", "rejected": ["b", "c"]}
+    error = Converter(Plan("preference")).convert(row).error
+    assert error == ("turn_malformed", "turn 1 of rejected messages is text; expected an object")
+
+
+def test_names_in_another_case_are_told_how_to_be_read() -> None:
+    error = Converter(Plan("", recognised=True)).convert({"Instruction": "q", "Output": "a"}).error
+    assert error is not None
+    assert error[1].endswith("--columns instruction=Instruction,output=Output")

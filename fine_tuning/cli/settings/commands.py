@@ -77,6 +77,7 @@ COMMANDS: Mapping[str, Command] = {
             examples=(
                 "--dataset_path my.json --report report.json",
                 "--dataset_path my.json --model_name_or_path Qwen/Qwen3-0.6B --show longest",
+                "--config run.yaml --report report.json",
             ),
             takes=(
                 *DATA,
@@ -87,6 +88,7 @@ COMMANDS: Mapping[str, Command] = {
                 "stage",
             ),
             options=(
+                *FILES,
                 _option("report", "path", "write the report as JSON", "FILE", "output"),
                 _option(
                     "show",
@@ -153,6 +155,17 @@ def catalogue(command: Command) -> Catalogue:
         settings=settings,
         engine=engine_arguments if command.passes else _no_arguments,
         elsewhere={name: other for name, other in elsewhere.items() if name not in settings},
+    )
+
+
+def file_catalogue(command: Command) -> Catalogue:
+    """The settings that a settings file of a command may hold: also those of a run, so that one
+    file serves both."""
+    everything = catalogue(COMMANDS["run"])
+    return Catalogue(
+        settings={**everything.settings, **catalogue(command).settings},
+        engine=engine_arguments,
+        elsewhere={},
     )
 
 

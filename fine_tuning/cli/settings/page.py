@@ -19,10 +19,12 @@ INTRO = """\
 
 A setting is given as `--name value`, `--name=value` or `--na-me value`; a setting that is true or
 false as `--name`, `--no_name` or `--name false`. Several values follow one flag (`--dataset_path
-a.json b.json`) or repeat it; of any other flag that is repeated, the last counts.
+a.json b.json`) or repeat it; of any other flag that is repeated, the last counts, and a
+warning says so.
 
 The order is: flags, then `--config`, then `--preset`, then the default. All mistakes are named
-at once, and nothing starts before they are mended. In the folder of an existing run, what is not
+at once, and nothing starts before they are mended. `validate` takes the same files, and leaves out
+what only a run needs. In the folder of an existing run, what is not
 given is taken from its `run.json`.
 """
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from fine_tuning.cli.settings import rules
 from fine_tuning.cli.settings.argv import Entry, Found, read_words
-from fine_tuning.cli.settings.catalogue import Catalogue, Setting, Written, did_you_mean
-from fine_tuning.cli.settings.commands import PROGRAM, Command, catalogue
+from fine_tuning.cli.settings.catalogue import Setting, Written, did_you_mean
+from fine_tuning.cli.settings.commands import PROGRAM, Command, catalogue, file_catalogue
 from fine_tuning.errors import UsageError
 from fine_tuning.screen import Source
 from fine_tuning.spec import DataSpec, RunSpec
@@ -53,10 +53,12 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
     files = _typed(
         [entry for entry in flags.entries if entry.setting.group == "files"], "you", mistakes
     )
-    layers: list[tuple[Source, Found]] = [*_files(files, known, mistakes), ("you", flags)]
+    layers: list[tuple[Source, Found]] = [*_files(files, command, mistakes), ("you", flags)]
     for source, found in layers:
         mistakes += found.mistakes
-        values |= _typed(_allowed(found.entries, mistakes), source, mistakes)
+        entries = _allowed(found.entries, mistakes)
+        typed = _typed(entries, source, mistakes)
+        values |= {name: item for name, item in typed.items() if known.find(name) is not None}
     values |= _located(values, mistakes)
     spec = _spec(values)
     asked = _short_forms(rules.Asked(spec, frozenset(values)), mistakes)
@@ -75,7 +77,7 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
         spec=asked.spec,
         sources=sources,
         options={item.name: _option(values, item) for item in command.options},
-        warnings=tuple(rules.doubts(asked)),
+        warnings=(*_repeated(flags.entries), *rules.doubts(asked)),
     )
 
 
@@ -85,12 +87,15 @@ def preset_names() -> tuple[str, ...]:
 
 
 def _files(
-    files: Mapping[str, _Value], known: Catalogue, mistakes: list[str]
+    files: Mapping[str, _Value], command: Command, mistakes: list[str]
 ) -> Iterable[tuple[Source, Found]]:
     """What the preset and the settings file say, weakest first."""
+    if not files:
+        return
     # only lazily: most commands name no file, and YAML takes a while to import
     from fine_tuning.cli.settings.config_file import read_file
 
+    known = file_catalogue(command)
     if "preset" in files:
         name = str(files["preset"].value).removesuffix(".yaml")
         if name in preset_names():
@@ -151,6 +156,18 @@ def _typed(entries: Iterable[Entry], source: Source, mistakes: list[str]) -> dic
         values[name] = _Value(setting, value, source)
         places[name] = entry.place
     return values
+
+
+def _repeated(entries: Iterable[Entry]) -> list[str]:
+    """Flags of one value that are given again: scripts do so to change a default, so it is said."""
+    last: dict[str, Entry] = {}
+    said: dict[str, str] = {}
+    for entry in entries:
+        name, before = entry.setting.name, last.get(entry.setting.name)
+        if before is not None and not entry.setting.is_many and entry.written != before.written:
+            said[name] = f"{entry.place} is given twice; the last counts: {_unwrapped(entry)}."
+        last[name] = entry
+    return list(said.values())
 
 
 def _located(values: Mapping[str, _Value], mistakes: list[str]) -> dict[str, _Value]:

@@ -1,6 +1,6 @@
 """How one file's rows are converted: its format, its column names, and what has been noted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,10 @@ class Converter:
         chosen = self._format_of(row) if self.plan.recognised else self.format
         if chosen is None:
             columns = shown(list(value), 200)
-            raise Unusable("format_unknown", f"the columns {columns} fit no known format")
-        return CONVERTERS[chosen.converter](_fields(row, chosen), self.notes)
+            hint = _case_hint(value)
+            raise Unusable("format_unknown", f"the columns {columns} fit no known format{hint}")
+        named = frozenset(self.plan.renames.values())
+        return CONVERTERS[chosen.converter](_fields(row, chosen, named, self.notes), self.notes)
 
     def _format_of(self, row: Mapping[str, Any]) -> Format | None:
         """The file's format, or the row's own where its columns clearly have another."""
@@ -102,13 +104,30 @@ class Converter:
                 self.columns.add(name)
 
 
-def _fields(row: Mapping[str, Any], of: Format) -> dict[str, Any]:
-    """The columns that the format reads, under our names; null and absent are the same."""
-    fields = {}
+def _case_hint(row: Mapping[str, Any]) -> str:
+    """The flag that helps where only the case of the columns' names is not ours."""
+    lower = {name.lower(): name for name in row if isinstance(name, str)}
+    if len(lower) < len(row) or not formats_of({low: row[name] for low, name in lower.items()}):
+        return ""
+    pairs = ",".join(f"{low}={name}" for low, name in lower.items() if low != name)
+    return f"; names are read to the letter: --columns {pairs}" if pairs else ""
+
+
+def _fields(row: Mapping[str, Any], of: Format, named: Set[str], notes: Notes) -> dict[str, Any]:
+    """The columns that the format reads, under our names; null and absent are the same.
+
+    Of several columns for one thing the one that the user named is read, else ours.
+    """
+    fields: dict[str, Any] = {}
     for ours, names in of.columns.items():
-        for name in names:
-            found = row.get(name)
-            if found is not None:
-                fields[ours] = found
-                break
+        filled = [name for name in names if row.get(name) is not None]
+        if not filled:
+            continue
+        read = next((name for name in filled if name in named), filled[0])
+        fields[ours] = row[read]
+        if len(filled) > 1:
+            elsewhere = {*of.columns} - {ours}
+            for name in set(filled) - elsewhere:
+                if row[name] != row[read] and row[name] not in ("", []):
+                    notes.unused[f"{name} beside {read}"] += 1
     return fields

@@ -12,6 +12,7 @@ from fine_tuning.dataset.convert.canonical import (
     TextRow,
     Turn,
 )
+from fine_tuning.dataset.convert.content import read_content
 from fine_tuning.dataset.convert.media import read_media
 from fine_tuning.dataset.convert.pairs import read_label, read_pair
 from fine_tuning.dataset.convert.tools import tools_text
@@ -104,6 +105,9 @@ def preference(fields: Fields, notes: Notes) -> Row:
     """A prompt with a chosen and a rejected answer, in any of the shapes that `pairs` knows."""
     pair = read_pair(fields, notes, _prompt_turns)
     check_order(pair.prompt.turns, ends_with_answer=False)
+    asked = fields.get("prompt")
+    if isinstance(asked, str) and not any(asked.strip() in t.value for t in pair.prompt.turns):
+        notes.warn("prompt_unused", "the prompt column differs from the prompt of the dialogues")
     if pair.chosen == pair.rejected:
         notes.warn("pair_equal", "chosen and rejected are the same answer")
     texts = [turn.value for turn in pair.prompt.turns]
@@ -185,7 +189,14 @@ def _history(value: Any, notes: Notes) -> list[Turn]:
 
 
 def _system(fields: Fields, turn: str, notes: Notes) -> str:
-    column = as_text(fields.get("system"), "system", "system_not_text", notes)
+    written = fields.get("system")
+    if (
+        written
+        and isinstance(written, list)
+        and all(isinstance(p, dict) and "text" in p for p in written)
+    ):
+        written = read_content(written, "system", notes).text  # Anthropic's list of text blocks
+    column = as_text(written, "system", "system_not_text", notes)
     if is_blank(turn):
         return "" if is_blank(column) else column
     if not is_blank(column) and column != turn:

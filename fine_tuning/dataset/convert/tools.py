@@ -80,7 +80,7 @@ def join_calls(first: str, second: str) -> str:
 
 def tools_text(tools: Any, notes: Notes) -> str:
     """Tool definitions as JSON text; "" for none."""
-    if tools is None or tools == [] or (isinstance(tools, str) and is_blank(tools)):
+    if not tools or (isinstance(tools, str) and is_blank(tools)):
         return ""
     written = tools
     if isinstance(tools, str):
@@ -89,7 +89,7 @@ def tools_text(tools: Any, notes: Notes) -> str:
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             message = f"tools are not JSON: {shown(written)}"
             raise Unusable("tools_malformed", message) from error
-        if tools == []:
+        if not tools:  # [], {} or null
             return ""
     if isinstance(tools, dict):
         tools = [tools]

@@ -6,12 +6,14 @@ from typing import Any
 
 from fine_tuning.dataset.convert.canonical import TOOL_RESULT_JOINT, Turn
 from fine_tuning.dataset.convert.content import Content, read_content, with_reasoning
+from fine_tuning.dataset.convert.pairing import in_call_order
 from fine_tuning.dataset.convert.tools import call_turn, calls_text, join_calls
 from fine_tuning.dataset.convert.values import Notes, Unusable, as_text, is_blank, shown, type_name
 from fine_tuning.dataset.formats import native_roles, role_names
 
 ROLE_KEYS = ("role", "from")
 ANSWERS = ("assistant", "function_call")
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 CONTENT_KEYS = ("content", "value", "text")
 
 
@@ -33,8 +35,10 @@ def read_messages(messages: Any, notes: Notes, what: str = "messages") -> Dialog
     if not messages:
         raise Unusable("messages_missing", f"{what} are an empty list")
     dialogue = Dialogue()
+    of = "" if what == "messages" else f" of {what}"
+    messages = in_call_order(messages, of, notes)
     for number, message in enumerate(messages, 1):
-        _read_message(message, f"turn {number}", number == 1, dialogue, notes)
+        _read_message(message, f"turn {number}{of}", number == 1, dialogue, notes)
     return dialogue
 
 
@@ -81,7 +85,9 @@ def _read_message(message: Any, where: str, first: bool, dialogue: Dialogue, not
     key = next((k for k in CONTENT_KEYS if message.get(k) is not None), None)
     calls = message.get("tool_calls") or message.get("function_call")
     if key is None and not calls:
-        raise Unusable("turn_malformed", f"{where} has no content ({shown(list(message))})")
+        empty = ", ".join(k for k in (*CONTENT_KEYS, "tool_calls") if k in message)
+        found = f"{empty}: null or empty" if empty else f"its keys are {shown(list(message))}"
+        raise Unusable("turn_malformed", f"{where} has no content ({found})")
     value = message[key] if key else ""
     if role == "function_call" and isinstance(value, (dict, list)):
         content = Content(calls=value if isinstance(value, list) else [value])
@@ -89,8 +95,14 @@ def _read_message(message: Any, where: str, first: bool, dialogue: Dialogue, not
         content = read_content(value, where, notes)
     if calls:
         content.calls += calls if isinstance(calls, list) else [calls]
-    reasoning = message.get("reasoning_content") or message.get("reasoning")
-    content.reasoning += as_text(reasoning, f"reasoning of {where}", "turn_not_text", notes)
+    reasoning = next((message[k] for k in REASONING_KEYS if message.get(k)), None)
+    written = as_text(reasoning, f"reasoning of {where}", "turn_not_text", notes)
+    if not is_blank(written) and (role not in ANSWERS or "<think>" in content.text):
+        if written.strip() not in content.text:
+            why = "has its own <think>" if role in ANSWERS else f"is from {role}"
+            notes.warn("reasoning_ignored", f"{where} {why}: its reasoning column is not read")
+        written = ""
+    content.reasoning += written
     for column, files in content.media.items():
         dialogue.media.setdefault(column, []).extend(files)
     _note_weight(message, role, where, notes)

@@ -27,12 +27,13 @@ class Unusable(Exception):
 @dataclass
 class Notes:
     """What a converter has to say besides the row: warnings of this row, and repairs that are
-    counted for the whole file (role names, labels) instead of being said again for each row."""
+    counted for the whole file (role names, labels, columns) instead of being said for each row."""
 
     media_root: Path = field(default_factory=Path)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     renamed: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
+    unused: Counter[str] = field(default_factory=Counter)
 
     def warn(self, code: str, message: str) -> None:
         self.warnings.append((code, message))

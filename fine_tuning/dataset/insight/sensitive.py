@@ -8,7 +8,6 @@ pattern is tried at all.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 SECRET = "secret"
 PERSONAL_DATA = "personal_data"
@@ -183,7 +182,7 @@ def masked(text: str) -> str:
     if suspected is None:
         return text
     for token in suspected.tokens:
-        text = token.pattern.sub(_hidden(token.kind, partial(_is_real, token)), text)
+        text = token.pattern.sub(_hidden(token.kind, _tests_all(token.is_real)), text)
     if suspected.emails:
         is_address = _hidden("e-mail address", lambda m: _is_personal_address(m[0], m[1]))
         text = _EMAIL.sub(is_address, text)
@@ -192,8 +191,8 @@ def masked(text: str) -> str:
     return text
 
 
-def _is_real(token: _Token, match: re.Match[str]) -> bool:
-    return token.is_real(match[0])
+def _tests_all(is_real: Callable[[str], bool]) -> Callable[[re.Match[str]], bool]:
+    return lambda match: is_real(match[0])
 
 
 def _hidden(kind: str, hides: Callable[[re.Match[str]], bool]) -> Callable[[re.Match[str]], str]:

@@ -19,6 +19,7 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _EXCEL_HINT = re.compile(r'^"?sep=([,;|\t])"?\s*$')
 _LOOKAHEAD_LINES = 100
+_NAME = re.compile(r'"?[^\W\d]\w{0,40}"?')
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 
 
@@ -44,12 +45,23 @@ def sniff_dialect(head: str, kind: str, *, whole: bool) -> Dialect:
     if columns > 1 and share > 0.5:
         return Dialect(expected)
     found = {mark: _shape(lines, mark) for mark in _NAMES if mark != expected}
-    tables = {mark: shape for mark, shape in found.items() if shape[0] > 1 and shape[1] >= 0.9}
+    header = lines[0] if lines else ""
+    tables = {
+        mark: (count, share)
+        for mark, (count, share) in found.items()
+        # Names like `instruction;output` are a header, also where several rows are broken.
+        if count > 1 and share >= (0.5 if columns == 1 and _names(header, mark) else 0.9)
+    }
     if not tables or len(lines) < 2:
         return Dialect(expected)
     best = max(tables, key=lambda mark: tables[mark])
     evidence = f"cells are separated by {_NAMES[best]}: the header has {tables[best][0]} columns"
     return Dialect(best, 0, evidence)
+
+
+def _names(header: str, mark: str) -> bool:
+    """Whether all cells of a first line look like column names."""
+    return all(_NAME.fullmatch(cell.strip()) for cell in header.lstrip("\ufeff").split(mark))
 
 
 def _shape(lines: list[str], delimiter: str) -> tuple[int, float]:

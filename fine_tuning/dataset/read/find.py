@@ -129,6 +129,8 @@ def _missing(path: Path, name: str) -> str:
 
 def _file(path: Path, name: str) -> Source:
     try:
+        if path.is_symlink() and not path.exists():
+            raise _PathError(f"{name}: a link to {path.readlink()}, which leads to no file")
         if not path.is_file():
             raise _PathError(f"{name}: this is no regular file (a device, pipe or socket)")
         with path.open("rb") as file:

@@ -26,6 +26,7 @@ HEAD = 1 << 20
 _SPOT = 1 << 16
 _SPOTS = 64
 _JSON = ("json", "jsonl")
+_LFS = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Reading:
             yield file_problem(code, message, "warning")
         found = False
         for batch in _read(content, utf8):
-            found = found or isinstance(batch, Block) or bool(batch.values)
+            found = found or isinstance(batch, Block) or bool(batch.values) or _fails(batch)
             yield batch
         self.lines = utf8.lines
         if utf8.cr and content.kind in _JSON:
@@ -147,6 +148,8 @@ def recognise(source: Source) -> Content:
     """What the file holds, by its first bytes and samples of the rest."""
     data = head_of(source.path, source.compression, HEAD)
     if not data:
+        if source.size and not _is_whole_archive(source):
+            return Content("", problem=("damaged_file", "the archive ends before its first row"))
         empty = "the file is empty" if not source.size else "the archive holds nothing"
         return Content("", problem=("empty_file", empty))
     if kind := columnar_kind(data):
@@ -155,6 +158,9 @@ def recognise(source: Source) -> Content:
     if name:
         advice = f"; {fix}" if fix else ""
         return Content("", problem=("not_text", f"the file is {name}, not a dataset{advice}"))
+    if data.startswith(_LFS) and source.kind not in _JSON:
+        found = looks_like(data[:100].decode("latin-1"))
+        return Content("", problem=("not_text", f"the file is {found}"))
     if source.kind in ("parquet", "arrow"):
         text = f"the file is no {source.kind} file: it begins with {data[:16]!r}"
         return Content("", problem=("damaged_file", text))
@@ -165,6 +171,13 @@ def recognise(source: Source) -> Content:
         text = "the text is in no encoding that decodes cleanly; save the file as UTF-8"
         return Content("", problem=("undecodable", text))
     return _of_text(source, data, encoding)
+
+
+def _is_whole_archive(source: Source) -> bool:
+    stream = ByteStream(source.path, source.compression)
+    for _ in stream:
+        pass
+    return not stream.cut
 
 
 def _of_text(source: Source, data: bytes, encoding: Encoding) -> Content:
@@ -242,6 +255,10 @@ def _notes(source: Source, content: Content) -> Iterator[tuple[str, str]]:
         evidence = sniff_dialect(content.head, content.kind, whole=content.whole).evidence
         if evidence:
             yield "delimiter", evidence
+
+
+def _fails(records: Records) -> bool:
+    return any(problem.severity == "error" for problem in records.problems)
 
 
 def _damage(cut: str, lines: int) -> str:

@@ -179,7 +179,8 @@ def test_a_file_that_an_argument_names_is_found_here_or_in_the_project() -> None
 
 def test_validate_needs_no_engine_and_takes_only_its_own() -> None:
     job = resolve(COMMANDS["validate"], ["--dataset_path", "a", "--report", "r.json"])
-    assert job.options == {"report": Path("r.json"), "show": None}
+    files = {"config": None, "preset": None}
+    assert job.options == {**files, "report": Path("r.json"), "show": None}
     text = mistakes("--lora_rank", "3", "--lora_dropout", "1", command="validate")
     assert "--lora_rank is a flag of `run`" in text
     assert "--lora_dropout is not a setting" in text
@@ -189,3 +190,28 @@ def test_two_commands_share_nothing() -> None:
     first = run("--columns", "output=b")
     assert run().spec.data.columns == {}
     assert first.spec.data.columns == {"output": "b"}
+
+
+def test_a_flag_given_twice_is_said() -> None:
+    job = run("--epochs", "1", "--lora_rank", "8", "--epochs", "2", "--lora_rank", "8")
+    assert job.spec.epochs == 2
+    assert job.warnings == ("--epochs is given twice; the last counts: 2.",)
+
+
+def test_validate_takes_the_settings_file_of_a_run(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "model: {name_or_path: m}\ndataset_path: d.json\nepochs: 3\nlr_scheduler_type: cosine\n"
+        "max_seq_length: 64\ncolumns: {output: b}\nreport: r.json\n"
+    )
+    job = resolve(COMMANDS["validate"], ["--config", str(file), "--dataset_path", "e.json"])
+    assert job.spec.data.dataset_path == ("e.json",)
+    assert (job.spec.data.columns, job.spec.model_name_or_path) == ({"output": "b"}, "m")
+    assert job.options["report"] == Path("r.json")
+    assert set(job.sources) == {
+        *("dataset_path", "columns", "model_name_or_path", "max_seq_length"),
+    }
+    preset = resolve(COMMANDS["validate"], ["--preset", "dpo", "--dataset_path", "e.json"])
+    assert preset.spec.stage == "dpo"
+    file.write_text("dataset_pth: d.json\n")
+    assert "Did you mean dataset_path" in mistakes("--config", str(file), command="validate")

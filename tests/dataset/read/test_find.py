@@ -147,3 +147,9 @@ def test_a_broken_link_says_where_it_leads(tmp_path: Path) -> None:
     assert "data.jsonl: a link to gone.jsonl, which leads to no file" in refusal(
         tmp_path / "data.jsonl"
     )
+
+
+def test_a_broken_link_in_a_directory_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "gone.jsonl").symlink_to("nowhere.jsonl")
+    with pytest.raises(DataError, match=r"gone.jsonl: a link to nowhere.jsonl, which leads to no"):
+        find_sources([str(tmp_path)], hub=HubChoice())

@@ -18,6 +18,7 @@ _BOMS = (
 )
 _WIDE = {"utf-16-le": 2, "utf-16-be": 2, "utf-32-le": 4, "utf-32-be": 4}
 # Marks bytes that mean nothing; its UTF-8 form is invalid, so the row that holds it is refused.
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
 _MARK = "\udcff"
 
 
@@ -61,7 +62,9 @@ def decide_encoding(head: bytes, spots: Iterable[bytes] = ()) -> Encoding:
     lines = [line for line in re.split(rb"[\r\n]+", sample) if line]
     odd = [line for line in lines if not line.isascii()]
     bad = [line for line in odd if not _is_utf8(line)]
-    if len(bad) * 2 < len(odd):
+    # Eight such bytes in a row are no accident: two encodings in one file, not a third one.
+    sure = sum(len(re.findall(rb"[\x80-\xff]", line)) >= 8 for line in odd if _is_utf8(line))
+    if len(bad) * 2 < len(odd) or sure * 10 >= len(odd):
         return Encoding("utf-8")
     legacy = _legacy(b"\n".join(odd)[: 1 << 18])
     return Encoding("utf-8" if not legacy and len(bad) * 2 < len(lines) else legacy)
@@ -78,7 +81,7 @@ def _is_utf8(data: bytes) -> bool:
 def _wide_without_bom(head: bytes) -> str:
     """UTF-16 and UTF-32 betray themselves by NUL bytes at every second or fourth place."""
     sample = head[:4096]
-    if len(sample) < 4 or b"\0" not in sample:
+    if len(sample) < 4 or b"\0" not in sample or _is_utf8_with_nul(sample):
         return ""
     for name, width in _WIDE.items():
         zero = {"le": range(1, width), "be": range(width - 1)}[name[-2:]]
@@ -98,14 +101,42 @@ def _wide_without_bom(head: bytes) -> str:
     return ""
 
 
+def _is_utf8_with_nul(sample: bytes) -> bool:
+    """Whether NUL bytes stand in UTF-8 text: most pairs hold none, and without them it decodes.
+
+    UTF-16 text has a NUL in each Latin character, and its others are no UTF-8.
+    """
+    pairs = [sample[at : at + 2] for at in range(0, len(sample) - 1, 2)]
+    full = sum(0 not in pair for pair in pairs)
+    rest = sample.replace(b"\0", b"")
+    return full >= 6 and _is_utf8(rest) and not _CONTROL.search(rest)
+
+
 def _legacy(sample: bytes) -> str:
     whole = re.sub(rb"[\x80-\xff]{1,3}\Z", b"", sample) or sample
     if _is_simplified_chinese(sample):
         return "gb18030"
+    if _is_western(sample):
+        return "cp1252"
     best = from_bytes(whole, cp_isolation=list(LEGACY)).best()
     if best is None or best.encoding not in LEGACY:
         return ""
     return best.encoding
+
+
+def _is_western(sample: bytes) -> bool:
+    """Nearly every non-ASCII byte stands alone among ASCII letters, and all are in cp1252.
+
+    So do accents and typographic quotes; other scripts write words of such bytes.
+    """
+    try:
+        sample.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    if _CONTROL.search(sample):
+        return False
+    runs = re.findall(rb"[\x80-\xff]+", sample)
+    return sum(len(run) == 1 for run in runs) >= 0.9 * len(runs)
 
 
 def _is_simplified_chinese(sample: bytes) -> bool:

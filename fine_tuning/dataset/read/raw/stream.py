@@ -16,6 +16,8 @@ import zstandard
 CHUNK = 1 << 21
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte from 50 to 5f; pzstd begins with such a frame
+ZSTD_SKIPPABLE_FIRST = tuple(bytes([byte]) for byte in range(0x50, 0x60))
 _GZIP_PIECE = 1 << 16
 # One zstd block of a few bytes can stand for 128 KiB: small pieces keep an archive bomb bounded.
 _ZSTD_PIECE = 1 << 11
@@ -37,7 +39,8 @@ def compression_of(head: bytes) -> str:
     """`gz`, `zst` or nothing, by magic bytes: a suffix may be wrong or missing."""
     if head.startswith(GZIP_MAGIC):
         return "gz"
-    return "zst" if head.startswith(ZSTD_MAGIC) else ""
+    skippable = head[1:4] == ZSTD_SKIPPABLE and head[:1] in ZSTD_SKIPPABLE_FIRST
+    return "zst" if skippable or head.startswith(ZSTD_MAGIC) else ""
 
 
 class ByteStream:
