@@ -116,6 +116,21 @@ def test_settings_that_were_edited_by_hand_are_named() -> None:
         settle(SPEC, frozenset(), record)
 
 
+@pytest.mark.parametrize("flag", ["output_dir", "export_dir"])
+def test_a_run_does_not_lie_in_the_directory_that_it_reads(tmp_path: Path, flag: str) -> None:
+    """Repeated, it read its own run.json and rows as data."""
+    (tmp_path / "data").mkdir()
+    places = {"output_dir": tmp_path / "out", flag: tmp_path / "data" / "x"}
+    spec = RunSpec(
+        data=DataSpec(dataset_path=(str(tmp_path / "data"),)),
+        dataset_dir=tmp_path / "registered",
+        **places,
+    )
+    screen = SimpleNamespace(say=str)
+    with pytest.raises(UsageError, match=f"--{flag} .* lies in .*, all files of which"):
+        open_job(spec, sources={}, screen=screen, command="")  # type: ignore[arg-type]  # says only
+
+
 def test_a_damaged_run_can_be_started_again(tmp_path: Path) -> None:
     """The message names --restart, so that must work."""
     run = tmp_path / "run"
