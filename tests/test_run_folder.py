@@ -62,6 +62,13 @@ def test_more_epochs_continue_and_fewer_are_refused() -> None:
         settle(SPEC.replace(epochs=1.0), given, RECORD)
 
 
+def test_the_scored_rows_stay_the_same_unless_they_are_named() -> None:
+    saved = to_json(SPEC.replace(score_samples=5))
+    record = {**RECORD, "settings": saved}
+    assert settle(SPEC, frozenset(), record).score_samples == 5
+    assert settle(SPEC, frozenset({"score_samples"}), record).score_samples == 100
+
+
 def test_a_stage_is_done_once_for_the_same_inputs(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     calls: list[str] = []

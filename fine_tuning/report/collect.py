@@ -197,6 +197,8 @@ def _step(path: Path) -> int:
 def _scores(scores: Mapping[str, Any]) -> tuple[Score, ...]:
     before = scores.get("before", {}).get("metrics", {})
     after = scores.get("after", {}).get("metrics", {})
+    if after and before.get("n") != after.get("n"):
+        before = {}  # of other rows, which says nothing about what training changed
     known = {**before, **after}
     rows = int(known.get("n", 0))
     found = []
