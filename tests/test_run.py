@@ -249,19 +249,23 @@ def test_ctrl_c_saves_a_checkpoint_and_the_same_command_goes_on(
     assert record(place / "interrupted")["status"] == "done"
 
 
-def test_ctrl_c_while_the_base_model_is_scored_ends_at_once(tiny_model: Path, place: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_the_base_model_is_scored_ends_at_once(
+    tiny_model: Path, place: Path, sent: signal.Signals
+) -> None:
     """It waited for all answers and a first step, and said that a checkpoint would be saved."""
-    words = flags(tiny_model, place, "early stop", "--score_samples", 12, "--val_size", 12)
+    run = f"early stop {sent.name}"
+    words = flags(tiny_model, place, run, "--score_samples", 12, "--val_size", 12)
     process = start(*words, cwd=place)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("scoring the base model"):
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "the same command continues" in output
-    assert not list((place / "early stop").glob("checkpoint-*"))
+    assert not list((place / run).glob("checkpoint-*"))
 
 
 def test_more_epochs_continue_the_training(tiny_model: Path, place: Path) -> None:
@@ -342,6 +346,14 @@ def test_deleted_parts_of_a_run_come_back_as_they_were(tiny_model: Path, place: 
     done = command("--output_dir", run, cwd=place)
     assert done.returncode == 0, done.stdout
     assert "Continuing from checkpoint-3." in done.stdout
+    assert (run / "adapter_model.safetensors").read_bytes() == adapter
+
+    (run / "adapter_model.safetensors").unlink()
+    for checkpoint in run.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    done = command("--output_dir", run, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "there is no checkpoint to continue: this training starts anew" in done.stdout
     assert (run / "adapter_model.safetensors").read_bytes() == adapter
 
     data.unlink()
