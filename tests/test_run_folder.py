@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
-from fine_tuning.job.opening import open_job
+from fine_tuning.job.opening import anchored, open_job
 from fine_tuning.run_folder import (
     RunFolder,
     from_json,
@@ -30,6 +30,17 @@ RECORD = {"settings": to_json(SPEC), "stages": {"train": {"state": "done"}}}
 
 def test_a_spec_survives_json() -> None:
     assert from_json(json.loads(json.dumps(to_json(SPEC))), RunSpec) == SPEC
+
+
+def test_adapters_are_found_from_every_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stood in train.yaml and run.json as they were typed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    spec = RunSpec(engine_args={"adapter_name_or_path": "a, hub/b", "warmup_steps": 5})
+    found = anchored(spec).engine_args
+    assert found == {"adapter_name_or_path": f"{tmp_path / 'a'},hub/b", "warmup_steps": 5}
 
 
 def test_settings_that_are_not_given_are_taken_from_the_run() -> None:

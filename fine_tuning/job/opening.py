@@ -42,6 +42,8 @@ DECIDING_PACKAGES = (
     "deepspeed",
     "tokenizers",
 )
+# Engine arguments that may name local directories.
+NAME_DIRECTORIES = ("adapter_name_or_path", "ref_model", "ref_model_adapters")
 # What `settled` records of a command, before it is known whether the command can be done.
 OF_THE_COMMAND = ("settings", "sources", "command", "versions", "status", "failure")
 
@@ -183,7 +185,18 @@ def anchored(spec: RunSpec) -> RunSpec:
         output_dir=_absolute(spec.output_dir),
         export_dir=_absolute(spec.export_dir),
         dataset_dir=at_home(spec.dataset_dir).absolute(),
+        engine_args={
+            name: _each_absolute(value) if name in NAME_DIRECTORIES else value
+            for name, value in spec.engine_args.items()
+        },
     )
+
+
+def _each_absolute(value: Any) -> Any:
+    """Local directories among the names, which LLaMA-Factory separates by commas."""
+    if not isinstance(value, str):
+        return value
+    return ",".join(_absolute_if_local(name.strip()) for name in value.split(","))
 
 
 def _absolute(path: Path | None) -> Path | None:
