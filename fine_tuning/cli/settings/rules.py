@@ -254,6 +254,10 @@ REFUSED: tuple[Rule, ...] = (
         lambda job: bool(job.engine("streaming")) and job.engine("max_steps", -1) <= 0,
         "--streaming has no end of its own. Add --max_steps.",
     ),
+    (  # data/loader.py:143 makes as many shards as there are workers: without one, no rows
+        lambda job: bool(job.engine("streaming")) and job.engine("dataloader_num_workers", 0) < 1,
+        "--streaming reads nothing without workers. Add --dataloader_num_workers 1 or more.",
+    ),
     (  # train/tuner.py:_training_function maps the stage to its loss; plan sets it
         lambda job: (
             job.spec.stage in ("orpo", "simpo")
