@@ -161,7 +161,7 @@ KNOWN_ERRORS = (
         EnvironmentProblem,
         "This device has no bfloat16.",
         "bfloat16 needs an NVIDIA GPU from the Ampere generation on",
-        "leave --bf16 out: the precision is chosen by the device",
+        "leave --bf16 and --pure_bf16 out: the precision is chosen by the device",
     ),
     KnownError(
         r"SafetensorError|InvalidHeaderDeserialization|MetadataIncompleteBuffer|HeaderTooLarge",

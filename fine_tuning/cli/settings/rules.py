@@ -279,7 +279,18 @@ def broken(job: Asked) -> list[str]:
         *rules,
         *_out_of_range(job.spec),
         *_missing_reporters(job.spec),
+        *_missing_attention(job.spec),
         *_unknown_columns(job.spec.data.columns),
+    ]
+
+
+def _missing_attention(spec: RunSpec) -> list[str]:
+    """The engine would take another without a word (model/model_utils/attention.py)."""
+    if spec.engine_args.get("flash_attn") != "fa2" or find_spec("flash_attn"):
+        return []
+    return [
+        "--flash_attn fa2: the package flash_attn is not installed. "
+        "Install it, or leave --flash_attn out."
     ]
 
 

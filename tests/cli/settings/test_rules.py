@@ -60,6 +60,7 @@ def test_the_tables_name_arguments_that_exist() -> None:
         ("--warmup_ratio 7", "--warmup_ratio must be between 0 and 1, not 7"),
         ("--save_steps 0", "--save_steps must be a number of steps"),
         ("--logging_steps -3", "--logging_steps must be a number of steps"),
+        ("--flash_attn fa2", "the package flash_attn is not installed"),
         ("--report_to wandb", "the package wandb is not installed"),
         ("--report_to none,tensorboard", "the package tensorboard is not installed"),
         ("--max_bad_rows 10", "--max_bad_rows is a share"),
