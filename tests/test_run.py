@@ -419,7 +419,8 @@ def test_a_dry_run_in_a_finished_run_leaves_it_finished(basic: Path, place: Path
 def test_dry_run_shows_both_files_and_trains_nothing(tiny_model: Path, place: Path) -> None:
     done = command(*flags(tiny_model, place, "dry", "--dry_run"), cwd=place)
     assert done.returncode == 0, done.stdout
-    assert "llamafactory-cli train" in done.stdout
+    assert "The same training by hand: llamafactory-cli train" in done.stdout
+    assert "Memory per device, about" in done.stdout
     assert '"formatting": "sharegpt"' in done.stdout
     assert not list((place / "dry").glob("checkpoint-*"))
     assert not (place / "dry" / "adapter_model.safetensors").exists()
