@@ -81,7 +81,7 @@ def _straight_line(job: Job) -> None:
         parts = split(job, data, tokens)
         plan = decide(job, data, parts, tokens, worker)
         if job.spec.dry_run:
-            telling.show_generated(job)
+            telling.show_generated(job, plan)
             return
         train(job, plan, parts, worker)
         if job.is_first_node:

@@ -37,6 +37,8 @@ FREE = frozenset(
         "num_workers",
     }
 )
+# Of these, what is not given now is taken from the run: scores before and after are of one set.
+REMEMBERED = frozenset({"score_samples"})
 
 
 def to_json(value: Any) -> Any:
@@ -325,7 +327,7 @@ def settle(spec: RunSpec, given: frozenset[str], record: Mapping[str, Any]) -> R
                 for key, value in spec.engine_args.items()
                 if saved.engine_args.get(key) != value and not key.startswith("export_")
             ]
-        elif name in FREE:
+        elif name in FREE and (name in given or name not in REMEMBERED):
             merged[name] = getattr(spec, name)
         elif name not in given or getattr(spec, name) == getattr(saved, name):
             merged[name] = getattr(saved, name)

@@ -249,19 +249,23 @@ def test_ctrl_c_saves_a_checkpoint_and_the_same_command_goes_on(
     assert record(place / "interrupted")["status"] == "done"
 
 
-def test_ctrl_c_while_the_base_model_is_scored_ends_at_once(tiny_model: Path, place: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_the_base_model_is_scored_ends_at_once(
+    tiny_model: Path, place: Path, sent: signal.Signals
+) -> None:
     """It waited for all answers and a first step, and said that a checkpoint would be saved."""
-    words = flags(tiny_model, place, "early stop", "--score_samples", 12, "--val_size", 12)
+    run = f"early stop {sent.name}"
+    words = flags(tiny_model, place, run, "--score_samples", 12, "--val_size", 12)
     process = start(*words, cwd=place)
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("scoring the base model"):
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "the same command continues" in output
-    assert not list((place / "early stop").glob("checkpoint-*"))
+    assert not list((place / run).glob("checkpoint-*"))
 
 
 def test_more_epochs_continue_the_training(tiny_model: Path, place: Path) -> None:
@@ -344,6 +348,14 @@ def test_deleted_parts_of_a_run_come_back_as_they_were(tiny_model: Path, place: 
     assert "Continuing from checkpoint-3." in done.stdout
     assert (run / "adapter_model.safetensors").read_bytes() == adapter
 
+    (run / "adapter_model.safetensors").unlink()
+    for checkpoint in run.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    done = command("--output_dir", run, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "there is no checkpoint to continue: this training starts anew" in done.stdout
+    assert (run / "adapter_model.safetensors").read_bytes() == adapter
+
     data.unlink()
     merged = place / "merged-lossy"
     done = command("export", "--output_dir", run, "--export_dir", merged, cwd=place)
@@ -407,7 +419,8 @@ def test_a_dry_run_in_a_finished_run_leaves_it_finished(basic: Path, place: Path
 def test_dry_run_shows_both_files_and_trains_nothing(tiny_model: Path, place: Path) -> None:
     done = command(*flags(tiny_model, place, "dry", "--dry_run"), cwd=place)
     assert done.returncode == 0, done.stdout
-    assert "llamafactory-cli train" in done.stdout
+    assert "The same training by hand: llamafactory-cli train" in done.stdout
+    assert "Memory per device, about" in done.stdout
     assert '"formatting": "sharegpt"' in done.stdout
     assert not list((place / "dry").glob("checkpoint-*"))
     assert not (place / "dry" / "adapter_model.safetensors").exists()

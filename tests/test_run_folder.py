@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
-from fine_tuning.job.opening import open_job
+from fine_tuning.job.opening import anchored, open_job
 from fine_tuning.run_folder import (
     RunFolder,
     from_json,
@@ -30,6 +30,17 @@ RECORD = {"settings": to_json(SPEC), "stages": {"train": {"state": "done"}}}
 
 def test_a_spec_survives_json() -> None:
     assert from_json(json.loads(json.dumps(to_json(SPEC))), RunSpec) == SPEC
+
+
+def test_adapters_are_found_from_every_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stood in train.yaml and run.json as they were typed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    spec = RunSpec(engine_args={"adapter_name_or_path": "a, hub/b", "warmup_steps": 5})
+    found = anchored(spec).engine_args
+    assert found == {"adapter_name_or_path": f"{tmp_path / 'a'},hub/b", "warmup_steps": 5}
 
 
 def test_settings_that_are_not_given_are_taken_from_the_run() -> None:
@@ -60,6 +71,13 @@ def test_more_epochs_continue_and_fewer_are_refused() -> None:
     assert settle(SPEC.replace(epochs=5.0), given, RECORD).epochs == 5.0
     with pytest.raises(RunConflict, match="--epochs: it was made with 3"):
         settle(SPEC.replace(epochs=1.0), given, RECORD)
+
+
+def test_the_scored_rows_stay_the_same_unless_they_are_named() -> None:
+    saved = to_json(SPEC.replace(score_samples=5))
+    record = {**RECORD, "settings": saved}
+    assert settle(SPEC, frozenset(), record).score_samples == 5
+    assert settle(SPEC, frozenset({"score_samples"}), record).score_samples == 100
 
 
 def test_a_stage_is_done_once_for_the_same_inputs(tmp_path: Path) -> None:
@@ -114,6 +132,21 @@ def test_settings_that_were_edited_by_hand_are_named() -> None:
     record = {**RECORD, "settings": {**to_json(SPEC), "lora_rank": "eight"}}
     with pytest.raises(DataError, match="lora_rank"):
         settle(SPEC, frozenset(), record)
+
+
+@pytest.mark.parametrize("flag", ["output_dir", "export_dir"])
+def test_a_run_does_not_lie_in_the_directory_that_it_reads(tmp_path: Path, flag: str) -> None:
+    """Repeated, it read its own run.json and rows as data."""
+    (tmp_path / "data").mkdir()
+    places = {"output_dir": tmp_path / "out", flag: tmp_path / "data" / "x"}
+    spec = RunSpec(
+        data=DataSpec(dataset_path=(str(tmp_path / "data"),)),
+        dataset_dir=tmp_path / "registered",
+        **places,
+    )
+    screen = SimpleNamespace(say=str)
+    with pytest.raises(UsageError, match=f"--{flag} .* lies in .*, all files of which"):
+        open_job(spec, sources={}, screen=screen, command="")  # type: ignore[arg-type]  # says only
 
 
 def test_a_damaged_run_can_be_started_again(tmp_path: Path) -> None:

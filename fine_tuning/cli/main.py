@@ -27,6 +27,7 @@ FULL_OR_FORBIDDEN: Mapping[int, str] = {
     errno.EACCES: "give yourself the permission, or name another place",
     errno.EPERM: "give yourself the permission, or name another place",
     errno.EROFS: "name a place that can be written to",
+    errno.ENAMETOOLONG: "name a shorter path",
 }
 
 

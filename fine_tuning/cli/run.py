@@ -1,5 +1,7 @@
 """`run`: the whole job."""
 
+import signal
+
 from fine_tuning import pipeline
 from fine_tuning.cli.samples import register_samples
 from fine_tuning.cli.screen import open_screen
@@ -9,6 +11,8 @@ from fine_tuning.errors import EXIT_DONE
 
 def run(job: Resolved) -> int:
     """Do the job and report it on the terminal."""
+    # a batch system or `docker stop` asks to end like Ctrl-C, and waits some seconds
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_screen() as screen:
         for warning in job.warnings:
             screen.warn(warning)

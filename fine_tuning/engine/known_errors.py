@@ -54,6 +54,13 @@ KNOWN_ERRORS = (
         "accept its terms on the model's page, then set HF_TOKEN to a token of that account",
     ),
     KnownError(
+        r"Can't find 'adapter_config\.json'",
+        ModelError,
+        "--adapter_name_or_path names no adapter.",
+        "no adapter_config.json is there, or no directory or Hub repository of this name",
+        "give the directory that holds adapter_config.json, for example the --output_dir of a run",
+    ),
+    KnownError(
         r"RepositoryNotFoundError|is not a local folder and is not a valid model identifier"
         r"|404 Client Error|Repository Not Found",
         ModelError,
@@ -154,7 +161,7 @@ KNOWN_ERRORS = (
         EnvironmentProblem,
         "This device has no bfloat16.",
         "bfloat16 needs an NVIDIA GPU from the Ampere generation on",
-        "leave --bf16 out: the precision is chosen by the device",
+        "leave --bf16 and --pure_bf16 out: the precision is chosen by the device",
     ),
     KnownError(
         r"SafetensorError|InvalidHeaderDeserialization|MetadataIncompleteBuffer|HeaderTooLarge",

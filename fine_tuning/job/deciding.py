@@ -297,12 +297,24 @@ def resumable(job: Job, plan: Plan) -> list[Path]:
     LLaMA-Factory cannot resume a reward model; its training starts again, and that is said.
     """
     checkpoints = job.main_folder.checkpoints()
+    if not checkpoints and job.folder.stage("train"):
+        job.screen.warn("there is no checkpoint to continue: this training starts anew")
+    if checkpoints and not any(checkpoints[-1].glob("optimizer*")) and _is_flat(checkpoints[-1]):
+        job.screen.warn(
+            f"{checkpoints[-1].name} holds no optimizer state (--save_only_model): the continued "
+            "training is not the one that would have gone on"
+        )
     if not checkpoints or plan.settings["stage"] != "rm":
         return checkpoints
     for path in checkpoints:
         path.rename(path.with_name(f"unused-{path.name}-{int(time.time())}"))
     job.screen.warn("a reward model cannot be continued: this training starts from the beginning")
     return []
+
+
+def _is_flat(checkpoint: Path) -> bool:
+    """Engines that split a model keep model and optimizer in folders of their own."""
+    return not any(entry.is_dir() for entry in checkpoint.iterdir())
 
 
 def ship_template(run_dir: Path, chat_template: str | None) -> None:

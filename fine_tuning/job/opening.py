@@ -15,6 +15,7 @@ from fine_tuning import demo
 from fine_tuning.dataset import register
 from fine_tuning.engine.model_hub import Wanted, require_model
 from fine_tuning.engine.model_source import is_local, model_location
+from fine_tuning.errors import UsageError
 from fine_tuning.paths import at_home
 from fine_tuning.run_folder import (
     FREE,
@@ -42,6 +43,8 @@ DECIDING_PACKAGES = (
     "deepspeed",
     "tokenizers",
 )
+# Engine arguments that may name local directories.
+NAME_DIRECTORIES = ("adapter_name_or_path", "ref_model", "ref_model_adapters")
 # What `settled` records of a command, before it is known whether the command can be done.
 OF_THE_COMMAND = ("settings", "sources", "command", "versions", "status", "failure")
 
@@ -82,6 +85,7 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
         output_dir = output_dir / f"node-{spec.node_rank}"
     register.refuse_patterns(str(output_dir))
     require_own_folder(output_dir)
+    _require_apart(spec, output_dir)
     make_directory(spec.dataset_dir, "dataset_dir")
     spec = spec.replace(output_dir=output_dir)
     model = model_location(str(spec.model_name_or_path))
@@ -109,14 +113,28 @@ def wanted_model(spec: RunSpec, *, weights: bool = True) -> Wanted:
     )
 
 
+def _require_apart(spec: RunSpec, output_dir: Path) -> None:
+    """Raise UsageError if the run would lie in a directory that it reads as data."""
+    for name in (*spec.data.dataset_path, *spec.data.mix, *spec.val_dataset_path):
+        for flag, place in (("output_dir", output_dir), ("export_dir", spec.export_dir)):
+            if place is None or not Path(name).is_dir():
+                continue
+            if place.resolve().is_relative_to(Path(name).resolve()):
+                raise UsageError(
+                    f"--{flag} {place} lies in {name}, all files of which are read as data.",
+                    fix=f"give a --{flag} elsewhere, or name the data files themselves",
+                )
+
+
 def settled(job: Job) -> Job:
     """The job with the settings of the run that its folder holds; they are recorded."""
     spec = job.spec
     if not spec.restart:
         spec = settle(spec, frozenset(job.sources), job.folder.record)
     record = job.folder.record
-    if job.folder.moved_from is not None:
-        job.screen.say(f"This run was made in {job.folder.moved_from} and is continued here.")
+    made_in = job.folder.moved_from
+    if made_in is not None and Path(made_in).resolve() != job.folder.path.resolve():
+        job.screen.say(f"This run was made in {made_in} and is continued here.")
     record.setdefault("created", time.time())
     record["versions"] = installed_versions()
     record["command"] = job.command
@@ -176,7 +194,18 @@ def anchored(spec: RunSpec) -> RunSpec:
         output_dir=_absolute(spec.output_dir),
         export_dir=_absolute(spec.export_dir),
         dataset_dir=at_home(spec.dataset_dir).absolute(),
+        engine_args={
+            name: _each_absolute(value) if name in NAME_DIRECTORIES else value
+            for name, value in spec.engine_args.items()
+        },
     )
+
+
+def _each_absolute(value: Any) -> Any:
+    """Local directories among the names, which LLaMA-Factory separates by commas."""
+    if not isinstance(value, str):
+        return value
+    return ",".join(_absolute_if_local(name.strip()) for name in value.split(","))
 
 
 def _absolute(path: Path | None) -> Path | None:

@@ -8,6 +8,9 @@ from typing import Any
 from fine_tuning import report
 from fine_tuning.dataset.fit import CUT_TURNS, OVERLONG, TRUNCATED
 from fine_tuning.dataset.types import CheckedData, SplitData
+from fine_tuning.engine.plan.memory import GIB, OVERHEAD, MemoryPlan
+from fine_tuning.engine.plan.settings import Plan
+from fine_tuning.engine.plan.train_yaml import by_hand
 from fine_tuning.job.opening import Job
 from fine_tuning.report.scores import score_row
 from fine_tuning.screen import ProblemGroup, Screen
@@ -120,13 +123,32 @@ def say_split(job: Job, parts: SplitData) -> None:
         job.screen.say(note)
 
 
-def show_generated(job: Job) -> None:
-    """`--dry_run`: the two generated files."""
+def memory_text(memory: MemoryPlan) -> str:
+    """What one device needs, by what needs it."""
+    parts = (
+        ("weights", memory.weights),
+        ("gradients and optimizer", memory.training_state),
+        ("activations", memory.activations),
+        ("overhead", OVERHEAD),
+    )
+    listed = " + ".join(f"{name} {size / GIB:.1f}" for name, size in parts)
+    return (
+        f"Memory per device, about {memory.total / GIB:.1f} GiB at {memory.batch_size} rows per "
+        f"step: {listed}."
+    )
+
+
+def show_generated(job: Job, plan: Plan) -> None:
+    """`--dry_run`: the memory plan, the two generated files, the engine's command."""
     if not job.folder.stage("train"):
         job.folder.record["status"] = "dry_run"
         job.folder.save()
+    job.screen.say(
+        memory_text(plan.memory) if plan.memory else "Memory: no estimate for a model of this kind."
+    )
     for path in (job.folder.dataset / "dataset_info.json", job.folder.path / "train.yaml"):
         job.screen.file(path, path.read_text(encoding="utf-8"))
+    job.screen.say(f"The same training by hand: {by_hand(plan, job.folder.path / 'train.yaml')}")
 
 
 def show_scores(job: Job) -> None:

@@ -42,7 +42,8 @@ def collect(run_dir: Path) -> RunFacts:
     scores = _read(run_dir / "scores.json") or {}
     settings = record.get("settings", {})
     merged = results.get("merge", {}).get("path")
-    failure = record.get("failure")
+    # somebody who pressed Ctrl-C need not be told that something went wrong
+    failure = None if record.get("status") == "interrupted" else record.get("failure")
     return RunFacts(
         title=_title(run_dir, settings),
         status=STATUSES.get(record.get("status", ""), "running"),
@@ -199,6 +200,8 @@ def _step(path: Path) -> int:
 def _scores(scores: Mapping[str, Any]) -> tuple[Score, ...]:
     before = scores.get("before", {}).get("metrics", {})
     after = scores.get("after", {}).get("metrics", {})
+    if after and before.get("n") != after.get("n"):
+        before = {}  # of other rows, which says nothing about what training changed
     known = {**before, **after}
     rows = int(known.get("n", 0))
     found = []

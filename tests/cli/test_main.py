@@ -191,3 +191,8 @@ def test_ctrl_c_while_the_program_is_imported_prints_no_traceback(tmp_path: Path
         [sys.executable, str(tmp_path / "entry.py")], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_path_that_is_too_long_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--output_dir", "a" * 300]) == 1
+    assert "name a shorter path" in capsys.readouterr().err

@@ -57,6 +57,12 @@ TEXTS = [
         EngineError,
         "leave --save_steps out",
     ),
+    (
+        "httpx.ConnectError: Name or service not known\nValueError: Can't find "
+        "'adapter_config.json' at 'nosuch/dir'",
+        ModelError,
+        "--adapter_name_or_path names no adapter",
+    ),
     ("safetensors_rust.SafetensorError: Error while deserializing", ModelError, "download"),
 ]
 

@@ -254,6 +254,10 @@ REFUSED: tuple[Rule, ...] = (
         lambda job: bool(job.engine("streaming")) and job.engine("max_steps", -1) <= 0,
         "--streaming has no end of its own. Add --max_steps.",
     ),
+    (  # data/loader.py:143 makes as many shards as there are workers: without one, no rows
+        lambda job: bool(job.engine("streaming")) and job.engine("dataloader_num_workers", 0) < 1,
+        "--streaming reads nothing without workers. Add --dataloader_num_workers 1 or more.",
+    ),
     (  # train/tuner.py:_training_function maps the stage to its loss; plan sets it
         lambda job: (
             job.spec.stage in ("orpo", "simpo")
@@ -275,7 +279,18 @@ def broken(job: Asked) -> list[str]:
         *rules,
         *_out_of_range(job.spec),
         *_missing_reporters(job.spec),
+        *_missing_attention(job.spec),
         *_unknown_columns(job.spec.data.columns),
+    ]
+
+
+def _missing_attention(spec: RunSpec) -> list[str]:
+    """The engine would take another without a word (model/model_utils/attention.py)."""
+    if spec.engine_args.get("flash_attn") != "fa2" or find_spec("flash_attn"):
+        return []
+    return [
+        "--flash_attn fa2: the package flash_attn is not installed. "
+        "Install it, or leave --flash_attn out."
     ]
 
 

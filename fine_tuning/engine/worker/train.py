@@ -41,6 +41,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         keep_weights_unpacked(known["model"])
+        require_targets(known["model"])
         loader = known.get("train_dataloader")
         if loader is not None and hasattr(loader.dataset, "__len__"):
             self.encoded = (
@@ -133,6 +134,27 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
         write_scores(self.out, name, scores)
         self.events.send("scores", {"name": name, "metrics": scores["metrics"]})
         return dict(scores["metrics"])
+
+
+def require_targets(model: Any) -> None:
+    """Raise EngineError if the adapter was to change modules that the model does not have.
+
+    PEFT leaves such names out without a word, as long as one of them is found.
+    """
+    names = [name for name, _ in model.named_modules()]
+    for config in getattr(model, "peft_config", {}).values():
+        wanted = config.target_modules
+        if not isinstance(wanted, list | set | tuple):  # a pattern
+            continue
+        missing = sorted(
+            t for t in wanted if not any(f".{name}".endswith(f".{t}") for name in names)
+        )
+        if missing:
+            raise EngineError(
+                f"--lora_target names modules that this model does not have: {', '.join(missing)}.",
+                why="every architecture names its layers differently",
+                fix="leave --lora_target out to adapt all linear layers",
+            )
 
 
 @contextmanager
