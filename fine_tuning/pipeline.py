@@ -8,11 +8,9 @@ inputs have not changed is not done again.
 """
 
 import dataclasses
-import errno
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +25,8 @@ from fine_tuning.engine.model_hub import fetch_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.engine.plan.settings import Plan, make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
-from fine_tuning.errors import FineTuningError, Interrupted, UsageError
-from fine_tuning.job import asking, balance, deciding, opening, telling
+from fine_tuning.errors import Interrupted
+from fine_tuning.job import asking, balance, deciding, ending, opening, telling
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
 from fine_tuning.screen import Screen, Source
@@ -46,27 +44,8 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
     with job.folder.locked():
         before = dict(job.folder.record)
         job = opening.settled(job)
-        try:
+        with ending.recorded(job, before):
             _straight_line(job)
-        except UsageError as error:
-            if not opening.restored(job, before):
-                _record_failure(job, error)
-            raise
-        except FineTuningError as error:
-            _record_failure(job, error)
-            raise
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            full = deciding.disk_full(job, error)
-            _record_failure(job, full)
-            raise full from error
-        except KeyboardInterrupt:
-            stopped = Interrupted("Interrupted.", fix="the same command continues")
-            _record_failure(job, stopped)
-            raise stopped from None
-        if job.spec.dry_run:
-            opening.restored(job, before)
     return job.folder.path
 
 
@@ -326,13 +305,3 @@ def finish(job: Job) -> None:
     job.folder.save()
     page = report.write_report(job.folder.path, report.collect(job.folder.path))
     job.screen.say(f"Report: {telling.shown(page)}")
-
-
-def _record_failure(job: Job, error: FineTuningError) -> None:
-    """Keep what is known of a run that stopped early, so that its page can say why."""
-    job.folder.record["status"] = "interrupted" if isinstance(error, Interrupted) else "failed"
-    job.folder.record["failure"] = {"what": error.what, "why": error.why, "fix": error.fix}
-    with suppress(OSError, ValueError, KeyError):  # a full disk must not hide what happened
-        job.folder.save()
-        if job.folder.stage("split"):
-            report.write_report(job.folder.path, report.collect(job.folder.path))

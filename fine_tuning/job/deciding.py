@@ -15,7 +15,7 @@ from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.dataset.types import CheckedData, Problem, SplitData
 from fine_tuning.engine.plan.settings import Plan, Rows
-from fine_tuning.errors import EnvironmentProblem, RunConflict, UsageError
+from fine_tuning.errors import RunConflict, UsageError
 from fine_tuning.job.opening import Job, missing_files
 from fine_tuning.run_folder import FREE, fingerprint, from_json, has_weights, to_json
 from fine_tuning.screen import ProblemGroup
@@ -129,16 +129,6 @@ def plan_inputs(
         parts.val_rows,
         tokens["cutoff"],
         tokens["template"],
-    )
-
-
-def disk_full(job: Job, error: OSError) -> EnvironmentProblem:
-    """A write that the system refused names no file: say which places may be full."""
-    places = dict.fromkeys([job.folder.path, job.spec.export_dir or job.folder.path])
-    return EnvironmentProblem(
-        "The disk is full.",
-        why=f"{error.strerror}, while the run wrote below {' or '.join(map(str, places))}",
-        fix="free space, or choose another --output_dir, and repeat the command",
     )
 
 

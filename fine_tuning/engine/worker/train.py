@@ -18,6 +18,7 @@ from fine_tuning.engine.worker.balance import Expected, read_expected, require_a
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.generate import keep_weights_unpacked
 from fine_tuning.engine.worker.score import Scoring, score_model, template_settings, write_scores
+from fine_tuning.errors import EngineError
 
 PROGRESS_EVERY_S = 0.2
 

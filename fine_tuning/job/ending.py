@@ -1,0 +1,60 @@
+"""How a job ends when it does not reach its end: what the run's folder then says of it."""
+
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from fine_tuning import report
+from fine_tuning.errors import EnvironmentProblem, FineTuningError, Interrupted, UsageError
+from fine_tuning.job.opening import Job, restored
+
+
+@contextmanager
+def recorded(job: Job, before: Mapping[str, Any]) -> Iterator[None]:
+    """Keep in the run why it stopped, and let the error go on as one that a user can act on.
+
+    `before` is the run's record from before this command: a command that is refused, or only
+    looks (--dry_run), leaves a trained run as it was.
+    """
+    try:
+        yield
+    except UsageError as error:
+        if not restored(job, before):
+            _record(job, error)
+        raise
+    except FineTuningError as error:
+        _record(job, error)
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        full = _disk_full(job, error)
+        _record(job, full)
+        raise full from error
+    except KeyboardInterrupt:
+        stopped = Interrupted("Interrupted.", fix="the same command continues")
+        _record(job, stopped)
+        raise stopped from None
+    if job.spec.dry_run:
+        restored(job, before)
+
+
+def _record(job: Job, error: FineTuningError) -> None:
+    """Keep what is known of a run that stopped early, so that its page can say why."""
+    job.folder.record["status"] = "interrupted" if isinstance(error, Interrupted) else "failed"
+    job.folder.record["failure"] = {"what": error.what, "why": error.why, "fix": error.fix}
+    with suppress(OSError, ValueError, KeyError):  # a full disk must not hide what happened
+        job.folder.save()
+        if job.folder.stage("split"):
+            report.write_report(job.folder.path, report.collect(job.folder.path))
+
+
+def _disk_full(job: Job, error: OSError) -> EnvironmentProblem:
+    """A write that the system refused names no file: say which places may be full."""
+    places = dict.fromkeys([job.folder.path, job.spec.export_dir or job.folder.path])
+    return EnvironmentProblem(
+        "The disk is full.",
+        why=f"{error.strerror}, while the run wrote below {' or '.join(map(str, places))}",
+        fix="free space, or choose another --output_dir, and repeat the command",
+    )
