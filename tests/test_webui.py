@@ -20,6 +20,7 @@ import pytest
 
 from fine_tuning.cli import webui
 from fine_tuning.dataset.register import dataset_entry, register
+from fine_tuning.engine.launch import free_port
 from fine_tuning.errors import EnvironmentProblem, UsageError
 from tests.commands import hear_ctrl_c
 
@@ -192,6 +193,42 @@ def test_a_prepared_dataset_is_picked_previewed_and_trained_in_the_browser(tmp_p
     assert adapters, served.log.read_text()[-3000:]
     log = adapters[0].with_name("trainer_log.jsonl").read_text().splitlines()
     assert json.loads(log[-1])["percentage"] == 100.0
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_llamafactorys_own_command_shows_the_prepared_datasets(tmp_path: Path) -> None:
+    """`llamafactory-cli webui`, started by hand in the folder where a run was made."""
+    from playwright.sync_api import sync_playwright
+
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in chat_rows(3)), encoding="utf-8")
+    columns = frozenset({"conversations", "system", "tools"})
+    register(tmp_path / "data", {"my_chat": dataset_entry("chat", columns, str(rows))})
+    port = free_port()
+    address = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port)}
+    board = subprocess.Popen(
+        [Path(sys.executable).with_name("llamafactory-cli"), "webui"],
+        cwd=tmp_path,
+        env={**webui.environment(os.environ), **address, "BROWSER": "true"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: listening([board.pid]), 180)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+            page = browser.new_page(viewport={"width": 1400, "height": 1800})
+            page.set_default_timeout(120_000)
+            page.goto(f"http://127.0.0.1:{port}")
+            choose(page, "Model name", "Custom")  # once this is done, Board has set up its page
+            choose(page, "Dataset", "my_chat")
+            page.get_by_role("button", name="Preview dataset").first.click()
+            page.get_by_text("question 0").first.wait_for()
+            browser.close()
+    finally:
+        board.kill()
+        board.wait()
 
 
 def chat_rows(count: int) -> list[dict[str, object]]:
