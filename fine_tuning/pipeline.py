@@ -23,8 +23,9 @@ from fine_tuning.engine.gpus import require_usable_gpu
 from fine_tuning.engine.launch import Worker, run_distributed
 from fine_tuning.engine.model_hub import fetch_model
 from fine_tuning.engine.model_source import is_local, model_location
-from fine_tuning.engine.plan.settings import Plan, make_plan
+from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
+from fine_tuning.engine.plan.values import Plan
 from fine_tuning.errors import Interrupted
 from fine_tuning.job import asking, balance, deciding, ending, opening, telling
 from fine_tuning.job.opening import Job

@@ -7,7 +7,7 @@ from typing import Any
 
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.launch import Worker, free_port
-from fine_tuning.engine.plan.settings import Plan
+from fine_tuning.engine.plan.values import Plan
 from fine_tuning.hubs import on_openmind
 from fine_tuning.job.opening import Job
 from fine_tuning.job.telling import events_to

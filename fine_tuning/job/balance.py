@@ -7,7 +7,7 @@ import numpy as np
 
 from fine_tuning.dataset.split import NUMBERS
 from fine_tuning.dataset.types import SplitData
-from fine_tuning.engine.plan.settings import Plan
+from fine_tuning.engine.plan.values import Plan
 from fine_tuning.errors import DataError
 from fine_tuning.job.opening import Job
 

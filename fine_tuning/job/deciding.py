@@ -14,7 +14,7 @@ from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.dataset.types import CheckedData, Problem, SplitData
-from fine_tuning.engine.plan.settings import Plan, Rows
+from fine_tuning.engine.plan.values import Plan, Rows
 from fine_tuning.errors import RunConflict, UsageError
 from fine_tuning.job.opening import Job, missing_files
 from fine_tuning.run_folder import FREE, fingerprint, from_json, has_weights, to_json

@@ -9,8 +9,8 @@ from fine_tuning import report
 from fine_tuning.dataset.fit import CUT_TURNS, OVERLONG, TRUNCATED
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.plan.memory import GIB, OVERHEAD, MemoryPlan
-from fine_tuning.engine.plan.settings import Plan
 from fine_tuning.engine.plan.train_yaml import by_hand
+from fine_tuning.engine.plan.values import Plan
 from fine_tuning.job.opening import Job
 from fine_tuning.report.scores import score_row
 from fine_tuning.screen import ProblemGroup, Screen

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from fine_tuning.engine.plan.settings import Plan
+from fine_tuning.engine.plan.values import Plan
 
 
 def by_hand(plan: Plan, path: Path) -> str:

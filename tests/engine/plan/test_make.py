@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from fine_tuning.engine.plan.settings import Plan, Rows, make_plan
+from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.plan.train_yaml import by_hand, train_yaml
+from fine_tuning.engine.plan.values import Plan, Rows
 from fine_tuning.errors import UsageError
 from fine_tuning.spec import RunSpec
 
@@ -166,3 +167,28 @@ def test_by_hand_names_the_launcher_of_several_processes() -> None:
     assert by_hand(plan(RunSpec(nproc_per_node=4)), Path("/t")).startswith(
         "FORCE_TORCHRUN=1 NPROC_PER_NODE=4 NNODES=1 llamafactory-cli"
     )
+
+
+def shown(plan: Plan, name: str) -> tuple[str, str]:
+    [row] = [choice for choice in plan.choices if choice.name == name]
+    return row.value, row.reason
+
+
+def test_the_optimizer_follows_the_device_and_is_shown() -> None:
+    assert shown(plan(), "optim") == ("adamw_torch", "AdamW")
+    on_gpu = plan(devices=GPU)
+    assert on_gpu.settings["optim"] == shown(on_gpu, "optim")[0] == "adamw_torch_fused"
+    # DeepSpeed brings its own
+    sharded = RunSpec(engine_args={"deepspeed": "ds.json"})
+    assert plan(sharded, devices=GPU).settings["optim"] == "adamw_torch"
+    named = RunSpec(engine_args={"optim": "adafactor"})
+    assert plan(named, devices=GPU).settings["optim"] == "adafactor"
+    assert shown(plan(named, devices=GPU), "optim")[0] == "adafactor"
+
+
+def test_the_intervals_are_shown_and_are_those_of_the_training() -> None:
+    given = plan(RunSpec(engine_args={"save_steps": 7, "save_total_limit": 0}))
+    for name in ("logging_steps", "save_steps"):
+        assert shown(given, name)[0] == str(given.settings[name])
+    assert shown(given, "save_steps") == ("7", "every checkpoint is kept")
+    assert shown(plan(), "save_steps")[1] == "the last 2 checkpoints are kept"

@@ -1,0 +1,138 @@
+"""The plan of a training: every choice that the user left open, shown with its reason, and the
+settings that LLaMA-Factory is given.
+
+`make_plan` is pure: rows, model, devices and the user's wishes in, settings and reasons out.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fine_tuning.engine.plan.choose import Chosen, alpha, choose
+from fine_tuning.engine.plan.memory import GIB
+from fine_tuning.engine.plan.settings import engine_settings
+from fine_tuning.engine.plan.values import Plan, Rows
+from fine_tuning.screen import Choice, Source
+from fine_tuning.spec import RunSpec
+
+# What holds if nobody says anything; the rest of the table is chosen for this run.
+DEFAULTS = ("method", "quantization", "lora_rank", "lora_alpha", "epochs", "seed")
+
+
+def make_plan(
+    spec: RunSpec,
+    *,
+    sources: Mapping[str, Source],
+    rows: Rows,
+    tokens: Mapping[str, Any],
+    devices: Mapping[str, Any],
+    model_path: str,
+    run_dir: Path,
+) -> Plan:
+    """Resolve everything. `tokens` is the worker's look at the tokens, `devices` its devices."""
+    chosen = choose(spec, rows, tokens, devices)
+    settings, worker_settings = engine_settings(
+        spec, chosen, rows, tokens, model_path=model_path, run_dir=run_dir
+    )
+    return Plan(
+        settings=settings,
+        worker_settings=worker_settings,
+        choices=_shown(_table(spec, chosen, rows, tokens, devices, settings), spec, sources),
+        steps=chosen.steps,
+        launch={**_launch(spec, chosen.processes), "gpus": len(devices["names"])},
+        memory=chosen.memory.get(chosen.batch) if chosen.memory else None,
+        warnings=(*_memory_warnings(chosen, devices), *_context_warnings(chosen, tokens)),
+    )
+
+
+def _table(
+    spec: RunSpec,
+    chosen: Chosen,
+    rows: Rows,
+    tokens: Mapping[str, Any],
+    devices: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> dict[str, tuple[Any, str]]:
+    """Name, value and reason of what is shown before the run."""
+    template = tokens["template"]
+    table: dict[str, tuple[Any, str]] = {
+        "template": (template["name"] or "(the model's own)", template["reason"]),
+        "max_seq_length": (chosen.cutoff, ""),
+        "stage": (rows.stage, f"fits {rows.kind} data"),
+        "method": (spec.method, ""),
+        "quantization": (chosen.quantization, ""),
+        "precision": (chosen.precision, ""),
+        "device": (_device_text(chosen, devices), ""),
+        "batch_size": (chosen.batch, ""),
+        "gradient_accumulation_steps": (chosen.accumulation, ""),
+        "optim": (chosen.optimizer, ""),
+        "learning_rate": (chosen.rate, ""),
+        "epochs": (spec.epochs, f"{chosen.steps} steps"),
+        "logging_steps": (settings["logging_steps"], ""),
+        "save_steps": (settings["save_steps"], _kept(settings)),
+        "seed": (spec.seed, ""),
+        "validation": (rows.validation, f"rows held out of {rows.train + rows.validation}"),
+    }
+    if chosen.method == "lora":
+        table["lora_rank"] = (spec.lora_rank, "")
+        table["lora_alpha"] = (alpha(spec), "twice the rank")
+    return {name: (value, why or chosen.why.get(name, "")) for name, (value, why) in table.items()}
+
+
+def _kept(settings: Mapping[str, Any]) -> str:
+    limit = settings.get("save_total_limit")
+    return f"the last {limit} checkpoints are kept" if limit else "every checkpoint is kept"
+
+
+def _device_text(chosen: Chosen, devices: Mapping[str, Any]) -> str:
+    if chosen.kind == "cpu":
+        return "CPU" if chosen.world == 1 else f"CPU, {chosen.world} processes"
+    name = devices["names"][0] if devices["names"] else chosen.kind
+    return f"{chosen.world} x {name}"
+
+
+def _launch(spec: RunSpec, processes: int) -> dict[str, Any]:
+    return {
+        "nproc_per_node": processes,
+        "nnodes": spec.nnodes,
+        "node_rank": spec.node_rank,
+        "master_addr": spec.master_addr,
+        "master_port": spec.master_port,
+    }
+
+
+def _memory_warnings(chosen: Chosen, devices: Mapping[str, Any]) -> tuple[str, ...]:
+    if chosen.kind != "cuda" or chosen.batch not in chosen.memory:
+        return ()
+    needed, there = chosen.memory[chosen.batch].total, min(devices["memory"])
+    if needed <= there:
+        return ()
+    return (
+        f"about {needed / GIB:.0f} GiB are needed and the GPU has {there / GIB:.0f} GiB; if it "
+        "runs out, try --quantization 4bit or a smaller --max_seq_length",
+    )
+
+
+def _context_warnings(chosen: Chosen, tokens: Mapping[str, Any]) -> tuple[str, ...]:
+    context = tokens["context"]
+    if context is None or chosen.cutoff <= context:
+        return ()
+    return (f"--max_seq_length {chosen.cutoff} is above the model's context of {context} tokens",)
+
+
+def _shown(
+    table: Mapping[str, tuple[Any, str]], spec: RunSpec, sources: Mapping[str, Source]
+) -> tuple[Choice, ...]:
+    """The table with who set each value, and below it what is passed through."""
+    chosen = [
+        Choice(
+            name, str(value), why, sources.get(name, "default" if name in DEFAULTS else "chosen")
+        )
+        for name, (value, why) in table.items()
+    ]
+    passed = [
+        Choice(name, str(value), "", sources.get(name, "you"))
+        for name, value in spec.engine_args.items()
+        if name not in table
+    ]
+    return (*chosen, *passed)

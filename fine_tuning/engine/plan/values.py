@@ -1,0 +1,46 @@
+"""What a plan is made from, and what it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fine_tuning.engine.plan.memory import MemoryPlan
+from fine_tuning.screen import Choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What the plan needs to know of the prepared rows."""
+
+    kind: str
+    stage: str
+    train: int
+    validation: int
+    tokens: int
+    train_name: str
+    validation_name: str
+    dataset_dir: Path
+
+    def blocks(self, part: int, cutoff: int) -> int:
+        """Blocks that a part of the text fills, about: the engine packs text, and drops the rest.
+
+        Other rows are not packed: there are as many as there are.
+        """
+        if self.kind != "text":
+            return part
+        share = part / max(1, self.train + self.validation)
+        return max(1, int(self.tokens * share) // cutoff)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The settings of `train.yaml`, those that only our worker adds, and the reasons for both."""
+
+    settings: Mapping[str, Any]
+    worker_settings: Mapping[str, Any]
+    choices: tuple[Choice, ...]
+    steps: int
+    launch: Mapping[str, Any]
+    memory: MemoryPlan | None
+    warnings: tuple[str, ...] = ()
