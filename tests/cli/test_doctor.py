@@ -88,7 +88,7 @@ def test_lines_fit_80_columns() -> None:
 
 
 def test_an_import_that_kills_the_process_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PROBE", "import os, sys; sys.stderr.write('boom'); os.abort()")
+    monkeypatch.setattr(doctor, "PROBE", "import os, sys; sys.stderr.write('boom\\n'); os.abort()")
     assert "boom" in doctor.probe()["imports"]["torch"]
 
 
