@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -114,7 +115,7 @@ def _run(
     # Not fork: the caller may have threads (a progress bar, an engine worker's reader).
     context = multiprocessing.get_context("spawn")
     count = min(workers, len(waiting))
-    with ProcessPoolExecutor(count, context, initializer=_leave_interrupts_to_us) as pool:
+    with ProcessPoolExecutor(count, context, initializer=_follow_the_parent) as pool:
         futures = {pool.submit(run_part, job): (job, size) for job, size in waiting}
         try:
             for future in as_completed(futures):
@@ -132,9 +133,17 @@ def _run(
             raise
 
 
-def _leave_interrupts_to_us() -> None:
-    """Ctrl-C reaches the whole process group; without this each worker prints a traceback."""
+def _follow_the_parent() -> None:
+    """Leave Ctrl-C to it, which reaches the whole process group, and end when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_it() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_it, daemon=True).start()
 
 
 def _jobs_of(file: Planned, cache: Path, workers: int) -> list[PartJob]:

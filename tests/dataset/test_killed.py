@@ -1,11 +1,15 @@
 """A check that is killed (kill -9) goes on with the files that it had not finished."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fine_tuning.dataset import schedule
@@ -30,6 +34,46 @@ def dying(job, advance):
 schedule.run_part = dying
 account(DataSpec(dataset_path=tuple(sys.argv[2:])), out_dir=Path(sys.argv[1]))
 """
+
+# Two processes read; the parent is killed as soon as both have begun.
+READ_WITH_TWO = """
+import sys
+from pathlib import Path
+from fine_tuning.dataset.check import account
+from fine_tuning.spec import DataSpec
+if __name__ == "__main__":
+    spec = DataSpec(dataset_path=tuple(sys.argv[2:]), num_workers=2)
+    account(spec, out_dir=Path(sys.argv[1]))
+"""
+
+
+def test_reading_processes_end_when_the_command_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "read.py"
+    script.write_text(READ_WITH_TWO, encoding="utf-8")
+    rows = [{"instruction": f"q{row}", "output": "answer " * 40} for row in range(300_000)]
+    path = tmp_path / "big.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    reading = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "out"), str(path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    parts = tmp_path / "out" / "cache"
+    wait_until(lambda: len(list(parts.glob("*/*/rows.jsonl"))) == 2)
+    family = psutil.Process(reading.pid).children(recursive=True)
+    reading.kill()
+    reading.wait()
+    wait_until(lambda: not any(map(alive, family)))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def test_finished_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
