@@ -7,6 +7,7 @@ from pathlib import Path
 from fine_tuning.errors import ModelError
 from fine_tuning.paths import at_home
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 WEIGHTS = ("*.safetensors", "*.bin")
 
 
@@ -45,11 +46,18 @@ def _check_directory(path: Path) -> None:
                 fix="give its base model as --model_name_or_path and the adapter as "
                 "--adapter_name_or_path",
             )
+        if any(path.glob("*.gguf")):
+            raise ModelError(
+                f"{path} holds a GGUF model, which cannot be trained.",
+                why="GGUF is the format of llama.cpp, made from a model of Transformers",
+                fix="give the model that it was made from (config.json and *.safetensors)",
+            )
         raise ModelError(
             f"{path} has no config.json, so it is not a model directory.",
             fix="give the directory that holds config.json and the weights",
         )
-    if not any(file for pattern in WEIGHTS for file in path.glob(pattern)):
+    weights = sorted(file for pattern in WEIGHTS for file in path.glob(pattern))
+    if not weights:
         raise ModelError(
             f"{path} has no weights (neither *.safetensors nor *.bin).",
             why="the download is incomplete, or only the configuration was copied",
@@ -61,6 +69,43 @@ def _check_directory(path: Path) -> None:
             f"{path} lacks {len(missing)} of its weight files: {', '.join(missing[:3])}.",
             why="its index lists them; the download is incomplete",
             fix="download the whole model again",
+        )
+    for file in weights:
+        _require_whole(file)
+
+
+def _require_whole(file: Path) -> None:
+    """Raise ModelError for a file of weights that is a mere pointer, or that was cut off.
+
+    A safetensors file says at its start how long it is: 8 bytes with the length of a JSON header,
+    the header with the place of each tensor, the tensors (the format's README).
+    """
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        start = opened.read(8)
+        if start + opened.read(len(_LFS_POINTER) - 8) == _LFS_POINTER:
+            raise ModelError(
+                f"{file} is a Git LFS pointer, not the weights.",
+                why="the repository was cloned without Git LFS",
+                fix="run `git lfs install && git lfs pull` there, or download the model again",
+            )
+        if file.suffix != ".safetensors":
+            return
+        length = int.from_bytes(start, "little")
+        opened.seek(8)
+        header = opened.read(length) if length < size else b""
+    try:
+        tensors = json.loads(header)
+        ends = [entry["data_offsets"][1] for key, entry in tensors.items() if key != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        ends = []
+    needed = 8 + length + max(ends, default=0)
+    if not ends or size < needed:
+        was = f" ({size:,} of {needed:,} bytes)" if ends else ""
+        raise ModelError(
+            f"{file} is damaged or incomplete{was}.",
+            why="downloads that broke off look like this",
+            fix="delete the file and download the model again",
         )
 
 
