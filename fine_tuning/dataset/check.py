@@ -5,15 +5,24 @@ find files -> first look -> read and convert -> confirm the formats -> join -> l
 
 import dataclasses
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fine_tuning.dataset import outputs
 from fine_tuning.dataset.insight.examine import examine
 from fine_tuning.dataset.ledger import ReadFile, file_notes
 from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
-from fine_tuning.dataset.schedule import Part, Planned, Progress, run_passes, worker_count
+from fine_tuning.dataset.schedule import (
+    Part,
+    Planned,
+    Progress,
+    in_parts,
+    run_passes,
+    worker_count,
+)
 from fine_tuning.dataset.survey import (
     confirmed,
     evidence,
@@ -147,6 +156,7 @@ def _read(
         sources = [dataclasses.replace(sources[0], notes=notes), *sources[1:]]
     planned = [Planned(source, plan) for source, (plan, _) in zip(sources, looks, strict=True)]
     workers = worker_count(spec.num_workers, sum(source.size for source in sources))
+    hashes = _Hashes([source for source in sources if in_parts(source, workers)])
     parts = run_passes(planned, cache=cache, workers=workers, progress=progress)
     again: dict[int, Planned] = {}
     for index, (file, of_file) in enumerate(zip(planned, parts, strict=True)):
@@ -168,11 +178,30 @@ def _read(
             plan=file.plan,
             parts=of_file,
             evidence=evidence(file.plan, _votes(of_file), rows),
-            sha256=of_file[0].result.sha256 or _sha256(file.source),
+            sha256=of_file[0].result.sha256 or hashes.of(file.source),
             notes=file_notes(of_file),
         )
         for file, of_file, (_, rows) in zip(planned, parts, looks, strict=True)
     ]
+
+
+class _Hashes:
+    """SHA-256 of the files that are read in parts, computed meanwhile; Ctrl-C ends it."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._found: dict[Path, str] = {}
+        self._thread = threading.Thread(target=self._compute, args=(sources,), daemon=True)
+        self._thread.start()
+
+    def _compute(self, sources: Sequence[Source]) -> None:
+        for source in sources:
+            with suppress(OSError):  # the reading names it
+                self._found[source.path] = sha256_of(source.path)
+
+    def of(self, source: Source) -> str:
+        """In hexadecimal; empty if the file cannot be read."""
+        self._thread.join()
+        return self._found.get(source.path) or _sha256(source)
 
 
 def _sha256(source: Source) -> str:

@@ -20,7 +20,9 @@ from fine_tuning.errors import DataError
 
 CHECK_VERSION = 2  # part of every cache key: raise it when rows or problems change
 SMALL = 500_000_000  # below, starting processes costs more than they save (bench/data.py)
+SMALLEST_CUT = 1_000_000
 PART_BYTES = 64_000_000
+PARTS_EACH = 8  # parts of a file for each process, so that all end at about the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ def worker_count(asked: int | None, total: int) -> int:
     if asked:
         return max(1, asked)
     return 1 if total < SMALL else len(os.sched_getaffinity(0)) if _has_affinity() else _cores()
+
+
+def in_parts(source: Source, workers: int) -> bool:
+    """Whether a file is cut for several processes; a small one is not worth it."""
+    return workers > 1 and source.size >= SMALLEST_CUT
 
 
 def run_passes(
@@ -114,23 +121,33 @@ def _run(
         return
     # Not fork: the caller may have threads (a progress bar, an engine worker's reader).
     context = multiprocessing.get_context("spawn")
-    count = min(workers, len(waiting))
-    with ProcessPoolExecutor(count, context, initializer=_follow_the_parent) as pool:
-        futures = {pool.submit(run_part, job): (job, size) for job, size in waiting}
-        try:
-            for future in as_completed(futures):
-                job, size = futures[future]
-                yield job.folder, future.result()
-                clock.finish(size)
-        except BrokenProcessPool as error:
-            raise DataError(
-                "a process that read the data was ended from outside",
-                why="perhaps the memory did not suffice",
-                fix="run again with fewer processes: --num_workers 1",
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ProcessPoolExecutor(workers - 1, context, initializer=_follow_the_parent)
+    try:
+        yield from _shared(pool, waiting, clock)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that read the data was ended from outside",
+            why="perhaps the memory did not suffice",
+            fix="run again with fewer processes: --num_workers 1",
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _shared(
+    pool: ProcessPoolExecutor, waiting: Sequence[tuple[PartJob, int]], clock: _Clock
+) -> Iterator[tuple[Path, PartResult]]:
+    """The pool works from the front; this process, which need not start first, from the back."""
+    futures = {pool.submit(run_part, job): (job, size) for job, size in waiting}
+    for future, (job, size) in reversed(list(futures.items())):
+        if future.cancel():  # nobody has begun it
+            del futures[future]
+            yield job.folder, run_part(job, clock.advance)
+            clock.finish(size)
+    for future in as_completed(futures):
+        job, size = futures[future]
+        yield job.folder, future.result()
+        clock.finish(size)
 
 
 def _follow_the_parent() -> None:
@@ -149,9 +166,8 @@ def _follow_the_parent() -> None:
 def _jobs_of(file: Planned, cache: Path, workers: int) -> list[PartJob]:
     source, plan = file.source, file.plan
     folder = cache / _key(source, plan)
-    count = max(workers, -(-source.size // PART_BYTES)) if workers > 1 else 1
-    # A small file is not worth the cutting.
-    ranges = split_ranges(source, count) if source.size >= 1_000_000 and count > 1 else []
+    count = max(PARTS_EACH * workers, -(-source.size // PART_BYTES))
+    ranges = split_ranges(source, count) if in_parts(source, workers) else []
     if len(ranges) < 2:
         return [PartJob(source, plan, folder / "whole")]
     before = _lines_before(source, [part.start for part in ranges])
