@@ -37,7 +37,9 @@ def make_plan(
     return Plan(
         settings=settings,
         worker_settings=worker_settings,
-        choices=_shown(_table(spec, chosen, rows, tokens, devices, settings), spec, sources),
+        choices=_shown(
+            _table(spec, chosen, rows, tokens, devices, settings | worker_settings), spec, sources
+        ),
         steps=chosen.steps,
         launch={**_launch(spec, chosen.processes), "gpus": len(devices["names"])},
         memory=chosen.memory.get(chosen.batch) if chosen.memory else None,
@@ -62,7 +64,7 @@ def _table(
         "method": (spec.method, ""),
         "quantization": (chosen.quantization, ""),
         "precision": (chosen.precision, ""),
-        "device": (_device_text(chosen, devices), ""),
+        "device": (_device_text(chosen, devices), _device_reason(spec, chosen)),
         "batch_size": (chosen.batch, ""),
         "gradient_accumulation_steps": (chosen.accumulation, ""),
         "optim": (chosen.optimizer, ""),
@@ -70,6 +72,7 @@ def _table(
         "epochs": (spec.epochs, f"{chosen.steps} steps"),
         "logging_steps": (settings["logging_steps"], ""),
         "save_steps": (settings["save_steps"], _kept(settings)),
+        "eval_steps": (settings.get("eval_steps", "none"), _evaluated(rows, settings)),
         "seed": (spec.seed, ""),
         "validation": (rows.validation, f"rows held out of {rows.train + rows.validation}"),
     }
@@ -82,6 +85,18 @@ def _table(
 def _kept(settings: Mapping[str, Any]) -> str:
     limit = settings.get("save_total_limit")
     return f"the last {limit} checkpoints are kept" if limit else "every checkpoint is kept"
+
+
+def _evaluated(rows: Rows, settings: Mapping[str, Any]) -> str:
+    if settings.get("eval_strategy", "no") == "no":
+        return "no evaluation during training"
+    return f"loss of {rows.validation} held-out rows"
+
+
+def _device_reason(spec: RunSpec, chosen: Chosen) -> str:
+    if chosen.kind != "cpu":
+        return "all GPUs are used" if spec.nproc_per_node is None and chosen.world > 1 else ""
+    return "--use_cpu" if spec.use_cpu else "there is no GPU"
 
 
 def _device_text(chosen: Chosen, devices: Mapping[str, Any]) -> str:

@@ -192,3 +192,18 @@ def test_the_intervals_are_shown_and_are_those_of_the_training() -> None:
         assert shown(given, name)[0] == str(given.settings[name])
     assert shown(given, "save_steps") == ("7", "every checkpoint is kept")
     assert shown(plan(), "save_steps")[1] == "the last 2 checkpoints are kept"
+
+
+def test_the_evaluation_is_shown_also_where_only_the_worker_does_it() -> None:
+    assert shown(plan(), "eval_steps")[1] == "loss of 100 held-out rows"
+    on_cpu = plan(RunSpec(quantization="4bit"))
+    assert shown(on_cpu, "eval_steps") == (
+        str(on_cpu.worker_settings["eval_steps"]),
+        "loss of 100 held-out rows",
+    )
+    assert shown(plan(validation=0), "eval_steps") == ("none", "no evaluation during training")
+
+
+def test_the_device_says_why_it_is_the_cpu() -> None:
+    assert shown(plan(), "device") == ("CPU", "there is no GPU")
+    assert shown(plan(RunSpec(use_cpu=True), devices=GPU), "device") == ("CPU", "--use_cpu")
