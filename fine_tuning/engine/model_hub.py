@@ -11,6 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fine_tuning.engine.model_source import require_whole_model
 from fine_tuning.errors import EnvironmentProblem, FineTuningError, ModelError
 from fine_tuning.hubs import (
     endpoint,
@@ -74,9 +75,12 @@ def fetch_model(wanted: Wanted, on_bytes: OnBytes) -> str:
         with _hub_errors(wanted):
             _ask_hub(wanted)
             _download_from_hub(wanted, on_bytes)
-    except EnvironmentProblem:
-        if not _is_cached(wanted):
+    except _Unreachable:
+        config = _cached_config(wanted)
+        if config is None:
             raise
+        if wanted.weights:
+            _require_whole(wanted, config.parent)
     return wanted.name
 
 
@@ -97,11 +101,32 @@ def _is(file: str, pattern: str) -> bool:
     return fnmatch(PurePosixPath(file).name, pattern)
 
 
+class _Unreachable(EnvironmentProblem):
+    """No hub answers: what is in the cache may do."""
+
+
 def _is_cached(wanted: Wanted) -> bool:
+    return _cached_config(wanted) is not None
+
+
+def _cached_config(wanted: Wanted) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     where = {"cache_dir": wanted.cache_dir, "revision": wanted.revision}
-    return isinstance(try_to_load_from_cache(wanted.name, "config.json", **where), str)
+    found = try_to_load_from_cache(wanted.name, "config.json", **where)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _require_whole(wanted: Wanted, folder: Path) -> None:
+    """Raise for a model of which an interrupted download, or a --dry_run, left a part."""
+    try:
+        require_whole_model(folder)
+    except ModelError as error:
+        raise EnvironmentProblem(
+            f"The model hub cannot be reached, and only a part of {wanted.name} is in the cache.",
+            why=error.what,
+            fix="repeat the command with network: the download goes on where it stopped",
+        ) from error
 
 
 def _ask_hub(wanted: Wanted) -> None:
@@ -169,8 +194,11 @@ def _from_modelscope(wanted: Wanted, on_bytes: OnBytes) -> str:
     names = wanted_files(sizes, wanted.weights)
     size = sum(sizes[name] for name in names)
     with _modelscope_errors(wanted) as api:
-        if not listed:
-            return str(_modelscope_cache(api, wanted))
+        if not listed:  # offline, and something is there
+            cached = Path(str(_modelscope_cache(api, wanted)))
+            if wanted.weights:
+                _require_whole(wanted, cached)
+            return str(cached)
         meter = modelscope_meter(lambda done: on_bytes(min(done, size), size))
         folder = api.download_repo(
             wanted.name,
@@ -247,6 +275,15 @@ def _explained(wanted: Wanted, error: Exception) -> FineTuningError:
             f"{name} on the Hub has no config.json, so it is not a model of Transformers.",
             fix="GGUF-only and adapter-only repositories cannot be trained; name the base model",
         )
+    if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
+        status = error.response.status_code
+        return EnvironmentProblem(
+            f"The model hub did not give {name}.",
+            why=f"it answered with HTTP status {status}",
+            fix="log in with HF_TOKEN"
+            if status in (401, 403)
+            else "try again later; a download goes on where it stopped",
+        )
     if isinstance(error, OSError) and error.errno is not None and not _is_network(error):
         return EnvironmentProblem(
             f"{name} could not be downloaded.",
@@ -270,7 +307,7 @@ def _not_found(name: str, hub: str) -> ModelError:
 
 
 def _unreachable(name: str, why: str) -> EnvironmentProblem:
-    return EnvironmentProblem(
+    return _Unreachable(
         f"The model hub cannot be reached, and {name} is not in the local cache.",
         why=why,
         fix="check the network, set HF_ENDPOINT to a mirror (USE_MODELSCOPE_HUB=1 for ModelScope), "

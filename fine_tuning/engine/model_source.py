@@ -18,7 +18,7 @@ def model_location(name: str) -> str:
     """
     path = at_home(name)
     if path.is_dir():
-        _check_directory(path)
+        require_whole_model(path)
         return str(path.resolve())
     if path.exists():
         raise ModelError(
@@ -38,7 +38,8 @@ def is_local(location: str) -> bool:
     return Path(location).is_dir()
 
 
-def _check_directory(path: Path) -> None:
+def require_whole_model(path: Path) -> None:
+    """Raise ModelError for a directory that lacks its configuration, or whole weights."""
     if not (path / "config.json").exists():
         if (path / "adapter_config.json").exists():
             raise ModelError(

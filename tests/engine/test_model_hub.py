@@ -1,7 +1,9 @@
 """Models by their hub name: the real clients against real servers on this machine."""
 
+import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,12 @@ from tests.dataset.read import hub_site
 from tests.test_run import record, write_rows
 
 NAME = "me/tiny"
+HEADER = json.dumps({"w": {"dtype": "U8", "shape": [3_000_000], "data_offsets": [0, 3_000_000]}})
 FILES = {
     "config.json": b"{}",
     "tokenizer.json": b"{ }",
     "README.md": b"# not needed",
-    "model.safetensors": bytes(3_000_000),
+    "model.safetensors": len(HEADER).to_bytes(8, "little") + HEADER.encode() + bytes(3_000_000),
     "pytorch_model.bin": b"the same weights again",
     "original/consolidated.00.pth": b"and again",
     "tiny-q4.gguf": b"and again",
@@ -178,6 +181,27 @@ def test_no_network_and_nothing_in_the_cache(
     assert f"{NAME} is not in the local cache" in error.what
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert refusal(wanted).why == "HF_HUB_OFFLINE is set"
+
+
+def test_a_part_in_the_cache_does_not_pass_for_the_model(
+    hub: hub_site.Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a --dry_run leaves it, or a download that broke off."""
+    wanted = Wanted(name=NAME, cache_dir=str(tmp_path))
+    fetch_model(replace(wanted, weights=False), nothing)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert fetch_model(replace(wanted, weights=False), nothing) == NAME
+    with pytest.raises(EnvironmentProblem) as caught:
+        fetch_model(wanted, nothing)
+    assert f"only a part of {NAME} is in the cache" in caught.value.what
+    assert "has no weights" in caught.value.why
+
+
+def test_a_busy_hub_is_not_a_missing_network(hub: hub_site.Site, tmp_path: Path) -> None:
+    hub.denied[NAME] = (429, "")
+    error = refusal(Wanted(name=NAME, cache_dir=str(tmp_path)))
+    assert error.what == f"The model hub did not give {NAME}."
+    assert error.why == "it answered with HTTP status 429" and "try again later" in error.fix
 
 
 def files_of(model: Path) -> dict[str, bytes]:
