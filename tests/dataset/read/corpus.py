@@ -362,6 +362,18 @@ TABLES = [
     ),
     Case("cr.csv", b"a,b\rx,1\ry,2", [(2, {"a": "x", "b": "1"}), (3, {"a": "y", "b": "2"})], []),
     Case(
+        "cr_and_lf_in_cells.csv",
+        b'a,b\r"x\ny",1\rz,2\r',
+        [(2, {"a": "x\ny", "b": "1"}), (4, {"a": "z", "b": "2"})],
+        [],
+    ),
+    Case(
+        "semicolons_and_cr.csv",
+        b"a;b\rx;1\ry;2",
+        [(2, {"a": "x", "b": "1"}), (3, {"a": "y", "b": "2"})],
+        [(None, "delimiter", W)],
+    ),
+    Case(
         "blank_lines.csv",
         b"a,b\n\n1,2\n  \n3,4\n\n",
         [(3, {"a": "1", "b": "2"}), (5, {"a": "3", "b": "4"})],
@@ -487,6 +499,9 @@ FILES = [
         [],
         [(None, "not_json", E)],
     ),
+    Case("really_json.parquet", b'[{"a": 1},\n{"a": 2}]', TWO, [(None, "json_content", W)]),
+    Case("really_lines.arrow", JSONL, TWO, [(None, "json_content", W)]),
+    Case("page.parquet", b"<!DOCTYPE html><html></html>\n", [], [(None, "damaged_file", E)]),
     Case("no.parquet", b"this is no parquet", [], [(None, "damaged_file", E)]),
     Case("cut.parquet", b"PAR1" + b"\0" * 100, [], [(None, "damaged_file", E)]),
 ]
