@@ -364,6 +364,26 @@ def test_repairs_and_doubts_keep_the_row_and_say_so(code: str) -> None:
     assert codes == [code]
 
 
+@pytest.mark.parametrize("text", ["\u200b", " \ufeff\n", "\u2060\u200d", "\u3164", "\x00\x07"])
+def test_an_answer_of_invisible_characters_is_no_answer(text: str) -> None:
+    assert converted("alpaca", {"instruction": "q", "output": text}) == (None, ["answer_empty"])
+    row = messages(("user", "q"), ("assistant", text))
+    assert converted("openai", row) == (None, ["answer_empty"])
+    pair = {"prompt": "q", "chosen": text, "rejected": "a"}
+    assert converted("preference", pair)[1] == ["answer_empty"]
+    named = Converter(Plan("alpaca")).convert({"instruction": "q", "output": "\u200b"}).error
+    assert named == (
+        "answer_empty",
+        "output is blank: it holds only invisible characters (U+200B); expected an answer",
+    )
+
+
+@pytest.mark.parametrize("text", ["\u200ba", "👍🏽", "\u200d\U0001f469", "a\ufe0f"])
+def test_invisible_characters_beside_others_are_left_alone(text: str) -> None:
+    row = {"instruction": "q", "output": text}
+    assert converted("alpaca", row) == (chat("q", text), [])
+
+
 def test_a_weight_of_zero_on_a_turn_that_is_not_trained_is_no_news() -> None:
     row = {
         "messages": [{**QUESTION, "weight": 0}, {"role": "assistant", "content": "a", "weight": 1}]

@@ -8,7 +8,15 @@ from fine_tuning.dataset.convert.canonical import TOOL_RESULT_JOINT, Turn
 from fine_tuning.dataset.convert.content import Content, read_content, with_reasoning
 from fine_tuning.dataset.convert.pairing import in_call_order
 from fine_tuning.dataset.convert.tools import call_turn, calls_text, join_calls
-from fine_tuning.dataset.convert.values import Notes, Unusable, as_text, is_blank, shown, type_name
+from fine_tuning.dataset.convert.values import (
+    Notes,
+    Unusable,
+    as_text,
+    blankness,
+    is_blank,
+    shown,
+    type_name,
+)
 from fine_tuning.dataset.formats import native_roles, role_names
 
 ROLE_KEYS = ("role", "from")
@@ -148,7 +156,7 @@ def _turns_of(role: str, content: Content, where: str, notes: Notes) -> list[Tur
     if role == "function_call":
         return [Turn(role, with_reasoning(call_turn(_filled(text, where)), content.reasoning))]
     if is_blank(text) and role == "assistant":
-        raise Unusable("answer_empty", f"{where}, an answer, is blank")
+        raise Unusable("answer_empty", f"{where}, an answer, is {blankness(text)}")
     return [Turn(role, with_reasoning(_filled(text, where), content.reasoning))]
 
 
