@@ -176,6 +176,8 @@ def _read(
 
 
 def _sha256(source: Source) -> str:
+    if source.unusable:  # a pipe would never end
+        return ""
     try:
         return sha256_of(source.path)
     except OSError:

@@ -1,7 +1,9 @@
 """`validate` as a user meets it: the terminal, the report, the dropped rows, the exit code."""
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,3 +115,36 @@ def test_a_line_break_in_a_file_name_does_not_break_the_table(
     write_jsonl(Path("a\nb.jsonl"), [GOOD])
     validate(Path("a\nb.jsonl"))
     assert "\na\\nb.jsonl  alpaca     1" in capsys.readouterr().out
+
+
+def test_files_of_a_directory_that_cannot_be_opened_are_named_and_the_others_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    write_jsonl(folder / "a.jsonl", [GOOD])
+    write_jsonl(tmp_path / "elsewhere.jsonl", [GOOD])
+    (folder / "gone.jsonl").symlink_to("nowhere.jsonl")
+    (folder / "linked").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe.json")
+    real = os.scandir
+
+    def closed(path: Any = ".") -> Any:
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert validate(Path("data"), report=tmp_path / "report.json") == 1
+    written = json.loads((tmp_path / "report.json").read_text())
+    found = {p["file"]: p["message"] for p in written["problems"] if p["severity"] == "error"}
+    assert found == {
+        "data/gone.jsonl": "data/gone.jsonl: a link to nowhere.jsonl, which leads to no file",
+        "data/pipe.json": "data/pipe.json: this is no regular file (a device, pipe or socket)",
+        "data/sub": "data/sub: the directory cannot be listed (Permission denied)",
+    }
+    assert (written["rows_read"], written["rows_kept"]) == (1, 1)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "NOT OK: 3 files cannot be used as they are; 1 row is usable" in out
+    assert "linked/ (a link)" in out
