@@ -50,7 +50,11 @@ def test_a_mixed_directory_says_what_to_do(
     assert f"{expected} mixed/b.jsonl:1" in flat
     assert "next: add the answer, or remove the last turn" in flat
     assert "PNG picture" in flat
-    assert "NOT OK: 314 of 315 rows (99.7%) are unusable" in flat
+    said = "NOT OK: 314 of 315 rows (99.7%) are unusable, and 1 file cannot be used as it is"
+    assert said in flat
+    page = (tmp_path / "report.html").read_text()
+    headline = page.partition('<h2 class="headline alone">')[2].partition("</h2>")[0]
+    assert headline == "1 of 315 rows are usable; 314 are not; 1 file cannot be used"
     written = json.loads((tmp_path / "report.json").read_text())
     assert (written["format"], written["rows_read"], written["rows_dropped"]) == (
         "alpaca",
