@@ -72,6 +72,9 @@ READ_PROBLEMS: dict[str, ReadProblem] = {
         "final bracket missing", "check that the file is complete: it may have been cut off"
     ),
     "stray_bracket": _warning("bracket that closes nothing skipped", "check the line named"),
+    "struct_nulls": _warning(
+        "nulls that a struct column adds left out", "write tool arguments as JSON text"
+    ),
     "delimiter": _warning("other delimiter than the suffix promises"),
     "no_header": _warning("first row does not look like column names", "add a header row"),
 }

@@ -69,8 +69,7 @@ class Reading:
     def _batches(self) -> Iterator[Block | Records]:
         source = self._source
         if source.unusable:
-            yield file_problem("unreadable_file", source.unusable)
-            return
+            raise DataError(source.unusable)
         content = Content("jsonl") if self._part else recognise(source)
         self.encoding = content.encoding.name
         if not content.kind:
