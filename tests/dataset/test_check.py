@@ -462,3 +462,9 @@ def test_columns_that_nobody_reads_are_named(tmp_path: Path) -> None:
     rows = [{"prompt": f"p{i}", "completion": "c", "thumbs": True, "id": i} for i in range(3)]
     assert account(tmp_path, rows).findings["notes"][0] == "columns that are not read: thumbs, id"
     assert "not read" not in str(account(tmp_path, numbered(3)).findings["notes"])
+
+
+def test_the_error_of_a_failed_download_is_no_text(tmp_path: Path) -> None:
+    data = account(tmp_path, [{"error": "Entry not found"}])
+    assert data.rows_kept == 0
+    assert problems(data) == [(1, "format_unknown")]

@@ -548,3 +548,24 @@ def test_names_in_another_case_are_told_how_to_be_read() -> None:
     error = Converter(Plan("", recognised=True)).convert({"Instruction": "q", "Output": "a"}).error
     assert error is not None
     assert error[1].endswith("--columns instruction=Instruction,output=Output")
+
+
+def test_python_text_in_a_cell_is_called_so() -> None:
+    cell = str([{"role": "user", "content": "q"}])
+    error = Converter(Plan("openai")).convert({"messages": cell}).error
+    assert error is not None
+    assert "json.dumps" in error[1]
+
+
+def test_pictures_that_stand_in_the_row_are_told_where_to_go() -> None:
+    for given, code in (
+        ({"bytes": b"x", "path": None}, "media_malformed"),
+        ({"bytes": b"x", "path": "no.png"}, "media_missing"),
+    ):
+        row = {**messages(("user", "<image>q"), ("assistant", "a")), "images": [given]}
+        error = Converter(Plan("openai")).convert(row).error
+        assert error is not None
+        assert error[0] == code
+        assert error[1].endswith(
+            "its bytes stand in the row: save them as a file and give its path"
+        )

@@ -45,7 +45,10 @@ def read_messages(messages: Any, notes: Notes, what: str = "messages") -> Dialog
         raise Unusable("messages_missing", f"{what} are missing; expected a list of turns")
     messages = _by_turn(messages, what, notes)
     if not isinstance(messages, list):
-        raise Unusable("messages_not_list", f"{what} are {type_name(messages)}; expected a list")
+        python = isinstance(messages, str) and messages.lstrip()[:2] in ("[{", "['")
+        hint = " (no JSON: write it with json.dumps, not with print or str)" if python else ""
+        message = f"{what} are {type_name(messages)}; expected a list{hint}"
+        raise Unusable("messages_not_list", message)
     if not messages:
         raise Unusable("messages_missing", f"{what} are an empty list")
     dialogue = Dialogue()

@@ -28,6 +28,7 @@ _SPOT = 1 << 16
 _SPOTS = 64
 _JSON = ("json", "jsonl")
 _QUOTED = re.compile(r'"[^"]*(?:"|\Z)')
+_WEB_PAGE = re.compile(r"[\ufeff\s]*<(!doctype\s+html|html)\b", re.IGNORECASE)
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -200,6 +201,9 @@ def _of_text(source: Source, data: bytes, encoding: Encoding) -> Content:
             text = f'the file is not JSON: it begins with "{start}" and looks like {found}'
             return Content("", encoding, problem=("not_json", text))
         return Content(layout, encoding, head, whole)
+    if _WEB_PAGE.match(head):
+        text = "the file is a web page, not a dataset (what a failed download leaves)"
+        return Content("", encoding, problem=("not_text", text))
     # A table or a text that starts as JSON does is one only if it decodes as JSON.
     if layout and _is_json(head, layout, whole=whole):
         return Content(layout, encoding, head, whole)

@@ -492,6 +492,14 @@ FILES = [
     Case("empty_list.json", b"[]", [], [(None, "no_records", E)]),
     Case("prose.json", b"Hello world.\nThis is no data.\n", [], [(None, "not_json", E)]),
     Case("page.json", b"<!DOCTYPE html>\n<html></html>\n", [], [(None, "not_json", E)]),
+    Case("page.csv", b"<!DOCTYPE html>\n<html>a, b</html>\n", [], [(None, "not_text", E)]),
+    Case("page.txt", b"\n<html><body>Log in</body></html>\n", [], [(None, "not_text", E)]),
+    Case(
+        "columns_without_name.csv",
+        b",a,,b\n0,1,2,3\n",
+        [(2, {"": "2", "a": "1", "b": "3"})],
+        [],
+    ),
     Case("table.json", b"instruction,output\na,b\nc,d\n", [], [(None, "not_json", E)]),
     Case(
         "lfs.json",
@@ -501,7 +509,7 @@ FILES = [
     ),
     Case("really_json.parquet", b'[{"a": 1},\n{"a": 2}]', TWO, [(None, "json_content", W)]),
     Case("really_lines.arrow", JSONL, TWO, [(None, "json_content", W)]),
-    Case("page.parquet", b"<!DOCTYPE html><html></html>\n", [], [(None, "damaged_file", E)]),
+    Case("page.parquet", b"<!DOCTYPE html><html></html>\n", [], [(None, "not_text", E)]),
     Case("no.parquet", b"this is no parquet", [], [(None, "damaged_file", E)]),
     Case("cut.parquet", b"PAR1" + b"\0" * 100, [], [(None, "damaged_file", E)]),
 ]
