@@ -49,6 +49,7 @@ def run(
             out_dir=folder,
             validation_paths=validation_paths,
             progress=lambda at: screen.advance(at.done, at.total),
+            name_leaks=True,
         )
         screen.end(f"{_rows(data.rows_read)} in {_files(len(data.files))}")
         rejected = _deliver(data, report) if report else None

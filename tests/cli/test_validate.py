@@ -152,3 +152,21 @@ def test_files_of_a_directory_that_cannot_be_opened_are_named_and_the_others_rea
     out = " ".join(capsys.readouterr().out.split())
     assert "NOT OK: 3 files cannot be used as they are; 1 row is usable" in out
     assert "linked/ (a link)" in out
+
+
+def test_training_rows_that_the_validation_data_holds_are_named(tmp_path: Path) -> None:
+    words = "the quick brown fox jumps over the lazy dog near a quiet river bank at dawn"
+    rows = [{"instruction": f"{words} {i}?", "output": f"{i}: {words[::-1]}"} for i in range(3)]
+    train = write_jsonl(tmp_path / "train.jsonl", [BLANK, *rows])
+    other = {**rows[1], "output": "Something else entirely, said in other words."}
+    near = {**rows[2], "output": rows[2]["output"] + "!"}
+    held_out = write_jsonl(tmp_path / "held.jsonl", [rows[0], other, near])
+    report = tmp_path / "out" / "report.json"
+    run(DataSpec(dataset_path=(str(train),)), report, validation_paths=[str(held_out)])
+    leaks = [p for p in json.loads(report.read_text())["problems"] if "leak" in p["code"]]
+    assert [(p["file"], p["line"], p["row"], p["code"]) for p in leaks] == [
+        (str(train), 2, 1, "leak_duplicate"),
+        (str(train), 3, 2, "leak_prompt"),
+        (str(train), 4, 3, "leak_prompt"),
+    ]
+    assert leaks[0]["message"] == f"the same row is in the validation data ({held_out}:1)"
