@@ -177,8 +177,8 @@ def _leaks(files: Sequence[ReadFile], rows: JoinedRows, spec: DataSpec) -> list[
     leaks = find_leaks(training, validation, near_duplicates=near)
     names = [file.source.name for file in files]
     warnings: list[Problem] = []
-    places = (read_origins(path, names) for path in (rows.origins_path, origins))
-    report_leaks(leaks, *places, warnings.append)
+    ours, theirs = read_origins(rows.origins_path, names), read_origins(origins, names)
+    report_leaks(leaks, ours, theirs, warnings.append)
     return list(_placed(warnings, files))
 
 
