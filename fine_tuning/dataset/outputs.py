@@ -48,7 +48,7 @@ def write(
     findings = _findings(files, content)
     tally = Tally()
     leaks = _leaks(files, rows, spec) if name_leaks else []
-    problems = in_order(files, [_duplicates(rows, dedup=spec.dedup), found, leaks])
+    problems = in_order(files, [_duplicates(rows), found, leaks])
     read = sum(account.rows_read for account in accounts)
     head = _head(accounts, read, rows.kept)
 
@@ -133,7 +133,7 @@ def _account(file: ReadFile, rows: JoinedRows) -> FileAccount:
     )
 
 
-def _duplicates(joined: JoinedRows, *, dedup: bool) -> Iterator[Problem]:
+def _duplicates(joined: JoinedRows) -> Iterator[Problem]:
     files = joined.files
     places = Places(files)
     for row, first in joined.repeats.rows():
@@ -141,7 +141,7 @@ def _duplicates(joined: JoinedRows, *, dedup: bool) -> Iterator[Problem]:
         first_index, first_line, _ = places.of(first)
         name = files[index].source.name
         other = "" if first_index == index else f"{files[first_index].source.name}, "
-        what = "dropped: the same as" if dedup else "the same as"
+        what = "dropped: the same as" if joined.gone[row] else "the same as"
         yield Problem(
             name, line, number, "duplicate_row", f"{what} {other}line {first_line}", "warning"
         )
