@@ -49,6 +49,7 @@ def run(
             out_dir=folder,
             validation_paths=validation_paths,
             progress=lambda at: screen.advance(at.done, at.total),
+            name_leaks=True,
         )
         screen.end(f"{_rows(data.rows_read)} in {_files(len(data.files))}")
         rejected = _deliver(data, report) if report else None
@@ -131,7 +132,8 @@ def _counts(file: FileAccount) -> tuple[str, ...]:
 def _verdict(data: CheckedData) -> "RenderableType":
     from rich.text import Text
 
-    errors = sum(group.count for group in data.problems if group.severity == "error")
+    errors = [group for group in data.problems if group.severity == "error"]
+    files = sum(group.files for group in errors)
     warnings = sum(group.count for group in data.problems if group.severity == "warning")
     also = f"; {warnings:,} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
     if not errors:
@@ -141,10 +143,18 @@ def _verdict(data: CheckedData) -> "RenderableType":
     if data.rows_read and data.rows_dropped:
         share = percent_text(data.rows_dropped / data.rows_read)
         text = f"NOT OK: {data.rows_dropped:,} of {data.rows_read:,} rows ({share}) are unusable"
+        if files:
+            text += f", and {_unusable_files(files)}"
     else:
         usable = "1 row is" if data.rows_kept == 1 else f"{data.rows_kept:,} rows are"
-        text = f"NOT OK: {_files(errors)} cannot be used as they are; {usable} usable"
+        text = f"NOT OK: {_unusable_files(files)}; {usable} usable"
     return Text(text + also, style="bold red")
+
+
+def _unusable_files(count: int) -> str:
+    if count == 1:
+        return "1 file cannot be used as it is"
+    return f"{count:,} files cannot be used as they are"
 
 
 def _files(count: int) -> str:

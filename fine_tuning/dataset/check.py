@@ -62,16 +62,18 @@ def account(
     validation_paths: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
     look: outputs.Look | None = examine,
+    name_leaks: bool = False,
 ) -> CheckedData:
     """As `check`, but only says how it is: many unusable rows are no error here.
 
-    `look` is what looks at the content of the good rows; None leaves it out.
+    `look` is what looks at the content of the good rows; None leaves it out. `name_leaks` names the
+    training rows that the validation data holds too (a run does so when it splits the rows).
     """
     sources = _sources(spec, validation_paths)
     out_dir.mkdir(parents=True, exist_ok=True)
     cache = out_dir / "cache"
     files = _read(sources, spec, cache, progress)
-    data = outputs.write(files, spec, out_dir, look)
+    data = outputs.write(files, spec, out_dir, look, name_leaks=name_leaks)
     shutil.rmtree(cache, ignore_errors=True)  # it serves a run that was killed before this line
     return data
 
@@ -205,6 +207,8 @@ class _Hashes:
 
 
 def _sha256(source: Source) -> str:
+    if source.unusable:  # a pipe would never end
+        return ""
     try:
         return sha256_of(source.path)
     except OSError:

@@ -62,9 +62,9 @@ def join_rows(
     joined = [*train, *held_out]
     repeats = find_repeats([path for file in joined for path in file.paths(HASHES)])
     gone = np.zeros(sum(file.rows_kept for file in joined), dtype=np.bool_)
-    for row, _ in repeats.rows() if dedup else ():
-        gone[row] = True
     train_rows = sum(file.rows_kept for file in train)
+    for row, _ in repeats.rows() if dedup else ():
+        gone[row] = row < train_rows  # the validation rows are never changed
     for stale in ("rows.parquet", "validation.jsonl", "validation.parquet", "validation.origins"):
         (out_dir / stale).unlink(missing_ok=True)
     path = _write_rows(train, out_dir / "rows.jsonl", order, gone[:train_rows])

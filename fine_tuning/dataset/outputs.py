@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset.insight.findings import Findings
+from fine_tuning.dataset.insight.near.find import DEFAULT_ROWS
+from fine_tuning.dataset.insight.near.keys import read_keys
+from fine_tuning.dataset.insight.near.leaks import RowFile, find_leaks, report_leaks
+from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.join import JoinedRows, join_rows
 from fine_tuning.dataset.ledger import Places, ReadFile, Tally, in_order, write_report
 from fine_tuning.dataset.problems import cause_of
@@ -23,9 +27,17 @@ COLUMNS: dict[Kind, frozenset[str]] = {
 
 
 def write(
-    files: Sequence[ReadFile], spec: DataSpec, out_dir: Path, look: Look | None
+    files: Sequence[ReadFile],
+    spec: DataSpec,
+    out_dir: Path,
+    look: Look | None,
+    *,
+    name_leaks: bool = False,
 ) -> CheckedData:
-    """Joins the parts of all files in `out_dir`, looks at the content, and gives the account."""
+    """Joins the parts of all files in `out_dir`, looks at the content, and gives the account.
+
+    `name_leaks`: also name training rows that the validation rows hold, as a split would do.
+    """
     kind = _kind_of_most_rows(files)
     media = {name for file in files for part in file.parts for name in part.result.media}
     columns = COLUMNS[kind] | media
@@ -35,7 +47,8 @@ def write(
     content = _examine(files, rows, spec, found, look) if rows.kept and look else None
     findings = _findings(files, content)
     tally = Tally()
-    problems = in_order(files, [_duplicates(rows, dedup=spec.dedup), found])
+    leaks = _leaks(files, rows, spec) if name_leaks else []
+    problems = in_order(files, [_duplicates(rows), found, leaks])
     read = sum(account.rows_read for account in accounts)
     head = _head(accounts, read, rows.kept)
 
@@ -120,7 +133,7 @@ def _account(file: ReadFile, rows: JoinedRows) -> FileAccount:
     )
 
 
-def _duplicates(joined: JoinedRows, *, dedup: bool) -> Iterator[Problem]:
+def _duplicates(joined: JoinedRows) -> Iterator[Problem]:
     files = joined.files
     places = Places(files)
     for row, first in joined.repeats.rows():
@@ -128,7 +141,7 @@ def _duplicates(joined: JoinedRows, *, dedup: bool) -> Iterator[Problem]:
         first_index, first_line, _ = places.of(first)
         name = files[index].source.name
         other = "" if first_index == index else f"{files[first_index].source.name}, "
-        what = "dropped: the same as" if dedup else "the same as"
+        what = "dropped: the same as" if joined.gone[row] else "the same as"
         yield Problem(
             name, line, number, "duplicate_row", f"{what} {other}line {first_line}", "warning"
         )
@@ -147,14 +160,38 @@ def _examine(
         near_duplicates=spec.near_duplicates,
         problems=warnings.append,
     )
+    found += _placed(warnings, files)
+    return findings
+
+
+def _leaks(files: Sequence[ReadFile], rows: JoinedRows, spec: DataSpec) -> list[Problem]:
+    """The training rows that the validation data holds as well."""
+    held_out, origins = rows.validation_path, rows.validation_origins_path
+    if not rows.kept or held_out is None or origins is None:
+        return []
+    training = RowFile(rows.path, read_keys(rows.path))
+    validation = RowFile(held_out, read_keys(held_out))
+    near = spec.near_duplicates
+    if near is None:
+        near = len(training.keys) + len(validation.keys) <= DEFAULT_ROWS
+    leaks = find_leaks(training, validation, near_duplicates=near)
+    names = [file.source.name for file in files]
+    warnings: list[Problem] = []
+    ours, theirs = read_origins(rows.origins_path, names), read_origins(origins, names)
+    report_leaks(leaks, ours, theirs, warnings.append)
+    return list(_placed(warnings, files))
+
+
+def _placed(warnings: Sequence[Problem], files: Sequence[ReadFile]) -> Iterator[Problem]:
+    """Warnings in the order of files and rows, with the numbers of their records."""
     places = Places(files)
+    names = [file.source.name for file in files]
     index_of = {name: index for index, name in reversed(list(enumerate(names)))}
     for problem in sorted(warnings, key=lambda p: (index_of.get(p.file, -1), p.line or 0)):
         row = problem.row
         if row is None and problem.line is not None:
             row = places.row_at(index_of[problem.file], problem.line)
-        found.append(replace(problem, row=row))
-    return findings
+        yield replace(problem, row=row)
 
 
 def _findings(files: Sequence[ReadFile], content: Findings | None) -> dict[str, Any]:

@@ -135,6 +135,8 @@ CAUSES: dict[str, Cause] = {
     "json_text": _warning(
         "list or object read from JSON text", "nothing to do; a list may be written as it is"
     ),
+    "lists_as_turns": _warning("object of lists read as a list of turns", "nothing to do"),
+    "tool_result_json": _warning("tool result read as its JSON text", "nothing to do"),
     "role_renamed": _warning("role names read as user, assistant, system or tool", "nothing to do"),
     "label_read": _warning("labels read as true or false", "nothing to do"),
     "tool_calls_joined": _warning("tool calls in a row joined into one turn", "nothing to do"),

@@ -167,10 +167,13 @@ def _jobs_of(file: Planned, cache: Path, workers: int) -> list[PartJob]:
     source, plan = file.source, file.plan
     folder = cache / _key(source, plan)
     count = max(PARTS_EACH * workers, -(-source.size // PART_BYTES))
-    ranges = split_ranges(source, count) if in_parts(source, workers) else []
+    try:
+        ranges = split_ranges(source, count) if in_parts(source, workers) else []
+        before = _lines_before(source, [part.start for part in ranges])
+    except OSError:  # the file has just been removed: the pass over it will say so
+        ranges = []
     if len(ranges) < 2:
         return [PartJob(source, plan, folder / "whole")]
-    before = _lines_before(source, [part.start for part in ranges])
     return [
         PartJob(source, plan, folder / f"{part.start}-{part.end}", part, lines)
         for part, lines in zip(ranges, before, strict=True)
@@ -181,6 +184,8 @@ def _lines_before(source: Source, starts: Sequence[int]) -> list[int]:
     """How many lines end before each of these bytes."""
     counts: list[int] = []
     lines = at = 0
+    if len(starts) < 2:
+        return counts
     with source.path.open("rb") as file:
         for start in starts:
             while at < start and (data := file.read(min(1 << 20, start - at))):
@@ -195,12 +200,16 @@ def _size(job: PartJob) -> int:
 
 
 def _key(source: Source, plan: Plan) -> str:
-    status = source.path.stat()
+    try:
+        status = source.path.stat()
+        state = [status.st_size, status.st_mtime_ns]
+    except OSError:  # a broken link in a directory, or a file that has just been removed
+        state = [-1, -1]
     identity = [
         CHECK_VERSION,
         str(source.path.absolute()),
-        status.st_size,
-        status.st_mtime_ns,
+        *state,
+        source.unusable,
         source.name,
         plan.format,
         sorted(plan.renames.items()),

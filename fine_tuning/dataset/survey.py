@@ -17,6 +17,8 @@ from fine_tuning.spec import DataSpec
 SAMPLE_BATCHES = 4
 UNUSED = " (not used)"  # what a column is renamed to that must not be read
 
+_ANSWERS_OF_SERVERS = frozenset(("error", "errors", "detail", "message", "msg", "status"))
+
 
 def first_plan(source: Source, spec: DataSpec) -> tuple[Plan, list[dict[str, Any]]]:
     """How the rows are to be read, judged by the first ones, and these rows.
@@ -79,7 +81,8 @@ def unread_columns(plans: Iterable[Plan], looks: Iterable[list[dict[str, Any]]])
     if not unread:
         return ""
     more = f" and {len(unread) - 12} more" if len(unread) > 12 else ""
-    return masked(f"columns that are not read: {', '.join([*unread][:12])}{more}")
+    listed = ", ".join(name or "(no name)" for name in [*unread][:12])
+    return masked(f"columns that are not read: {listed}{more}")
 
 
 def confirmed(plan: Plan, votes: Votes, name: str) -> str:
@@ -126,5 +129,7 @@ def _only_column(rows: list[dict[str, Any]], renames: Mapping[str, str]) -> dict
         return {}
     if any(mark in name for name in names for mark in ",;|\t^"):
         return {}  # the header of a table whose delimiter nobody knows is no column of texts
+    if names <= _ANSWERS_OF_SERVERS:
+        return {}  # {"error": "Entry not found"}: what a failed download leaves
     texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
     return {texts.pop(): "text"} if len(names) == 1 and len(texts) == 1 else {}

@@ -1,7 +1,9 @@
 """`validate` as a user meets it: the terminal, the report, the dropped rows, the exit code."""
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +50,11 @@ def test_a_mixed_directory_says_what_to_do(
     assert f"{expected} mixed/b.jsonl:1" in flat
     assert "next: add the answer, or remove the last turn" in flat
     assert "PNG picture" in flat
-    assert "NOT OK: 314 of 315 rows (99.7%) are unusable" in flat
+    said = "NOT OK: 314 of 315 rows (99.7%) are unusable, and 1 file cannot be used as it is"
+    assert said in flat
+    page = (tmp_path / "report.html").read_text()
+    headline = page.partition('<h2 class="headline alone">')[2].partition("</h2>")[0]
+    assert headline == "1 of 315 rows are usable; 314 are not; 1 file cannot be used"
     written = json.loads((tmp_path / "report.json").read_text())
     assert (written["format"], written["rows_read"], written["rows_dropped"]) == (
         "alpaca",
@@ -113,3 +119,54 @@ def test_a_line_break_in_a_file_name_does_not_break_the_table(
     write_jsonl(Path("a\nb.jsonl"), [GOOD])
     validate(Path("a\nb.jsonl"))
     assert "\na\\nb.jsonl  alpaca     1" in capsys.readouterr().out
+
+
+def test_files_of_a_directory_that_cannot_be_opened_are_named_and_the_others_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    write_jsonl(folder / "a.jsonl", [GOOD])
+    write_jsonl(tmp_path / "elsewhere.jsonl", [GOOD])
+    (folder / "gone.jsonl").symlink_to("nowhere.jsonl")
+    (folder / "linked").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe.json")
+    real = os.scandir
+
+    def closed(path: Any = ".") -> Any:
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert validate(Path("data"), report=tmp_path / "report.json") == 1
+    written = json.loads((tmp_path / "report.json").read_text())
+    found = {p["file"]: p["message"] for p in written["problems"] if p["severity"] == "error"}
+    assert found == {
+        "data/gone.jsonl": "data/gone.jsonl: a link to nowhere.jsonl, which leads to no file",
+        "data/pipe.json": "data/pipe.json: this is no regular file (a device, pipe or socket)",
+        "data/sub": "data/sub: the directory cannot be listed (Permission denied)",
+    }
+    assert (written["rows_read"], written["rows_kept"]) == (1, 1)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "NOT OK: 3 files cannot be used as they are; 1 row is usable" in out
+    assert "linked/ (a link)" in out
+
+
+def test_training_rows_that_the_validation_data_holds_are_named(tmp_path: Path) -> None:
+    words = "the quick brown fox jumps over the lazy dog near a quiet river bank at dawn"
+    rows = [{"instruction": f"{words} {i}?", "output": f"{i}: {words[::-1]}"} for i in range(3)]
+    train = write_jsonl(tmp_path / "train.jsonl", [BLANK, *rows])
+    other = {**rows[1], "output": "Something else entirely, said in other words."}
+    near = {**rows[2], "output": rows[2]["output"] + "!"}
+    held_out = write_jsonl(tmp_path / "held.jsonl", [rows[0], other, near])
+    report = tmp_path / "out" / "report.json"
+    run(DataSpec(dataset_path=(str(train),)), report, validation_paths=[str(held_out)])
+    leaks = [p for p in json.loads(report.read_text())["problems"] if "leak" in p["code"]]
+    assert [(p["file"], p["line"], p["row"], p["code"]) for p in leaks] == [
+        (str(train), 2, 1, "leak_duplicate"),
+        (str(train), 3, 2, "leak_prompt"),
+        (str(train), 4, 3, "leak_prompt"),
+    ]
+    assert leaks[0]["message"] == f"the same row is in the validation data ({held_out}:1)"

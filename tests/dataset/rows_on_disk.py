@@ -27,7 +27,7 @@ def account(tmp_path: Path, rows: Sequence[Any], **settings: Any) -> CheckedData
 
 def canonical(data: CheckedData) -> list[dict[str, Any]]:
     """The kept rows."""
-    return [json.loads(line) for line in data.rows_path.read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in data.rows_path.read_text("utf-8").split("\n")[:-1]]
 
 
 def report(data: CheckedData) -> dict[str, Any]:

@@ -279,7 +279,7 @@ def test_a_finished_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.M
     paths = [write_jsonl(tmp_path / name, numbered(2)) for name in ("a.jsonl", "b.jsonl")]
     spec = DataSpec(dataset_path=tuple(map(str, paths)), near_duplicates=False)
 
-    def killed(*arguments: object) -> None:
+    def killed(*arguments: object, **settings: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
@@ -462,3 +462,18 @@ def test_columns_that_nobody_reads_are_named(tmp_path: Path) -> None:
     rows = [{"prompt": f"p{i}", "completion": "c", "thumbs": True, "id": i} for i in range(3)]
     assert account(tmp_path, rows).findings["notes"][0] == "columns that are not read: thumbs, id"
     assert "not read" not in str(account(tmp_path, numbered(3)).findings["notes"])
+
+
+def test_the_error_of_a_failed_download_is_no_text(tmp_path: Path) -> None:
+    data = account(tmp_path, [{"error": "Entry not found"}])
+    assert data.rows_kept == 0
+    assert problems(data) == [(1, "format_unknown")]
+
+
+def test_dedup_does_not_take_rows_from_the_validation_data(tmp_path: Path) -> None:
+    train = write_jsonl(tmp_path / "a.jsonl", [*numbered(2), numbered(1)[0]])
+    held_out = write_jsonl(tmp_path / "b.jsonl", numbered(1))
+    spec = DataSpec(dataset_path=(str(train),), near_duplicates=False, dedup=True)
+    data = dataset.account(spec, out_dir=tmp_path / "out", validation_paths=[str(held_out)])
+    assert [file.rows_kept for file in data.files] == [2, 1]
+    assert data.validation_rows == 1

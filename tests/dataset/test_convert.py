@@ -1,6 +1,8 @@
 """What each shape of row becomes, and what is said about the ones that cannot be used."""
 
 import json
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ TOOL = {"name": "add", "parameters": {"type": "object", "properties": {"a": {"ty
 OPENAI_CALL = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
 
 
-def with_call(*results: str, calls: int = 1, **call: Any) -> dict[str, Any]:
+def with_call(*results: Any, calls: int = 1, **call: Any) -> dict[str, Any]:
     asked = {"role": "assistant", "content": None, "tool_calls": [OPENAI_CALL] * calls, **call}
     tools = [{"role": "tool", "tool_call_id": "1", "content": result} for result in results]
     end = {"role": "assistant", "content": "done"}
@@ -341,6 +343,11 @@ DOUBTS: dict[str, tuple[str, Any]] = {
     ),
     "placeholder_without_media": ("alpaca", {"instruction": "<image> q", "output": "a"}),
     "pair_equal": ("preference", {"prompt": "q", "chosen": "a", "rejected": "a"}),
+    "tool_result_json": ("openai", with_call({"sum": 3})),
+    "lists_as_turns": (
+        "openai",
+        {"messages": {"role": ["user", "assistant"], "content": ["q", "a"]}},
+    ),
     "tool_calls_joined": (
         "sharegpt",
         {
@@ -362,6 +369,66 @@ def test_repairs_and_doubts_keep_the_row_and_say_so(code: str) -> None:
     made, codes = converted(name, row)
     assert made is not None
     assert codes == [code]
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        ({"sum": 3, "字": True}, '{"sum": 3, "字": true}'),
+        ([1, 2], "[1, 2]"),
+        ([{"a": 1}], '[{"a": 1}]'),
+    ],
+)
+def test_a_tool_result_that_is_an_object_is_read_as_its_json(result: Any, text: str) -> None:
+    row, codes = converted("openai", with_call(result))
+    assert (row["conversations"][2]["value"], codes) == (text, ["tool_result_json"])
+    turns = [
+        {"from": "human", "value": "q"},
+        {"from": "function_call", "value": json.dumps(CALL)},
+        {"from": "observation", "value": result},
+        {"from": "gpt", "value": "a"},
+    ]
+    row, codes = converted("sharegpt", {"conversations": turns})
+    assert (row["conversations"][2]["value"], codes) == (text, ["tool_result_json"])
+
+
+def test_redacted_thinking_is_left_out() -> None:
+    parts = [{"type": "redacted_thinking", "data": "EmwK"}, {"type": "text", "text": "a"}]
+    row = messages(("user", "q"), ("assistant", parts))
+    assert converted("openai", row) == (chat("q", "a"), ["reasoning_ignored"])
+
+
+def test_lists_of_different_lengths_are_no_turns() -> None:
+    row = {"messages": {"role": ["user", "assistant"], "content": ["q"]}}
+    assert converted("openai", row) == (None, ["messages_not_list"])
+
+
+def test_values_of_columnar_files_can_be_arguments() -> None:
+    given = {"day": date(2024, 5, 6), "price": Decimal("1.5"), "raw": b"x"}
+    call = {"function": {"name": "add", "arguments": given}}
+    row, _ = converted("openai", with_call("3", tool_calls=[call]))
+    [read] = json.loads(row["conversations"][1]["value"])
+    assert read["arguments"] == {"day": "2024-05-06", "price": 1.5, "raw": "x"}
+
+
+@pytest.mark.parametrize("text", ["\u200b", " \ufeff\n", "\u2060\u200d", "\u3164", "\x00\x07"])
+def test_an_answer_of_invisible_characters_is_no_answer(text: str) -> None:
+    assert converted("alpaca", {"instruction": "q", "output": text}) == (None, ["answer_empty"])
+    row = messages(("user", "q"), ("assistant", text))
+    assert converted("openai", row) == (None, ["answer_empty"])
+    pair = {"prompt": "q", "chosen": text, "rejected": "a"}
+    assert converted("preference", pair)[1] == ["answer_empty"]
+    named = Converter(Plan("alpaca")).convert({"instruction": "q", "output": "\u200b"}).error
+    assert named == (
+        "answer_empty",
+        "output is blank: it holds only invisible characters (U+200B); expected an answer",
+    )
+
+
+@pytest.mark.parametrize("text", ["\u200ba", "👍🏽", "\u200d\U0001f469", "a\ufe0f"])
+def test_invisible_characters_beside_others_are_left_alone(text: str) -> None:
+    row = {"instruction": "q", "output": text}
+    assert converted("alpaca", row) == (chat("q", text), [])
 
 
 def test_a_weight_of_zero_on_a_turn_that_is_not_trained_is_no_news() -> None:
@@ -481,3 +548,24 @@ def test_names_in_another_case_are_told_how_to_be_read() -> None:
     error = Converter(Plan("", recognised=True)).convert({"Instruction": "q", "Output": "a"}).error
     assert error is not None
     assert error[1].endswith("--columns instruction=Instruction,output=Output")
+
+
+def test_python_text_in_a_cell_is_called_so() -> None:
+    cell = str([{"role": "user", "content": "q"}])
+    error = Converter(Plan("openai")).convert({"messages": cell}).error
+    assert error is not None
+    assert "json.dumps" in error[1]
+
+
+def test_pictures_that_stand_in_the_row_are_told_where_to_go() -> None:
+    for given, code in (
+        ({"bytes": b"x", "path": None}, "media_malformed"),
+        ({"bytes": b"x", "path": "no.png"}, "media_missing"),
+    ):
+        row = {**messages(("user", "<image>q"), ("assistant", "a")), "images": [given]}
+        error = Converter(Plan("openai")).convert(row).error
+        assert error is not None
+        assert error[0] == code
+        assert error[1].endswith(
+            "its bytes stand in the row: save them as a file and give its path"
+        )

@@ -17,7 +17,18 @@ from fine_tuning.dataset.sink import DROPPED, HASHES, LINES, PROBLEMS, REJECTED,
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = ("hello", "", " ", "a<b", "<think>x</think>", "<image> see", 'say "output"', "你好", "\n")
-WORDS = (*WORDS, "Human: hi\nAssistant:", "[1]", "instruction", "😀", "\u3000x", "null")
+WORDS = (
+    *WORDS,
+    "Human: hi\nAssistant:",
+    "[1]",
+    "instruction",
+    "😀",
+    "\u3000x",
+    "null",
+    "\u200b",
+    "\ufeff\n",
+    "\u200bx",
+)
 text = st.sampled_from(WORDS) | st.text(max_size=8)
 odd = text | st.none() | st.integers(-3, 3) | st.booleans() | st.lists(text, max_size=2)
 alpaca = st.fixed_dictionaries(

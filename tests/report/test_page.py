@@ -266,9 +266,15 @@ def test_the_data_page_says_how_many_rows_are_usable(tmp_path: Path) -> None:
         (DataAccount(rows_read=5, rows_dropped=5), "No row of 5 is usable"),
         (
             DataAccount(
-                rows_read=5, rows_kept=5, problems=(ProblemGroup("not_found", 1, "no file"),)
+                rows_read=5,
+                rows_kept=5,
+                problems=(ProblemGroup("not_found", 1, "no file", files=1),),
             ),
-            "5 rows are usable, but a file is not",
+            "5 rows are usable; 1 file cannot be used",
+        ),
+        (
+            DataAccount(problems=(ProblemGroup("empty_file", 2, "empty", files=2),)),
+            "No row could be read; 2 files cannot be used",
         ),
     ],
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fine_tuning.dataset.convert.tools import to_json
 from fine_tuning.dataset.convert.values import Notes, Unusable, as_text, is_blank, shown, type_name
 
 PLACEHOLDERS = {"images": "<image>", "videos": "<video>", "audios": "<audio>"}
@@ -40,6 +41,17 @@ def read_content(content: Any, where: str, notes: Notes) -> Content:
     return read
 
 
+def read_result(content: Any, where: str, notes: Notes) -> Content:
+    """The content of a tool's result: as any other, or an object, a list or true as its JSON."""
+    parts = isinstance(content, list) and all(
+        isinstance(part, str) or (isinstance(part, dict) and "type" in part) for part in content
+    )
+    if parts or not isinstance(content, (dict, list, bool)):
+        return read_content(content, where, notes)
+    notes.warn("tool_result_json", f"the result in {where} is {type_name(content)}; read as JSON")
+    return Content(text=to_json(content))
+
+
 def with_reasoning(text: str, reasoning: str) -> str:
     """An answer after its reasoning, as LLaMA-Factory's reasoning templates write it."""
     return (
@@ -57,12 +69,16 @@ def _thinking(read: Content, part: Mapping[str, Any], where: str, notes: Notes) 
     read.reasoning += as_text(part.get("thinking"), where, "turn_not_text", notes)
 
 
+def _redacted(read: Content, part: Mapping[str, Any], where: str, notes: Notes) -> None:
+    notes.warn("reasoning_ignored", f"{where} has redacted (encrypted) thinking; it is left out")
+
+
 def _tool_use(read: Content, part: Mapping[str, Any], where: str, notes: Notes) -> None:
     read.calls.append({"name": part.get("name"), "arguments": part.get("input")})
 
 
 def _tool_result(read: Content, part: Mapping[str, Any], where: str, notes: Notes) -> None:
-    inner = read_content(part.get("content"), where, notes)
+    inner = read_result(part.get("content"), where, notes)
     read.results.append(inner.text)
 
 
@@ -86,6 +102,7 @@ _PARTS: Mapping[str, Callable[[Content, Mapping[str, Any], str, Notes], None]] =
     "input_text": _text,
     "output_text": _text,
     "thinking": _thinking,
+    "redacted_thinking": _redacted,
     "tool_use": _tool_use,
     "tool_result": _tool_result,
     "image": _media("images", "image", "path", "url", "source"),

@@ -16,11 +16,11 @@ from msgspec import UNSET, Raw, UnsetType
 from fine_tuning.dataset.convert.canonical import ChatRow, TextRow, Turn, encode_row
 from fine_tuning.dataset.convert.media import has_placeholder
 from fine_tuning.dataset.convert.plan import Plan
+from fine_tuning.dataset.convert.values import BLANKS, is_blank
 from fine_tuning.dataset.formats import MEDIA_COLUMNS, all_formats, native_roles, role_names
 from fine_tuning.dataset.recognise import formats_of, renamed
 
 SAMPLE_ROWS = 200
-SPACES = tuple(chr(code) for code in range(0x3001) if chr(code).isspace())
 MAX_EXTRA_COLUMNS = 24  # each costs a scan of the block
 
 Make = Callable[[Any], "bytes | None"]
@@ -206,19 +206,19 @@ def _pair_maker(
     has_input, has_more = "p" in fields, bool(fields.keys() & {"s", "h", "t"})
     # A prompt or completion may be a list as JSON text, an instruction a dialogue.
     odd_start = "[" if listed else "Human" if belle else "\0"
-    odd_first = frozenset({odd_start[0], *SPACES})  # one look-up clears nearly every row
+    odd_first = frozenset({odd_start[0], *BLANKS})  # one look-up clears nearly every row
 
     def is_odd(text: str) -> bool:
-        return text.isspace() or text.lstrip().startswith(odd_start)
+        return is_blank(text) or text.lstrip().startswith(odd_start)
 
     def make(row: Any) -> bytes | None:
         asked, answer = row.q, row.a
         if not asked or not answer or (asked[0] in odd_first and is_odd(asked)):
             return None
-        if answer.isspace() or (listed and answer[0] in odd_first and is_odd(answer)):
+        if answer[0] in odd_first and (is_odd(answer) if listed else is_blank(answer)):
             return None
         if has_input and row.p:
-            if row.p.isspace():
+            if row.p[0] in BLANKS and is_blank(row.p):
                 return None
             asked = asked + "\n" + row.p
         system = ""
@@ -226,7 +226,7 @@ def _pair_maker(
             if getattr(row, "h", None) or getattr(row, "t", None):
                 return None
             system = getattr(row, "s", "") or ""
-            if system.isspace():
+            if system and system[0] in BLANKS and is_blank(system):
                 return None
         if "<" in asked and has_placeholder(asked):
             return None
@@ -250,7 +250,7 @@ def _texts(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> FastPath
 
     def make(row: Any) -> bytes | None:
         text = row.q
-        if not text or text.isspace():
+        if not text or (text[0] in BLANKS and is_blank(text)):
             return None
         return encode_row(TextRow([Turn("user", text), nothing]))
 
@@ -303,12 +303,12 @@ def _dialogue_maker(
     def make(row: Any) -> bytes | None:
         turns = row.m
         system = (row.s or "") if has_system else ""
-        if (has_tools and row.t) or (system and system.isspace()):
+        if (has_tools and row.t) or (system and system[0] in BLANKS and is_blank(system)):
             return None
         at = 0
         if turns and turns[0].r == "system":
             text = turns[0].c
-            if system or not text or text.isspace():
+            if system or not text or (text[0] in BLANKS and is_blank(text)):
                 return None
             system, at = text, 1
         if (len(turns) - at) % 2 or len(turns) == at:
@@ -317,7 +317,9 @@ def _dialogue_maker(
         asks, reasons = True, False
         for turn in turns[at:] if at else turns:
             text = turn.c
-            if not text or text.isspace() or turn.r != (user if asks else assistant):
+            if not text or turn.r != (user if asks else assistant):
+                return None
+            if text[0] in BLANKS and is_blank(text):
                 return None
             if "<" in text:
                 if has_placeholder(text):

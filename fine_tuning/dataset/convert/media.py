@@ -47,8 +47,13 @@ def has_placeholder(text: str) -> bool:
 
 
 def _existing(path: Any, column: str, root: Path) -> str:
+    embedded = ""
     if isinstance(path, dict):
+        if path.get("bytes"):
+            embedded = "; its bytes stand in the row: save them as a file and give its path"
         path = path.get("path")
+        if embedded and path is None:
+            raise Unusable("media_malformed", f"{column} holds no path{embedded}")
     if not isinstance(path, str) or not path or "\0" in path:
         raise Unusable("media_malformed", f"{column} holds {shown(path)}; expected a path")
     if path.startswith(("http:", "https:", "data:")):
@@ -61,7 +66,9 @@ def _existing(path: Any, column: str, root: Path) -> str:
     except OSError:
         there = False
     if not there:
-        raise Unusable("media_missing", f"{column}: {shown(path, 80)} was not found in {root}")
+        raise Unusable(
+            "media_missing", f"{column}: {shown(path, 80)} was not found in {root}{embedded}"
+        )
     return str(full)
 
 

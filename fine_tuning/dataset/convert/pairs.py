@@ -12,6 +12,7 @@ from fine_tuning.dataset.convert.values import (
     Unusable,
     as_messages,
     as_text,
+    blankness,
     is_blank,
     shown,
     type_name,
@@ -73,7 +74,7 @@ def _side(fields: Mapping[str, Any], name: str, notes: Notes) -> Dialogue:
         raise Unusable("pair_incomplete", f"{name} is {type_name(value)}; expected an answer")
     text = as_text(value, name, "answer_not_text", notes)
     if is_blank(text):
-        raise Unusable("answer_empty", f"{name} is blank; expected an answer")
+        raise Unusable("answer_empty", f"{name} is {blankness(text)}; expected an answer")
     return Dialogue([Turn("assistant", text)])
 
 

@@ -23,6 +23,7 @@ from fine_tuning.dataset.convert.values import (
     as_list,
     as_messages,
     as_text,
+    blankness,
     is_blank,
     type_name,
 )
@@ -97,7 +98,7 @@ def text(fields: Fields, notes: Notes) -> Row:
         raise Unusable("text_missing", "the text column is missing or null")
     value = as_text(value, "text", "text_not_text", notes)
     if is_blank(value):
-        raise Unusable("text_empty", "the text is blank")
+        raise Unusable("text_empty", f"the text is {blankness(value)}")
     return TextRow([Turn("user", value), Turn("assistant", "")])
 
 
@@ -166,7 +167,7 @@ def _answer(value: Any, column: str, notes: Notes) -> str:
         raise Unusable("answer_missing", f"{column} is missing or null; expected text")
     answer = as_text(value, column, "answer_not_text", notes)
     if is_blank(answer):
-        raise Unusable("answer_empty", f"{column} is blank; expected an answer")
+        raise Unusable("answer_empty", f"{column} is {blankness(answer)}; expected an answer")
     return answer
 
 

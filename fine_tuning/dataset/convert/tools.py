@@ -7,6 +7,7 @@ of a run; so everything else is found here.
 
 import json
 import re
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -17,8 +18,15 @@ THINK_PREFIX = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 def to_json(value: Any) -> str:
-    """JSON text as LLaMA-Factory's own converter writes it."""
-    return json.dumps(value, ensure_ascii=False)
+    """JSON text as LLaMA-Factory's own converter writes it; of a columnar file also dates."""
+    return json.dumps(value, ensure_ascii=False, default=_columnar_value)
+
+
+def _columnar_value(value: Any) -> Any:
+    """JSON for a value that only columnar files have: a decimal, a date, bytes of text."""
+    if isinstance(value, Decimal):
+        return float(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def one_call(call: Any) -> dict[str, Any]:

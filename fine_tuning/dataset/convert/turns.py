@@ -5,10 +5,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fine_tuning.dataset.convert.canonical import TOOL_RESULT_JOINT, Turn
-from fine_tuning.dataset.convert.content import Content, read_content, with_reasoning
+from fine_tuning.dataset.convert.content import (
+    Content,
+    read_content,
+    read_result,
+    with_reasoning,
+)
 from fine_tuning.dataset.convert.pairing import in_call_order
 from fine_tuning.dataset.convert.tools import call_turn, calls_text, join_calls
-from fine_tuning.dataset.convert.values import Notes, Unusable, as_text, is_blank, shown, type_name
+from fine_tuning.dataset.convert.values import (
+    Notes,
+    Unusable,
+    as_text,
+    blankness,
+    is_blank,
+    shown,
+    type_name,
+)
 from fine_tuning.dataset.formats import native_roles, role_names
 
 ROLE_KEYS = ("role", "from")
@@ -30,8 +43,12 @@ def read_messages(messages: Any, notes: Notes, what: str = "messages") -> Dialog
     """Every message read and named; the order is checked by `check_order`."""
     if messages is None:
         raise Unusable("messages_missing", f"{what} are missing; expected a list of turns")
+    messages = _by_turn(messages, what, notes)
     if not isinstance(messages, list):
-        raise Unusable("messages_not_list", f"{what} are {type_name(messages)}; expected a list")
+        python = isinstance(messages, str) and messages.lstrip()[:2] in ("[{", "['")
+        hint = " (no JSON: write it with json.dumps, not with print or str)" if python else ""
+        message = f"{what} are {type_name(messages)}; expected a list{hint}"
+        raise Unusable("messages_not_list", message)
     if not messages:
         raise Unusable("messages_missing", f"{what} are an empty list")
     dialogue = Dialogue()
@@ -40,6 +57,20 @@ def read_messages(messages: Any, notes: Notes, what: str = "messages") -> Dialog
     for number, message in enumerate(messages, 1):
         _read_message(message, f"turn {number}{of}", number == 1, dialogue, notes)
     return dialogue
+
+
+def _by_turn(messages: Any, what: str, notes: Notes) -> Any:
+    """{"role": [...], "content": [...]}, as `datasets` writes such a Sequence, turn by turn."""
+    if not isinstance(messages, dict) or not any(key in messages for key in ROLE_KEYS):
+        return messages
+    columns = {key: listed for key, listed in messages.items() if listed is not None}
+    lengths = {len(listed) if isinstance(listed, list) else -1 for listed in columns.values()}
+    if len(lengths) != 1 or -1 in lengths:
+        return messages
+    notes.warn("lists_as_turns", f"{what} are an object of lists; read turn by turn")
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 def check_order(turns: list[Turn], *, ends_with_answer: bool = True) -> None:
@@ -92,7 +123,8 @@ def _read_message(message: Any, where: str, first: bool, dialogue: Dialogue, not
     if role == "function_call" and isinstance(value, (dict, list)):
         content = Content(calls=value if isinstance(value, list) else [value])
     else:
-        content = read_content(value, where, notes)
+        read = read_result if role == "tool" else read_content
+        content = read(value, where, notes)
     if calls:
         content.calls += calls if isinstance(calls, list) else [calls]
     reasoning = next((message[k] for k in REASONING_KEYS if message.get(k)), None)
@@ -148,7 +180,7 @@ def _turns_of(role: str, content: Content, where: str, notes: Notes) -> list[Tur
     if role == "function_call":
         return [Turn(role, with_reasoning(call_turn(_filled(text, where)), content.reasoning))]
     if is_blank(text) and role == "assistant":
-        raise Unusable("answer_empty", f"{where}, an answer, is blank")
+        raise Unusable("answer_empty", f"{where}, an answer, is {blankness(text)}")
     return [Turn(role, with_reasoning(_filled(text, where), content.reasoning))]
 
 

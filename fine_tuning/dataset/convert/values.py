@@ -12,6 +12,20 @@ import msgspec
 from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.dataset.types import WrittenNumber
 
+# Control, format and filler characters: a text of nothing else shows nothing.
+_INVISIBLE = (
+    *((0x00, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160)),
+    *((0x17B4, 0x17B5), (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F)),
+    *((0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0)),
+    *((0xFFF9, 0xFFFB), (0xE0000, 0xE01EF)),
+)
+BLANKS = frozenset(
+    (
+        *(chr(code) for first, last in _INVISIBLE for code in range(first, last + 1)),
+        *(chr(code) for code in range(0x3001) if chr(code).isspace()),
+    )
+)
+_BLANKS = "".join(BLANKS)
 _MASKED = 4096  # no message shows more
 
 
@@ -107,5 +121,13 @@ def as_messages(value: Any, what: str, notes: Notes) -> Any:
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing but white space is there."""
-    return not text or text.isspace()
+    """Whether nothing that can be seen is there: white space, zero-width and control characters."""
+    return not text or text.isspace() or (text[0] in BLANKS and not text.strip(_BLANKS))
+
+
+def blankness(text: str) -> str:
+    """How a blank text is blank, in words."""
+    if not text or text.isspace():
+        return "blank"
+    hidden = next(char for char in text if not char.isspace())
+    return f"blank: it holds only invisible characters (U+{ord(hidden):04X})"

@@ -66,12 +66,15 @@ READ_PROBLEMS: dict[str, ReadProblem] = {
     "encoding": _warning("encoding other than UTF-8", "check a row; save as UTF-8 if it is wrong"),
     "json_lines": _warning("JSON Lines in a .json file"),
     "json_document": _warning("one JSON document in a .jsonl file"),
-    "json_content": _warning("JSON in a file named as a table or text"),
+    "json_content": _warning("JSON in a file named as something else"),
     "wrapped_list": _warning("records read from a list inside an object"),
     "missing_bracket": _warning(
         "final bracket missing", "check that the file is complete: it may have been cut off"
     ),
     "stray_bracket": _warning("bracket that closes nothing skipped", "check the line named"),
+    "struct_nulls": _warning(
+        "nulls that a struct column adds left out", "write tool arguments as JSON text"
+    ),
     "delimiter": _warning("other delimiter than the suffix promises"),
     "no_header": _warning("first row does not look like column names", "add a header row"),
 }

@@ -1,11 +1,12 @@
 """Parquet, Arrow and Feather files: row by row, in bounded memory; line n is the n-th row."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from fine_tuning.dataset.read.batch import BATCH_BYTES, BATCH_ROWS, file_problem
+from fine_tuning.dataset.read.columnar_values import Mending
 from fine_tuning.dataset.read.raw.stream import CHUNK, unpacked
 from fine_tuning.dataset.types import Records
 
@@ -15,11 +16,16 @@ def read_columnar(path: Path, compression: str) -> Iterator[Records]:
     import pyarrow as pa
 
     row = 0
+    mending: Mending | None = None
     try:
         with path.open("rb") as packed, _unpacked_file(packed, compression) as file:
             for batch in _batches(file):
+                if mending is None:
+                    mending = Mending(batch.schema)
+                    yield from _doubled(mending.doubled)
                 for part in _slices(batch):
                     values = part.to_pylist(maps_as_pydicts="lossy")
+                    mending.rows(values)
                     yield Records(values, range(row + 1, row + 1 + len(values)))
                     row += len(values)
     except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
@@ -29,6 +35,22 @@ def read_columnar(path: Path, compression: str) -> Iterator[Records]:
             f"the columnar data cannot be read after row {row} ({what}); the file may be cut off:"
             " compare its size with the original's, or write it again",
         )
+
+    if mending is not None and mending.nulls:
+        yield file_problem(
+            "struct_nulls",
+            f"{mending.nulls:,} nulls in the arguments or descriptions of tools were left out: a"
+            " column of structs gives every row the members of all rows. If a null was meant there,"
+            " write the arguments as JSON text",
+            "warning",
+        )
+
+
+def _doubled(names: Sequence[str]) -> Iterator[Records]:
+    if names:
+        listed = ", ".join(f'"{name}"' for name in names[:10])
+        message = f"several columns are called {listed}; the last of each is used"
+        yield file_problem("duplicate_key", message, "warning")
 
 
 def _batches(file: BinaryIO) -> Iterator[Any]:

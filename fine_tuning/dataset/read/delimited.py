@@ -153,7 +153,7 @@ def _header(row: list[str], batch: Batch) -> list[str]:
     names = [name.strip() for name in row]
     while len(names) > 1 and not names[-1]:
         names.pop()
-    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
+    doubled = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if doubled:
         listed = ", ".join(f'"{name}"' for name in doubled[:10])
         batch.warn_file(

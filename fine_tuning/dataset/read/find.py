@@ -171,44 +171,59 @@ def _kind(path: Path, compression: str) -> FileKind:
 
 
 def _directory(path: Path, name: str) -> list[Source]:
-    files, skipped = _walk(path, name)
-    if not files:
+    files, skipped, closed = _walk(path, name)
+    if not files and not closed:
         found = f"; it holds {', '.join(skipped[:5])}" if skipped else "; it is empty"
         more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
         wanted = " ".join(SUFFIXES)
         raise _PathError(f"{name}: no data file in this directory{found}{more} (wanted: {wanted})")
-    problems: list[str] = []
     sources: list[Source] = []
     for inner in files:
         try:
             sources.append(_file(path / inner, str(Path(name) / inner)))
         except _PathError as error:
-            problems.append(str(error))
-    if problems:
-        raise _PathError("\n".join(problems))
+            sources.append(_unusable(path / inner, str(Path(name) / inner), str(error)))
+    if all(source.unusable for source in sources) and not closed:
+        raise _PathError("\n".join(source.unusable for source in sources))
     sources, notes = _with_splits(sources)
+    sources += [_unusable(path / inner, str(Path(name) / inner), why) for inner, why in closed]
     if skipped:
         listed = ", ".join(skipped[:5]) + (", ..." if len(skipped) > 5 else "")
         notes.append(f"{name}: {len(skipped)} other files were left out: {listed}")
     return _with_notes(sources, notes)
 
 
-def _walk(path: Path, name: str) -> tuple[list[str], list[str]]:
-    """Data files and other files below a directory, as relative paths in natural order."""
+def _unusable(path: Path, name: str, why: str) -> Source:
+    """A file of a directory that cannot be opened: the others are read, and this one is named."""
+    kind = kind_of_name(path.name) or "jsonl"
+    return Source(path=path.absolute(), name=_writable(name), kind=kind, unusable=_writable(why))
+
+
+def _walk(path: Path, name: str) -> tuple[list[str], list[str], list[tuple[str, str]]]:
+    """Data files and other files below a directory, as relative paths in natural order, and the
+    folders that cannot be listed, each with the reason."""
     files: list[str] = []
     skipped: list[str] = []
+    closed: list[tuple[str, str]] = []
 
     def refuse(error: OSError) -> None:
-        raise _PathError(f"{name}: {error.filename} cannot be listed ({error.strerror})")
+        if Path(error.filename) == path:
+            raise _PathError(f"{name}: the directory cannot be listed ({error.strerror})")
+        inner = str(Path(error.filename).relative_to(path))
+        closed.append(
+            (inner, f"{Path(name) / inner}: the directory cannot be listed ({error.strerror})")
+        )
 
     for folder, folders, names in os.walk(path, onerror=refuse):
         folders[:] = sorted(entry for entry in folders if not entry.startswith("."))
+        linked = [entry for entry in folders if (Path(folder) / entry).is_symlink()]
+        skipped += [f"{(Path(folder) / entry).relative_to(path)}/ (a link)" for entry in linked]
         for entry in names:
             inner = str((Path(folder) / entry).relative_to(path))
             (files if is_data_name(entry) else skipped).append(inner)
         if len(files) > _MAX_FILES:
             raise _PathError(f"{name}: more than {_MAX_FILES} data files; join them first")
-    return sorted(files, key=_natural), sorted(skipped, key=_natural)
+    return sorted(files, key=_natural), sorted(skipped, key=_natural), closed
 
 
 def is_data_name(file: str) -> bool:

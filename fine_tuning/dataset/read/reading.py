@@ -1,5 +1,6 @@
 """Reads one source as batches, by what its content is: encoding, layout, kind."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,19 +27,23 @@ HEAD = 1 << 20
 _SPOT = 1 << 16
 _SPOTS = 64
 _JSON = ("json", "jsonl")
+_QUOTED = re.compile(r'"[^"]*(?:"|\Z)')
+_WEB_PAGE = re.compile(r"[\ufeff\s]*<(!doctype\s+html|html)\b", re.IGNORECASE)
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """What a file was found to hold. `kind` is empty if nothing can be read; then `problem` says
-    why (code, message). `whole` says that `head` (text) is all of the file."""
+    why (code, message). `whole` says that `head` (text) is all of the file, `cr_ends` that the
+    rows of a table end with CR alone (an LF can then stand in a cell)."""
 
     kind: str
     encoding: Encoding = Encoding("utf-8")
     head: str = ""
     whole: bool = False
     problem: tuple[str, str] = ("", "")
+    cr_ends: bool = False
 
 
 class Reading:
@@ -64,6 +69,8 @@ class Reading:
 
     def _batches(self) -> Iterator[Block | Records]:
         source = self._source
+        if source.unusable:
+            raise DataError(source.unusable)
         content = Content("jsonl") if self._part else recognise(source)
         self.encoding = content.encoding.name
         if not content.kind:
@@ -89,7 +96,7 @@ class Reading:
 
     def _text(self, content: Content) -> Iterator[Block | Records]:
         stream = ByteStream(self._source.path, self._source.compression, self._part)
-        newlines = content.kind not in ("csv", "tsv") or "\n" not in content.head
+        newlines = content.kind not in ("csv", "tsv") or content.cr_ends
         utf8 = Utf8Stream(stream, content.encoding, newlines=newlines)
         for code, message in _notes(self._source, content):
             yield file_problem(code, message, "warning")
@@ -161,11 +168,12 @@ def recognise(source: Source) -> Content:
     if data.startswith(_LFS) and source.kind not in _JSON:
         found = looks_like(data[:100].decode("latin-1"))
         return Content("", problem=("not_text", f"the file is {found}"))
-    if source.kind in ("parquet", "arrow"):
+    encoding = decide_encoding(data, _spots(source.path) if not source.compression else ())
+    noise = not encoding.wide and is_noise(data)
+    if source.kind in ("parquet", "arrow") and (noise or not encoding.name):
         text = f"the file is no {source.kind} file: it begins with {data[:16]!r}"
         return Content("", problem=("damaged_file", text))
-    encoding = decide_encoding(data, _spots(source.path) if not source.compression else ())
-    if not encoding.wide and is_noise(data):
+    if noise:
         return Content("", problem=("not_text", "the file is binary data, not a dataset"))
     if not encoding.name:
         text = "the text is in no encoding that decodes cleanly; save the file as UTF-8"
@@ -193,10 +201,30 @@ def _of_text(source: Source, data: bytes, encoding: Encoding) -> Content:
             text = f'the file is not JSON: it begins with "{start}" and looks like {found}'
             return Content("", encoding, problem=("not_json", text))
         return Content(layout, encoding, head, whole)
+    if _WEB_PAGE.match(head):
+        text = "the file is a web page, not a dataset (what a failed download leaves)"
+        return Content("", encoding, problem=("not_text", text))
     # A table or a text that starts as JSON does is one only if it decodes as JSON.
     if layout and _is_json(head, layout, whole=whole):
         return Content(layout, encoding, head, whole)
+    if source.kind in ("parquet", "arrow"):
+        return Content("", encoding, problem=("damaged_file", _no_columnar(source.kind, head)))
+    if _ends_with_cr(head):
+        plain = head.replace("\r\n", "\n").replace("\r", "\n")
+        return Content(source.kind, encoding, plain, whole, cr_ends=True)
     return Content(source.kind, encoding, head, whole)
+
+
+def _ends_with_cr(head: str) -> bool:
+    """Whether the rows of a table end with CR: outside of quotes there is no LF."""
+    if "\r" not in head.replace("\r\n", ""):
+        return False
+    return "\n" not in _QUOTED.sub("", head)
+
+
+def _no_columnar(kind: str, head: str) -> str:
+    found = looks_like(head)
+    return f"the file is no {kind} file: it begins with {head[:16]!r} and looks like {found}"
 
 
 def _is_json(head: str, layout: str, *, whole: bool) -> bool:

@@ -44,6 +44,7 @@ class Source:
     `name` is the file as the user named it, for messages and reports; `size` is in bytes on disk.
     `notes` says what was noticed on the way to it (neighbours that were left out, the
     configuration of a Hub dataset); only the first source of a directory or dataset carries them.
+    `unusable` says why a file of a directory cannot be opened; it must not be touched.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Source:
     split: Split = "train"
     size: int = 0
     notes: tuple[str, ...] = ()
+    unusable: str = ""
 
 
 def kind_of_name(name: str) -> FileKind | None:

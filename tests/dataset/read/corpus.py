@@ -362,6 +362,18 @@ TABLES = [
     ),
     Case("cr.csv", b"a,b\rx,1\ry,2", [(2, {"a": "x", "b": "1"}), (3, {"a": "y", "b": "2"})], []),
     Case(
+        "cr_and_lf_in_cells.csv",
+        b'a,b\r"x\ny",1\rz,2\r',
+        [(2, {"a": "x\ny", "b": "1"}), (4, {"a": "z", "b": "2"})],
+        [],
+    ),
+    Case(
+        "semicolons_and_cr.csv",
+        b"a;b\rx;1\ry;2",
+        [(2, {"a": "x", "b": "1"}), (3, {"a": "y", "b": "2"})],
+        [(None, "delimiter", W)],
+    ),
+    Case(
         "blank_lines.csv",
         b"a,b\n\n1,2\n  \n3,4\n\n",
         [(3, {"a": "1", "b": "2"}), (5, {"a": "3", "b": "4"})],
@@ -480,6 +492,14 @@ FILES = [
     Case("empty_list.json", b"[]", [], [(None, "no_records", E)]),
     Case("prose.json", b"Hello world.\nThis is no data.\n", [], [(None, "not_json", E)]),
     Case("page.json", b"<!DOCTYPE html>\n<html></html>\n", [], [(None, "not_json", E)]),
+    Case("page.csv", b"<!DOCTYPE html>\n<html>a, b</html>\n", [], [(None, "not_text", E)]),
+    Case("page.txt", b"\n<html><body>Log in</body></html>\n", [], [(None, "not_text", E)]),
+    Case(
+        "columns_without_name.csv",
+        b",a,,b\n0,1,2,3\n",
+        [(2, {"": "2", "a": "1", "b": "3"})],
+        [],
+    ),
     Case("table.json", b"instruction,output\na,b\nc,d\n", [], [(None, "not_json", E)]),
     Case(
         "lfs.json",
@@ -487,6 +507,9 @@ FILES = [
         [],
         [(None, "not_json", E)],
     ),
+    Case("really_json.parquet", b'[{"a": 1},\n{"a": 2}]', TWO, [(None, "json_content", W)]),
+    Case("really_lines.arrow", JSONL, TWO, [(None, "json_content", W)]),
+    Case("page.parquet", b"<!DOCTYPE html><html></html>\n", [], [(None, "not_text", E)]),
     Case("no.parquet", b"this is no parquet", [], [(None, "damaged_file", E)]),
     Case("cut.parquet", b"PAR1" + b"\0" * 100, [], [(None, "damaged_file", E)]),
 ]

@@ -50,6 +50,8 @@ class _Document:
         self._commas = 0
         self._needs_comma = False
         self._truncated = False
+        self._decoded_at = -1  # offset in the document of the record whose ends are being tried
+        self._decoded: dict[int, Decoded] = {}  # its length -> what it is then
         self._searched_mark = b""
         self._searched = 0
         self._found = -1
@@ -230,8 +232,19 @@ class _Document:
         end = value_end(window, limit)
         if end is None:
             return None, None
-        decoded = decode_record(window.data[window.pos : end], window.line)
+        decoded = self._decode(end)
         return (None if _is_broken(decoded) else decoded), end
+
+    def _decode(self, end: int) -> Decoded:
+        """The record from the window's position to `end`; each end is decoded once."""
+        window = self._window
+        start = window.base + window.pos
+        if start != self._decoded_at:
+            self._decoded_at, self._decoded = start, {}
+        size = end - window.pos
+        if size not in self._decoded:
+            self._decoded[size] = decode_record(window.data[window.pos : end], window.line)
+        return self._decoded[size]
 
     def _following(self) -> int:
         """Where in the window the next record starts that is laid out as the others, or -1.
@@ -258,7 +271,7 @@ class _Document:
         if following < 0:
             return None
         end = window.pos + len(window.data[window.pos : following].rstrip(_SPACES + b","))
-        decoded = decode_record(window.data[window.pos : end], window.line)
+        decoded = self._decode(end)
         return None if _is_broken(decoded) else (decoded, end)
 
     def _broken(self, end: int | None) -> tuple[Decoded, int]:
@@ -271,13 +284,13 @@ class _Document:
         elif window.data[window.pos] not in b'{["':
             stop = window.data.find(b"\n", end)
             end = window.pos + len(window.data[window.pos : max(stop, end)].rstrip(_SPACES + b",]"))
-        return decode_record(window.data[window.pos : end], window.line), end
+        return self._decode(end), end
 
     def _cut_off(self) -> tuple[Decoded, int]:
         """The last record goes on to the end of the file without being closed."""
         window = self._window
         end = window.pos + len(window.data[window.pos :].rstrip(_SPACES))
-        decoded = decode_record(window.data[window.pos : end], window.line)
+        decoded = self._decode(end)
         if not _is_broken(decoded):
             return decoded, end
         self._truncated = True

@@ -120,7 +120,9 @@ def looks_like(text: str) -> str:
     """What text is that was expected to be JSON, for the message."""
     body = text.lstrip("\ufeff \t\r\n")
     if body[:1] == "<":
-        return "a web page or XML"
+        return "a web page or XML (what a failed download leaves)"
+    if body.startswith(("//", "/*")):
+        return "JSON with comments, which JSON does not have: remove them"
     if body.startswith("version https://git-lfs"):
         return "a Git LFS pointer, not the data itself (run `git lfs pull`)"
     lines = body.split("\n")[:3]
