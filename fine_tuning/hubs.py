@@ -14,6 +14,11 @@ from typing import Any
 
 _TRUE = ("1", "true", "yes", "on", "y")
 Tell = Callable[[int], None]  # bytes so far, of all files together
+OnBytes = Callable[[int, int], None]  # bytes so far, bytes in all
+
+
+def in_silence(done: int, total: int) -> None:
+    """Nobody watches the download."""
 
 
 def on_modelscope() -> bool:

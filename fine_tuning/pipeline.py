@@ -16,7 +16,7 @@ from typing import Any
 
 from fine_tuning import report
 from fine_tuning.dataset import register
-from fine_tuning.dataset.check import account, refuse_unusable
+from fine_tuning.dataset.check import account, download, refuse_unusable
 from fine_tuning.dataset.split import split as split_rows
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.gpus import require_usable_gpu
@@ -73,11 +73,14 @@ def check(job: Job) -> CheckedData:
     """Read the user's files, check every row, write the usable ones in canonical form."""
     spec, screen = job.spec, job.screen
     inputs = fingerprint(spec.data, spec.val_dataset_path, opening.file_states(spec))
-    screen.begin("read", None, "bytes")
     known = deciding.checked_before(job, inputs)
     if known is not None:
+        screen.begin("read", None, "bytes")
         screen.end(f"{known.rows_kept:,} rows, as checked before")
         return known
+    with telling.download(screen, "fetch_data", ", ".join(spec.data.dataset_path)) as on_bytes:
+        download(spec.data, spec.val_dataset_path, on_bytes)
+    screen.begin("read", None, "bytes")
     before = job.folder.stage("check").get("result", {})
     began = time.time()
     data = account(
@@ -103,7 +106,7 @@ def fetch(job: Job) -> Job:
     if is_local(job.model) or (opening.is_trained(job) and not job.spec.export_dir):
         return job
     wanted = opening.wanted_model(job.spec, weights=not job.spec.dry_run)
-    with telling.download(job.screen, wanted.name) as on_bytes:
+    with telling.download(job.screen, "fetch_model", wanted.name) as on_bytes:
         return dataclasses.replace(job, model=fetch_model(wanted, on_bytes))
 
 
@@ -134,7 +137,7 @@ def tokens_of(
     model = model_location(str(spec.model_name_or_path))
     if not is_local(model):
         wanted = opening.wanted_model(spec, weights=False)
-        with telling.download(screen, wanted.name) as on_bytes:
+        with telling.download(screen, "fetch_model", wanted.name) as on_bytes:
             model = fetch_model(wanted, on_bytes)
     log = folder / "logs" / "engine.log"
     screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")

@@ -65,8 +65,8 @@ class MaskedRow:
 class Screen(Protocol):
     """One place to which a job reports; stages follow each other, never overlap.
 
-    Stage names: read, download, tokens, load, score_before, train, score_after, merge, prove,
-    report.
+    Stage names: fetch_data, read, fetch_model, tokens, load, score_before, train, score_after,
+    merge, prove, report.
     """
 
     def say(self, text: str) -> None:

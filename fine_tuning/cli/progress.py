@@ -7,7 +7,8 @@ from fine_tuning.units import bytes_text, duration_text, loss_text, short_number
 
 STAGES = {
     "read": "reading the data",
-    "download": "downloading the model",
+    "fetch_data": "downloading the dataset",
+    "fetch_model": "downloading the model",
     "tokens": "looking at tokens",
     "score_before": "scoring the base model",
     "load": "loading the model",

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from fine_tuning.cli.report_place import refuse_report_place, workplace
 from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
 from fine_tuning.dataset.account import report_json
-from fine_tuning.dataset.check import account
+from fine_tuning.dataset.check import account, download
 from fine_tuning.dataset.types import CheckedData, FileAccount
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
+from fine_tuning.job import telling
 from fine_tuning.screen import ProblemGroup, Screen
 from fine_tuning.spec import DataSpec
 from fine_tuning.units import percent_text
@@ -43,6 +44,8 @@ def run(
         named = (*spec.dataset_path, *spec.mix, *validation_paths)
         refuse_report_place(report, named)
     with workplace(report) as folder, open_screen() as screen:
+        with telling.download(screen, "fetch_data", ", ".join(spec.dataset_path)) as on_bytes:
+            download(spec, validation_paths, on_bytes)
         screen.begin("read", None, "bytes")
         data = account(
             spec,

@@ -32,6 +32,7 @@ from fine_tuning.dataset.survey import (
 )
 from fine_tuning.dataset.types import CheckedData
 from fine_tuning.errors import DataError, UsageError
+from fine_tuning.hubs import OnBytes
 from fine_tuning.paths import at_home
 from fine_tuning.spec import DataSpec
 
@@ -112,14 +113,12 @@ def _sources(spec: DataSpec, validation_paths: Sequence[str]) -> list[Source]:
     paths = list(dict.fromkeys((*spec.dataset_path, *spec.mix)))
     if not paths:
         raise DataError("no dataset was given", fix="name one with --dataset_path")
-    hub = HubChoice(
-        config=spec.dataset_config, split=spec.dataset_split, revision=spec.dataset_revision
-    )
+    hub = _hub_choice(spec)
     _refuse_hub_words(spec, (*paths, *validation_paths))
     sources = find_sources(paths, hub=hub)
     if not validation_paths:
         return sources
-    held_out = find_sources(validation_paths, hub=hub)
+    held_out = find_sources(validation_paths, hub=hub, flag="val_dataset_path")
     both = {source.path for source in sources} & {source.path for source in held_out}
     if both:
         raise DataError(
@@ -132,6 +131,20 @@ def _sources(spec: DataSpec, validation_paths: Sequence[str]) -> list[Source]:
         *(dataclasses.replace(source, split="train") for source in training),
         *(dataclasses.replace(source, split="validation") for source in held_out),
     ]
+
+
+def download(spec: DataSpec, validation_paths: Sequence[str], on_bytes: OnBytes) -> None:
+    """Fetch Hub datasets into the cache, before `account` reads them; local data asks nobody."""
+    names = [*spec.dataset_path, *spec.mix, *validation_paths]
+    hub = [name for name in dict.fromkeys(names) if not at_home(name).exists()]
+    if hub:
+        find_sources(hub, hub=_hub_choice(spec), on_bytes=on_bytes)
+
+
+def _hub_choice(spec: DataSpec) -> HubChoice:
+    return HubChoice(
+        config=spec.dataset_config, split=spec.dataset_split, revision=spec.dataset_revision
+    )
 
 
 def _refuse_hub_words(spec: DataSpec, paths: Sequence[str]) -> None:

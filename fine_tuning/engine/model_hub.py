@@ -4,7 +4,7 @@ The libraries that load a model would fetch it on the way, unseen and one try af
 name that is wrong, gated or out of reach would show as a failure of the engine, minutes later.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -14,6 +14,7 @@ from typing import Any
 from fine_tuning.engine.model_source import require_whole_model
 from fine_tuning.errors import EnvironmentProblem, FineTuningError, ModelError
 from fine_tuning.hubs import (
+    OnBytes,
     endpoint,
     escaped,
     hugging_face_meter,
@@ -30,9 +31,6 @@ SMALL_FILES = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.py")
 # The first kind that a repository has is what Transformers loads.
 WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin", "*.safetensors", "*.bin")
 NOT_WEIGHTS = ("training_args.bin", "optimizer*.bin", "consolidated*.safetensors")
-
-# bytes done, bytes in all
-OnBytes = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,14 +45,14 @@ def events_to(screen: Screen) -> Callable[[Mapping[str, Any]], None]:
 
 
 @contextmanager
-def download(screen: Screen, name: str) -> Iterator[Callable[[int, int], None]]:
+def download(screen: Screen, stage: str, name: str) -> Iterator[Callable[[int, int], None]]:
     """Draw a download: a stage that begins with its first bytes, if there are any."""
     begun = False
 
     def show(done: int, total: int) -> None:
         nonlocal begun
         if not begun:
-            screen.begin("download", total, "bytes")
+            screen.begin(stage, total, "bytes")
             begun = True
         screen.advance(done, total)
 

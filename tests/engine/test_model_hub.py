@@ -219,6 +219,7 @@ def test_a_run_by_hub_names_and_again_without_network(tiny_model: Path, tmp_path
         env = environment(**cache, HF_ENDPOINT=site.url)
         done = command(*words, "--output_dir", "one", cwd=tmp_path, env=env)
         assert done.returncode == 0, done.stdout
+        assert "downloading the dataset: me/rows" in done.stdout
         assert f"downloading the model: {NAME}" in done.stdout
         assert record(tmp_path / "one")["stages"]["train"]["state"] == "done"
     for name, env in (
@@ -250,6 +251,7 @@ def test_a_run_by_modelscope_names_and_again_without_network(
             *words, "--output_dir", "one", "--export_dir", "merged", cwd=tmp_path, env=env
         )
         assert done.returncode == 0, done.stdout
+        assert "downloading the dataset: me/rows" in done.stdout
         assert f"downloading the model: {NAME}" in done.stdout
     assert (tmp_path / "merged" / "model.safetensors").exists()
     shutil.rmtree(tmp_path / "one")

@@ -20,6 +20,7 @@ from fine_tuning.dataset.read.sources import (
     kind_of_name,
 )
 from fine_tuning.errors import DataError
+from fine_tuning.hubs import OnBytes, in_silence
 from fine_tuning.paths import at_home
 
 _HUB_ID = re.compile(r"(hf://datasets/)?[\w][\w.-]*/[\w][\w.-]*|hf://datasets/[\w.-]+")
@@ -39,7 +40,13 @@ class _PathError(Exception):
     """One path that means no data: what is wrong, and what to do."""
 
 
-def find_sources(paths: Sequence[str], *, hub: HubChoice) -> list[Source]:
+def find_sources(
+    paths: Sequence[str],
+    *,
+    hub: HubChoice,
+    flag: str = "dataset_path",
+    on_bytes: OnBytes = in_silence,
+) -> list[Source]:
     """The files behind `paths`, in order. Every wrong path is named in one DataError.
 
     A directory gives its data files, recursively, in natural order of their names; if train and
@@ -55,11 +62,11 @@ def find_sources(paths: Sequence[str], *, hub: HubChoice) -> list[Source]:
     if problems:
         raise DataError(
             "\n".join(problems) if len(problems) > 1 else problems[0],
-            fix="give --dataset_path files, a directory with data files, or a Hub dataset id",
+            fix=f"give --{flag} files, a directory with data files, or a Hub dataset id",
         )
     # The network is asked only when every local path is right.
     for i, path in enumerate(paths):
-        found[i] = found[i] or _from_hub(path, hub)
+        found[i] = found[i] or _from_hub(path, hub, on_bytes)
     return _unique([source for sources in found for source in sources])
 
 
@@ -86,10 +93,10 @@ def _expand(name: str) -> list[Source]:
     raise _PathError(_missing(path, name))
 
 
-def _from_hub(name: str, hub: HubChoice) -> list[Source]:
+def _from_hub(name: str, hub: HubChoice, on_bytes: OnBytes) -> list[Source]:
     from fine_tuning.dataset.read.hub import hub_files
 
-    files, notes = hub_files(name.removeprefix("hf://datasets/"), hub)
+    files, notes = hub_files(name.removeprefix("hf://datasets/"), hub, on_bytes)
     sources = [
         dataclasses.replace(_file(file.path, f"{name}/{file.name}"), split=file.split)
         for file in files

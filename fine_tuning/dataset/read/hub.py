@@ -7,16 +7,26 @@ own code is never run. A dataset that has only such code is read from its parque
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fine_tuning.dataset.read.find import is_data_name
 from fine_tuning.dataset.read.hub_layout import choose_files
 from fine_tuning.dataset.read.sources import SUFFIXES, HubChoice, Split
 from fine_tuning.errors import DataError, EnvironmentProblem, FineTuningError
+from fine_tuning.hubs import (
+    OnBytes,
+    endpoint,
+    escaped,
+    hugging_face_meter,
+    in_silence,
+    is_offline,
+    modelscope_meter,
+    on_modelscope,
+    quiet_modelscope,
+)
 
 _CONVERTED = "refs/convert/parquet"
-_TRUE = ("1", "true", "yes", "on")
 
 
 @dataclass(frozen=True)
@@ -38,25 +48,30 @@ class _Listing:
     notes: tuple[str, ...] = ()
 
 
-def hub_files(name: str, choice: HubChoice) -> tuple[list[HubFile], tuple[str, ...]]:
-    """The files of Hub dataset `name` (owner/name), and what to tell the user about the choice."""
-    modelscope = os.environ.get("USE_MODELSCOPE_HUB", "").lower() in _TRUE
-    listing = _modelscope(name, choice) if modelscope else _hugging_face(name, choice)
+def hub_files(
+    name: str, choice: HubChoice, on_bytes: OnBytes = in_silence
+) -> tuple[list[HubFile], tuple[str, ...]]:
+    """The files of Hub dataset `name` (owner/name), and what to tell the user about the choice.
+
+    `on_bytes` is told how many of how many bytes are there, if something must be downloaded.
+    """
+    ask = _modelscope if on_modelscope() else _hugging_face
+    listing = ask(name, choice, on_bytes)
     chosen = choose_files(name, listing.files, listing.card, choice)
     root = listing.fetch([file for file, _ in chosen.files])
     files = [HubFile(file, root / file, split) for file, split in chosen.files]
     return files, (*listing.notes, *chosen.notes)
 
 
-def _hugging_face(name: str, choice: HubChoice) -> _Listing:
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE:
+def _hugging_face(name: str, choice: HubChoice, on_bytes: OnBytes) -> _Listing:
+    if is_offline():
         return _cached(name, choice, "HF_HUB_OFFLINE is set")
     import httpx
 
     try:
-        listing = _online(name, choice.revision)
+        listing = _online(name, choice.revision, on_bytes)
         if choice.revision is None and not any(map(is_data_name, listing.files)):
-            return _converted(name) or listing
+            return _converted(name, on_bytes) or listing
         return listing
     except (OSError, ValueError, httpx.HTTPError) as error:
         problem = _explained(name, choice, error)
@@ -68,25 +83,24 @@ def _hugging_face(name: str, choice: HubChoice) -> _Listing:
         raise problem from error
 
 
-def _online(name: str, revision: str | None) -> _Listing:
+def _online(name: str, revision: str | None, on_bytes: OnBytes) -> _Listing:
     import huggingface_hub as hub
 
-    endpoint = os.environ.get("HF_ENDPOINT") or None
-    info = hub.HfApi(endpoint=endpoint).dataset_info(name, revision=revision, timeout=30)
+    info = hub.HfApi(endpoint=endpoint()).dataset_info(name, revision=revision, timeout=30)
     files = [sibling.rfilename for sibling in info.siblings or []]
 
     def fetch(wanted: list[str]) -> Path:
-        patterns = [_escaped(file) for file in wanted]
+        where: dict[str, Any] = {
+            "repo_type": "dataset",
+            "revision": revision,
+            "allow_patterns": [escaped(file) for file in wanted],
+            "endpoint": endpoint(),
+        }
         try:
-            return Path(
-                hub.snapshot_download(
-                    name,
-                    repo_type="dataset",
-                    revision=revision,
-                    allow_patterns=patterns,
-                    endpoint=endpoint,
-                )
-            )
+            found = hub.snapshot_download(name, **where, dry_run=True)
+            size = sum(file.file_size or 0 for file in found if file.will_download)
+            meter = hugging_face_meter(lambda done: on_bytes(min(done, size), size))
+            return Path(hub.snapshot_download(name, **where, tqdm_class=meter))
         except Exception as error:
             raise _explained(name, HubChoice(revision=revision), error) from error
 
@@ -96,12 +110,12 @@ def _online(name: str, revision: str | None) -> _Listing:
     return _Listing(files, card, fetch)
 
 
-def _converted(name: str) -> _Listing | None:
+def _converted(name: str, on_bytes: OnBytes) -> _Listing | None:
     """The parquet conversion that the Hub makes: <configuration>/<split>/0000.parquet."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        listing = _online(name, _CONVERTED)
+        listing = _online(name, _CONVERTED, on_bytes)
     except HfHubHTTPError:
         return None
     note = f"{name}: read from the Hub's parquet conversion (its own script is never run)"
@@ -170,9 +184,9 @@ def _front_matter(readme: Path) -> Mapping[str, Any]:
         return {}
 
 
-def _escaped(file: str) -> str:
-    """A file name as a pattern that matches only itself."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in file)
+def _is_data(file: str) -> bool:
+    """Whether a file of a repository may be data, packed or not."""
+    return any(suffix in PurePosixPath(file).name for suffix in SUFFIXES)
 
 
 def _explained(name: str, choice: HubChoice, error: Exception) -> FineTuningError:
@@ -222,7 +236,7 @@ def _explained(name: str, choice: HubChoice, error: Exception) -> FineTuningErro
     )
 
 
-def _modelscope(name: str, choice: HubChoice) -> _Listing:
+def _modelscope(name: str, choice: HubChoice, on_bytes: OnBytes) -> _Listing:
     try:
         import modelscope_hub as scope
         from modelscope_hub.errors import HubError
@@ -233,17 +247,24 @@ def _modelscope(name: str, choice: HubChoice) -> _Listing:
             fix="pip install modelscope, or unset USE_MODELSCOPE_HUB",
         ) from error
 
-    patterns = ["README.md", *(f"*{suffix}*" for suffix in SUFFIXES)]
+    api = scope.HubApi(scope.HubConfig())  # of the environment as it is now
+    where: dict[str, Any] = {"repo_type": "dataset", "revision": choice.revision}
     try:
-        root = Path(
-            scope.HubApi().download_repo(
-                name,
-                repo_type="dataset",
-                revision=choice.revision,
-                allow_patterns=patterns,
-                local_files_only=os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE,
+        with quiet_modelscope():
+            if is_offline():
+                return _on_disk(Path(api.download_repo(name, **where, local_files_only=True)))
+            sizes = {file.path: int(file.size or 0) for file in api.list_repo_files(name, **where)}
+            wanted = [file for file in sizes if file == "README.md" or _is_data(file)]
+            size = sum(sizes[file] for file in wanted)
+            meter = modelscope_meter(lambda done: on_bytes(min(done, size), size))
+            root = Path(
+                api.download_repo(
+                    name,
+                    **where,
+                    allow_patterns=[escaped(file) for file in wanted],
+                    progress_callbacks=[meter],
+                )
             )
-        )
     except (HubError, RequestException, OSError, ValueError) as error:
         raise EnvironmentProblem(
             f"the dataset {name} cannot be fetched from ModelScope",
