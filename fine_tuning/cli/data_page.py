@@ -1,7 +1,6 @@
 """What a check found -> the facts of its page."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from fine_tuning.dataset.types import CheckedData, FileAccount
@@ -13,7 +12,6 @@ from fine_tuning.report import (
     masked_of,
     parity_of,
 )
-from fine_tuning.screen import ProblemGroup
 
 
 def data_facts(
@@ -46,7 +44,7 @@ def data_facts(
             rows_read=data.rows_read,
             rows_kept=data.rows_kept,
             rows_dropped=data.rows_dropped,
-            problems=tuple(ProblemGroup(**asdict(group)) for group in data.problems),
+            problems=data.problems,
             findings=data.findings,
             lengths=lengths_of(tokens),
             rejected_path=rejected,

@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from fine_tuning.dataset.check import account, download
 from fine_tuning.dataset.types import CheckedData, FileAccount
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
 from fine_tuning.job import telling
-from fine_tuning.screen import ProblemGroup, Screen
+from fine_tuning.screen import Screen
 from fine_tuning.spec import DataSpec
 from fine_tuning.units import percent_text
 
@@ -89,7 +89,7 @@ def render(
             console.print(Text(f"{_name(file.path)}: {file.format}, {why}"))
     if data.problems:
         console.print()
-        groups = [ProblemGroup(**asdict(group)) for group in data.problems]
+        groups = data.problems
         console.print(problems_list([replace(g, first=_name(g.first)) for g in groups]))
     for note in data.findings.get("notes", ()):
         console.print(Text(f"note: {note}"))

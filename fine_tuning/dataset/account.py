@@ -3,13 +3,8 @@
 import shutil
 from pathlib import Path
 
-from fine_tuning.dataset.types import CheckedData, ProblemGroup
+from fine_tuning.dataset.types import CheckedData
 from fine_tuning.errors import DataError
-
-
-def problem_groups(data: CheckedData) -> tuple[ProblemGroup, ...]:
-    """The problems by cause: errors first, the most frequent first."""
-    return data.problems
 
 
 def report_json(data: CheckedData, path: Path) -> None:

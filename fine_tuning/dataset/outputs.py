@@ -14,7 +14,8 @@ from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.join import JoinedRows, join_rows
 from fine_tuning.dataset.ledger import Places, ReadFile, Tally, in_order, write_report
 from fine_tuning.dataset.problems import cause_of
-from fine_tuning.dataset.types import CheckedData, FileAccount, Kind, Problem, ProblemGroup
+from fine_tuning.dataset.types import CheckedData, FileAccount, Kind, Problem
+from fine_tuning.screen import ProblemGroup
 from fine_tuning.spec import DataSpec
 
 Look = Callable[..., Findings]  # insight.examine
@@ -214,5 +215,12 @@ def _groups(tally: Tally) -> Iterator[ProblemGroup]:
         place = first.file if first.line is None else f"{first.file}:{first.line}"
         files = tally.files[code, severity]
         yield ProblemGroup(
-            code, count, cause.title, first.message, place, cause.fix, severity, files
+            code=code,
+            count=count,
+            message=cause.title,
+            example=first.message,
+            first=place,
+            suggestion=cause.fix,
+            severity=severity,
+            files=files,
         )

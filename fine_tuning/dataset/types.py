@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from fine_tuning.screen import ProblemGroup
+
 Severity = Literal["error", "warning"]
 Kind = Literal["chat", "text", "preference", "kto"]
 
@@ -100,24 +102,6 @@ class FileAccount:
     rows_dropped: int
     evidence: str = ""
     split: str = "train"
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemGroup:
-    """All problems of one code: how many, what it is, one example and its place, what to do.
-
-    `first` is `file:line`, or the file alone; `files` says how many of the problems concern a whole
-    file.
-    """
-
-    code: str
-    count: int
-    message: str
-    example: str
-    first: str
-    suggestion: str
-    severity: Severity
-    files: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,13 @@ from typing import Any
 
 from fine_tuning import report
 from fine_tuning.dataset.fit import CUT_TURNS, OVERLONG, TRUNCATED
-from fine_tuning.dataset.types import CheckedData, SplitData
+from fine_tuning.dataset.types import SplitData
 from fine_tuning.engine.plan.memory import GIB, OVERHEAD, MemoryPlan
 from fine_tuning.engine.plan.train_yaml import by_hand
 from fine_tuning.engine.plan.values import Plan
 from fine_tuning.job.opening import Job
 from fine_tuning.report.scores import score_row
-from fine_tuning.screen import ProblemGroup, Screen
+from fine_tuning.screen import Screen
 
 OUTCOMES = {
     OVERLONG: "longer than the cutoff even in their first round, dropped",
@@ -65,23 +65,6 @@ def shown(path: Path) -> str:
     """A path as people read it: relative where it lies below the working directory."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-
-
-def problem_groups(data: CheckedData) -> list[ProblemGroup]:
-    """The data's problems by cause, as the screen and the page show them."""
-    return [
-        ProblemGroup(
-            code=group.code,
-            count=group.count,
-            message=group.message,
-            example=group.example,
-            first=group.first,
-            suggestion=group.suggestion,
-            severity=group.severity,
-            files=group.files,
-        )
-        for group in data.problems
-    ]
 
 
 def token_warnings(tokens: Mapping[str, Any]) -> list[str]:
