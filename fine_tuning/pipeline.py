@@ -265,7 +265,7 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         )
     if distributed and scoring and job.is_first_node:
         asking.score(job, worker, plan, scoring, "after")
-    deciding.ship_template(folder.path, asking.shipped_template(job))
+    deciding.ship_template(folder.path, asking.adapter_template(job))
     folder.mark("train", state="done", seconds=seconds, result=result, **mark)
     telling.show_scores(job)
     if folder.stop_file.exists():

@@ -157,7 +157,13 @@ def export_settings(job: Job, plan: Plan) -> dict[str, Any]:
 def shipped_template(job: Job) -> str | None:
     """The trained chat template, if it is not the one in the base model's own files."""
     template = job.folder.stage("tokens")["result"]["template"]
-    return None if template["parity"] == "equal" else template.get("jinja")
+    return template["jinja"] if template["shipped"] else None
+
+
+def adapter_template(job: Job) -> str | None:
+    """The chat template beside the adapter, where LLaMA-Factory may have put another: the trained
+    one, else the model's own. None: it has none."""
+    return shipped_template(job) or job.folder.stage("tokens")["result"]["template"]["own"]
 
 
 def score(

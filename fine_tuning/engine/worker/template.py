@@ -123,17 +123,22 @@ def _renders_alike(template: Any, tokenizer: Any, rows: Rows, thinking: bool | N
 
 
 def first_difference(
-    template: Any, tokenizer: Any, rows: Rows, thinking: bool | None
+    template: Any,
+    tokenizer: Any,
+    rows: Rows,
+    thinking: bool | None,
+    chat_template: str | None = None,
 ) -> dict[str, Any] | None:
     """The first row that LLaMA-Factory and the tokenizer's own chat template render differently.
 
     Both texts with their token ids, and the index of the first token that differs; None if all
-    rows agree. A row that the own template refuses counts as a difference.
+    rows agree. A row that the own template refuses counts as a difference. `chat_template` is the
+    own one, where LLaMA-Factory has already set another in the tokenizer.
     """
     prepared = _prepared(template, thinking)
     asks = thinking if isinstance(template, ReasoningTemplate) else None
     for row in rows:
-        own = own_text(tokenizer, row, asks)
+        own = own_text(tokenizer, row, asks, chat_template)
         try:
             ours = engine_text(prepared, tokenizer, row)
         except Exception as error:  # templates raise on rows that they have no slots for
@@ -141,13 +146,12 @@ def first_difference(
         if own is None:
             return {"ours": ours[1], "own": "(the model's chat template refuses this row)", "at": 0}
         if not same_rendering(ours, own):
-            return _token_difference(tokenizer, ours, own)
+            return token_difference(tokenizer, ours, own)
     return None
 
 
-def _token_difference(
-    tokenizer: Any, ours: tuple[str, str], own: tuple[str, str]
-) -> dict[str, Any]:
+def token_difference(tokenizer: Any, ours: tuple[str, str], own: tuple[str, str]) -> dict[str, Any]:
+    """Two renderings of a row that differ: their tokens, and the index of the first other one."""
     part = 0 if ours[0] != own[0] else 1
     mine = tokenizer.encode(ours[part], add_special_tokens=False)
     theirs = tokenizer.encode(own[part], add_special_tokens=False)

@@ -27,8 +27,9 @@ from fine_tuning.engine.worker.lengths import (
     percentiles,
     whole_length,
 )
-from fine_tuning.engine.worker.rendering import engine_messages, sample_rows
+from fine_tuning.engine.worker.rendering import Shape, engine_messages, sample_rows, watched
 from fine_tuning.engine.worker.rows import first_rows, read_rows
+from fine_tuning.engine.worker.shipped import confirmed, own_template, shipping
 from fine_tuning.engine.worker.template import TemplateChoice, choose_template, thinking_in
 from fine_tuning.errors import DataError, EngineError, ModelError
 
@@ -59,6 +60,7 @@ def look_at_tokens(
     """
     arguments = ModelArguments(model_name_or_path=model, **model_args)
     tokenizer = load_tokenizer(arguments)["tokenizer"]
+    own = own_template(tokenizer)  # some templates put another in its place
     config = load_config(arguments)
     context = _context(config)
     path = Path(rows_path)
@@ -80,13 +82,16 @@ def look_at_tokens(
     # process, which is why one worker serves one run.
     fixed = _fixed_template(tokenizer, settings, choice)
     limit = max_seq_length or longest_allowed(context)
-    lengths, overlong = _measure(kind, fixed, tokenizer, path, limit, events)
+    first_of_shape: dict[Shape, Mapping[str, Any]] = {}
+    lengths, overlong = _measure(kind, fixed, tokenizer, path, limit, events, first_of_shape)
     Path(lengths_path).write_bytes(lengths.tobytes())
     validation_overlong: dict[str, list[int]] = {}
     if validation_path:
         _, validation_overlong = _measure(
-            kind, fixed, tokenizer, Path(validation_path), limit, events
+            kind, fixed, tokenizer, Path(validation_path), limit, events, first_of_shape
         )
+    compared = [*samples, *map(_with_answer, first_of_shape.values())] if samples else []
+    choice = confirmed(choice, fixed, tokenizer, own, compared)
     cutoff = max_seq_length or choose_cutoff(lengths, context, kind)
     if kind == "text" and sum(lengths) < cutoff:
         raise DataError(
@@ -97,7 +102,10 @@ def look_at_tokens(
     shown = _shown_rows(show, lengths, cutoff)
     processor_args = DataArguments(**{**settings, "cutoff_len": cutoff})
     return {
-        "template": {**choice.as_json(), "jinja": _jinja(kind, fixed, tokenizer, choice)},
+        "template": {
+            **choice.as_json(),
+            **shipping(fixed, tokenizer, own, compared, choice.parity),
+        },
         "model": model_facts(config),
         "context": context,
         "cutoff": cutoff,
@@ -106,7 +114,7 @@ def look_at_tokens(
         "percentiles": percentiles(lengths),
         "histogram": histogram(lengths),
         "over": {str(c): sum(n > c for n in lengths) for c in OTHER_CUTOFFS if c <= max(lengths)},
-        "compared": len(samples),
+        "compared": len(compared),
         "overlong": overlong,
         "validation_overlong": validation_overlong,
         "eos": tokenizer.eos_token,
@@ -177,26 +185,23 @@ def _fixed_template(tokenizer: Any, settings: Mapping[str, Any], choice: Templat
     return fixed
 
 
-def _jinja(kind: str, template: Any, tokenizer: Any, choice: TemplateChoice) -> str | None:
-    """The trained template as a chat template to ship; None if the model's own is that already.
-
-    LLaMA-Factory writes it only for a tokenizer without one, or for a few templates.
-    """
-    if kind == "text" or choice.parity == "equal":
-        return None
-    try:
-        return str(template._get_jinja_template(tokenizer))
-    except ValueError:  # it has tokens by name, which LLaMA-Factory cannot write as text
-        return None
-
-
 def _measure(
-    kind: str, template: Any, tokenizer: Any, path: Path, limit: int, events: Events
+    kind: str,
+    template: Any,
+    tokenizer: Any,
+    path: Path,
+    limit: int,
+    events: Events,
+    first_of_shape: dict[Shape, Mapping[str, Any]],
 ) -> tuple["array[int]", dict[str, list[int]]]:
-    """Every row's tokens; of each row over the limit, by its number, those of its rounds."""
+    """Every row's tokens; of each row over the limit, by its number, those of its rounds.
+
+    The first row of each shape is kept on the way.
+    """
     lengths = array("I")
     overlong: dict[str, list[int]] = {}
-    for counts in count_tokens(kind, template, tokenizer, read_rows(path)):
+    rows = watched(read_rows(path), first_of_shape)
+    for counts in count_tokens(kind, template, tokenizer, rows):
         length = whole_length(kind, template, counts)
         if length > limit and kind != "text":
             rounds = counts if kind == "chat" else [length]
