@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-Shape = tuple[bool, bool, bool, bool]
+Shape = tuple[bool, bool, bool, bool, bool]
 
 ENGINE_ROLES = {
     "user": "user",
@@ -138,10 +138,11 @@ def same_rendering(ours: tuple[str, str], own: tuple[str, str]) -> bool:
 
 
 def row_shape(row: Mapping[str, Any]) -> Shape:
-    """With or without system, tools, calls and several rounds: what a template may leave out."""
+    """With or without system, tools, calls, reasoning, several rounds: what templates differ in."""
     turns = row["conversations"]
     called = any(turn["from"] == "function_call" for turn in turns)
-    return bool(row.get("system")), bool(row.get("tools")), called, len(turns) > 2
+    reasoned = any("<think>" in turn["value"] for turn in turns)
+    return bool(row.get("system")), bool(row.get("tools")), called, reasoned, len(turns) > 2
 
 
 def watched(

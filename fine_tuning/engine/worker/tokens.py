@@ -4,15 +4,15 @@ No weights are loaded. What is shown comes from LLaMA-Factory's own template and
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from llamafactory.data.processor.pretrain import PretrainDatasetProcessor
 from llamafactory.data.processor.supervised import SupervisedDatasetProcessor
-from llamafactory.data.template import get_template_and_fix_tokenizer
+from llamafactory.data.template import TEMPLATES, get_template_and_fix_tokenizer
 from llamafactory.extras.constants import IGNORE_INDEX
 from llamafactory.hparams.data_args import DataArguments
 from llamafactory.hparams.model_args import ModelArguments
@@ -30,7 +30,13 @@ from fine_tuning.engine.worker.lengths import (
 from fine_tuning.engine.worker.rendering import Shape, engine_messages, sample_rows, watched
 from fine_tuning.engine.worker.rows import first_rows, read_rows
 from fine_tuning.engine.worker.shipped import confirmed, own_template, shipping
-from fine_tuning.engine.worker.template import TemplateChoice, choose_template, thinking_in
+from fine_tuning.engine.worker.template import (
+    TemplateChoice,
+    Thinking,
+    choose_template,
+    thinking_in,
+    thought_mark,
+)
 from fine_tuning.errors import DataError, EngineError, ModelError
 
 SAMPLED = 8
@@ -68,11 +74,13 @@ def look_at_tokens(
     samples = sample_rows(looked_at, SAMPLED) if kind in ("chat", "kto") else []
     if not samples and kind == "preference":
         samples = [_with_answer(row) for row in sample_rows(looked_at, SAMPLED)]
-    thinking = _thinking(data_args, thinking_in([_with_answer(row) for row in looked_at]))
+    found = {} if kind == "text" else thinking_in(_all_rows(path, validation_path))
+    thinking = _thinking(data_args, found)
     if kind == "text":
         choice = TemplateChoice("default", "text is trained as it is", "none", None, True)
     else:
         choice = choose_template(template, tokenizer, name, config.model_type, samples, thinking)
+    _refuse_lost_reasoning(data_args, choice, found)
     settings = {
         **data_args,
         "template": choice.name,
@@ -120,23 +128,34 @@ def look_at_tokens(
         "eos": tokenizer.eos_token,
         "stop_ids": fixed.get_stop_token_ids(tokenizer) if kind != "text" else [],
         "vocabulary": len(tokenizer),
-        "thinking": thinking,
         "views": _views(kind, path, shown, fixed, tokenizer, processor_args, lengths, cutoff),
     }
 
 
-def _thinking(data_args: Mapping[str, Any], found: bool | None) -> bool | None:
-    """What the user says of reasoning, else what the rows say; a loss of reasoning is refused."""
+def _all_rows(*paths: str | Path | None) -> Iterator[dict[str, Any]]:
+    """The rows to train on and those held out."""
+    return chain.from_iterable(read_rows(Path(path)) for path in paths if path)
+
+
+def _thinking(data_args: Mapping[str, Any], found: Thinking) -> Thinking:
+    """What the user says of reasoning, else what the rows say."""
     if "enable_thinking" not in data_args:
         return found
-    wanted = data_args["enable_thinking"]
-    if wanted is False and found is not False:
+    return dict.fromkeys(found, data_args["enable_thinking"])
+
+
+def _refuse_lost_reasoning(
+    data_args: Mapping[str, Any], choice: TemplateChoice, found: Thinking
+) -> None:
+    """Raise DataError where the user's word would delete reasoning that the rows hold."""
+    mark = thought_mark(TEMPLATES[choice.name]) if choice.name else "<think>"
+    lost = choice.enable_thinking is False and found.get(mark, False) is not False
+    if lost and "enable_thinking" in data_args:
         raise DataError(
-            "--enable_thinking false would delete the <think> blocks of these rows.",
+            f"--enable_thinking false would delete the {mark} blocks of these rows.",
             why="the template then removes all reasoning from the answers before training",
             fix="leave it out: it is set by the rows, or remove the blocks from the data yourself",
         )
-    return None if wanted is None else bool(wanted)
 
 
 def _context(config: Any) -> int | None:

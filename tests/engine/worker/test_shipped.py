@@ -62,7 +62,7 @@ def test_a_tool_row_after_the_first_rows_is_compared_too(tmp_path: Path) -> None
     from fine_tuning.engine.worker.template import TEMPLATES, choose_template
 
     tokenizer = tokenizer_of(build_model(tmp_path))
-    choice = choose_template("auto", tokenizer, "x", "llama", ROWS, False)
+    choice = choose_template("auto", tokenizer, "x", "llama", ROWS, {})
     assert choice.parity == "equal"
     seen: dict[Any, Any] = {}
     late = [*ROWS * 3, WITH_TOOLS[2]]

@@ -1,0 +1,71 @@
+"""The look at the tokens sees every row."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fine_tuning.errors import DataError
+from tests.engine.worker.test_lengths import row
+
+pytestmark = pytest.mark.engine
+
+
+def look(folder: Path, model: Path, rows: list[dict[str, Any]], **asked: Any) -> dict[str, Any]:
+    from fine_tuning.engine.worker.events import Events
+    from fine_tuning.engine.worker.tokens import look_at_tokens
+
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    known = {"name": "x", "model_args": {}, "data_args": {}, "kind": "chat", "template": "auto"}
+    with (folder / "events.jsonl").open("w", encoding="utf-8") as stream:
+        return look_at_tokens(
+            **{**known, "max_seq_length": None, **asked},
+            events=Events(stream),
+            model=str(model),
+            rows_path=str(path),
+            lengths_path=str(folder / "lengths.u32"),
+        )
+
+
+PLAIN = row(("user", "Hello"), ("assistant", "Hi"))
+REASONED = row(("user", "Hello"), ("assistant", "<think>\nhm\n</think>\n\nHi"))
+
+
+def test_reasoning_that_begins_after_2000_rows_is_not_deleted(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    rows = [*[PLAIN] * 2_001, REASONED]
+    found = look(tmp_path, tiny_model, rows, template="qwen3", show=["#2001"])
+    assert found["template"]["enable_thinking"] is None
+    assert "hm" in "".join(text for text, trained in found["views"][0]["spans"] if trained)
+    with pytest.raises(DataError, match="would delete the <think> blocks"):
+        look(tmp_path, tiny_model, rows, template="qwen3", data_args={"enable_thinking": False})
+
+
+def test_reasoning_is_known_by_the_words_of_the_template() -> None:
+    from fine_tuning.engine.worker.template import TEMPLATES, thinking_in, thought_mark
+
+    other = row(("user", "a"), ("assistant", "<seed:think>hm</seed:think>b"))
+    found = thinking_in([PLAIN, other])
+    assert found[thought_mark(TEMPLATES["seed_oss"])] is None
+    assert found[thought_mark(TEMPLATES["qwen3"])] is False
+
+
+def test_rows_with_and_without_reasoning_render_as_a_reasoning_model_s_own_template(
+    tmp_path: Path,
+) -> None:
+    from fine_tuning.engine.worker.template import TEMPLATES, first_difference
+    from tests.engine.worker.test_template import tokenizer_of
+    from tests.models import CHATML, build_model
+
+    own = CHATML.replace(
+        "<|im_start|>assistant\n{% endif %}",
+        "<|im_start|>assistant\n{% if enable_thinking is defined and not enable_thinking %}"
+        "<think>\n\n</think>\n\n{% endif %}{% endif %}",
+    )
+    tokenizer = tokenizer_of(build_model(tmp_path, chat_template=own))
+    assert first_difference(TEMPLATES["qwen3"], tokenizer, [REASONED], None) is None
+    difference = first_difference(TEMPLATES["qwen3"], tokenizer, [PLAIN], None)
+    assert difference is None or difference["part"] == "whole"
