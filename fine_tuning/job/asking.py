@@ -80,6 +80,7 @@ def token_request(
         "max_seq_length": spec.max_seq_length,
         "lengths_path": str(folder / "lengths.u32"),
         "validation_path": str(data.validation_path) if data.validation_path else None,
+        "packing": spec.engine_args.get("packing"),
         "show": list(show),
     }
 

@@ -163,6 +163,7 @@ def planned_rows(
         train=parts.train_rows,
         validation=parts.val_rows,
         tokens=int(tokens["tokens"]),
+        packed=data.kind == "text" and job.spec.engine_args.get("packing") is not False,
         train_name=entry_name(job, "train"),
         validation_name=entry_name(job, "validation"),
         dataset_dir=job.folder.dataset,

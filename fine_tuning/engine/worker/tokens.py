@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from llamafactory.data.processor.feedback import FeedbackDatasetProcessor
+from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 from llamafactory.data.processor.pretrain import PretrainDatasetProcessor
 from llamafactory.data.processor.supervised import SupervisedDatasetProcessor
 from llamafactory.data.template import TEMPLATES, get_template_and_fix_tokenizer
@@ -57,12 +59,14 @@ def look_at_tokens(
     max_seq_length: int | None,
     lengths_path: str,
     validation_path: str | None = None,
+    packing: bool | None = None,
     show: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Choose the template, count every row's tokens, and show how sampled rows are masked.
 
-    Writes each row's length as a little-endian uint32 to `lengths_path`. Raises ModelError if the
-    model's tokenizer cannot be loaded, or if the template would grow its vocabulary.
+    Writes each row's length as a little-endian uint32 to `lengths_path`. Text is packed into blocks
+    unless `packing` is False; then the engine cuts each document at the cutoff. Raises ModelError
+    if the model's tokenizer cannot be loaded, or if the template would grow its vocabulary.
     """
     arguments = ModelArguments(model_name_or_path=model, **model_args)
     tokenizer = load_tokenizer(arguments)["tokenizer"]
@@ -89,7 +93,8 @@ def look_at_tokens(
     # The template's system prompt stays in LLaMA-Factory's global table for the life of the
     # process, which is why one worker serves one run.
     fixed = _fixed_template(tokenizer, settings, choice)
-    limit = max_seq_length or longest_allowed(context)
+    packed = kind == "text" and packing is not False
+    limit = None if packed else max_seq_length or longest_allowed(context)
     first_of_shape: dict[Shape, Mapping[str, Any]] = {}
     lengths, overlong = _measure(kind, fixed, tokenizer, path, limit, events, first_of_shape)
     Path(lengths_path).write_bytes(lengths.tobytes())
@@ -100,8 +105,8 @@ def look_at_tokens(
         )
     compared = [*samples, *map(_with_answer, first_of_shape.values())] if samples else []
     choice = confirmed(choice, fixed, tokenizer, own, compared)
-    cutoff = max_seq_length or choose_cutoff(lengths, context, kind)
-    if kind == "text" and sum(lengths) < cutoff:
+    cutoff = max_seq_length or choose_cutoff(lengths, context, packed=packed)
+    if packed and sum(lengths) < cutoff:
         raise DataError(
             f"The text has {sum(lengths):,} tokens, which does not fill one block of {cutoff:,}.",
             why="text is packed into blocks, and the last one, if it is not full, is dropped",
@@ -209,22 +214,26 @@ def _measure(
     template: Any,
     tokenizer: Any,
     path: Path,
-    limit: int,
+    limit: int | None,
     events: Events,
     first_of_shape: dict[Shape, Mapping[str, Any]],
 ) -> tuple["array[int]", dict[str, list[int]]]:
-    """Every row's tokens; of each row over the limit, by its number, those of its rounds.
+    """Every row's tokens; of each row over the limit (None: there is none), by its number, those of
+    its rounds.
 
     The first row of each shape is kept on the way.
     """
     lengths = array("I")
     overlong: dict[str, list[int]] = {}
+    # llamafactory/data/processor/pretrain.py begins each document so, if it does not pack them
+    begins = kind == "text" and limit is not None and getattr(tokenizer, "add_bos_token", False)
+    begun = 1 if begins else 0
     rows = watched(read_rows(path), first_of_shape)
     for counts in count_tokens(kind, template, tokenizer, rows):
-        length = whole_length(kind, template, counts)
-        if length > limit and kind != "text":
-            rounds = counts if kind == "chat" else [length]
-            overlong[str(len(lengths))] = _cumulative(rounds, template)
+        length = whole_length(kind, template, counts) + begun
+        if limit is not None and length > limit:
+            rounds = _cumulative(counts, template) if kind == "chat" else [length]
+            overlong[str(len(lengths))] = rounds
         lengths.append(length)
         if len(lengths) % 5000 == 0:
             events.progress(len(lengths))
@@ -272,11 +281,11 @@ def _views(
         if index > last:
             break
         if index in wanted:
-            ids, labels = _encoded(kind, row, template, tokenizer, data_args)
+            ids, labels, length = _encoded(kind, row, template, tokenizer, data_args)
             counted = lengths[index]
-            if kind in ("chat", "kto") and counted <= cutoff and counted != len(ids):
+            if kind != "text" and counted <= cutoff and counted != length:
                 raise EngineError(
-                    f"Row {index} has {len(ids)} tokens by LLaMA-Factory's processor and {counted} "
+                    f"Row {index} has {length} tokens by LLaMA-Factory's processor and {counted} "
                     "by our count; the lengths shown cannot be trusted.",
                     fix="please report this with the model's name",
                 )
@@ -299,24 +308,29 @@ def _views(
 
 def _encoded(
     kind: str, row: Mapping[str, Any], template: Any, tokenizer: Any, data_args: Any
-) -> tuple[list[int], list[int]]:
+) -> tuple[list[int], list[int], int]:
+    """Ids and labels (of a preference row with the chosen answer), and the row's length."""
     if kind == "text":
         processor = PretrainDatasetProcessor(template, tokenizer, None, data_args)
         text = row["conversations"][0]["value"]
         encoded = processor.preprocess_dataset({"_prompt": [[{"role": "user", "content": text}]]})
         ids = [token for block in encoded["input_ids"] for token in block]
-        return ids, ids
+        return ids, ids, len(ids)
     messages = engine_messages(_with_answer(row))
-    processor = SupervisedDatasetProcessor(template, tokenizer, None, data_args)
-    return processor._encode_data_example(  # type: ignore[no-any-return]
-        prompt=messages[:-1],
-        response=messages[-1:],
-        system=row.get("system") or "",
-        tools=row.get("tools") or "",
-        images=[],
-        videos=[],
-        audios=[],
-    )
+    prompt, answer = messages[:-1], messages[-1:]
+    others = (row.get("system") or "", row.get("tools") or "", [], [], [])
+    if kind == "preference":
+        rejected = engine_messages({"conversations": [row["rejected"]]})
+        pairs = PairwiseDatasetProcessor(template, tokenizer, None, data_args)
+        ids, labels, worse, _ = pairs._encode_data_example(prompt, answer + rejected, *others)
+        return ids, labels, max(len(ids), len(worse))
+    if kind == "kto":
+        feedback = FeedbackDatasetProcessor(template, tokenizer, None, data_args)
+        ids, labels, *_ = feedback._encode_data_example(prompt, answer, answer, *others)
+        return ids, labels, len(ids)
+    supervised = SupervisedDatasetProcessor(template, tokenizer, None, data_args)
+    ids, labels = supervised._encode_data_example(prompt, answer, *others)
+    return ids, labels, len(ids)
 
 
 def _spans(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> list[tuple[str, bool]]:

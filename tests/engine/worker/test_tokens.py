@@ -69,3 +69,42 @@ def test_rows_with_and_without_reasoning_render_as_a_reasoning_model_s_own_templ
     assert first_difference(TEMPLATES["qwen3"], tokenizer, [REASONED], None) is None
     difference = first_difference(TEMPLATES["qwen3"], tokenizer, [PLAIN], None)
     assert difference is None or difference["part"] == "whole"
+
+
+def text(value: str) -> dict[str, Any]:
+    return row(("user", value), ("assistant", ""))
+
+
+def test_documents_that_are_not_packed_are_not_cut_unseen(tiny_model: Path, tmp_path: Path) -> None:
+    """One short document is enough, the cutoff holds the longest, and what it cannot is named."""
+    short = look(tmp_path, tiny_model, [text("Hello")], kind="text", packing=False)
+    assert (short["cutoff"], short["overlong"]) == (64, {})
+    rows = [text("capital " * 70), text("x1 " * 900), text("Hello")]
+    found = look(tmp_path, tiny_model, rows, kind="text", packing=False)
+    assert found["cutoff"] == found["context"] == 512
+    assert list(found["overlong"]) == ["1"]
+    packed = look(tmp_path, tiny_model, rows, kind="text")
+    assert (packed["cutoff"], packed["overlong"]) == (128, {})
+
+
+GOOD, BAD = ({"from": "assistant", "value": value} for value in ("A long good answer", "No"))
+
+
+@pytest.mark.parametrize("name", ["bailing", "chatml", "qwen3"])
+@pytest.mark.parametrize("kind", ["preference", "kto"])
+def test_only_the_last_answer_of_a_compared_conversation_is_shown_as_trained(
+    tiny_model: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    """As LLaMA-Factory's pairwise and feedback processors train it, reasoning of before removed."""
+    before = row(("user", "a"), ("assistant", "<think>\nhm\n</think>\n\nfirst"), ("user", "b"))
+    if kind == "preference":
+        one = {**before, "chosen": GOOD, "rejected": BAD}
+    else:
+        one = {**before, "conversations": [*before["conversations"], GOOD], "label": False}
+    found = look(tmp_path, tiny_model, [one], kind=kind, template=name, show=["1"])
+    (view,) = found["views"]
+    assert view["tokens"] == found["percentiles"]["max"]
+    trained = "".join(text for text, learnt in view["spans"] if learnt)
+    assert "good answer" in trained
+    assert "first" not in trained
+    assert view["stop_trained"]
