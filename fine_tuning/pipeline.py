@@ -109,6 +109,7 @@ def fetch(job: Job) -> Job:
 
 def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> dict[str, Any]:
     """Template, parity, lengths and cutoff, by the worker; no weights are loaded."""
+    asking.refuse_unmeasured(job.spec, data)
     arguments = asking.token_request(
         job.spec, job.model, data, job.folder.dataset, show=("3", "longest")
     )

@@ -87,6 +87,12 @@ def problem_groups(data: CheckedData) -> list[ProblemGroup]:
 def token_warnings(tokens: Mapping[str, Any]) -> list[str]:
     """What the look at the tokens found that a person should know before training."""
     found = _template_warnings(tokens["template"])
+    if tokens["media"]:
+        found.append(
+            f"the lengths are of the text alone: the rows' {' and '.join(tokens['media'])} take "
+            "tokens too, often hundreds each, and --max_seq_length must have room for them; rows "
+            "that are longer are cut by the engine, and no row is shown"
+        )
     for view in tokens["views"]:
         if str(view["row"]) in tokens["overlong"]:
             continue  # what becomes of it is decided and said later

@@ -15,7 +15,7 @@ DIFFERENCE = {"at": 1, "ours_tokens": ["a", "b"], "own_tokens": ["a", "c"]}
 def tokens(**template: Any) -> dict[str, Any]:
     known = {"name": "alpaca", "reason": "you chose it", "parity": "differs"}
     known |= {"difference": DIFFERENCE, "own": "own", "unwritten": None}
-    return {"template": {**known, **template}, "views": [], "overlong": {}}
+    return {"template": {**known, **template}, "views": [], "overlong": {}, "media": []}
 
 
 def test_a_shipped_template_is_said_to_be_shipped() -> None:
@@ -47,3 +47,9 @@ def test_what_the_engine_made_of_the_template_does_not_stay_beside_the_adapter(
     (tmp_path / "chat_template.jinja").write_text("without tools", encoding="utf-8")
     ship_template(tmp_path, template)
     assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == left
+
+
+def test_lengths_without_the_media_are_said_to_be_so() -> None:
+    found = {**tokens(parity="equal", shipped=None), "media": ["images"]}
+    (warning,) = token_warnings(found)
+    assert "lengths are of the text alone" in warning

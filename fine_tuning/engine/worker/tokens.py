@@ -60,13 +60,16 @@ def look_at_tokens(
     lengths_path: str,
     validation_path: str | None = None,
     packing: bool | None = None,
+    media: Sequence[str] = (),
     show: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Choose the template, count every row's tokens, and show how sampled rows are masked.
 
     Writes each row's length as a little-endian uint32 to `lengths_path`. Text is packed into blocks
-    unless `packing` is False; then the engine cuts each document at the cutoff. Raises ModelError
-    if the model's tokenizer cannot be loaded, or if the template would grow its vocabulary.
+    unless `packing` is False; then the engine cuts each document at the cutoff. Of rows
+    with `media` (columns) the text alone is counted, and none is shown: the processor would need
+    the media. Raises ModelError if the model's tokenizer cannot be loaded, or if the template would
+    grow its vocabulary.
     """
     arguments = ModelArguments(model_name_or_path=model, **model_args)
     tokenizer = load_tokenizer(arguments)["tokenizer"]
@@ -112,7 +115,7 @@ def look_at_tokens(
             why="text is packed into blocks, and the last one, if it is not full, is dropped",
             fix="give more text, or a smaller --max_seq_length",
         )
-    shown = _shown_rows(show, lengths, cutoff)
+    shown = [] if media else _shown_rows(show, lengths, cutoff)
     processor_args = DataArguments(**{**settings, "cutoff_len": cutoff})
     return {
         "template": {
@@ -133,6 +136,7 @@ def look_at_tokens(
         "eos": tokenizer.eos_token,
         "stop_ids": fixed.get_stop_token_ids(tokenizer) if kind != "text" else [],
         "vocabulary": len(tokenizer),
+        "media": list(media),
         "views": _views(kind, path, shown, fixed, tokenizer, processor_args, lengths, cutoff),
     }
 
