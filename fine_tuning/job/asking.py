@@ -23,6 +23,8 @@ MODEL_ARGUMENTS = (
     "split_special_tokens",
     "add_tokens",
     "add_special_tokens",
+    "new_special_tokens_config",
+    "init_special_tokens",
     "resize_vocab",
     "rope_scaling",
     "flash_attn",

@@ -9,7 +9,7 @@ import pytest
 
 from fine_tuning.dataset.types import SplitData
 from fine_tuning.errors import DataError
-from fine_tuning.job.asking import refuse_unmeasured, scoring, token_request
+from fine_tuning.job.asking import MODEL_ARGUMENTS, refuse_unmeasured, scoring, token_request
 from fine_tuning.spec import RunSpec
 from tests.dataset.canonical_files import chat, checked_data
 
@@ -39,3 +39,46 @@ def test_rows_with_images_are_not_scored_without_them_and_that_is_said(media: li
     parts = SplitData(train_path=Path("t"), val_path=Path("v"), train_rows=3, val_rows=1)
     assert (scoring(job, parts, plan) is None) == bool(media)
     assert len(said) == len(media)
+
+
+# Of the engine's arguments of a model, those that are kept from the look at the tokens, from
+# scoring by itself and from the export, and why.
+NOT_LOADING = {
+    "model_name_or_path": "given by itself",
+    "adapter_name_or_path": "given by itself",
+    "adapter_folder": "given by itself",
+    "infer_backend": "ours",
+    "infer_dtype": "set by the export",
+    "hf_hub_token": "refused: a secret",
+    "ms_hub_token": "refused: a secret",
+    "om_hub_token": "refused: a secret",
+    "shift_attn": "of the training pass only",
+    "mixture_of_depths": "the tuned model needs another value than the training",
+    "use_unsloth": "of the training pass only",
+    "use_unsloth_gc": "of the training pass only",
+    "enable_liger_kernel": "of the training pass only",
+    "moe_aux_loss_coef": "of the training pass only",
+    "disable_gradient_checkpointing": "of the training pass only",
+    "use_reentrant_gc": "of the training pass only",
+    "upcast_layernorm": "of the training pass only",
+    "upcast_lmhead_output": "of the training pass only",
+    "train_from_scratch": "of the training only: its result is loaded as it is",
+    "low_cpu_mem_usage": "of memory only",
+    "offload_folder": "of memory only",
+    "use_kv_cache": "of generation only, which sets it",
+    "print_param_status": "of the log only",
+    "use_v1_kernels": "of the training pass only",
+}
+
+
+@pytest.mark.engine
+def test_every_argument_that_changes_how_a_model_is_loaded_is_handed_on() -> None:
+    """New special tokens were trained, and unknown to lengths, scores and export."""
+    from dataclasses import fields
+
+    from llamafactory.hparams.model_args import BaseModelArguments
+
+    known = {field.name for field in fields(BaseModelArguments)}
+    assert known - set(MODEL_ARGUMENTS) - set(NOT_LOADING) == set()
+    assert set(MODEL_ARGUMENTS) <= known
+    assert not set(MODEL_ARGUMENTS) & set(NOT_LOADING)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from fine_tuning.errors import DataError
+from fine_tuning.job.asking import model_arguments
+from fine_tuning.spec import RunSpec
 from tests.engine.worker.test_lengths import row
 
 pytestmark = pytest.mark.engine
@@ -108,3 +110,14 @@ def test_only_the_last_answer_of_a_compared_conversation_is_shown_as_trained(
     assert "good answer" in trained
     assert "first" not in trained
     assert view["stop_trained"]
+
+
+def test_new_special_tokens_are_known_to_the_lengths(tiny_model: Path, tmp_path: Path) -> None:
+    one = row(("user", "<new-mark>" * 20), ("assistant", "Hi"))
+    known = tmp_path / "tokens.yaml"
+    known.write_text('"<new-mark>": "a new mark"\n', encoding="utf-8")
+    spec = RunSpec(engine_args={"new_special_tokens_config": str(known)})
+    before = look(tmp_path, tiny_model, [one])
+    after = look(tmp_path, tiny_model, [one], model_args=model_arguments(spec))
+    assert after["vocabulary"] == before["vocabulary"] + 1
+    assert after["tokens"] < before["tokens"] - 20
