@@ -122,7 +122,7 @@ def look_at_tokens(
             **choice.as_json(),
             **shipping(fixed, tokenizer, own, compared, choice.parity),
         },
-        "model": model_facts(config),
+        "model": model_facts(config, trust=arguments.trust_remote_code),
         "context": context,
         "cutoff": cutoff,
         "rows": len(lengths),
@@ -174,12 +174,15 @@ def _context(config: Any) -> int | None:
     return int(context) if context else None
 
 
-def model_facts(config: Any) -> dict[str, int] | None:
-    """Parameters, width, layers and vocabulary, counted without loading or allocating weights."""
+def model_facts(config: Any, *, trust: bool) -> dict[str, int] | None:
+    """Parameters, width, layers and vocabulary, counted without loading or allocating weights.
+
+    `trust`: whether code that comes with the model may run. Transformers would ask on stdin.
+    """
     text = getattr(config, "text_config", None) or config
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
     except (ValueError, KeyError, ImportError):  # not a plain causal LM: no estimate
         return None
     return {

@@ -121,3 +121,31 @@ def test_new_special_tokens_are_known_to_the_lengths(tiny_model: Path, tmp_path:
     after = look(tmp_path, tiny_model, [one], model_args=model_arguments(spec))
     assert after["vocabulary"] == before["vocabulary"] + 1
     assert after["tokens"] < before["tokens"] - 20
+
+
+CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+class MineConfig(LlamaConfig):
+    model_type = "mine"
+class MineModel(LlamaForCausalLM):
+    config_class = MineConfig
+"""
+
+
+def test_a_trusted_model_with_code_of_its_own_is_not_asked_about_again(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoConfig
+
+    from fine_tuning.engine.worker.tokens import model_facts
+
+    known = json.loads((tiny_model / "config.json").read_text(encoding="utf-8"))
+    classes = {"AutoConfig": "mine.MineConfig", "AutoModelForCausalLM": "mine.MineModel"}
+    config = {**known, "model_type": "mine", "auto_map": classes}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "mine.py").write_text(CODE, encoding="utf-8")
+    monkeypatch.setattr("builtins.input", lambda *asked: pytest.fail("asked on stdin"))
+    loaded = AutoConfig.from_pretrained(tmp_path, trust_remote_code=True)
+    facts = model_facts(loaded, trust=True)
+    assert facts is not None
+    assert facts["layers"] == 2
