@@ -26,7 +26,6 @@ MODEL_ARGUMENTS = (
     "new_special_tokens_config",
     "init_special_tokens",
     "resize_vocab",
-    "rope_scaling",
     "flash_attn",
 )
 # With these the worker asks a hub by itself; else it has all that it needs (engine/model_hub.py).

@@ -52,6 +52,7 @@ NOT_LOADING = {
     "hf_hub_token": "refused: a secret",
     "ms_hub_token": "refused: a secret",
     "om_hub_token": "refused: a secret",
+    "rope_scaling": "refused: it cannot train",
     "shift_attn": "of the training pass only",
     "mixture_of_depths": "the tuned model needs another value than the training",
     "use_unsloth": "of the training pass only",
@@ -82,3 +83,16 @@ def test_every_argument_that_changes_how_a_model_is_loaded_is_handed_on() -> Non
     assert known - set(MODEL_ARGUMENTS) - set(NOT_LOADING) == set()
     assert set(MODEL_ARGUMENTS) <= known
     assert not set(MODEL_ARGUMENTS) & set(NOT_LOADING)
+
+
+@pytest.mark.engine
+def test_rope_scaling_still_cannot_train() -> None:
+    """Where it can, take back its refusal, and see that scores and export scale as training."""
+    from llamafactory.hparams.model_args import ModelArguments
+    from llamafactory.model.model_utils.rope import configure_rope
+    from transformers import LlamaConfig
+
+    arguments: Any = ModelArguments(model_name_or_path="x", rope_scaling="linear")
+    arguments.model_max_length = 1536
+    with pytest.raises(Exception, match="max_position_embeddings"):
+        configure_rope(LlamaConfig(max_position_embeddings=512), arguments)
