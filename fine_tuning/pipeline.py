@@ -111,6 +111,7 @@ def fetch(job: Job) -> Job:
 
 def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> dict[str, Any]:
     """Template, parity, lengths and cutoff, by the worker; no weights are loaded."""
+    asking.refuse_unmeasured(job.spec, data)
     arguments = asking.token_request(
         job.spec, job.model, data, job.folder.dataset, show=("3", "longest")
     )
@@ -267,7 +268,7 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         )
     if distributed and scoring and job.is_first_node:
         asking.score(job, worker, plan, scoring, "after")
-    deciding.ship_template(folder.path, asking.shipped_template(job))
+    deciding.ship_template(folder.path, asking.adapter_template(job))
     folder.mark("train", state="done", seconds=seconds, result=result, **mark)
     telling.show_scores(job)
     if folder.stop_file.exists():

@@ -60,18 +60,16 @@ def fit_rows(
     """Decides about every overlong row; see `Fit`.
 
     auto: chat keeps as many whole leading rounds as fit, and loses a row whose first round does
-    not fit or that has media (a cut would part them from their placeholders); text stays, because
-    the engine cuts it into blocks; a preference or KTO row goes, because half of a comparison
-    teaches something else. drop: every overlong row goes. truncate: the engine cuts.
-    error: raises DataError that names the first rows.
+    not fit or that has media (a cut would part them from their placeholders); a text loses its end
+    to the engine (text that is packed into blocks has no overlong rows); a preference or KTO row
+    goes, because half of a comparison teaches something else. drop: every overlong row goes.
+    truncate: the engine cuts. error: raises DataError that names the first rows.
     """
     over = {row: rounds for row, rounds in lengths.items() if rounds and rounds[-1] > cutoff}
     if policy == "error" and over:
         raise _overlong_error(over, cutoff, origins)
-    if policy == "truncate":
+    if policy == "truncate" or (policy == "auto" and kind == "text"):
         return Fit(cutoff=cutoff, truncated=frozenset(over), rounds=over)
-    if policy == "auto" and kind == "text":
-        return Fit(cutoff=cutoff)
     if policy == "auto" and kind == "chat" and not columns & _MEDIA:
         fitting = {row: _rounds_that_fit(rounds, cutoff) for row, rounds in over.items()}
         return Fit(

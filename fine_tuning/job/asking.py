@@ -8,6 +8,7 @@ from typing import Any
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.launch import Worker, free_port
 from fine_tuning.engine.plan.values import Plan
+from fine_tuning.errors import DataError
 from fine_tuning.hubs import on_openmind
 from fine_tuning.job.opening import Job
 from fine_tuning.job.telling import events_to
@@ -22,8 +23,9 @@ MODEL_ARGUMENTS = (
     "split_special_tokens",
     "add_tokens",
     "add_special_tokens",
+    "new_special_tokens_config",
+    "init_special_tokens",
     "resize_vocab",
-    "rope_scaling",
     "flash_attn",
 )
 # With these the worker asks a hub by itself; else it has all that it needs (engine/model_hub.py).
@@ -34,6 +36,7 @@ NEED_A_HUB = {
     "adapter_name_or_path",
     "trust_remote_code",  # the code may lie in another repository
 }
+MEDIA = {"images", "videos", "audios"}
 TEXT_ARGUMENTS = ("default_system", "tool_format")
 
 
@@ -65,6 +68,18 @@ def needs_torchrun(plan: Plan) -> bool:
     return processes > 1 or bool(plan.settings.get("deepspeed") or plan.settings.get("fsdp"))
 
 
+def refuse_unmeasured(spec: RunSpec, data: CheckedData) -> None:
+    """Raise DataError if the cutoff is to be chosen by lengths that leave out media."""
+    media = sorted(MEDIA & data.columns)
+    if media and spec.max_seq_length is None:
+        raise DataError(
+            f"These rows hold {' and '.join(media)}: --max_seq_length cannot be chosen by itself.",
+            why="the model turns each of them into tokens, often hundreds, which are not counted "
+            "here; a cutoff by the text alone would cut them off",
+            fix="give --max_seq_length with room for the text and its media, for example 4096",
+        )
+
+
 def token_request(
     spec: RunSpec, model: str, data: CheckedData, folder: Path, *, show: Sequence[str]
 ) -> dict[str, Any]:
@@ -80,6 +95,8 @@ def token_request(
         "max_seq_length": spec.max_seq_length,
         "lengths_path": str(folder / "lengths.u32"),
         "validation_path": str(data.validation_path) if data.validation_path else None,
+        "media": sorted(MEDIA & data.columns),
+        "packing": spec.engine_args.get("packing"),
         "show": list(show),
     }
 
@@ -101,10 +118,19 @@ def makes_adapter(plan: Plan) -> bool:
 
 
 def scoring(job: Job, parts: SplitData, plan: Plan) -> dict[str, Any] | None:
-    """What is scored before and after; None if nothing is held out or can be answered."""
+    """What is scored before and after; None if nothing is held out or can be answered.
+
+    That rows with media are not scored is said.
+    """
     if not parts.val_path or not parts.val_rows or not job.spec.score_samples:
         return None
     if plan.settings["stage"] not in ("sft", "pt"):
+        return None
+    if media := job.folder.stage("tokens")["result"]["media"]:
+        job.screen.warn(
+            f"the held-out rows are not scored: their {' and '.join(media)} would be left out of "
+            "the prompts, so the answers would say nothing (the loss during training has them)"
+        )
         return None
     kind = "text" if plan.settings["stage"] == "pt" else "chat"
     return {
@@ -157,7 +183,13 @@ def export_settings(job: Job, plan: Plan) -> dict[str, Any]:
 def shipped_template(job: Job) -> str | None:
     """The trained chat template, if it is not the one in the base model's own files."""
     template = job.folder.stage("tokens")["result"]["template"]
-    return None if template["parity"] == "equal" else template.get("jinja")
+    return template["jinja"] if template["shipped"] else None
+
+
+def adapter_template(job: Job) -> str | None:
+    """The chat template beside the adapter, where LLaMA-Factory may have put another: the trained
+    one, else the model's own. None: it has none."""
+    return shipped_template(job) or job.folder.stage("tokens")["result"]["template"]["own"]
 
 
 def score(

@@ -163,6 +163,7 @@ def planned_rows(
         train=parts.train_rows,
         validation=parts.val_rows,
         tokens=int(tokens["tokens"]),
+        packed=data.kind == "text" and job.spec.engine_args.get("packing") is not False,
         train_name=entry_name(job, "train"),
         validation_name=entry_name(job, "validation"),
         dataset_dir=job.folder.dataset,
@@ -308,9 +309,12 @@ def _is_flat(checkpoint: Path) -> bool:
 
 
 def ship_template(run_dir: Path, chat_template: str | None) -> None:
-    """Put the trained chat template beside the adapter, if it is not the base model's own."""
-    if chat_template is not None:
-        (run_dir / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
+    """Leave this chat template beside the adapter, or none: not what LLaMA-Factory made of it."""
+    path = run_dir / "chat_template.jinja"
+    if chat_template is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.write_text(chat_template, encoding="utf-8")
 
 
 def refuse_used_export_dir(job: Job) -> None:

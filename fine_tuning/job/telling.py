@@ -69,15 +69,12 @@ def shown(path: Path) -> str:
 
 def token_warnings(tokens: Mapping[str, Any]) -> list[str]:
     """What the look at the tokens found that a person should know before training."""
-    found = []
-    template = tokens["template"]
-    if template["parity"] == "differs":
-        at = template["difference"]["at"]
+    found = _template_warnings(tokens["template"])
+    if tokens["media"]:
         found.append(
-            f"template '{template['name'] or 'of the model'}' does not render like the model's own "
-            f"chat template (first difference at token {at}: {_beside(template['difference'])}); a "
-            "server that uses the model's own would send other prompts than were trained, so the "
-            "trained template is shipped"
+            f"the lengths are of the text alone: the rows' {' and '.join(tokens['media'])} take "
+            "tokens too, often hundreds each, and --max_seq_length must have room for them; rows "
+            "that are longer are cut by the engine, and no row is shown"
         )
     for view in tokens["views"]:
         if str(view["row"]) in tokens["overlong"]:
@@ -87,6 +84,28 @@ def token_warnings(tokens: Mapping[str, Any]) -> list[str]:
         elif not view["stop_trained"]:
             found.append(f"row {view['row']}: the end-of-turn token is not trained")
     return found
+
+
+def _template_warnings(template: Mapping[str, Any]) -> list[str]:
+    """How the trained template differs from the one that a server will use, and what to do."""
+    name = template["name"] or "of the model"
+    told = []
+    if template["parity"] == "differs":
+        difference = template["difference"]
+        told.append(
+            f"template '{name}' does not render like the model's own chat template (first "
+            f"difference at token {difference['at']}: {_beside(difference)}); a server that uses "
+            "the model's own would send other prompts than were trained"
+            + (", so the trained template is shipped" if template["shipped"] else "")
+        )
+    if template["shipped"] is False:
+        left = "the model's own is shipped" if template["own"] else "none is shipped"
+        told.append(
+            f"template '{name}' cannot be shipped as a chat template ({template['unwritten']}), so "
+            f"{left}; serve with LLaMA-Factory's own template '{name}', or train with a --template "
+            "that renders like the model's own"
+        )
+    return told
 
 
 def _beside(difference: Mapping[str, Any]) -> str:

@@ -110,8 +110,22 @@ def parity_of(tokens: Mapping[str, Any]) -> Parity | None:
     return Parity(
         equal=template["parity"] == "equal",
         rows_compared=tokens.get("compared", 0),
-        message=template["reason"],
+        message=_with_shipped(template),
         differences=differences,
+    )
+
+
+def _with_shipped(template: Mapping[str, Any]) -> str:
+    """Why the template was taken, and which one goes out if it is not the model's own."""
+    reason = str(template["reason"])
+    shipped = template.get("shipped")
+    if shipped is None:
+        return reason
+    if shipped:
+        return f"{reason}. The trained template is shipped."
+    return (
+        f"{reason}. It cannot be shipped as a chat template: {template['unwritten']}. The model's "
+        "own is shipped, so a server sends other prompts than were trained."
     )
 
 

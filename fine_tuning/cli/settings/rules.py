@@ -229,6 +229,12 @@ REFUSED: tuple[Rule, ...] = (
         ),
         "DoRA, rsLoRA, PiSSA and LoRA+ are kinds of LoRA, so they go with --method lora.",
     ),
+    (  # model/model_utils/rope.py; what it loads for inference has another factor, too
+        lambda job: bool(job.engine("rope_scaling")),
+        "--rope_scaling does not work with these versions: LLaMA-Factory makes the context a "
+        "fraction, which Transformers refuses, and up to the model's own context it does nothing. "
+        "Leave it out; for longer rows take a base model with a longer context.",
+    ),
     (  # data/collator.py:491: rows would attend to each other, without an error
         lambda job: (
             job.engine("packing") is True

@@ -130,7 +130,7 @@ def _evaluation_settings(rows: Rows, chosen: Chosen) -> dict[str, Any]:
     """None without held-out rows, nor where held-out text would hardly fill one block."""
     if not rows.validation:
         return {}
-    if rows.kind == "text" and rows.tokens * rows.validation < 2 * chosen.cutoff * (
+    if rows.packed and rows.tokens * rows.validation < 2 * chosen.cutoff * (
         rows.train + rows.validation
     ):
         return {}

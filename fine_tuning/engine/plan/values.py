@@ -18,16 +18,17 @@ class Rows:
     train: int
     validation: int
     tokens: int
+    packed: bool = False  # text that the engine joins and cuts into blocks
     train_name: str
     validation_name: str
     dataset_dir: Path
 
     def blocks(self, part: int, cutoff: int) -> int:
-        """Blocks that a part of the text fills, about: the engine packs text, and drops the rest.
+        """Blocks that a part of the text fills, about, if it is packed; the rest is dropped.
 
-        Other rows are not packed: there are as many as there are.
+        Rows that are not packed: as many as there are.
         """
-        if self.kind != "text":
+        if not self.packed:
             return part
         share = part / max(1, self.train + self.validation)
         return max(1, int(self.tokens * share) // cutoff)

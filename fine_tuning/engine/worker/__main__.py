@@ -15,9 +15,9 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from fine_tuning.engine.worker.events import Events, divert_output
+from fine_tuning.engine.worker.events import Events, divert_input, divert_output
 from fine_tuning.errors import FineTuningError
 
 
@@ -42,12 +42,12 @@ def end_with_front_end() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def requests(job_path: Path | None) -> Iterator[dict[str, Any]]:
+def requests(job_path: Path | None, stream: TextIO) -> Iterator[dict[str, Any]]:
     """The requests, as they arrive."""
     if job_path is not None:
         yield from json.loads(job_path.read_text(encoding="utf-8"))
         return
-    for line in sys.stdin:
+    for line in stream:
         if line.strip():
             yield json.loads(line)
 
@@ -87,9 +87,10 @@ def main() -> int:
     log_path = Path(sys.argv[1])
     job_path = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     events = Events(divert_output(log_path))
+    stream = divert_input()
     end_with_front_end()
     ok = True
-    for request in requests(job_path):
+    for request in requests(job_path, stream):
         ok = answer(request, events)
         if not ok and job_path is not None:
             break

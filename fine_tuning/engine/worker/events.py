@@ -24,6 +24,19 @@ def divert_output(log_path: Path) -> TextIO:
     return events
 
 
+def divert_input() -> TextIO:
+    """Leave stdin empty; give the stream that the requests still come by.
+
+    A library that asks a question there would take a request for the answer.
+    """
+    stream = os.fdopen(os.dup(0), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # for the whole process
+    return stream
+
+
 class Events:
     """The stream of events. Of the processes of a node only the first speaks."""
 

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 from fine_tuning.engine.worker.rendering import (
-    ENGINE_ROLES,
     PieceTokenizer,
     SpecialPiece,
     engine_messages,
@@ -25,19 +24,16 @@ def row_groups(kind: str, template: Any, pieces: PieceTokenizer, row: Mapping[st
     """The pieces of each round of a row; a preference row gives its prompt with either answer."""
     if kind == "text":
         return [[row["conversations"][0]["value"], SpecialPiece("eos")]]
-    if kind == "preference":
-        answers: Groups = []
-        for answer in ("chosen", "rejected"):
-            turn = row[answer]
-            messages = [
-                *engine_messages(row),
-                {"role": ENGINE_ROLES[turn["from"]], "content": turn["value"]},
-            ]
-            prompt, response = template.encode_oneturn(
-                pieces, messages, row.get("system") or "", row.get("tools") or ""
+    if kind in ("preference", "kto"):  # both processors encode a conversation as one turn
+        system, tools = row.get("system") or "", row.get("tools") or ""
+        ends = [[row["chosen"]], [row["rejected"]]] if kind == "preference" else [[]]
+        whole = (engine_messages({"conversations": [*row["conversations"], *end]}) for end in ends)
+        return [
+            [*prompt, *response]
+            for prompt, response in (
+                template.encode_oneturn(pieces, messages, system, tools) for messages in whole
             )
-            answers.append([*prompt, *response])
-        return answers
+        ]
     groups: Groups = [[]]
     pairs = engine_rounds(template, pieces, row)
     for index, (prompt, response) in enumerate(pairs):
@@ -91,10 +87,13 @@ def _row_counts(batch: Sequence[Groups], counting: "Future[dict[int, int]]") -> 
 
 
 def whole_length(kind: str, template: Any, rounds: Sequence[int]) -> int:
-    """Tokens of the whole row as the trainer gets it."""
-    if kind == "preference":
-        return max(rounds)
-    return sum(rounds) + (1 if template.efficient_eos and kind != "text" else 0)
+    """Tokens of the whole row as the trainer gets it: of a preference row, the longer pair.
+
+    Its processors end every conversation and both answers with an eos that some templates leave
+    out (`efficient_eos`).
+    """
+    whole = max(rounds) if kind == "preference" else sum(rounds)
+    return whole + (1 if template.efficient_eos and kind != "text" else 0)
 
 
 def percentiles(lengths: "array[int]") -> dict[str, int]:

@@ -6,8 +6,10 @@ the text of each turn; the pieces can then be tokenized in batches.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+Shape = tuple[bool, bool, bool, bool, bool]
 
 ENGINE_ROLES = {
     "user": "user",
@@ -78,12 +80,13 @@ def own_messages(row: Mapping[str, Any]) -> list[dict[str, Any]]:
         messages.append({"role": "system", "content": row["system"]})
     for turn in row["conversations"]:
         if turn["from"] == "function_call":
-            calls = json.loads(turn["value"])
+            thought, written = _thought_and_calls(turn["value"])
+            calls = json.loads(written)
             calls = calls if isinstance(calls, list) else [calls]
             messages.append(
                 {
                     "role": "assistant",
-                    "content": "",
+                    "content": thought,
                     "tool_calls": [{"type": "function", "function": call} for call in calls],
                 }
             )
@@ -92,15 +95,29 @@ def own_messages(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     return messages
 
 
+def _thought_and_calls(value: str) -> tuple[str, str]:
+    """A tool call's turn: the reasoning before the JSON, and the JSON."""
+    if not value.lstrip().startswith("<think>"):
+        return "", value
+    thought, end, calls = value.partition("</think>")
+    return thought + end, calls
+
+
 def own_text(
-    tokenizer: Any, row: Mapping[str, Any], enable_thinking: bool | None
+    tokenizer: Any,
+    row: Mapping[str, Any],
+    enable_thinking: bool | None,
+    chat_template: str | None = None,
 ) -> tuple[str, str] | None:
-    """The row by the tokenizer's own chat template: (prompt with generation prompt, all of it).
+    """The row by `chat_template` (None: the tokenizer's own): (prompt with generation prompt, all
+    of it).
 
     None if the template refuses it (some allow no system turn or no tools).
     """
     messages = own_messages(row)
-    extra = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+    extra: dict[str, Any] = {} if chat_template is None else {"chat_template": chat_template}
+    if enable_thinking is not None:
+        extra["enable_thinking"] = enable_thinking
     tools = json.loads(row["tools"]) if row.get("tools") else None
     try:
         prompt = tokenizer.apply_chat_template(
@@ -120,12 +137,28 @@ def same_rendering(ours: tuple[str, str], own: tuple[str, str]) -> bool:
     return ours[0] == own[0] and ours[1].rstrip() == own[1].rstrip()
 
 
-def sample_rows(rows: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
-    """A few rows that differ in shape: with and without system, tools, and several rounds."""
-    by_shape: dict[tuple[bool, bool, bool], list[Mapping[str, Any]]] = {}
+def row_shape(row: Mapping[str, Any]) -> Shape:
+    """With or without system, tools, calls, reasoning, several rounds: what templates differ in."""
+    turns = row["conversations"]
+    called = any(turn["from"] == "function_call" for turn in turns)
+    reasoned = any("<think>" in turn["value"] for turn in turns)
+    return bool(row.get("system")), bool(row.get("tools")), called, reasoned, len(turns) > 2
+
+
+def watched(
+    rows: Iterable[Mapping[str, Any]], first_of_shape: dict[Shape, Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """The same rows; the first of each shape is kept."""
     for row in rows:
-        shape = (bool(row.get("system")), bool(row.get("tools")), len(row["conversations"]) > 2)
-        by_shape.setdefault(shape, []).append(row)
+        first_of_shape.setdefault(row_shape(row), row)
+        yield row
+
+
+def sample_rows(rows: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
+    """A few rows that differ in shape."""
+    by_shape: dict[Shape, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_shape.setdefault(row_shape(row), []).append(row)
     chosen: list[Mapping[str, Any]] = []
     for i in range(most):
         for shaped in by_shape.values():

@@ -1,7 +1,7 @@
 """Which of LLaMA-Factory's templates fits a tokenizer, and whether both render alike."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -10,7 +10,6 @@ from llamafactory.data.template import TEMPLATES, ReasoningTemplate, parse_templ
 from llamafactory.extras.constants import DEFAULT_TEMPLATE, SUPPORTED_MODELS
 
 from fine_tuning.engine.worker.rendering import (
-    engine_messages,
     engine_text,
     own_text,
     same_rendering,
@@ -18,6 +17,8 @@ from fine_tuning.engine.worker.rendering import (
 from fine_tuning.errors import ModelError
 
 Rows = Sequence[Mapping[str, Any]]
+# Whether rows hold reasoning (None: some do), by the mark that a template begins it with.
+Thinking = Mapping[str, bool | None]
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ def _nearest(asked: str) -> str:
 
 
 def choose_template(
-    asked: str, tokenizer: Any, model_name: str, model_type: str, rows: Rows, thinking: bool | None
+    asked: str, tokenizer: Any, model_name: str, model_type: str, rows: Rows, thinking: Thinking
 ) -> TemplateChoice:
     """Take the template that was asked for, or ("auto") the one that renders as the tokenizer does.
 
-    `rows` are canonical sample rows; `thinking` says whether the data holds reasoning (None: some
-    rows do). Raises ModelError for an unknown name.
+    `rows` are canonical sample rows; `thinking` is of all rows. Raises ModelError for an unknown
+    name.
     """
     if asked != "auto":
         if asked not in TEMPLATES:
@@ -70,7 +71,7 @@ def choose_template(
     fitting = [
         name
         for name, template in TEMPLATES.items()
-        if _renders_alike(template, tokenizer, rows, thinking)
+        if first_difference(template, tokenizer, rows, _thinking_of(template, thinking)) is None
     ]
     if fitting:
         name = known if known is not None and known in fitting else _plainest(fitting, model_type)
@@ -94,20 +95,22 @@ def choose_template(
 
 
 def _judge(
-    name: str | None, template: Any, reason: str, tokenizer: Any, rows: Rows, thinking: bool | None
+    name: str | None, template: Any, reason: str, tokenizer: Any, rows: Rows, thinking: Thinking
 ) -> TemplateChoice:
     thinks = _thinking_of(template, thinking)
     if not tokenizer.chat_template:
         return TemplateChoice(name, reason, "none", None, thinks)
-    difference = first_difference(template, tokenizer, rows, thinking)
+    difference = first_difference(template, tokenizer, rows, thinks)
     return TemplateChoice(
         name, reason, "equal" if difference is None else "differs", difference, thinks
     )
 
 
-def _thinking_of(template: Any, thinking: bool | None) -> bool | None:
+def _thinking_of(template: Any, thinking: Thinking) -> bool | None:
     """LLaMA-Factory's `enable_thinking` for the data; only reasoning templates look at it."""
-    return thinking if isinstance(template, ReasoningTemplate) else True
+    if not isinstance(template, ReasoningTemplate):
+        return True
+    return thinking.get(thought_mark(template), False)
 
 
 def _prepared(template: Any, thinking: bool | None) -> Any:
@@ -118,22 +121,22 @@ def _prepared(template: Any, thinking: bool | None) -> Any:
     return prepared
 
 
-def _renders_alike(template: Any, tokenizer: Any, rows: Rows, thinking: bool | None) -> bool:
-    return first_difference(template, tokenizer, rows, thinking) is None
-
-
 def first_difference(
-    template: Any, tokenizer: Any, rows: Rows, thinking: bool | None
+    template: Any,
+    tokenizer: Any,
+    rows: Rows,
+    thinking: bool | None,
+    chat_template: str | None = None,
 ) -> dict[str, Any] | None:
     """The first row that LLaMA-Factory and the tokenizer's own chat template render differently.
 
     Both texts with their token ids, and the index of the first token that differs; None if all
-    rows agree. A row that the own template refuses counts as a difference.
+    rows agree. A row that the own template refuses counts as a difference. `chat_template` is the
+    own one, where LLaMA-Factory has already set another in the tokenizer.
     """
     prepared = _prepared(template, thinking)
-    asks = thinking if isinstance(template, ReasoningTemplate) else None
     for row in rows:
-        own = own_text(tokenizer, row, asks)
+        own = own_text(tokenizer, row, _asked_to_think(template, row, thinking), chat_template)
         try:
             ours = engine_text(prepared, tokenizer, row)
         except Exception as error:  # templates raise on rows that they have no slots for
@@ -141,13 +144,19 @@ def first_difference(
         if own is None:
             return {"ours": ours[1], "own": "(the model's chat template refuses this row)", "at": 0}
         if not same_rendering(ours, own):
-            return _token_difference(tokenizer, ours, own)
+            return token_difference(tokenizer, ours, own)
     return None
 
 
-def _token_difference(
-    tokenizer: Any, ours: tuple[str, str], own: tuple[str, str]
-) -> dict[str, Any]:
+def _asked_to_think(template: Any, row: Mapping[str, Any], thinking: bool | None) -> bool | None:
+    """What a server is asked for such a row; where some rows reason, those that do are asked to."""
+    if not isinstance(template, ReasoningTemplate):
+        return None
+    return reasons(row, thought_mark(template)) if thinking is None else thinking
+
+
+def token_difference(tokenizer: Any, ours: tuple[str, str], own: tuple[str, str]) -> dict[str, Any]:
+    """Two renderings of a row that differ: their tokens, and the index of the first other one."""
     part = 0 if ours[0] != own[0] else 1
     mine = tokenizer.encode(ours[part], add_special_tokens=False)
     theirs = tokenizer.encode(own[part], add_special_tokens=False)
@@ -190,11 +199,32 @@ def _plainest(names: Sequence[str], model_type: str) -> str:
     return min(names, key=rank)
 
 
-def thinking_in(rows: Rows) -> bool | None:
-    """Whether the answers hold `<think>` blocks: True (all), False (none) or None (some)."""
-    has = {
-        any("<think>" in m["content"] for m in engine_messages(row) if m["role"] == "assistant")
-        for row in rows
-        if row["conversations"]
-    }
-    return has.pop() if len(has) == 1 else (None if has else False)
+def thought_mark(template: Any) -> str:
+    """What reasoning begins with in this template's answers: `<think>`, and others."""
+    return str(template.thought_words[0]).strip()
+
+
+def reasons(row: Mapping[str, Any], mark: str) -> bool:
+    """Whether an answer of the row, or its reasoning before a tool call, begins a thought."""
+    turns = row["conversations"]
+    answers = [*turns[1::2], row["chosen"]] if "chosen" in row else turns[1::2]
+    return any(mark in turn["value"] for turn in answers)
+
+
+def thinking_in(rows: Iterable[Mapping[str, Any]]) -> Thinking:
+    """By the mark that thoughts begin with: True (all rows hold one), False (none) or None (some).
+
+    For every template's mark, as the template is not known yet.
+    """
+    marks = {thought_mark(t) for t in TEMPLATES.values() if isinstance(t, ReasoningTemplate)}
+    counts = dict.fromkeys({"<think>", *marks}, 0)
+    total = 0
+    for row in rows:
+        total += 1
+        for mark in counts:
+            counts[mark] += reasons(row, mark)
+    return {mark: _all_some_none(count, total) for mark, count in counts.items()}
+
+
+def _all_some_none(count: int, total: int) -> bool | None:
+    return None if 0 < count < total else count > 0

@@ -4,15 +4,17 @@ No weights are loaded. What is shown comes from LLaMA-Factory's own template and
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
 import torch
+from llamafactory.data.processor.feedback import FeedbackDatasetProcessor
+from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 from llamafactory.data.processor.pretrain import PretrainDatasetProcessor
 from llamafactory.data.processor.supervised import SupervisedDatasetProcessor
-from llamafactory.data.template import get_template_and_fix_tokenizer
+from llamafactory.data.template import TEMPLATES, get_template_and_fix_tokenizer
 from llamafactory.extras.constants import IGNORE_INDEX
 from llamafactory.hparams.data_args import DataArguments
 from llamafactory.hparams.model_args import ModelArguments
@@ -27,9 +29,16 @@ from fine_tuning.engine.worker.lengths import (
     percentiles,
     whole_length,
 )
-from fine_tuning.engine.worker.rendering import engine_messages, sample_rows
+from fine_tuning.engine.worker.rendering import Shape, engine_messages, sample_rows, watched
 from fine_tuning.engine.worker.rows import first_rows, read_rows
-from fine_tuning.engine.worker.template import TemplateChoice, choose_template, thinking_in
+from fine_tuning.engine.worker.shipped import confirmed, own_template, shipping
+from fine_tuning.engine.worker.template import (
+    TemplateChoice,
+    Thinking,
+    choose_template,
+    thinking_in,
+    thought_mark,
+)
 from fine_tuning.errors import DataError, EngineError, ModelError
 
 SAMPLED = 8
@@ -50,15 +59,21 @@ def look_at_tokens(
     max_seq_length: int | None,
     lengths_path: str,
     validation_path: str | None = None,
+    packing: bool | None = None,
+    media: Sequence[str] = (),
     show: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Choose the template, count every row's tokens, and show how sampled rows are masked.
 
-    Writes each row's length as a little-endian uint32 to `lengths_path`. Raises ModelError if the
-    model's tokenizer cannot be loaded, or if the template would grow its vocabulary.
+    Writes each row's length as a little-endian uint32 to `lengths_path`. Text is packed into blocks
+    unless `packing` is False; then the engine cuts each document at the cutoff. Of rows
+    with `media` (columns) the text alone is counted, and none is shown: the processor would need
+    the media. Raises ModelError if the model's tokenizer cannot be loaded, or if the template would
+    grow its vocabulary.
     """
     arguments = ModelArguments(model_name_or_path=model, **model_args)
     tokenizer = load_tokenizer(arguments)["tokenizer"]
+    own = own_template(tokenizer)  # some templates put another in its place
     config = load_config(arguments)
     context = _context(config)
     path = Path(rows_path)
@@ -66,11 +81,13 @@ def look_at_tokens(
     samples = sample_rows(looked_at, SAMPLED) if kind in ("chat", "kto") else []
     if not samples and kind == "preference":
         samples = [_with_answer(row) for row in sample_rows(looked_at, SAMPLED)]
-    thinking = _thinking(data_args, thinking_in([_with_answer(row) for row in looked_at]))
+    found = {} if kind == "text" else thinking_in(_all_rows(path, validation_path))
+    thinking = _thinking(data_args, found)
     if kind == "text":
         choice = TemplateChoice("default", "text is trained as it is", "none", None, True)
     else:
         choice = choose_template(template, tokenizer, name, config.model_type, samples, thinking)
+    _refuse_lost_reasoning(data_args, choice, found)
     settings = {
         **data_args,
         "template": choice.name,
@@ -79,26 +96,33 @@ def look_at_tokens(
     # The template's system prompt stays in LLaMA-Factory's global table for the life of the
     # process, which is why one worker serves one run.
     fixed = _fixed_template(tokenizer, settings, choice)
-    limit = max_seq_length or longest_allowed(context)
-    lengths, overlong = _measure(kind, fixed, tokenizer, path, limit, events)
+    packed = kind == "text" and packing is not False
+    limit = None if packed else max_seq_length or longest_allowed(context)
+    first_of_shape: dict[Shape, Mapping[str, Any]] = {}
+    lengths, overlong = _measure(kind, fixed, tokenizer, path, limit, events, first_of_shape)
     Path(lengths_path).write_bytes(lengths.tobytes())
     validation_overlong: dict[str, list[int]] = {}
     if validation_path:
         _, validation_overlong = _measure(
-            kind, fixed, tokenizer, Path(validation_path), limit, events
+            kind, fixed, tokenizer, Path(validation_path), limit, events, first_of_shape
         )
-    cutoff = max_seq_length or choose_cutoff(lengths, context, kind)
-    if kind == "text" and sum(lengths) < cutoff:
+    compared = [*samples, *map(_with_answer, first_of_shape.values())] if samples else []
+    choice = confirmed(choice, fixed, tokenizer, own, compared)
+    cutoff = max_seq_length or choose_cutoff(lengths, context, packed=packed)
+    if packed and sum(lengths) < cutoff:
         raise DataError(
             f"The text has {sum(lengths):,} tokens, which does not fill one block of {cutoff:,}.",
             why="text is packed into blocks, and the last one, if it is not full, is dropped",
             fix="give more text, or a smaller --max_seq_length",
         )
-    shown = _shown_rows(show, lengths, cutoff)
+    shown = [] if media else _shown_rows(show, lengths, cutoff)
     processor_args = DataArguments(**{**settings, "cutoff_len": cutoff})
     return {
-        "template": {**choice.as_json(), "jinja": _jinja(kind, fixed, tokenizer, choice)},
-        "model": model_facts(config),
+        "template": {
+            **choice.as_json(),
+            **shipping(fixed, tokenizer, own, compared, choice.parity),
+        },
+        "model": model_facts(config, trust=arguments.trust_remote_code),
         "context": context,
         "cutoff": cutoff,
         "rows": len(lengths),
@@ -106,29 +130,41 @@ def look_at_tokens(
         "percentiles": percentiles(lengths),
         "histogram": histogram(lengths),
         "over": {str(c): sum(n > c for n in lengths) for c in OTHER_CUTOFFS if c <= max(lengths)},
-        "compared": len(samples),
+        "compared": len(compared),
         "overlong": overlong,
         "validation_overlong": validation_overlong,
         "eos": tokenizer.eos_token,
         "stop_ids": fixed.get_stop_token_ids(tokenizer) if kind != "text" else [],
         "vocabulary": len(tokenizer),
-        "thinking": thinking,
+        "media": list(media),
         "views": _views(kind, path, shown, fixed, tokenizer, processor_args, lengths, cutoff),
     }
 
 
-def _thinking(data_args: Mapping[str, Any], found: bool | None) -> bool | None:
-    """What the user says of reasoning, else what the rows say; a loss of reasoning is refused."""
+def _all_rows(*paths: str | Path | None) -> Iterator[dict[str, Any]]:
+    """The rows to train on and those held out."""
+    return chain.from_iterable(read_rows(Path(path)) for path in paths if path)
+
+
+def _thinking(data_args: Mapping[str, Any], found: Thinking) -> Thinking:
+    """What the user says of reasoning, else what the rows say."""
     if "enable_thinking" not in data_args:
         return found
-    wanted = data_args["enable_thinking"]
-    if wanted is False and found is not False:
+    return dict.fromkeys(found, data_args["enable_thinking"])
+
+
+def _refuse_lost_reasoning(
+    data_args: Mapping[str, Any], choice: TemplateChoice, found: Thinking
+) -> None:
+    """Raise DataError where the user's word would delete reasoning that the rows hold."""
+    mark = thought_mark(TEMPLATES[choice.name]) if choice.name else "<think>"
+    lost = choice.enable_thinking is False and found.get(mark, False) is not False
+    if lost and "enable_thinking" in data_args:
         raise DataError(
-            "--enable_thinking false would delete the <think> blocks of these rows.",
+            f"--enable_thinking false would delete the {mark} blocks of these rows.",
             why="the template then removes all reasoning from the answers before training",
             fix="leave it out: it is set by the rows, or remove the blocks from the data yourself",
         )
-    return None if wanted is None else bool(wanted)
 
 
 def _context(config: Any) -> int | None:
@@ -138,12 +174,15 @@ def _context(config: Any) -> int | None:
     return int(context) if context else None
 
 
-def model_facts(config: Any) -> dict[str, int] | None:
-    """Parameters, width, layers and vocabulary, counted without loading or allocating weights."""
+def model_facts(config: Any, *, trust: bool) -> dict[str, int] | None:
+    """Parameters, width, layers and vocabulary, counted without loading or allocating weights.
+
+    `trust`: whether code that comes with the model may run. Transformers would ask on stdin.
+    """
     text = getattr(config, "text_config", None) or config
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
     except (ValueError, KeyError, ImportError):  # not a plain causal LM: no estimate
         return None
     return {
@@ -177,30 +216,31 @@ def _fixed_template(tokenizer: Any, settings: Mapping[str, Any], choice: Templat
     return fixed
 
 
-def _jinja(kind: str, template: Any, tokenizer: Any, choice: TemplateChoice) -> str | None:
-    """The trained template as a chat template to ship; None if the model's own is that already.
-
-    LLaMA-Factory writes it only for a tokenizer without one, or for a few templates.
-    """
-    if kind == "text" or choice.parity == "equal":
-        return None
-    try:
-        return str(template._get_jinja_template(tokenizer))
-    except ValueError:  # it has tokens by name, which LLaMA-Factory cannot write as text
-        return None
-
-
 def _measure(
-    kind: str, template: Any, tokenizer: Any, path: Path, limit: int, events: Events
+    kind: str,
+    template: Any,
+    tokenizer: Any,
+    path: Path,
+    limit: int | None,
+    events: Events,
+    first_of_shape: dict[Shape, Mapping[str, Any]],
 ) -> tuple["array[int]", dict[str, list[int]]]:
-    """Every row's tokens; of each row over the limit, by its number, those of its rounds."""
+    """Every row's tokens; of each row over the limit (None: there is none), by its number, those of
+    its rounds.
+
+    The first row of each shape is kept on the way.
+    """
     lengths = array("I")
     overlong: dict[str, list[int]] = {}
-    for counts in count_tokens(kind, template, tokenizer, read_rows(path)):
-        length = whole_length(kind, template, counts)
-        if length > limit and kind != "text":
-            rounds = counts if kind == "chat" else [length]
-            overlong[str(len(lengths))] = _cumulative(rounds, template)
+    # llamafactory/data/processor/pretrain.py begins each document so, if it does not pack them
+    begins = kind == "text" and limit is not None and getattr(tokenizer, "add_bos_token", False)
+    begun = 1 if begins else 0
+    rows = watched(read_rows(path), first_of_shape)
+    for counts in count_tokens(kind, template, tokenizer, rows):
+        length = whole_length(kind, template, counts) + begun
+        if limit is not None and length > limit:
+            rounds = _cumulative(counts, template) if kind == "chat" else [length]
+            overlong[str(len(lengths))] = rounds
         lengths.append(length)
         if len(lengths) % 5000 == 0:
             events.progress(len(lengths))
@@ -248,11 +288,11 @@ def _views(
         if index > last:
             break
         if index in wanted:
-            ids, labels = _encoded(kind, row, template, tokenizer, data_args)
+            ids, labels, length = _encoded(kind, row, template, tokenizer, data_args)
             counted = lengths[index]
-            if kind in ("chat", "kto") and counted <= cutoff and counted != len(ids):
+            if kind != "text" and counted <= cutoff and counted != length:
                 raise EngineError(
-                    f"Row {index} has {len(ids)} tokens by LLaMA-Factory's processor and {counted} "
+                    f"Row {index} has {length} tokens by LLaMA-Factory's processor and {counted} "
                     "by our count; the lengths shown cannot be trusted.",
                     fix="please report this with the model's name",
                 )
@@ -275,24 +315,29 @@ def _views(
 
 def _encoded(
     kind: str, row: Mapping[str, Any], template: Any, tokenizer: Any, data_args: Any
-) -> tuple[list[int], list[int]]:
+) -> tuple[list[int], list[int], int]:
+    """Ids and labels (of a preference row with the chosen answer), and the row's length."""
     if kind == "text":
         processor = PretrainDatasetProcessor(template, tokenizer, None, data_args)
         text = row["conversations"][0]["value"]
         encoded = processor.preprocess_dataset({"_prompt": [[{"role": "user", "content": text}]]})
         ids = [token for block in encoded["input_ids"] for token in block]
-        return ids, ids
+        return ids, ids, len(ids)
     messages = engine_messages(_with_answer(row))
-    processor = SupervisedDatasetProcessor(template, tokenizer, None, data_args)
-    return processor._encode_data_example(  # type: ignore[no-any-return]
-        prompt=messages[:-1],
-        response=messages[-1:],
-        system=row.get("system") or "",
-        tools=row.get("tools") or "",
-        images=[],
-        videos=[],
-        audios=[],
-    )
+    prompt, answer = messages[:-1], messages[-1:]
+    others = (row.get("system") or "", row.get("tools") or "", [], [], [])
+    if kind == "preference":
+        rejected = engine_messages({"conversations": [row["rejected"]]})
+        pairs = PairwiseDatasetProcessor(template, tokenizer, None, data_args)
+        ids, labels, worse, _ = pairs._encode_data_example(prompt, answer + rejected, *others)
+        return ids, labels, max(len(ids), len(worse))
+    if kind == "kto":
+        feedback = FeedbackDatasetProcessor(template, tokenizer, None, data_args)
+        ids, labels, *_ = feedback._encode_data_example(prompt, answer, answer, *others)
+        return ids, labels, len(ids)
+    supervised = SupervisedDatasetProcessor(template, tokenizer, None, data_args)
+    ids, labels = supervised._encode_data_example(prompt, answer, *others)
+    return ids, labels, len(ids)
 
 
 def _spans(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> list[tuple[str, bool]]:

@@ -34,6 +34,7 @@ def test_the_tables_name_arguments_that_exist() -> None:
         ("--quantization 4bit --resize_vocab", "--resize_vocab cannot change"),
         ("--use_galore", "GaLore, APOLLO and BAdam train the whole model"),
         ("--method full --use_dora", "are kinds of LoRA"),
+        ("--rope_scaling linear", "--rope_scaling does not work with these versions"),
         ("--packing", "--packing alone lets rows attend to each other"),
         ("--stage dpo --neat_packing", "--neat_packing goes with --stage sft only"),
         ("--mask_history --train_on_prompt", "contradict each other"),

@@ -207,3 +207,11 @@ def test_the_evaluation_is_shown_also_where_only_the_worker_does_it() -> None:
 def test_the_device_says_why_it_is_the_cpu() -> None:
     assert shown(plan(), "device") == ("CPU", "there is no GPU")
     assert shown(plan(RunSpec(use_cpu=True), devices=GPU), "device") == ("CPU", "--use_cpu")
+
+
+def test_text_that_is_not_packed_has_as_many_rows_as_documents() -> None:
+    import dataclasses
+
+    text = dataclasses.replace(ROWS, kind="text", stage="pt")
+    assert text.blocks(900, 1024) == 900
+    assert dataclasses.replace(text, packed=True).blocks(900, 1024) == 351

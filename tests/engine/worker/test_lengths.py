@@ -75,3 +75,41 @@ def test_histogram_and_percentiles_count_every_row() -> None:
     assert sum(count for _, count in histogram(lengths)) == 4
     assert percentiles(lengths)["max"] == 100
     assert percentiles(lengths)["min"] == 1
+
+
+@pytest.mark.parametrize("name", ["bailing", "qwen", "qwen3"])
+@pytest.mark.parametrize("kind", ["preference", "kto"])
+def test_the_end_of_a_preferred_answer_is_counted(tiny_model: Path, name: str, kind: str) -> None:
+    """Some templates leave the eos to the processor; a row at the cutoff lost it."""
+    from llamafactory.data.processor.feedback import FeedbackDatasetProcessor
+    from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
+    from llamafactory.data.template import get_template_and_fix_tokenizer
+    from llamafactory.hparams.data_args import DataArguments
+    from transformers import AutoTokenizer
+
+    from fine_tuning.engine.worker.lengths import count_tokens, whole_length
+    from fine_tuning.engine.worker.rendering import engine_messages
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    arguments = DataArguments(template=name, cutoff_len=100_000)
+    template = get_template_and_fix_tokenizer(tokenizer, arguments)
+    asked = row(("user", "What?"), system="S")
+    good, bad = ({"from": "assistant", "value": value} for value in ("A long answer", "No"))
+    prompt = engine_messages(asked)
+    answers = [{"role": "assistant", "content": turn["value"]} for turn in (good, bad)]
+    if kind == "preference":
+        one = {**asked, "chosen": good, "rejected": bad}
+        pairs = PairwiseDatasetProcessor(template, tokenizer, None, arguments)
+        chosen, _, rejected, _ = pairs._encode_data_example(
+            prompt, answers, one["system"], one["tools"], [], [], []
+        )
+        expected = max(len(chosen), len(rejected))
+    else:
+        one = {**asked, "conversations": [*asked["conversations"], good], "label": True}
+        feedback = FeedbackDatasetProcessor(template, tokenizer, None, arguments)
+        ids, *_ = feedback._encode_data_example(
+            prompt, answers, answers, one["system"], one["tools"], [], [], []
+        )
+        expected = len(ids)
+    (counts,) = count_tokens(kind, template, tokenizer, [one])
+    assert whole_length(kind, template, counts) == expected

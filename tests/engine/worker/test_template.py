@@ -51,7 +51,7 @@ def tokenizer_of(path: Path) -> Any:
 def choose(path: Path, asked: str = "auto", rows: list[dict[str, Any]] = ROWS) -> Any:
     from fine_tuning.engine.worker.template import choose_template
 
-    return choose_template(asked, tokenizer_of(path), str(path), "llama", rows, False)
+    return choose_template(asked, tokenizer_of(path), str(path), "llama", rows, {})
 
 
 def test_a_registered_template_that_renders_alike_is_found(tiny_model: Path) -> None:

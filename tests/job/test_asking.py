@@ -1,0 +1,98 @@
+"""What the worker is asked, and what it is not asked because the answer would be wrong."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fine_tuning.dataset.types import SplitData
+from fine_tuning.errors import DataError
+from fine_tuning.job.asking import MODEL_ARGUMENTS, refuse_unmeasured, scoring, token_request
+from fine_tuning.spec import RunSpec
+from tests.dataset.canonical_files import chat, checked_data
+
+
+def test_a_cutoff_is_not_chosen_by_lengths_without_the_images(tmp_path: Path) -> None:
+    data = checked_data(tmp_path, [chat("<image>What?", "A cat")])
+    refuse_unmeasured(RunSpec(), data)
+    data = replace(data, columns=frozenset({"conversations", "images"}))
+    with pytest.raises(DataError, match="hold images: --max_seq_length") as caught:
+        refuse_unmeasured(RunSpec(), data)
+    assert "give --max_seq_length" in caught.value.fix
+    spec = RunSpec(max_seq_length=2048)
+    refuse_unmeasured(spec, data)
+    assert token_request(spec, "m", data, tmp_path, show=())["media"] == ["images"]
+
+
+@pytest.mark.parametrize("media", [[], ["images"]])
+def test_rows_with_images_are_not_scored_without_them_and_that_is_said(media: list[str]) -> None:
+    said: list[str] = []
+    tokens = {"result": {"media": media}}
+    job: Any = SimpleNamespace(
+        spec=RunSpec(),
+        screen=SimpleNamespace(warn=said.append),
+        folder=SimpleNamespace(stage=lambda name: tokens),
+    )
+    plan: Any = SimpleNamespace(settings={"stage": "sft"})
+    parts = SplitData(train_path=Path("t"), val_path=Path("v"), train_rows=3, val_rows=1)
+    assert (scoring(job, parts, plan) is None) == bool(media)
+    assert len(said) == len(media)
+
+
+# Of the engine's arguments of a model, those that are kept from the look at the tokens, from
+# scoring by itself and from the export, and why.
+NOT_LOADING = {
+    "model_name_or_path": "given by itself",
+    "adapter_name_or_path": "given by itself",
+    "adapter_folder": "given by itself",
+    "infer_backend": "ours",
+    "infer_dtype": "set by the export",
+    "hf_hub_token": "refused: a secret",
+    "ms_hub_token": "refused: a secret",
+    "om_hub_token": "refused: a secret",
+    "rope_scaling": "refused: it cannot train",
+    "shift_attn": "of the training pass only",
+    "mixture_of_depths": "the tuned model needs another value than the training",
+    "use_unsloth": "of the training pass only",
+    "use_unsloth_gc": "of the training pass only",
+    "enable_liger_kernel": "of the training pass only",
+    "moe_aux_loss_coef": "of the training pass only",
+    "disable_gradient_checkpointing": "of the training pass only",
+    "use_reentrant_gc": "of the training pass only",
+    "upcast_layernorm": "of the training pass only",
+    "upcast_lmhead_output": "of the training pass only",
+    "train_from_scratch": "of the training only: its result is loaded as it is",
+    "low_cpu_mem_usage": "of memory only",
+    "offload_folder": "of memory only",
+    "use_kv_cache": "of generation only, which sets it",
+    "print_param_status": "of the log only",
+    "use_v1_kernels": "of the training pass only",
+}
+
+
+@pytest.mark.engine
+def test_every_argument_that_changes_how_a_model_is_loaded_is_handed_on() -> None:
+    """New special tokens were trained, and unknown to lengths, scores and export."""
+    from dataclasses import fields
+
+    from llamafactory.hparams.model_args import BaseModelArguments
+
+    known = {field.name for field in fields(BaseModelArguments)}
+    assert known - set(MODEL_ARGUMENTS) - set(NOT_LOADING) == set()
+    assert set(MODEL_ARGUMENTS) <= known
+    assert not set(MODEL_ARGUMENTS) & set(NOT_LOADING)
+
+
+@pytest.mark.engine
+def test_rope_scaling_still_cannot_train() -> None:
+    """Where it can, take back its refusal, and see that scores and export scale as training."""
+    from llamafactory.hparams.model_args import ModelArguments
+    from llamafactory.model.model_utils.rope import configure_rope
+    from transformers import LlamaConfig
+
+    arguments: Any = ModelArguments(model_name_or_path="x", rope_scaling="linear")
+    arguments.model_max_length = 1536
+    with pytest.raises(Exception, match="max_position_embeddings"):
+        configure_rope(LlamaConfig(max_position_embeddings=512), arguments)
