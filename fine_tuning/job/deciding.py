@@ -81,6 +81,23 @@ def checked_before(job: Job, inputs: str) -> CheckedData | None:
     return data
 
 
+def split_inputs(spec: RunSpec, data: CheckedData, tokens: Mapping[str, Any]) -> str:
+    """A hash of all that the split depends on.
+
+    Which rows are over the cutoff depends on model and template, also where the cutoff does not.
+    """
+    return fingerprint(
+        data.fingerprint,
+        tokens["cutoff"],
+        tokens["overlong"],
+        tokens["validation_overlong"],
+        spec.val_size,
+        spec.seed,
+        spec.overlong,
+        spec.data,
+    )
+
+
 def split_before(job: Job, inputs: str) -> SplitData | None:
     """The two parts of the rows as split before, if they lie where they were written."""
     known = job.folder.result_of("split", inputs)
