@@ -24,6 +24,8 @@ from fine_tuning.spec import RunSpec
 
 # Engine settings that say where the run lies: it may be moved or copied.
 PLACES = {"output_dir", "dataset", "eval_dataset", "dataset_dir"}
+# Those that follow from the number of steps (engine/plan/settings.py:interval_settings).
+OF_LENGTH = {"num_train_epochs", "save_steps", "eval_steps", "logging_steps"}
 
 
 def refuse_changed_data(job: Job, before: Mapping[str, Any], data: CheckedData) -> None:
@@ -192,12 +194,14 @@ def refuse_another_training(job: Job, plan: Plan) -> None:
     The same command can lead to another plan after an update, or on another device.
     """
     old = job.folder.stage("train").get("settings")
-    if old is None or float(old["num_train_epochs"]) < float(plan.settings["num_train_epochs"]):
+    if old is None:
         return
     new = to_json(plan.settings)
+    more = float(old["num_train_epochs"]) < float(new["num_train_epochs"])
+    may_differ = PLACES | OF_LENGTH if more else PLACES
     differing = [
         f"  {name}: {old.get(name)} then, {new.get(name)} now"
-        for name in sorted({*old, *new} - PLACES)
+        for name in sorted({*old, *new} - may_differ)
         if old.get(name) != new.get(name)
     ]
     if differing:

@@ -1,10 +1,16 @@
 """What is decided between the stages: what is done again, what is refused."""
 
 from pathlib import Path
+from typing import Any
 
-from fine_tuning.dataset.types import CheckedData
+import pytest
+
+from fine_tuning.dataset.types import CheckedData, SplitData
+from fine_tuning.engine.plan.values import Plan
+from fine_tuning.errors import RunConflict
 from fine_tuning.job import deciding
 from fine_tuning.spec import RunSpec
+from tests.job.jobs import make_job
 
 DATA = CheckedData(
     format="alpaca",
@@ -29,3 +35,36 @@ def test_a_model_that_makes_other_rows_overlong_splits_anew() -> None:
     assert known == deciding.split_inputs(spec, DATA, dict(one))
     for name in ("overlong", "validation_overlong"):
         assert known != deciding.split_inputs(spec, DATA, {**one, name: {"3": [600]}})
+
+
+OLD: dict[str, Any] = {
+    "num_train_epochs": 1.0,
+    "save_steps": 5,
+    "logging_steps": 1,
+    "per_device_train_batch_size": 2,
+    "output_dir": "/old",
+}
+
+
+def plan_of(**settings: Any) -> Plan:
+    return Plan(
+        settings={**OLD, "output_dir": "/new", **settings},
+        worker_settings={},
+        choices=(),
+        steps=1,
+        launch={},
+        memory=None,
+    )
+
+
+def test_more_epochs_change_only_what_follows_from_the_number_of_steps(tmp_path: Path) -> None:
+    """With more epochs another batch, precision or optimizer took over in the middle of a run."""
+    job = make_job(tmp_path)
+    job.folder.mark("train", state="done", settings=OLD)
+    longer = {"num_train_epochs": 2.0, "save_steps": 10, "eval_steps": 10, "logging_steps": 2}
+    deciding.refuse_another_training(job, plan_of(**longer))
+    other = plan_of(**longer, per_device_train_batch_size=8, bf16=True)
+    with pytest.raises(RunConflict, match=r"bf16: None then, True now\n.*batch_size: 2 then, 8 now"):
+        deciding.refuse_another_training(job, other)
+    with pytest.raises(RunConflict, match="save_steps: 5 then, 10 now"):
+        deciding.refuse_another_training(job, plan_of(save_steps=10))
