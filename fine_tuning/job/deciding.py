@@ -175,13 +175,19 @@ def located(job: Job, plan: Plan) -> Plan:
 def planned_rows(
     job: Job, data: CheckedData, parts: SplitData, tokens: Mapping[str, Any], stage: str
 ) -> Rows:
-    """What the plan needs to know of the prepared rows."""
+    """What the plan needs to know of the prepared rows.
+
+    Of either part the engine takes at most `max_samples` (llamafactory/data/loader.py).
+    """
+    there = parts.train_rows + parts.val_rows
+    most = int(job.spec.engine_args.get("max_samples") or there)
+    train, validation = min(parts.train_rows, most), min(parts.val_rows, most)
     return Rows(
         kind=data.kind,
         stage=stage,
-        train=parts.train_rows,
-        validation=parts.val_rows,
-        tokens=int(tokens["tokens"]),
+        train=train,
+        validation=validation,
+        tokens=int(tokens["tokens"]) * (train + validation) // max(1, there),
         train_name=entry_name(job, "train"),
         validation_name=entry_name(job, "validation"),
         dataset_dir=job.folder.dataset,

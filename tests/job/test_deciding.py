@@ -68,3 +68,18 @@ def test_more_epochs_change_only_what_follows_from_the_number_of_steps(tmp_path:
         deciding.refuse_another_training(job, other)
     with pytest.raises(RunConflict, match="save_steps: 5 then, 10 now"):
         deciding.refuse_another_training(job, plan_of(save_steps=10))
+
+
+def test_the_plan_counts_no_more_rows_than_max_samples(tmp_path: Path) -> None:
+    """Steps, intervals and accumulation were those of all rows."""
+    parts = SplitData(train_path=tmp_path, val_path=tmp_path, train_rows=900, val_rows=100)
+    for given, (train, validation, tokens) in {
+        50: (50, 50, 1_000),
+        200: (200, 100, 3_000),
+        5_000: (900, 100, 10_000),
+    }.items():
+        job = make_job(tmp_path, engine_args={"max_samples": given})
+        rows = deciding.planned_rows(job, DATA, parts, {"tokens": 10_000}, "sft")
+        assert (rows.train, rows.validation, rows.tokens) == (train, validation, tokens)
+    rows = deciding.planned_rows(make_job(tmp_path), DATA, parts, {"tokens": 10_000}, "sft")
+    assert (rows.train, rows.validation) == (900, 100)
