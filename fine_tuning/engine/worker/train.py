@@ -198,6 +198,8 @@ def train(
     arguments = dict(settings)
     if resume_from:
         arguments["resume_from_checkpoint"] = resume_from
+    else:  # an adapter of an earlier attempt may lie there (llamafactory/hparams/parser.py)
+        arguments["overwrite_output_dir"] = True
     watch = Watch(events, Path(stop_path), read_expected(expected))
     callbacks: list[Any] = [watch]
     around = None
