@@ -323,7 +323,7 @@ def resumable(job: Job, plan: Plan) -> list[Path]:
         )
     if not checkpoints or plan.settings["stage"] != "rm":
         return checkpoints
-    for path in checkpoints:
+    for path in checkpoints if job.is_first_node else ():
         path.rename(path.with_name(f"unused-{path.name}-{int(time.time())}"))
     job.screen.warn("a reward model cannot be continued: this training starts from the beginning")
     return []

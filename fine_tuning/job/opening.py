@@ -62,8 +62,13 @@ class Job:
 
     @property
     def main_folder(self) -> RunFolder:
-        """The run's folder; other nodes than the first work in a folder inside it."""
-        return self.folder if self.is_first_node else RunFolder(self.folder.path.parent)
+        """The run's folder; other nodes than the first work in a folder inside it, and only read
+        what the first one has recorded."""
+        if self.is_first_node:
+            return self.folder
+        main = RunFolder(self.folder.path.parent)
+        main.load()
+        return main
 
     @property
     def is_first_node(self) -> bool:

@@ -9,6 +9,7 @@ from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.plan.values import Plan
 from fine_tuning.errors import RunConflict
 from fine_tuning.job import deciding
+from fine_tuning.run_folder import RunFolder
 from fine_tuning.spec import RunSpec
 from tests.job.jobs import make_job
 
@@ -83,3 +84,20 @@ def test_the_plan_counts_no_more_rows_than_max_samples(tmp_path: Path) -> None:
         assert (rows.train, rows.validation, rows.tokens) == (train, validation, tokens)
     rows = deciding.planned_rows(make_job(tmp_path), DATA, parts, {"tokens": 10_000}, "sft")
     assert (rows.train, rows.validation) == (900, 100)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_only_the_first_node_sets_checkpoints_aside(tmp_path: Path, rank: int) -> None:
+    checkpoint = tmp_path / "checkpoint-5"
+    checkpoint.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors", "trainer_state.json"):
+        (checkpoint / name).write_text("{}", encoding="utf-8")
+    RunFolder(tmp_path).mark("train", state="interrupted", settings={"save_only_model": True})
+    folder = tmp_path if rank == 0 else tmp_path / f"node-{rank}"
+    said: list[str] = []
+    job = make_job(folder, said=said.append, node_rank=rank, nnodes=2)
+    job.folder.load()
+    assert [path.name for path in deciding.resumable(job, plan_of(stage="sft"))] == ["checkpoint-5"]
+    assert deciding.resumable(job, plan_of(stage="rm")) == []
+    assert any("reward model cannot be continued" in text for text in said)
+    assert checkpoint.exists() == (rank == 1)
