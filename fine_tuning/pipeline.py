@@ -151,9 +151,7 @@ def tokens_of(
 def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
     """Training and validation rows; overlong rows are cut or dropped, and counted."""
     spec = job.spec
-    inputs = fingerprint(
-        data.fingerprint, tokens["cutoff"], spec.val_size, spec.seed, spec.overlong, spec.data
-    )
+    inputs = deciding.split_inputs(spec, data, tokens)
     known = deciding.split_before(job, inputs)
     if known is not None:
         return known

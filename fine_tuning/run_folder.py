@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -193,6 +193,20 @@ class RunFolder:
         for name in names:
             self.record.get("stages", {}).pop(name, None)
 
+    def forget_unbegun_training(self, main: "RunFolder") -> bool:
+        """Forget a training that ended before it left anything; True if there was one.
+
+        Nothing is lost if its settings change, and after an out-of-memory error at the first step
+        they must. That it was attempted stays known: settings that are not given are still taken
+        from the run. `main` is where checkpoints and weights lie.
+        """
+        state = self.stage("train").get("state")
+        if state in (None, "done") or main.checkpoints() or has_weights(main.path):
+            return False
+        self.forget("train")
+        self.record["attempted"] = True
+        return True
+
     def mark(self, name: str, **facts: Any) -> None:
         """Record the state of a stage."""
         self.record.setdefault("stages", {})[name] = facts
@@ -310,9 +324,12 @@ def settle(spec: RunSpec, given: frozenset[str], record: Mapping[str, Any]) -> R
     `given` names the settings that the user gave now. Raises RunConflict for each one that differs
     from the run's and would make it another run. More epochs are allowed; fewer are not.
     """
-    if "settings" not in record or "train" not in record.get("stages", {}):
+    begun = "train" in record.get("stages", {})
+    if "settings" not in record or not (begun or record.get("attempted")):
         return spec  # nothing is trained yet: as after --dry_run, or after an early error
     saved = from_json(record["settings"], RunSpec)
+    if not begun:
+        return _changed(saved, spec, given)
     conflicts: list[str] = []
     merged: dict[str, Any] = {}
     for item in fields(RunSpec):
@@ -327,7 +344,7 @@ def settle(spec: RunSpec, given: frozenset[str], record: Mapping[str, Any]) -> R
                 for key, value in spec.engine_args.items()
                 if saved.engine_args.get(key) != value and not key.startswith("export_")
             ]
-        elif name in FREE and (name in given or name not in REMEMBERED):
+        elif name in FREE and _is_taken(name, given):
             merged[name] = getattr(spec, name)
         elif name not in given or getattr(spec, name) == getattr(saved, name):
             merged[name] = getattr(saved, name)
@@ -342,6 +359,24 @@ def settle(spec: RunSpec, given: frozenset[str], record: Mapping[str, Any]) -> R
             "(the old state is moved aside)",
         )
     return RunSpec(**merged)
+
+
+def _changed(saved: RunSpec, now: RunSpec, given: frozenset[str]) -> RunSpec:
+    """The saved settings with all that is given now: nothing was trained that they must fit."""
+    of_data = {item.name for item in fields(DataSpec)}
+    merged: dict[str, Any] = {
+        item.name: getattr(now if _is_taken(item.name, given) else saved, item.name)
+        for item in fields(RunSpec)
+    }
+    merged["engine_args"] = {**saved.engine_args, **now.engine_args}
+    new_rows = given & {"dataset_path", "mix"}  # of which there is one: the other one goes
+    data = {name: getattr(now.data, name) for name in of_data if new_rows or _is_taken(name, given)}
+    merged["data"] = replace(saved.data, **data)
+    return RunSpec(**merged)
+
+
+def _is_taken(name: str, given: frozenset[str]) -> bool:
+    return name in given or name in FREE - REMEMBERED
 
 
 def _settled_data(

@@ -280,6 +280,19 @@ def test_more_epochs_continue_the_training(tiny_model: Path, place: Path) -> Non
     assert state["epoch"] == pytest.approx(31.0)
 
 
+def test_more_epochs_without_a_checkpoint_start_anew(tiny_model: Path, place: Path) -> None:
+    """LLaMA-Factory refused: "Output directory already exists ... set overwrite_output_dir"."""
+    run = place / "no checkpoints"
+    assert command(*flags(tiny_model, place, "no checkpoints"), cwd=place).returncode == 0
+    for checkpoint in run.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    done = command("--output_dir", run, "--dataset_dir", place / "data", "--epochs", 2, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "there is no checkpoint to continue: this training starts anew" in done.stdout
+    state = json.loads((run / "trainer_state.json").read_text(encoding="utf-8"))
+    assert state["epoch"] == pytest.approx(2.0)
+
+
 def last_step(run: Path) -> int:
     return max(int(path.name.split("-")[1]) for path in run.glob("checkpoint-*"))
 

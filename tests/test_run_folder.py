@@ -198,6 +198,32 @@ def test_before_training_began_every_setting_may_change() -> None:
     assert settle(now, frozenset({"lora_rank"}), {"settings": to_json(SPEC)}) == now
 
 
+def test_the_advice_after_an_out_of_memory_error_can_be_followed(tmp_path: Path) -> None:
+    """`--batch_size 1` was refused: "it was made with nothing", though no step had been made."""
+    folder = RunFolder(tmp_path, {"settings": to_json(SPEC), "stages": {}})
+    folder.mark("train", state="running", settings={})
+    assert folder.forget_unbegun_training(folder)
+    assert not folder.forget_unbegun_training(folder)
+    now = RunSpec(output_dir=Path("/r"), batch_size=1)
+    settled = settle(now, frozenset({"output_dir", "batch_size"}), folder.record)
+    assert settled == SPEC.replace(batch_size=1), "and what is not given comes from the run"
+    other = SPEC.replace(data=DataSpec(mix={"/o.json": 1.0}))
+    assert settle(other, frozenset({"mix"}), folder.record).data == other.data
+
+
+@pytest.mark.parametrize("left", ["done", "checkpoint-5", "adapter"])
+def test_a_training_that_left_something_keeps_its_settings(tmp_path: Path, left: str) -> None:
+    folder = RunFolder(tmp_path)
+    folder.mark("train", state="done" if left == "done" else "interrupted", settings={})
+    place = tmp_path / left if left == "checkpoint-5" else tmp_path
+    if left != "done":
+        place.mkdir(exist_ok=True)
+        for name in (*PARTS, "trainer_state.json"):
+            (place / name).write_text("{}", encoding="utf-8")
+    assert not folder.forget_unbegun_training(folder)
+    assert folder.stage("train")
+
+
 def test_a_folder_with_files_of_somebody_else_is_refused_and_untouched(tmp_path: Path) -> None:
     """A run would replace `dataset/` in it and continue from `checkpoint-*`."""
     (tmp_path / "dataset").mkdir()

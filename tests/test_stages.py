@@ -1,13 +1,14 @@
 """Every stage and every method that is offered trains for real, on a tiny model."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.commands import command
-from tests.test_run import record, write_rows
+from tests.commands import command, start
+from tests.test_run import record, wait_for, write_rows
 
 pytestmark = pytest.mark.engine
 
@@ -70,6 +71,24 @@ def test_stage(stage: str, tiny_model: Path, tmp_path: Path) -> None:
     assert (merged / "value_head.safetensors").exists() == (stage == "rm")
     for name in ("tokenizer_config.json", "chat_template.jinja"):
         assert (merged / name).read_bytes() == (tiny_model / name).read_bytes()
+
+
+def test_a_stopped_reward_model_starts_anew(tiny_model: Path, tmp_path: Path) -> None:
+    """LLaMA-Factory refused: "Output directory already exists ... set overwrite_output_dir"."""
+    (tmp_path / "rows.json").write_text(json.dumps(preference_rows()), encoding="utf-8")
+    words = (
+        *("--model_name_or_path", tiny_model, "--dataset_path", "rows.json", "--stage", "rm"),
+        *("--output_dir", "out", "--max_steps", 40, "--save_steps", 2),
+    )
+    process = start(*words, cwd=tmp_path)
+    wait_for(process, tmp_path / "out" / "checkpoint-2")
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert (tmp_path / "out" / "adapter_model.safetensors").exists()
+    done = command(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "a reward model cannot be continued" in done.stdout
 
 
 @pytest.mark.parametrize("method", ["full", "freeze", "oft"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
+
 from fine_tuning import errors
 from fine_tuning.engine.known_errors import explain
 from fine_tuning.errors import FineTuningError, Interrupted
@@ -21,6 +24,16 @@ from fine_tuning.errors import FineTuningError, Interrupted
 PROJECT = Path(__file__).resolve().parents[2]
 MODULE = "fine_tuning.engine.worker"
 FULL = 64 * 1024  # bytes
+TAIL = 16_000  # bytes of the log that may say why a worker ended
+LAST_LINES = 20
+TRACEBACK = re.compile(r"^.*Traceback \(most recent call last\)", re.MULTILINE)
+# A traceback below such a line belongs to the one above it.
+CHAINED = re.compile(
+    r"(During handling of the above exception, another exception occurred"
+    r"|The above exception was the direct cause of the following exception):\s*$"
+)
+# torchrun's own traceback, which follows that of the process that failed.
+OF_TORCHRUN = "ChildFailedError"
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
@@ -36,8 +49,9 @@ class Log:
         if not self.path.exists():
             return ""
         with self.path.open("rb") as log:
-            log.seek(self.start)
-            return log.read()[-8000:].decode("utf-8", errors="replace")
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(self.start, end - TAIL))
+            return log.read().decode("utf-8", errors="replace")
 
 
 def log_from_here(path: Path) -> Log:
@@ -248,9 +262,11 @@ def _named(event: Mapping[str, Any], log_path: Path) -> FineTuningError:
 def died(process: "subprocess.Popen[str]", log: "Log") -> FineTuningError:
     """Why a worker that ended without an answer ended."""
     code = process.wait()
-    tail = log.tail()
+    tail = ending_of(log.tail())
     if code == -signal.SIGKILL:
         tail += "\nthe process was killed (SIGKILL), as the system does when memory is exhausted"
+    elif code < 0:
+        tail += f"\nthe process was ended by {signal.Signals(-code).name}"
     with suppress(OSError):
         if shutil.disk_usage(log.path.parent).free < FULL:
             tail += "\nNo space left on device"  # which the log had no room to say
@@ -258,11 +274,34 @@ def died(process: "subprocess.Popen[str]", log: "Log") -> FineTuningError:
     return explain(tail, log.path, last_line=lines[-1] if lines else f"exit code {code}")
 
 
+def ending_of(tail: str) -> str:
+    """What a log ends with: its last traceback, else its last lines.
+
+    Above them LLaMA-Factory shows a training example, which may speak of any error.
+    """
+    starts = [match.start() for match in TRACEBACK.finditer(tail)]
+    starts = [start for start in starts if not CHAINED.search(tail[:start])]
+    if starts and OF_TORCHRUN in tail[starts[-1] :]:
+        torchrun = starts.pop()
+        return ending_of(tail[:torchrun]) + tail[torchrun:]
+    return tail[starts[-1] :] if starts else "\n".join(tail.splitlines()[-LAST_LINES:])
+
+
 def kill(process: "subprocess.Popen[str]") -> None:
-    """End the process and all that it started."""
+    """End the process and all that it started.
+
+    torchrun starts each of its processes in a session of its own, which killpg does not reach.
+    """
+    try:
+        started = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        started = []
     with suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
+    for child in started:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
     process.wait()

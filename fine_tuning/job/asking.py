@@ -141,17 +141,19 @@ def scoring(job: Job, parts: SplitData, plan: Plan) -> dict[str, Any] | None:
 
 
 def inference_settings(job: Job, plan: Plan, *, tuned: bool) -> dict[str, Any]:
-    """LLaMA-Factory's settings to load the base model, or the tuned one."""
+    """LLaMA-Factory's settings to load the model before the training, or the tuned one.
+
+    Before it, that is the base model with the adapters that the training starts from.
+    """
     names = ("model_name_or_path", "template", "enable_thinking", *MODEL_ARGUMENTS, *TEXT_ARGUMENTS)
     settings = {name: plan.settings[name] for name in names if name in plan.settings}
-    if not tuned:
-        return settings
-    settings["finetuning_type"] = plan.settings["finetuning_type"]
     if makes_adapter(plan):
-        settings["finetuning_type"] = "lora"  # LLaMA-Factory loads every adapter of PEFT as one
-        adapters = [*merged_before(plan), str(job.folder.path)]
-        settings["adapter_name_or_path"] = ",".join(adapters)
-    else:
+        adapters = [*merged_before(plan), str(job.folder.path)] if tuned else given_adapters(plan)
+        if adapters:
+            settings["finetuning_type"] = "lora"  # LLaMA-Factory loads every adapter of PEFT as one
+            settings["adapter_name_or_path"] = ",".join(adapters)
+    elif tuned:
+        settings["finetuning_type"] = plan.settings["finetuning_type"]
         settings["model_name_or_path"] = str(job.folder.path)
     return settings
 
@@ -161,13 +163,18 @@ def provable_adapter(job: Job, plan: Plan) -> str | None:
     return str(job.folder.path) if makes_adapter(plan) and not merged_before(plan) else None
 
 
+def given_adapters(plan: Plan) -> list[str]:
+    """Adapters that the user named with --adapter_name_or_path."""
+    named = plan.settings.get("adapter_name_or_path") or []
+    return named.split(",") if isinstance(named, str) else list(named)
+
+
 def merged_before(plan: Plan) -> list[str]:
     """Adapters that LLaMA-Factory merged into the base before it trained this one.
 
     All that the user named, but for the last if it is trained further (model/adapter.py).
     """
-    named = plan.settings.get("adapter_name_or_path") or []
-    adapters = named.split(",") if isinstance(named, str) else list(named)
+    adapters = given_adapters(plan)
     return adapters if plan.settings.get("create_new_adapter") else adapters[:-1]
 
 

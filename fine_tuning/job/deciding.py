@@ -24,6 +24,8 @@ from fine_tuning.spec import RunSpec
 
 # Engine settings that say where the run lies: it may be moved or copied.
 PLACES = {"output_dir", "dataset", "eval_dataset", "dataset_dir"}
+# Those that follow from the number of steps (engine/plan/settings.py:interval_settings).
+OF_LENGTH = {"num_train_epochs", "save_steps", "eval_steps", "logging_steps"}
 
 
 def refuse_changed_data(job: Job, before: Mapping[str, Any], data: CheckedData) -> None:
@@ -79,6 +81,23 @@ def checked_before(job: Job, inputs: str) -> CheckedData | None:
     if gone:
         job.screen.say(f"{', '.join(gone)} has gone: the rows that were prepared from it are used.")
     return data
+
+
+def split_inputs(spec: RunSpec, data: CheckedData, tokens: Mapping[str, Any]) -> str:
+    """A hash of all that the split depends on.
+
+    Which rows are over the cutoff depends on model and template, also where the cutoff does not.
+    """
+    return fingerprint(
+        data.fingerprint,
+        tokens["cutoff"],
+        tokens["overlong"],
+        tokens["validation_overlong"],
+        spec.val_size,
+        spec.seed,
+        spec.overlong,
+        spec.data,
+    )
 
 
 def split_before(job: Job, inputs: str) -> SplitData | None:
@@ -156,13 +175,19 @@ def located(job: Job, plan: Plan) -> Plan:
 def planned_rows(
     job: Job, data: CheckedData, parts: SplitData, tokens: Mapping[str, Any], stage: str
 ) -> Rows:
-    """What the plan needs to know of the prepared rows."""
+    """What the plan needs to know of the prepared rows.
+
+    Of either part the engine takes at most `max_samples` (llamafactory/data/loader.py).
+    """
+    there = parts.train_rows + parts.val_rows
+    most = int(job.spec.engine_args.get("max_samples") or there)
+    train, validation = min(parts.train_rows, most), min(parts.val_rows, most)
     return Rows(
         kind=data.kind,
         stage=stage,
-        train=parts.train_rows,
-        validation=parts.val_rows,
-        tokens=int(tokens["tokens"]),
+        train=train,
+        validation=validation,
+        tokens=int(tokens["tokens"]) * (train + validation) // max(1, there),
         packed=data.kind == "text" and job.spec.engine_args.get("packing") is not False,
         train_name=entry_name(job, "train"),
         validation_name=entry_name(job, "validation"),
@@ -176,12 +201,14 @@ def refuse_another_training(job: Job, plan: Plan) -> None:
     The same command can lead to another plan after an update, or on another device.
     """
     old = job.folder.stage("train").get("settings")
-    if old is None or float(old["num_train_epochs"]) < float(plan.settings["num_train_epochs"]):
+    if old is None:
         return
     new = to_json(plan.settings)
+    more = float(old["num_train_epochs"]) < float(new["num_train_epochs"])
+    may_differ = PLACES | OF_LENGTH if more else PLACES
     differing = [
         f"  {name}: {old.get(name)} then, {new.get(name)} now"
-        for name in sorted({*old, *new} - PLACES)
+        for name in sorted({*old, *new} - may_differ)
         if old.get(name) != new.get(name)
     ]
     if differing:
@@ -297,7 +324,7 @@ def resumable(job: Job, plan: Plan) -> list[Path]:
         )
     if not checkpoints or plan.settings["stage"] != "rm":
         return checkpoints
-    for path in checkpoints:
+    for path in checkpoints if job.is_first_node else ():
         path.rename(path.with_name(f"unused-{path.name}-{int(time.time())}"))
     job.screen.warn("a reward model cannot be continued: this training starts from the beginning")
     return []

@@ -28,6 +28,7 @@ def recorded(job: Job, before: Mapping[str, Any]) -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            _record(job, _unexpected(job, error))
             raise
         full = _disk_full(job, error)
         _record(job, full)
@@ -36,6 +37,9 @@ def recorded(job: Job, before: Mapping[str, Any]) -> Iterator[None]:
         stopped = Interrupted("Interrupted.", fix="the same command continues")
         _record(job, stopped)
         raise stopped from None
+    except Exception as error:
+        _record(job, _unexpected(job, error))
+        raise
     if job.spec.dry_run:
         restored(job, before)
 
@@ -48,6 +52,15 @@ def _record(job: Job, error: FineTuningError) -> None:
         job.folder.save()
         if job.folder.stage("split"):
             report.write_report(job.folder.path, report.collect(job.folder.path))
+
+
+def _unexpected(job: Job, error: Exception) -> FineTuningError:
+    """What the run says of a bug; the command's own message names the file with its traceback."""
+    return FineTuningError(
+        f"{type(error).__name__}: {error}",
+        why="this is a bug in this program, or a failure that it does not know",
+        fix=f"the same command continues; the engine's output is in {job.folder.log}",
+    )
 
 
 def _disk_full(job: Job, error: OSError) -> EnvironmentProblem:

@@ -62,8 +62,13 @@ class Job:
 
     @property
     def main_folder(self) -> RunFolder:
-        """The run's folder; other nodes than the first work in a folder inside it."""
-        return self.folder if self.is_first_node else RunFolder(self.folder.path.parent)
+        """The run's folder; other nodes than the first work in a folder inside it, and only read
+        what the first one has recorded."""
+        if self.is_first_node:
+            return self.folder
+        main = RunFolder(self.folder.path.parent)
+        main.load()
+        return main
 
     @property
     def is_first_node(self) -> bool:
@@ -78,6 +83,7 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
         folder = RunFolder(spec.output_dir)
         if not spec.restart:  # which is also the way on from a damaged record
             folder.load()
+            folder.forget_unbegun_training(folder)
             spec = settle(spec, frozenset(sources), folder.record)
     spec = with_bundled(spec, screen)
     output_dir = spec.output_dir or default_output_dir(spec)
@@ -129,6 +135,8 @@ def _require_apart(spec: RunSpec, output_dir: Path) -> None:
 def settled(job: Job) -> Job:
     """The job with the settings of the run that its folder holds; they are recorded."""
     spec = job.spec
+    if job.folder.forget_unbegun_training(job.main_folder):
+        job.screen.warn("there is no checkpoint to continue: this training starts anew.")
     if not spec.restart:
         spec = settle(spec, frozenset(job.sources), job.folder.record)
     record = job.folder.record

@@ -140,14 +140,18 @@ def memory_text(memory: MemoryPlan) -> str:
     )
 
 
+def _no_estimate(plan: Plan) -> str:
+    if plan.settings.get("deepspeed") or plan.settings.get("fsdp"):
+        return "Memory: no estimate with DeepSpeed or FSDP, which spread the model over devices."
+    return "Memory: no estimate for a model of this kind."
+
+
 def show_generated(job: Job, plan: Plan) -> None:
     """`--dry_run`: the memory plan, the two generated files, the engine's command."""
     if not job.folder.stage("train"):
         job.folder.record["status"] = "dry_run"
         job.folder.save()
-    job.screen.say(
-        memory_text(plan.memory) if plan.memory else "Memory: no estimate for a model of this kind."
-    )
+    job.screen.say(memory_text(plan.memory) if plan.memory else _no_estimate(plan))
     for path in (job.folder.dataset / "dataset_info.json", job.folder.path / "train.yaml"):
         job.screen.file(path, path.read_text(encoding="utf-8"))
     job.screen.say(f"The same training by hand: {by_hand(plan, job.folder.path / 'train.yaml')}")

@@ -25,6 +25,7 @@ LEARNING_RATES = {
 }
 # Rates for adapters grow as models shrink; one as small as the demo model needs much more.
 TINY_MODEL, TINY_RATE = 20_000_000, 4e-3
+NO_ESTIMATE = "no memory estimate with DeepSpeed or FSDP"
 # ORPO and SimPO are losses of LLaMA-Factory's dpo stage.
 ENGINE_STAGES = {"orpo": "dpo", "simpo": "dpo"}
 
@@ -102,6 +103,14 @@ def alpha(spec: RunSpec) -> int:
     return spec.lora_alpha if spec.lora_alpha is not None else 2 * spec.lora_rank
 
 
+def splits_the_model(spec: RunSpec) -> bool:
+    """Whether an engine spreads weights, gradients or optimizer states over the devices.
+
+    How much of them, and what moves to the CPU, stands in a configuration of its own.
+    """
+    return bool(spec.engine_args.get("deepspeed") or spec.engine_args.get("fsdp"))
+
+
 def _precision(kind: str, bf16: bool, given: Mapping[str, Any]) -> tuple[str, str]:
     for name in ("bf16", "fp16", "pure_bf16"):
         if given.get(name):
@@ -110,7 +119,8 @@ def _precision(kind: str, bf16: bool, given: Mapping[str, Any]) -> tuple[str, st
         return "fp32", "a CPU computes float32 fastest"
     if kind != "cuda":
         return "fp32", ""
-    return ("bf16", "the GPU has bfloat16") if bf16 else ("fp16", "the GPU has no bfloat16")
+    chosen, why = ("bf16", "the GPU has bfloat16") if bf16 else ("fp16", "the GPU has no bfloat16")
+    return (chosen, why) if given.get(chosen) is None else ("fp32", f"--{chosen} false")
 
 
 def _optimizer(kind: str, given: Mapping[str, Any]) -> tuple[str, str]:
@@ -130,7 +140,7 @@ def _memory_by_batch(
     precision: str,
     pairs: bool,
 ) -> dict[int, MemoryPlan]:
-    if not model:
+    if not model or splits_the_model(spec):
         return {}
     batches = {1, 2, 4, 8} | ({spec.batch_size} if spec.batch_size else set())
     return {
@@ -163,6 +173,8 @@ def _batch_size(
     if kind == "cuda" and memory:
         fits = largest_batch(memory, min(devices["memory"]))
         return min(wanted, fits), f"needs about {memory[min(wanted, fits)].total / GIB:.1f} GiB"
+    if kind == "cuda" and splits_the_model(spec):
+        return wanted, f"{train_rows} rows; {NO_ESTIMATE}"
     return wanted, f"{train_rows} rows"
 
 

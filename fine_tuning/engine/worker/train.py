@@ -41,6 +41,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         self._tokens_before = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        require_same_step(state.global_step, args.device)
         keep_weights_unpacked(known["model"])
         require_targets(known["model"])
         loader = known.get("train_dataloader")
@@ -99,6 +100,25 @@ def _agreed(stop: bool, device: Any) -> bool:
     flag = torch.tensor([int(stop)], device=device)
     dist.all_reduce(flag, op=dist.ReduceOp.MAX)
     return bool(flag.item())
+
+
+def require_same_step(step: int, device: Any) -> None:
+    """Raise EngineError unless all processes begin at the same step.
+
+    A node that does not see the checkpoints of the first would begin anew, and average its
+    gradients with theirs.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    ends = torch.tensor([-step, step], device=device)
+    dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+    first, last = -int(ends[0]), int(ends[1])
+    if first != last:
+        raise EngineError(
+            f"The nodes do not continue from the same step: {first} and {last}.",
+            why="one of them does not see the checkpoints of the first node",
+            fix="give an --output_dir on a disk that all nodes share",
+        )
 
 
 class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
@@ -198,6 +218,8 @@ def train(
     arguments = dict(settings)
     if resume_from:
         arguments["resume_from_checkpoint"] = resume_from
+    else:  # an adapter of an earlier attempt may lie there (llamafactory/hparams/parser.py)
+        arguments["overwrite_output_dir"] = True
     watch = Watch(events, Path(stop_path), read_expected(expected))
     callbacks: list[Any] = [watch]
     around = None

@@ -64,6 +64,27 @@ def test_precision_follows_the_device() -> None:
     assert plan(devices=OLD_GPU).settings["fp16"] is True
 
 
+def test_a_precision_that_is_switched_off_is_not_shown() -> None:
+    """`--bf16 false` on a GPU trained in float32 and showed bf16."""
+    for devices, name in ((GPU, "bf16"), (OLD_GPU, "fp16")):
+        made = plan(RunSpec(engine_args={name: False}), devices)
+        shown = {choice.name: choice for choice in made.choices}
+        assert shown["precision"].value == "fp32" and shown["precision"].reason == f"--{name} false"
+        assert made.settings[name] is False
+
+
+@pytest.mark.parametrize("name", ["deepspeed", "fsdp"])
+def test_engines_that_split_the_model_get_no_memory_estimate(name: str) -> None:
+    """A full 7B under ZeRO-3 was said to need 100 GiB per device, and got batches of one row."""
+    spec = RunSpec(method="full", engine_args={name: "x"})
+    made = plan(spec, {**GPU, "memory": [80 * 1024**3]})
+    assert made.memory is None and not made.warnings
+    assert made.settings["per_device_train_batch_size"] == 8
+    shown = {choice.name: choice for choice in made.choices}
+    assert shown["batch_size"].reason == "900 rows; no memory estimate with DeepSpeed or FSDP"
+    assert plan(RunSpec(method="full"), {**GPU, "memory": [80 * 1024**3]}).warnings
+
+
 def test_the_batch_fits_the_device() -> None:
     small = plan(devices=OLD_GPU)
     large = plan(devices=GPU)

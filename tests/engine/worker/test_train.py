@@ -1,9 +1,13 @@
 """What training checks once the model is there."""
 
+import os
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from fine_tuning.engine.launch import PROJECT, free_port, torchrun_command
 from fine_tuning.errors import EngineError
 
 pytestmark = pytest.mark.engine
@@ -22,3 +26,36 @@ def test_one_lora_target_that_the_model_lacks_is_named() -> None:
     require_targets(model("q_proj", "lm_head", "self_attn.q_proj"))
     with pytest.raises(EngineError, match="does not have: proj, v_proj"):
         require_targets(model("q_proj", "v_proj", "proj"))
+
+
+NODES = """
+import os
+import torch.distributed as dist
+from fine_tuning.engine.worker.train import require_same_step
+from fine_tuning.errors import EngineError
+dist.init_process_group("gloo")
+rank = int(os.environ["RANK"])
+require_same_step(7, "cpu")
+try:
+    require_same_step(7 * rank, "cpu")
+except EngineError as error:
+    open(f"{os.environ['OUT']}/{rank}", "w").write(str(error))
+"""
+
+
+def test_nodes_that_begin_at_different_steps_stop(tmp_path: Path) -> None:
+    """A node without the first one's disk found no checkpoint and began anew, unseen."""
+    (tmp_path / "nodes_job.py").write_text(NODES, encoding="utf-8")
+    place = {"nproc_per_node": 2, "nnodes": 1, "node_rank": 0, "master_addr": "127.0.0.1"}
+    paths = os.pathsep.join([str(tmp_path), str(PROJECT)])
+    done = subprocess.run(
+        torchrun_command({**place, "master_port": free_port()}, ["nodes_job"]),
+        env={**os.environ, "PYTHONPATH": paths, "OUT": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    for rank in "01":
+        text = (tmp_path / rank).read_text(encoding="utf-8")
+        assert "same step: 0 and 7" in text and "a disk that all nodes share" in text

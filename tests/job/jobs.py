@@ -1,0 +1,23 @@
+"""A job without a command, for tests of what is decided between the stages."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from fine_tuning.job.opening import Job
+from fine_tuning.run_folder import RunFolder
+from fine_tuning.spec import RunSpec
+
+
+def make_job(folder: Path, *, said: Callable[[str], None] = str, **wishes: Any) -> Job:
+    """A job in this folder; what it says and warns of goes to `said`."""
+    spec = RunSpec(**{"model_name_or_path": "/m", "output_dir": folder, **wishes})
+    return Job(
+        spec=spec,
+        sources={},
+        screen=SimpleNamespace(say=said, warn=said),  # type: ignore[arg-type]  # no more is used
+        command="",
+        folder=RunFolder(folder),
+        model="/m",
+    )
