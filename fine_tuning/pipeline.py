@@ -291,6 +291,7 @@ def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
             "adapter": asking.provable_adapter(job, plan),
             "partial_dir": str(partial),
             "probe_rows": str(parts.val_path or parts.train_path),
+            "unprovable": asking.unprovable(plan),
             "chat_template": asking.shipped_template(job),
         },
         telling.events_to(job.screen),
@@ -298,6 +299,7 @@ def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     publish(partial, target)
     job.folder.mark("merge", state="done", inputs=inputs, result={**result, "path": str(target)})
     job.screen.end(f"it is in {telling.shown(target)}")
+    telling.show_proof(job)
 
 
 def finish(job: Job) -> None:

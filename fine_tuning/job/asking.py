@@ -132,7 +132,15 @@ def inference_settings(job: Job, plan: Plan, *, tuned: bool) -> dict[str, Any]:
 
 def provable_adapter(job: Job, plan: Plan) -> str | None:
     """The adapter whose merge can be compared with base + adapter: the only one."""
-    return str(job.folder.path) if makes_adapter(plan) and not merged_before(plan) else None
+    return None if unprovable(plan) else str(job.folder.path)
+
+
+def unprovable(plan: Plan) -> str:
+    """Why the merged model cannot be compared with base + adapter; empty if it can."""
+    if not makes_adapter(plan):
+        return f"{plan.settings['finetuning_type']} training leaves a whole model and no adapter"
+    before = len(merged_before(plan))
+    return f"{before + 1} adapters were merged one after the other" if before else ""
 
 
 def merged_before(plan: Plan) -> list[str]:
