@@ -34,6 +34,8 @@ NEED_A_HUB = {
     "adapter_name_or_path",
     "trust_remote_code",  # the code may lie in another repository
 }
+# Not those that upload or quantise: LLaMA-Factory would before the model is whole.
+EXPORT_ARGUMENTS = ("export_size", "export_device", "export_legacy_format")
 TEXT_ARGUMENTS = ("default_system", "tool_format")
 
 
@@ -157,7 +159,7 @@ def export_settings(job: Job, plan: Plan) -> dict[str, Any]:
     """LLaMA-Factory's export settings; quantisation must not reach it (it cannot merge then)."""
     settings = inference_settings(job, plan, tuned=True)
     given = job.spec.engine_args
-    settings |= {name: value for name, value in given.items() if name.startswith("export_")}
+    settings |= {name: given[name] for name in EXPORT_ARGUMENTS if name in given}
     # the stage: only of a reward model is the value head copied
     return {"export_size": 5, **settings, "stage": plan.settings["stage"]}
 

@@ -24,6 +24,10 @@ class Owned:
     harmless: tuple[str, ...] = ()
 
 
+QUANTISED_LATER = Owned(
+    "it merges in full precision; give the finished directory to `llamafactory-cli export "
+    "export_quantization_bit=BITS` as model_name_or_path"
+)
 OWNED: Mapping[str, Owned] = {
     "dataset": Owned("give the file itself with --dataset_path"),
     "eval_dataset": Owned("give the file itself with --val_dataset_path"),
@@ -43,6 +47,13 @@ OWNED: Mapping[str, Owned] = {
     "use_mca": Owned("set the environment variable USE_MCA=1"),
     "reward_model": Owned("PPO cannot run with any released trl; use --stage dpo or kto"),
     "ppo_epochs": Owned("PPO cannot run with any released trl; use --stage dpo or kto"),
+    # train/tuner.py:export_model uploads before the files are mended and the merge is proved
+    "export_hub_model_id": Owned("upload the finished directory with `hf upload NAME DIRECTORY`"),
+    # train/tuner.py:export_model refuses to quantise what it merges, after the whole training
+    "export_quantization_bit": QUANTISED_LATER,
+    "export_quantization_dataset": QUANTISED_LATER,
+    "export_quantization_nsamples": QUANTISED_LATER,
+    "export_quantization_maxlen": QUANTISED_LATER,
 }
 
 # A command line shows in every process list, and a settings file is copied into the run.

@@ -1,5 +1,7 @@
 """What is refused before anything starts, and what is only doubted."""
 
+import re
+
 import pytest
 
 from fine_tuning.cli.settings import rules
@@ -23,6 +25,34 @@ def test_the_tables_name_arguments_that_exist() -> None:
     known = engine_arguments()
     for name in (*OWNED, *SECRETS, *DOUBTFUL, *FILES, *LORA_ONLY, *NUMBERS, *INTERVALS):
         assert name in known, name
+
+
+@pytest.mark.parametrize("command", ["run", "export"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--export_hub_model_id me/model", "with `hf upload NAME DIRECTORY`"),
+        ("--export_quantization_bit 4", "it merges in full precision; give the finished directory"),
+        ("--export_quantization_dataset c4.json", "it merges in full precision"),
+        ("--export_quantization_nsamples 64", "it merges in full precision"),
+        ("--export_quantization_maxlen 512", "it merges in full precision"),
+    ],
+)
+def test_what_the_engine_would_do_before_the_model_is_whole_is_refused(
+    command: str, words: str, message: str
+) -> None:
+    """It was uploaded before its proof, or failed after the whole training."""
+    with pytest.raises(UsageError, match=re.escape(message)):
+        resolve(COMMANDS[command], words.split())
+
+
+def test_how_the_merged_model_is_written_can_be_set() -> None:
+    words = "--export_size 2 --export_device auto --export_legacy_format false"
+    assert resolve(COMMANDS["run"], words.split()).spec.engine_args == {
+        "export_size": 2,
+        "export_device": "auto",
+        "export_legacy_format": False,
+    }
 
 
 @pytest.mark.parametrize(
