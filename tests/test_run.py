@@ -145,6 +145,13 @@ def test_export_alone_merges_with_the_run_s_settings_and_does_not_train(
     assert (basic / "adapter_model.safetensors").stat().st_mtime_ns == before
     assert record(basic)["stages"]["train"] == trained
     assert_merged_like_base_and_adapter(place / "merged 模型", tiny_model, basic)
+    again = ("export", "--output_dir", basic, "--export_dir", place / "merged 模型")
+    done = command(*again, "--export_size", 1, cwd=place)
+    assert done.returncode == 2
+    assert "--export_size: it was written with 5, now 1 is given" in done.stdout
+    done = command(*again, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "The merged model is already in" in done.stdout
 
 
 def assert_merged_like_base_and_adapter(merged: Path, base: Path, adapter: Path) -> None:

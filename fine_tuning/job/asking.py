@@ -34,8 +34,9 @@ NEED_A_HUB = {
     "adapter_name_or_path",
     "trust_remote_code",  # the code may lie in another repository
 }
-# Not those that upload or quantise: LLaMA-Factory would before the model is whole.
-EXPORT_ARGUMENTS = ("export_size", "export_device", "export_legacy_format")
+# Beside export_device all of LLaMA-Factory's export settings that are passed on: it would upload or
+# quantise before the model is whole.
+EXPORT_WRITING: Mapping[str, Any] = {"export_size": 5, "export_legacy_format": False}
 TEXT_ARGUMENTS = ("default_system", "tool_format")
 
 
@@ -159,9 +160,15 @@ def export_settings(job: Job, plan: Plan) -> dict[str, Any]:
     """LLaMA-Factory's export settings; quantisation must not reach it (it cannot merge then)."""
     settings = inference_settings(job, plan, tuned=True)
     given = job.spec.engine_args
-    settings |= {name: given[name] for name in EXPORT_ARGUMENTS if name in given}
+    if "export_device" in given:
+        settings["export_device"] = given["export_device"]
     # the stage: only of a reward model is the value head copied
-    return {"export_size": 5, **settings, "stage": plan.settings["stage"]}
+    return {**settings, **export_writing(job.spec), "stage": plan.settings["stage"]}
+
+
+def export_writing(spec: RunSpec) -> dict[str, Any]:
+    """How the merged model is written to files."""
+    return {name: spec.engine_args.get(name, usual) for name, usual in EXPORT_WRITING.items()}
 
 
 def shipped_template(job: Job) -> str | None:
