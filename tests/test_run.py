@@ -275,6 +275,21 @@ def test_ctrl_c_while_the_base_model_is_scored_ends_at_once(
     assert not list((place / run).glob("checkpoint-*"))
 
 
+def test_a_training_that_stops_early_is_scored(tiny_model: Path, place: Path) -> None:
+    """--early_stopping_steps ends before the last step: "after" was not measured."""
+    done = command(
+        *flags(tiny_model, place, "stopped early", "--early_stopping_steps", 1, "--epochs", 9),
+        *("--eval_steps", 1, "--save_steps", 1, "--eval_strategy", "steps"),
+        *("--learning_rate", 1e-9, "--load_best_model_at_end", "true"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stdout
+    state = json.loads((place / "stopped early" / "trainer_state.json").read_text(encoding="utf-8"))
+    assert state["global_step"] < state["max_steps"]
+    scores = json.loads((place / "stopped early" / "scores.json").read_text(encoding="utf-8"))
+    assert scores.keys() == {"before", "after"}
+
+
 def test_more_epochs_continue_the_training(tiny_model: Path, place: Path) -> None:
     run = place / "interrupted"
     if record(run)["status"] != "done":

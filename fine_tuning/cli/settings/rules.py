@@ -265,6 +265,14 @@ REFUSED: tuple[Rule, ...] = (
         lambda job: bool(job.engine("streaming")) and job.engine("max_steps", -1) <= 0,
         "--streaming has no end of its own. Add --max_steps.",
     ),
+    (  # transformers/trainer_callback.py:EarlyStoppingCallback, once the model is loaded
+        lambda job: (
+            job.engine("early_stopping_steps") is not None
+            and not job.engine("load_best_model_at_end")
+            and not job.engine("metric_for_best_model")
+        ),
+        "--early_stopping_steps needs a measure of what is best. Add --load_best_model_at_end.",
+    ),
     (  # data/loader.py:143 makes as many shards as there are workers: without one, no rows
         lambda job: bool(job.engine("streaming")) and job.engine("dataloader_num_workers", 0) < 1,
         "--streaming reads nothing without workers. Add --dataloader_num_workers 1 or more.",

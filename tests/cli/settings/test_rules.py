@@ -69,6 +69,7 @@ def test_how_the_merged_model_is_written_can_be_set() -> None:
         ("--mask_history --train_on_prompt", "contradict each other"),
         ("--fp16 --bf16", "contradict each other"),
         ("--streaming", "Add --max_steps"),
+        ("--early_stopping_steps 2", "Add --load_best_model_at_end"),
         ("--streaming --max_steps 10", "Add --dataloader_num_workers 1"),
         ("--stage orpo --pref_loss sigmoid", "Leave --pref_loss out"),
         ("--val_dataset_path v.json --val_size 0.2", "Choose one"),
