@@ -184,6 +184,7 @@ def _prove(
         model = AutoModelForCausalLM.from_pretrained(base, **source, **loading)
     except ValueError as error:  # a class of its own, as multimodal models have
         return _not_proved(f"the base model is no plain text model: {_first_sentence(error)}")
+    _grow_like(merged, model, trust=bool(source["trust_remote_code"]))
     tuned_model = PeftModel.from_pretrained(model, adapter)
     tuned = _logits(tuned_model, sequences)
     with tuned_model.disable_adapter():
@@ -213,6 +214,13 @@ def _prove(
         "mean_logit_difference": left,
         "moved_by_training": learnt,
     }
+
+
+def _grow_like(merged: Path, model: Any, *, trust: bool) -> None:
+    """Give the base the rows that added tokens need; the adapter brings their weights."""
+    config = AutoConfig.from_pretrained(merged, trust_remote_code=trust).get_text_config()
+    if config.vocab_size > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(config.vocab_size)
 
 
 def _first_sentence(error: Exception) -> str:
