@@ -149,8 +149,9 @@ def test_export_alone_merges_with_the_run_s_settings_and_does_not_train(
     done = command(*again, "--export_size", 1, cwd=place)
     assert done.returncode == 2
     assert "--export_size: it was written with 5, now 1 is given" in done.stdout
-    done = command(*again, cwd=place)
+    done = command(*again, "--use_cpu", cwd=place)
     assert done.returncode == 0, done.stdout
+    assert record(basic)["settings"]["use_cpu"] is False
     assert "The merged model is already in" in done.stdout
 
 
