@@ -31,7 +31,7 @@ from fine_tuning.job import asking, balance, deciding, ending, opening, telling
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
 from fine_tuning.screen import Screen, Source
-from fine_tuning.ship.merged import export_target, is_whole, publish
+from fine_tuning.ship.merged import is_whole, written_whole
 from fine_tuning.spec import RunSpec
 
 
@@ -278,27 +278,28 @@ def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     target = job.spec.export_dir
     if target is None:
         return
-    inputs = fingerprint(str(target), job.folder.stage("train").get("began"))
+    writing = asking.export_writing(job.spec)
+    inputs = fingerprint(str(target), job.folder.stage("train").get("began"), writing)
     if job.folder.result_of("merge", inputs) is not None and is_whole(target):
         job.screen.say(f"The merged model is already in {telling.shown(target)}.")
         return
-    partial = export_target(target)
-    job.screen.begin("merge")
-    result = worker.request(
-        "merge",
-        {
-            "settings": asking.export_settings(job, plan),
-            "base": job.model,
-            "adapter": asking.provable_adapter(job, plan),
-            "partial_dir": str(partial),
-            "probe_rows": str(parts.val_path or parts.train_path),
-            "chat_template": asking.shipped_template(job),
-        },
-        telling.events_to(job.screen),
-    )
-    publish(partial, target)
-    job.folder.mark("merge", state="done", inputs=inputs, result={**result, "path": str(target)})
+    request = {
+        "settings": asking.export_settings(job, plan),
+        "base": job.model,
+        "adapter": asking.provable_adapter(job, plan),
+        "probe_rows": str(parts.val_path or parts.train_path),
+        "unprovable": asking.unprovable(plan),
+        "chat_template": asking.shipped_template(job),
+    }
+    with written_whole(target) as partial:
+        job.screen.begin("merge")
+        result = worker.request(
+            "merge", {**request, "partial_dir": str(partial)}, telling.events_to(job.screen)
+        )
+    result |= {"path": str(target), "writing": writing}
+    job.folder.mark("merge", state="done", inputs=inputs, result=result)
     job.screen.end(f"it is in {telling.shown(target)}")
+    telling.show_proof(job)
 
 
 def finish(job: Job) -> None:

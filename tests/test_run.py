@@ -145,6 +145,14 @@ def test_export_alone_merges_with_the_run_s_settings_and_does_not_train(
     assert (basic / "adapter_model.safetensors").stat().st_mtime_ns == before
     assert record(basic)["stages"]["train"] == trained
     assert_merged_like_base_and_adapter(place / "merged 模型", tiny_model, basic)
+    again = ("export", "--output_dir", basic, "--export_dir", place / "merged 模型")
+    done = command(*again, "--export_size", 1, cwd=place)
+    assert done.returncode == 2
+    assert "--export_size: it was written with 5, now 1 is given" in done.stdout
+    done = command(*again, "--use_cpu", cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert record(basic)["settings"]["use_cpu"] is False
+    assert "The merged model is already in" in done.stdout
 
 
 def assert_merged_like_base_and_adapter(merged: Path, base: Path, adapter: Path) -> None:
@@ -266,6 +274,21 @@ def test_ctrl_c_while_the_base_model_is_scored_ends_at_once(
     assert process.returncode == 130, output
     assert "the same command continues" in output
     assert not list((place / run).glob("checkpoint-*"))
+
+
+def test_a_training_that_stops_early_is_scored(tiny_model: Path, place: Path) -> None:
+    """--early_stopping_steps ends before the last step: "after" was not measured."""
+    done = command(
+        *flags(tiny_model, place, "stopped early", "--early_stopping_steps", 1, "--epochs", 9),
+        *("--eval_steps", 1, "--save_steps", 1, "--eval_strategy", "steps"),
+        *("--learning_rate", 1e-9, "--load_best_model_at_end", "true"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stdout
+    state = json.loads((place / "stopped early" / "trainer_state.json").read_text(encoding="utf-8"))
+    assert state["global_step"] < state["max_steps"]
+    scores = json.loads((place / "stopped early" / "scores.json").read_text(encoding="utf-8"))
+    assert scores.keys() == {"before", "after"}
 
 
 def test_more_epochs_continue_the_training(tiny_model: Path, place: Path) -> None:

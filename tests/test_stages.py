@@ -109,6 +109,10 @@ def test_method(method: str, tiny_model: Path, tmp_path: Path) -> None:
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").state_dict()
     assert base.keys() == merged.keys()
     assert any(not bool((base[name] == merged[name]).all()) for name in base), "nothing changed"
+    proof = record(tmp_path / "out")["stages"]["merge"]["result"]["proof"]
+    assert proof["proved"] == (method == "oft")
+    why_not = f"not compared with base + adapter: {method} training leaves a whole model"
+    assert (why_not in " ".join(done.stdout.split())) != proof["proved"]
 
 
 def test_every_row_is_in_the_packed_blocks(tiny_model: Path, tmp_path: Path) -> None:

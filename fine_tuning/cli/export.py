@@ -1,6 +1,8 @@
 """`export`: merge a finished run, with the settings that it was made with."""
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 from fine_tuning.cli.run import run as run_job
@@ -23,7 +25,17 @@ def run(job: Resolved) -> int:
     if folder is None or target is None:
         raise UsageError(missing)
     require_finished(folder)
-    return run_job(job)
+    return run_job(without_gpu(job) if job.spec.use_cpu else job)
+
+
+def without_gpu(job: Resolved) -> Resolved:
+    """Hide the GPUs from what this process starts, and leave the run's own settings alone.
+
+    For a run --use_cpu is part of how it was trained; where it is merged changes nothing.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    sources = {name: source for name, source in job.sources.items() if name != "use_cpu"}
+    return replace(job, spec=job.spec.replace(use_cpu=False), sources=sources)
 
 
 def require_finished(folder: Path) -> None:

@@ -37,6 +37,9 @@ NEED_A_HUB = {
     "trust_remote_code",  # the code may lie in another repository
 }
 MEDIA = {"images", "videos", "audios"}
+# Beside export_device all of LLaMA-Factory's export settings that are passed on: it would upload or
+# quantise before the model is whole.
+EXPORT_WRITING: Mapping[str, Any] = {"export_size": 5, "export_legacy_format": False}
 TEXT_ARGUMENTS = ("default_system", "tool_format")
 
 
@@ -160,7 +163,15 @@ def inference_settings(job: Job, plan: Plan, *, tuned: bool) -> dict[str, Any]:
 
 def provable_adapter(job: Job, plan: Plan) -> str | None:
     """The adapter whose merge can be compared with base + adapter: the only one."""
-    return str(job.folder.path) if makes_adapter(plan) and not merged_before(plan) else None
+    return None if unprovable(plan) else str(job.folder.path)
+
+
+def unprovable(plan: Plan) -> str:
+    """Why the merged model cannot be compared with base + adapter; empty if it can."""
+    if not makes_adapter(plan):
+        return f"{plan.settings['finetuning_type']} training leaves a whole model and no adapter"
+    before = len(merged_before(plan))
+    return f"{before + 1} adapters were merged one after the other" if before else ""
 
 
 def given_adapters(plan: Plan) -> list[str]:
@@ -182,9 +193,15 @@ def export_settings(job: Job, plan: Plan) -> dict[str, Any]:
     """LLaMA-Factory's export settings; quantisation must not reach it (it cannot merge then)."""
     settings = inference_settings(job, plan, tuned=True)
     given = job.spec.engine_args
-    settings |= {name: value for name, value in given.items() if name.startswith("export_")}
+    if "export_device" in given:
+        settings["export_device"] = given["export_device"]
     # the stage: only of a reward model is the value head copied
-    return {"export_size": 5, **settings, "stage": plan.settings["stage"]}
+    return {**settings, **export_writing(job.spec), "stage": plan.settings["stage"]}
+
+
+def export_writing(spec: RunSpec) -> dict[str, Any]:
+    """How the merged model is written to files."""
+    return {name: spec.engine_args.get(name, usual) for name, usual in EXPORT_WRITING.items()}
 
 
 def shipped_template(job: Job) -> str | None:

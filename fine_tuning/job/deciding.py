@@ -16,10 +16,11 @@ from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.dataset.types import CheckedData, Problem, SplitData
 from fine_tuning.engine.plan.values import Plan, Rows
 from fine_tuning.errors import RunConflict, UsageError
+from fine_tuning.job.asking import export_writing
 from fine_tuning.job.opening import Job, missing_files
 from fine_tuning.run_folder import FREE, fingerprint, from_json, has_weights, to_json
 from fine_tuning.screen import ProblemGroup
-from fine_tuning.ship.merged import is_whole, require_usable
+from fine_tuning.ship.merged import is_whole, require_same, require_usable
 from fine_tuning.spec import RunSpec
 
 # Engine settings that say where the run lies: it may be moved or copied.
@@ -354,3 +355,6 @@ def refuse_used_export_dir(job: Job) -> None:
     epochs = trained.get("settings", {}).get("num_train_epochs")
     if not known or trained.get("state") != "done" or epochs != job.spec.epochs:
         require_usable(target, job.folder.path)
+    else:
+        writing = export_writing(job.spec)
+        require_same(target, merged["result"].get("writing", writing), writing)

@@ -12,6 +12,7 @@ from fine_tuning.engine.plan.memory import GIB, OVERHEAD, MemoryPlan
 from fine_tuning.engine.plan.train_yaml import by_hand
 from fine_tuning.engine.plan.values import Plan
 from fine_tuning.job.opening import Job
+from fine_tuning.report.proof import proof_text
 from fine_tuning.report.scores import score_row
 from fine_tuning.screen import Screen
 
@@ -162,3 +163,11 @@ def show_scores(job: Job) -> None:
     for score in report.collect(job.folder.path).scores:
         row = score_row(score)
         job.screen.say(f"{row.name}: {row.before} -> {row.after} on {row.n} held-out rows")
+
+
+def show_proof(job: Job) -> None:
+    """Whether the merged model was seen to answer like base + adapter; a warning if it was not."""
+    proof = report.collect(job.folder.path).proof
+    if proof is not None:
+        tell = job.screen.say if proof.proved else job.screen.warn
+        tell(proof_text(proof))

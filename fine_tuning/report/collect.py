@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from fine_tuning.report.facts import (
     FileRows,
     Lengths,
     Parity,
+    Proof,
     RunFacts,
     Sample,
     Score,
@@ -67,6 +69,7 @@ def collect(run_dir: Path) -> RunFacts:
         masked=masked_of(tokens),
         adapter_path=run_dir if (run_dir / "adapter_config.json").exists() else None,
         merged_path=Path(merged) if merged else None,
+        proof=_proof(results.get("merge", {})),
         artefacts=_artefacts(run_dir, merged),
         train_yaml=run_dir / "train.yaml" if (run_dir / "train.yaml").exists() else None,
     )
@@ -127,6 +130,14 @@ def _with_shipped(template: Mapping[str, Any]) -> str:
         f"{reason}. It cannot be shipped as a chat template: {template['unwritten']}. The model's "
         "own is shipped, so a server sends other prompts than were trained."
     )
+
+
+def _proof(merge: Mapping[str, Any]) -> Proof | None:
+    known = merge.get("proof")
+    if not known or "proved" not in known:
+        return None
+    names = {field.name for field in fields(Proof)}
+    return Proof(**{name: value for name, value in known.items() if name in names})
 
 
 def _data(

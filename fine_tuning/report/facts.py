@@ -126,6 +126,22 @@ class Parity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Proof:
+    """How the merged model compares with base + adapter; `reason` says why it was not compared.
+
+    `agreement` is the share of positions with the same most likely token; differences are means
+    over all logits.
+    """
+
+    proved: bool
+    reason: str = ""
+    rows: int = 0
+    agreement: float = 0.0
+    mean_logit_difference: float = 0.0
+    moved_by_training: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Artefact:
     """One file or folder that the run made."""
 
@@ -170,6 +186,7 @@ class RunFacts:
     masked: tuple[MaskedRow, ...] = ()
     adapter_path: Path | None = None
     merged_path: Path | None = None
+    proof: Proof | None = None
     artefacts: tuple[Artefact, ...] = ()
     train_yaml: Path | None = None
 

@@ -2,7 +2,10 @@
 
 import os
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fine_tuning.errors import EnvironmentProblem, UsageError
 
@@ -59,18 +62,47 @@ def is_whole(target: Path) -> bool:
     )
 
 
-def export_target(target: Path) -> Path:
-    """The directory beside `target` to write into first; UsageError if `target` is in use."""
+def require_same(target: Path, made_with: Mapping[str, Any], wished: Mapping[str, Any]) -> None:
+    """Raise UsageError if the merged model is there and was written with other settings."""
+    names = sorted({*made_with, *wished})
+    differing = [
+        f"  --{name}: it was written with {made_with.get(name)}, now {wished.get(name)} is given"
+        for name in names
+        if made_with.get(name) != wished.get(name)
+    ]
+    if differing:
+        raise UsageError(
+            "\n".join([f"--export_dir {target} holds this run's merged model:", *differing]),
+            fix="give another directory, or move this one away to write it again",
+        )
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """The directory beside `target` to write into; it gets the name `target` if all goes well.
+
+    Else, also on Ctrl-C, nothing is left of it. UsageError if `target` is in use.
+    """
+    partial = _partial_beside(target)
+    try:
+        yield partial
+        _publish(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _partial_beside(target: Path) -> Path:
     require_empty(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.parent / f".{target.name}.partial"
     if partial.exists():
-        shutil.rmtree(partial)  # ours, from an export that was cut off
+        shutil.rmtree(partial)  # ours, from an export that was killed
     partial.mkdir()
     return partial
 
 
-def publish(partial: Path, target: Path) -> None:
+def _publish(partial: Path, target: Path) -> None:
     """Give the finished directory its name, in one step."""
     if target.exists():
         target.rmdir()

@@ -1,12 +1,18 @@
 """`export` merges finished runs only."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.export import require_finished
+from fine_tuning.cli.export import require_finished, without_gpu
+from fine_tuning.cli.settings.commands import COMMANDS
+from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.errors import UsageError
+from fine_tuning.job import asking
+from fine_tuning.run_folder import settle, to_json
+from fine_tuning.spec import RunSpec
 
 
 def folder(path: Path, **files: str) -> Path:
@@ -40,3 +46,22 @@ def test_a_finished_run_is_accepted(tmp_path: Path) -> None:
     (run / "adapter_config.json").touch()
     (run / "adapter_model.safetensors").touch()
     require_finished(run)
+
+
+def test_a_run_of_a_gpu_is_merged_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--use_cpu was refused, because the run was trained without it."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    words = "--output_dir out --export_dir merged --use_cpu"
+    job = without_gpu(resolve(COMMANDS["export"], words.split()))
+    trained = {"settings": to_json(RunSpec()), "stages": {"train": {"state": "done"}}}
+    spec = settle(job.spec, frozenset(job.sources), trained)
+    assert spec.use_cpu is False, "it would be recorded as a setting of the training"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert asking.environment(spec).get("CUDA_VISIBLE_DEVICES", "") == ""
+
+
+@pytest.mark.parametrize("flag", ["--model_name_or_path m", "--template qwen", "--lora_rank 4"])
+def test_flags_that_could_only_repeat_the_run_s_record_are_gone(flag: str) -> None:
+    words = f"--output_dir out --export_dir merged {flag}"
+    with pytest.raises(UsageError, match=r"is a flag of `run`, not of this command"):
+        resolve(COMMANDS["export"], words.split())

@@ -103,10 +103,10 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             name="export",
             summary="merge a finished run into a model",
-            about="Merge the adapter of a finished run (or an adapter directory) into its base "
-            "model, with the settings that it was trained with.",
+            about="Merge the adapter of a finished run into its base model, with the settings that "
+            "it was trained with.",
             examples=("--output_dir out --export_dir merged",),
-            takes=("output_dir", "export_dir", "model_name_or_path", "template", "use_cpu"),
+            takes=("output_dir", "export_dir", "use_cpu"),
             options=FILES,
             passes=True,
         ),
@@ -153,7 +153,7 @@ def catalogue(command: Command) -> Catalogue:
         elsewhere |= {item.name: other.name for item in other.options if item not in FILES}
     return Catalogue(
         settings=settings,
-        engine=engine_arguments if command.passes else _no_arguments,
+        engine=_passed_through if command.passes else _no_arguments,
         elsewhere={name: other for name, other in elsewhere.items() if name not in settings},
     )
 
@@ -167,6 +167,13 @@ def file_catalogue(command: Command) -> Catalogue:
         engine=engine_arguments,
         elsewhere={},
     )
+
+
+def _passed_through() -> Mapping[str, EngineArgument]:
+    """The engine's arguments but for those that are settings of ours, by the same name: they must
+    not reach the engine past a command that does not take them."""
+    ours = spec_settings()
+    return {name: known for name, known in engine_arguments().items() if name not in ours}
 
 
 def _no_arguments() -> Mapping[str, EngineArgument]:

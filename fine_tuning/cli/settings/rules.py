@@ -24,6 +24,10 @@ class Owned:
     harmless: tuple[str, ...] = ()
 
 
+QUANTISED_LATER = Owned(
+    "it merges in full precision; give the finished directory to `llamafactory-cli export "
+    "export_quantization_bit=BITS` as model_name_or_path"
+)
 OWNED: Mapping[str, Owned] = {
     "dataset": Owned("give the file itself with --dataset_path"),
     "eval_dataset": Owned("give the file itself with --val_dataset_path"),
@@ -43,6 +47,13 @@ OWNED: Mapping[str, Owned] = {
     "use_mca": Owned("set the environment variable USE_MCA=1"),
     "reward_model": Owned("PPO cannot run with any released trl; use --stage dpo or kto"),
     "ppo_epochs": Owned("PPO cannot run with any released trl; use --stage dpo or kto"),
+    # train/tuner.py:export_model uploads before the files are mended and the merge is proved
+    "export_hub_model_id": Owned("upload the finished directory with `hf upload NAME DIRECTORY`"),
+    # train/tuner.py:export_model refuses to quantise what it merges, after the whole training
+    "export_quantization_bit": QUANTISED_LATER,
+    "export_quantization_dataset": QUANTISED_LATER,
+    "export_quantization_nsamples": QUANTISED_LATER,
+    "export_quantization_maxlen": QUANTISED_LATER,
 }
 
 # A command line shows in every process list, and a settings file is copied into the run.
@@ -259,6 +270,14 @@ REFUSED: tuple[Rule, ...] = (
     (  # hparams/parser.py:get_train_args
         lambda job: bool(job.engine("streaming")) and job.engine("max_steps", -1) <= 0,
         "--streaming has no end of its own. Add --max_steps.",
+    ),
+    (  # transformers/trainer_callback.py:EarlyStoppingCallback, once the model is loaded
+        lambda job: (
+            job.engine("early_stopping_steps") is not None
+            and not job.engine("load_best_model_at_end")
+            and not job.engine("metric_for_best_model")
+        ),
+        "--early_stopping_steps needs a measure of what is best. Add --load_best_model_at_end.",
     ),
     (  # data/loader.py:143 makes as many shards as there are workers: without one, no rows
         lambda job: bool(job.engine("streaming")) and job.engine("dataloader_num_workers", 0) < 1,

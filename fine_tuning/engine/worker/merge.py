@@ -47,7 +47,8 @@ def merge(
     base: str,
     adapter: str | None,
     partial_dir: str,
-    probe_rows: str | None,
+    probe_rows: str,
+    unprovable: str,
     chat_template: str | None,
 ) -> dict[str, Any]:
     """Export into `partial_dir` (which the caller then renames), fit to be served as trained.
@@ -55,8 +56,9 @@ def merge(
     `settings` are LLaMA-Factory's export arguments without `export_dir` and `infer_dtype`. The
     generation config ends where training ended; the tokenizer files are the base model's own
     (transformers 5 would write a class that 4.x cannot load), with `chat_template` instead of
-    theirs if it is given. Raises EngineError if the merged model does not predict what base and
-    adapter predict.
+    theirs if it is given. `proof` in the result has the figures of the comparison with base +
+    adapter, or the reason why there is none: `unprovable`, if there is no single adapter. Raises
+    EngineError if the merged model does not predict what base and adapter predict.
     """
     out = Path(partial_dir)
     free_device_memory()
@@ -79,7 +81,9 @@ def merge(
         "bytes": sum(f.stat().st_size for f in out.iterdir() if f.is_file()),
         "stop_ids": stop_ids,
     }
-    if adapter and probe_rows:
+    if adapter is None:
+        result["proof"] = _not_proved(unprovable)
+    else:
         events.stage("prove")
         pairs = prompts_and_answers(first_rows(Path(probe_rows), PROBES), template, tokenizer)
         sequences = [[*prompt, *answer][:PROBE_TOKENS] for prompt, answer in pairs]
@@ -159,6 +163,10 @@ def _restore_tokenizer_files(
         shutil.copy(source / name, out / name)
 
 
+def _not_proved(reason: str) -> dict[str, Any]:
+    return {"proved": False, "reason": reason}
+
+
 def _prove(
     base: str,
     source: Mapping[str, Any],
@@ -175,7 +183,8 @@ def _prove(
     try:
         model = AutoModelForCausalLM.from_pretrained(base, **source, **loading)
     except ValueError as error:  # a class of its own, as multimodal models have
-        return {"skipped": str(error)[:200]}
+        return _not_proved(f"the base model is no plain text model: {_first_sentence(error)}")
+    _grow_like(merged, model, trust=bool(source["trust_remote_code"]))
     tuned_model = PeftModel.from_pretrained(model, adapter)
     tuned = _logits(tuned_model, sequences)
     with tuned_model.disable_adapter():
@@ -198,12 +207,25 @@ def _prove(
         )
     largest = max((a - b).abs().max().item() for a, b in zip(tuned, found, strict=True))
     return {
+        "proved": True,
         "rows": len(sequences),
         "agreement": agreement,
         "max_logit_difference": largest,
         "mean_logit_difference": left,
         "moved_by_training": learnt,
     }
+
+
+def _grow_like(merged: Path, model: Any, *, trust: bool) -> None:
+    """Give the base the rows that added tokens need; the adapter brings their weights."""
+    config = AutoConfig.from_pretrained(merged, trust_remote_code=trust).get_text_config()
+    if config.vocab_size > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(config.vocab_size)
+
+
+def _first_sentence(error: Exception) -> str:
+    """Transformers goes on with a list of all the classes that it would have taken."""
+    return str(error).splitlines()[0].split(". ")[0].rstrip(".:")[:200]
 
 
 def _agreement(these: "Sequence[torch.Tensor]", those: "Sequence[torch.Tensor]") -> float:

@@ -124,13 +124,19 @@ def require_same_step(step: int, device: Any) -> None:
 class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
     """Scores the model that is being trained, before its first and after its last step.
 
-    A fresh LoRA adapter changes nothing, so before the first step this is the base model.
+    A fresh LoRA adapter changes nothing, so before the first step this is the base model. A
+    training that somebody stopped is not scored: it goes on later. `watch` knows who ended it.
     """
 
     def __init__(
-        self, events: Events, scoring: Scoring, out: Path, data_args: Mapping[str, Any]
+        self,
+        watch: Watch,
+        scoring: Scoring,
+        out: Path,
+        data_args: Mapping[str, Any],
     ) -> None:
-        self.events = events
+        self.watch = watch
+        self.events = watch.events
         self.scoring = scoring
         self.out = out
         self.data_args = data_args
@@ -142,7 +148,7 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
             self.before = self._score("before", known)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        if state.global_step >= state.max_steps:
+        if not self.watch.stop_asked:  # early stopping ends before the last step, and is an end
             self.after = self._score("after", known)
 
     def _score(self, name: str, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,7 +231,7 @@ def train(
     around = None
     if scoring:
         data_args = template_settings(settings)
-        around = ScoreAround(events, Scoring(**scoring), Path(scores_path), data_args)
+        around = ScoreAround(watch, Scoring(**scoring), Path(scores_path), data_args)
         callbacks.insert(0, around)  # before the bar of the training begins
     with no_step_past_the_end():
         run_exp(arguments, callbacks=callbacks)

@@ -1,5 +1,7 @@
 """What is refused before anything starts, and what is only doubted."""
 
+import re
+
 import pytest
 
 from fine_tuning.cli.settings import rules
@@ -25,6 +27,34 @@ def test_the_tables_name_arguments_that_exist() -> None:
         assert name in known, name
 
 
+@pytest.mark.parametrize("command", ["run", "export"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--export_hub_model_id me/model", "with `hf upload NAME DIRECTORY`"),
+        ("--export_quantization_bit 4", "it merges in full precision; give the finished directory"),
+        ("--export_quantization_dataset c4.json", "it merges in full precision"),
+        ("--export_quantization_nsamples 64", "it merges in full precision"),
+        ("--export_quantization_maxlen 512", "it merges in full precision"),
+    ],
+)
+def test_what_the_engine_would_do_before_the_model_is_whole_is_refused(
+    command: str, words: str, message: str
+) -> None:
+    """It was uploaded before its proof, or failed after the whole training."""
+    with pytest.raises(UsageError, match=re.escape(message)):
+        resolve(COMMANDS[command], words.split())
+
+
+def test_how_the_merged_model_is_written_can_be_set() -> None:
+    words = "--export_size 2 --export_device auto --export_legacy_format false"
+    assert resolve(COMMANDS["run"], words.split()).spec.engine_args == {
+        "export_size": 2,
+        "export_device": "auto",
+        "export_legacy_format": False,
+    }
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -40,6 +70,7 @@ def test_the_tables_name_arguments_that_exist() -> None:
         ("--mask_history --train_on_prompt", "contradict each other"),
         ("--fp16 --bf16", "contradict each other"),
         ("--streaming", "Add --max_steps"),
+        ("--early_stopping_steps 2", "Add --load_best_model_at_end"),
         ("--streaming --max_steps 10", "Add --dataloader_num_workers 1"),
         ("--stage orpo --pref_loss sigmoid", "Leave --pref_loss out"),
         ("--val_dataset_path v.json --val_size 0.2", "Choose one"),
