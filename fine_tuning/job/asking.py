@@ -37,6 +37,8 @@ NEED_A_HUB = {
 # Beside export_device all of LLaMA-Factory's export settings that are passed on: it would upload or
 # quantise before the model is whole.
 EXPORT_WRITING: Mapping[str, Any] = {"export_size": 5, "export_legacy_format": False}
+# These replace classes of Transformers for as long as the process lives.
+PATCH_THE_PROCESS = ("enable_liger_kernel", "use_unsloth")
 TEXT_ARGUMENTS = ("default_system", "tool_format")
 
 
@@ -66,6 +68,11 @@ def needs_torchrun(plan: Plan) -> bool:
     """Several processes, or an engine that wants a process group even for one."""
     processes = int(plan.launch["nproc_per_node"]) * int(plan.launch["nnodes"])
     return processes > 1 or bool(plan.settings.get("deepspeed") or plan.settings.get("fsdp"))
+
+
+def needs_fresh_worker(plan: Plan) -> bool:
+    """Whether training changes the process for good, so that merge and proof need another."""
+    return any(plan.settings.get(name) for name in PATCH_THE_PROCESS)
 
 
 def token_request(
