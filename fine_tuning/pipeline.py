@@ -291,6 +291,8 @@ def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         "unprovable": asking.unprovable(plan),
         "chat_template": asking.shipped_template(job),
     }
+    if asking.needs_fresh_worker(plan):
+        worker.restart()
     with written_whole(target) as partial:
         job.screen.begin("merge")
         result = worker.request(

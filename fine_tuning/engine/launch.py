@@ -114,6 +114,12 @@ class Worker:
             raise died(process, self._log) from None
         return answer_of(process, self._log, on_event, stop_path)
 
+    def restart(self) -> None:
+        """End the process and start another, in which nothing is loaded or patched."""
+        self.close()
+        self._process = None
+        self.start()
+
     def close(self) -> None:
         """End the process; one that does not end by itself is killed."""
         if self._process is None:

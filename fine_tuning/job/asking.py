@@ -40,6 +40,8 @@ MEDIA = {"images", "videos", "audios"}
 # Beside export_device all of LLaMA-Factory's export settings that are passed on: it would upload or
 # quantise before the model is whole.
 EXPORT_WRITING: Mapping[str, Any] = {"export_size": 5, "export_legacy_format": False}
+# These replace classes of Transformers for as long as the process lives.
+PATCH_THE_PROCESS = ("enable_liger_kernel", "use_unsloth")
 TEXT_ARGUMENTS = ("default_system", "tool_format")
 
 
@@ -81,6 +83,11 @@ def refuse_unmeasured(spec: RunSpec, data: CheckedData) -> None:
             "here; a cutoff by the text alone would cut them off",
             fix="give --max_seq_length with room for the text and its media, for example 4096",
         )
+
+
+def needs_fresh_worker(plan: Plan) -> bool:
+    """Whether training changes the process for good, so that merge and proof need another."""
+    return any(plan.settings.get(name) for name in PATCH_THE_PROCESS)
 
 
 def token_request(

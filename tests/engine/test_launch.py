@@ -12,6 +12,7 @@ import pytest
 
 from fine_tuning.engine.launch import (
     TAIL,
+    Worker,
     died,
     ending_of,
     free_port,
@@ -117,3 +118,13 @@ def test_the_processes_of_torchrun_end_with_it(tmp_path: Path) -> None:
     for worker in alive:
         worker.kill()
     assert not alive and process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.engine
+def test_a_restarted_worker_is_another_process_that_answers(tmp_path: Path) -> None:
+    with Worker(tmp_path / "engine.log", environment={"CUDA_VISIBLE_DEVICES": ""}) as worker:
+        first = worker.start()
+        worker.restart()
+        assert not psutil.pid_exists(first.pid)
+        assert worker.start().pid != first.pid
+        assert worker.request("devices", {}, lambda event: None)

@@ -130,3 +130,18 @@ def test_without_adapters_the_score_before_is_that_of_the_base_model(tmp_path: P
         assert asking.inference_settings(job, plan, tuned=False) == {"model_name_or_path": "/m"}
     after = asking.inference_settings(job, plan_of(finetuning_type="full"), tuned=True)
     assert after == {"model_name_or_path": str(tmp_path), "finetuning_type": "full"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "fresh"),
+    [
+        ({"lora_rank": 8}, False),
+        ({"enable_liger_kernel": False}, False),
+        ({"enable_liger_kernel": True}, True),
+        ({"use_unsloth": True}, True),
+    ],
+)
+def test_merge_and_proof_do_not_run_in_a_patched_process(
+    settings: dict[str, object], fresh: bool
+) -> None:
+    assert asking.needs_fresh_worker(plan_of(**settings)) is fresh
