@@ -325,7 +325,7 @@ def _encoded(
         return ids, ids, len(ids)
     messages = engine_messages(_with_answer(row))
     prompt, answer = messages[:-1], messages[-1:]
-    others = (row.get("system") or "", row.get("tools") or "", [], [], [])
+    others: tuple[Any, ...] = (row.get("system") or "", row.get("tools") or "", [], [], [])
     if kind == "preference":
         rejected = engine_messages({"conversations": [row["rejected"]]})
         pairs = PairwiseDatasetProcessor(template, tokenizer, None, data_args)
