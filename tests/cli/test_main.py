@@ -1,6 +1,7 @@
 """The command line as a user meets it: output, exit codes, and how fast help answers."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_version() -> None:
 
 
 def test_help_into_a_closed_pipe_is_quiet() -> None:
-    line = f"{sys.executable} {ENTRY} --help | head -1"
+    line = f"{shlex.quote(sys.executable)} {shlex.quote(str(ENTRY))} --help | head -1"
     done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("usage: ")
     assert done.stderr == ""
