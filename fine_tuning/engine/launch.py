@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ CHAINED = re.compile(
 )
 # torchrun's own traceback, which follows that of the process that failed.
 OF_TORCHRUN = "ChildFailedError"
+STALE_LOCK_S = 600
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
@@ -149,6 +151,7 @@ def run_distributed(
     so that paths may hold spaces (LLaMA-Factory's own launcher splits a string).
     """
     job_path.write_text(json.dumps(requests), encoding="utf-8")
+    remove_stale_locks()
     command = torchrun_command(launch, [MODULE, str(log_path), str(job_path)])
     log = log_from_here(log_path)
     process = start_process(command, log_path, environment)
@@ -159,6 +162,20 @@ def run_distributed(
             process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             kill(process)
+
+
+def remove_stale_locks() -> None:
+    """Remove the locks of compilations that were killed: whoever meets one waits for ever.
+
+    DeepSpeed compiles its operations when they are first used, under a lock file that says nothing
+    of its owner (torch/utils/file_baton.py). No compilation takes as long as STALE_LOCK_S.
+    """
+    home = Path.home() / ".cache" / "torch_extensions"
+    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or home)
+    for lock in root.glob("**/lock"):
+        with suppress(OSError):
+            if time.time() - lock.stat().st_mtime > STALE_LOCK_S:
+                lock.unlink()
 
 
 def torchrun_command(launch: Mapping[str, Any], module: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ from fine_tuning.engine.launch import (
     free_port,
     kill,
     log_from_here,
+    remove_stale_locks,
     torchrun_command,
 )
 from fine_tuning.errors import EngineError, EnvironmentProblem
@@ -76,6 +77,20 @@ def test_only_the_end_of_the_log_is_read(tmp_path: Path) -> None:
     with path.open("a", encoding="utf-8") as more:
         more.write("x" * 3 * TAIL)
     assert len(log.tail()) == TAIL
+
+
+def test_the_lock_of_a_killed_compilation_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training with DeepSpeed waited for it without end and without a word."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    stale, fresh = tmp_path / "py311" / "op" / "lock", tmp_path / "py311" / "other" / "lock"
+    for lock in (stale, fresh):
+        lock.parent.mkdir(parents=True)
+        lock.touch()
+    os.utime(stale, (time.time() - 3600,) * 2)
+    remove_stale_locks()
+    assert not stale.exists() and fresh.exists()
 
 
 GLOO = """
