@@ -247,7 +247,9 @@ def chat_rows(count: int) -> list[dict[str, object]]:
 
 def choose(page: object, label: str, value: str) -> None:
     """Pick a value of one of Board's drop-down lists."""
-    box = page.get_by_label(label, exact=True).first  # type: ignore[attr-defined]
+    # Board lays its page out again when it has loaded; a box of before is then hidden.
+    boxes = page.get_by_label(label, exact=True)  # type: ignore[attr-defined]
+    box = boxes.locator("visible=true").first
     box.click()
     box.fill(value)
     page.get_by_role("option", name=value, exact=True).first.click()  # type: ignore[attr-defined]
