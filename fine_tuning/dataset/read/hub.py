@@ -6,6 +6,7 @@ own code is never run. A dataset that has only such code is read from its parque
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -251,24 +252,30 @@ def _modelscope(name: str, choice: HubChoice, on_bytes: OnBytes) -> _Listing:
     where: dict[str, Any] = {"repo_type": "dataset", "revision": choice.revision}
     try:
         with quiet_modelscope():
-            if is_offline():
-                return _on_disk(Path(api.download_repo(name, **where, local_files_only=True)))
-            sizes = {file.path: int(file.size or 0) for file in api.list_repo_files(name, **where)}
-            wanted = [file for file in sizes if file == "README.md" or _is_data(file)]
-            size = sum(sizes[file] for file in wanted)
-            meter = modelscope_meter(lambda done: on_bytes(min(done, size), size))
-            root = Path(
-                api.download_repo(
-                    name,
-                    **where,
-                    allow_patterns=[escaped(file) for file in wanted],
-                    progress_callbacks=[meter],
-                )
-            )
+            if not is_offline():
+                try:
+                    return _on_disk(_from_modelscope(api, name, where, on_bytes))
+                except ConnectionError as error:
+                    with suppress(HubError):  # an earlier download may have left it
+                        root = Path(api.download_repo(name, **where, local_files_only=True))
+                        note = f"{name}: read from the local cache ({type(error).__name__})"
+                        return _on_disk(root, (note,))
+                    raise
+            return _on_disk(Path(api.download_repo(name, **where, local_files_only=True)))
     except (HubError, RequestException, OSError, ValueError) as error:
         raise EnvironmentProblem(
             f"the dataset {name} cannot be fetched from ModelScope",
             why=f"{type(error).__name__}: {str(error)[:200]}",
             fix="check the name, the network and MODELSCOPE_API_TOKEN",
         ) from error
-    return _on_disk(root)
+
+
+def _from_modelscope(api: Any, name: str, where: Mapping[str, Any], on_bytes: OnBytes) -> Path:
+    sizes = {file.path: int(file.size or 0) for file in api.list_repo_files(name, **where)}
+    wanted = [file for file in sizes if file == "README.md" or _is_data(file)]
+    size = sum(sizes[file] for file in wanted)
+    meter = modelscope_meter(lambda done: on_bytes(min(done, size), size))
+    patterns = [escaped(file) for file in wanted]
+    return Path(
+        api.download_repo(name, **where, allow_patterns=patterns, progress_callbacks=[meter])
+    )
