@@ -174,8 +174,8 @@ def _batch_size(
         fits = largest_batch(memory, min(devices["memory"]))
         return min(wanted, fits), f"needs about {memory[min(wanted, fits)].total / GIB:.1f} GiB"
     if kind == "cuda" and splits_the_model(spec):
-        return wanted, f"{train_rows} rows; {NO_ESTIMATE}"
-    return wanted, f"{train_rows} rows"
+        return wanted, f"suits {train_rows:,} rows; {NO_ESTIMATE}"
+    return wanted, f"suits {train_rows:,} rows"
 
 
 def _accumulation(spec: RunSpec, train_rows: int, batch: int, world: int) -> tuple[int, str]:

@@ -70,7 +70,7 @@ def _table(
         "optim": (chosen.optimizer, ""),
         "learning_rate": (chosen.rate, ""),
         "epochs": (spec.epochs, f"{chosen.steps} steps"),
-        "logging_steps": (settings["logging_steps"], ""),
+        "logging_steps": (settings["logging_steps"], "steps between two losses"),
         "save_steps": (settings["save_steps"], _kept(settings)),
         "eval_steps": (settings.get("eval_steps", "none"), _evaluated(rows, settings)),
         "seed": (spec.seed, ""),

@@ -75,9 +75,11 @@ def choose_template(
     ]
     if fitting:
         name = known if known is not None and known in fitting else _plainest(fitting, model_type)
-        why = f"renders {len(rows)} sampled rows exactly as the model's own chat template"
-        thinks = _thinking_of(TEMPLATES[name], thinking)
         others = tuple(other for other in fitting if other != name)
+        why = f"renders {len(rows)} sampled rows exactly as the model's own chat template"
+        if others:  # several names of LLaMA-Factory's stand for the same form
+            why += f" (so do {', '.join(others[:2])}{' ...' if others[2:] else ''})"
+        thinks = _thinking_of(TEMPLATES[name], thinking)
         return TemplateChoice(name, why, "equal", None, thinks, others)
     try:
         parsed = parse_template(tokenizer)

@@ -81,7 +81,7 @@ def test_engines_that_split_the_model_get_no_memory_estimate(name: str) -> None:
     assert made.memory is None and not made.warnings
     assert made.settings["per_device_train_batch_size"] == 8
     shown = {choice.name: choice for choice in made.choices}
-    assert shown["batch_size"].reason == "900 rows; no memory estimate with DeepSpeed or FSDP"
+    assert shown["batch_size"].reason == "suits 900 rows; no memory estimate with DeepSpeed or FSDP"
     assert plan(RunSpec(method="full"), {**GPU, "memory": [80 * 1024**3]}).warnings
 
 
