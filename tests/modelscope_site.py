@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+
+from tests.local_site import Answers, serving
+
+JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
@@ -29,15 +31,7 @@ class Site:
 def serve(site: Site) -> Iterator[Site]:
     """The site under a free port while the block runs."""
 
-    class Answers(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
+    class HubAnswers(Answers):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             site.asked.append(f"{self.command} {self.path}")
@@ -58,7 +52,7 @@ def serve(site: Site) -> Iterator[Site]:
                 listed = listed if page == 1 else []
                 return self.say({"Files": listed, "LatestCommitter": None})
             if what == "repo" and asked.get("FilePath") in files:
-                return self.answer(200, files[asked["FilePath"]], "application/octet-stream")
+                return self.part_of(files[asked["FilePath"]])
             return self.refuse()
 
         def entry(self, path: str, data: bytes) -> dict[str, object]:
@@ -73,34 +67,21 @@ def serve(site: Site) -> Iterator[Site]:
 
         def say(self, data: object) -> None:
             body = {"Code": 200, "Data": data, "Success": True, "Message": "", "TotalCount": 1}
-            self.answer(200, json.dumps(body).encode(), "application/json")
+            self.answer(200, json.dumps(body).encode(), JSON)
 
         def refuse(self) -> None:
             body = {"Code": 10010205001, "Success": False, "Message": "not found", "Data": None}
-            self.answer(404, json.dumps(body).encode(), "application/json")
+            self.answer(404, json.dumps(body).encode(), JSON)
 
-        def answer(self, status: int, body: bytes, kind: str) -> None:
-            start, code = 0, status
+        def part_of(self, body: bytes) -> None:
+            """A file, or the range of it that a download in pieces asks for."""
             wanted = self.headers.get("Range", "")
-            if status == 200 and wanted.startswith("bytes="):
-                first, _, last = wanted.removeprefix("bytes=").partition("-")
-                start, end = int(first or 0), int(last) + 1 if last else len(body)
-                whole, body, code = len(body), body[start:end], 206
-            self.send_response(code)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            if code == 206:
-                span = f"bytes {start}-{start + len(body) - 1}/{whole}"
-                self.send_header("Content-Range", span)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
+            if not wanted.startswith("bytes="):
+                return self.answer(200, body, {"Content-Type": "application/octet-stream"})
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start, end = int(first or 0), int(last) + 1 if last else len(body)
+            span = f"bytes {start}-{start + len(body[start:end]) - 1}/{len(body)}"
+            return self.answer(206, body[start:end], {"Content-Range": span})
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    site.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with serving(HubAnswers) as site.url:
         yield site
-    finally:
-        server.shutdown()
-        server.server_close()

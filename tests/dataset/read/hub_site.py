@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
+
+from tests.local_site import Answers, serving
 
 SHA = "a" * 40
 CONVERTED = "b" * 40
@@ -35,15 +35,7 @@ class Site:
 def serve(site: Site) -> Iterator[Site]:
     """The site under a free port while the block runs."""
 
-    class Answers(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
+    class HubAnswers(Answers):
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path).strip("/")
             site.asked.append(f"{self.command} {path}")
@@ -86,19 +78,5 @@ def serve(site: Site) -> Iterator[Site]:
             commit = SHA if revision == "main" else revision
             return self.answer(200, data, {"ETag": etag, "X-Repo-Commit": commit})
 
-        def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for key, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    site.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with serving(HubAnswers) as site.url:
         yield site
-    finally:
-        server.shutdown()
-        server.server_close()
