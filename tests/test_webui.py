@@ -248,21 +248,16 @@ def chat_rows(count: int) -> list[dict[str, object]]:
 def choose(page: object, label: str, value: str) -> None:
     """Pick a value of one of Board's drop-down lists.
 
-    Board lays its page out again when it has loaded, also under a click: a box of before is then
-    hidden, and the choice is made once more.
+    A list that Board fills anew while it is open has no label for a moment: what is typed goes to
+    the box that has the focus, and the choice is made in the list that is open.
     """
     from playwright.sync_api import Page, TimeoutError
 
     assert isinstance(page, Page)
-    for last in (False, False, True):
-        patience = 120_000 if last else 30_000
-        box = page.get_by_label(label, exact=True).locator("visible=true").first
-        option = page.get_by_role("option", name=value, exact=True).first
-        try:
-            box.click(timeout=patience)
-            box.fill(value, timeout=patience)
-            option.click(timeout=patience)
-            return
-        except TimeoutError:
-            if last:
-                raise
+    option = page.get_by_role("option", name=value, exact=True).locator("visible=true").first
+    page.get_by_label(label, exact=True).locator("visible=true").first.click()
+    try:
+        option.click(timeout=5_000)
+    except TimeoutError:  # a long list shows it when it is searched for
+        page.keyboard.type(value)
+        option.click()
