@@ -231,46 +231,62 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     began = time.time()
     mark = {"inputs": inputs, "began": began, "settings": dict(plan.settings)}
     folder.mark("train", state="running", **mark)
-    scoring = asking.scoring(job, parts, plan)
-    distributed = asking.needs_torchrun(plan)
     request = {
         "settings": {**plan.settings, **plan.worker_settings},
         "stop_path": str(folder.stop_file),
         "resume_from": str(checkpoints[-1]) if checkpoints else None,
-        "scoring": None if distributed else scoring,
         "scores_path": str(folder.scores),
         "expected": balance.expected(job, parts, plan),
     }
-    if distributed and scoring and job.is_first_node and not checkpoints:
-        asking.score(job, worker, plan, scoring, "before")
-    screen.begin("load")
-    on_event = telling.events_to(screen)
-    if distributed:
-        result = run_distributed(
-            [{"stage": "train", "args": request}],
-            job_path=folder.path / "logs" / "job.json",
-            log_path=folder.log,
-            launch=asking.launch(job.spec, plan),
-            environment=asking.environment(job.spec),
-            on_event=on_event,
-            stop_path=folder.stop_file,
-        )
-    else:
-        result = worker.request("train", request, on_event, folder.stop_file)
-    screen.end("")
+    under = _under_torchrun if asking.needs_torchrun(plan) else _in_the_worker
+    result = under(job, plan, worker, request, asking.scoring(job, parts, plan))
     seconds = round(time.time() - began, 3)
     if result["interrupted"]:
         folder.mark("train", state="interrupted", seconds=seconds, **mark)
         raise Interrupted(
             "Stopped, and a checkpoint is saved.", fix="the same command continues from it"
         )
-    if distributed and scoring and job.is_first_node:
-        asking.score(job, worker, plan, scoring, "after")
     deciding.ship_template(folder.path, asking.adapter_template(job))
     folder.mark("train", state="done", seconds=seconds, result=result, **mark)
     telling.show_scores(job)
     if folder.stop_file.exists():
         raise Interrupted("Stopped after the training.", fix="the same command does the rest")
+
+
+def _in_the_worker(
+    job: Job, plan: Plan, worker: Worker, request: Mapping[str, Any], scoring: Any
+) -> dict[str, Any]:
+    """One process: the model that is trained is scored on the way."""
+    job.screen.begin("load")
+    on_event = telling.events_to(job.screen)
+    result = worker.request(
+        "train", {**request, "scoring": scoring}, on_event, job.folder.stop_file
+    )
+    job.screen.end("")
+    return result
+
+
+def _under_torchrun(
+    job: Job, plan: Plan, worker: Worker, request: Mapping[str, Any], scoring: Any
+) -> dict[str, Any]:
+    """Several processes; the worker scores by itself before and after, on the first node."""
+    scores = scoring and job.is_first_node
+    if scores and not request["resume_from"]:
+        asking.score(job, worker, plan, scoring, "before")
+    job.screen.begin("load")
+    result = run_distributed(
+        [{"stage": "train", "args": dict(request)}],
+        job_path=job.folder.path / "logs" / "job.json",
+        log_path=job.folder.log,
+        launch=asking.launch(job.spec, plan),
+        environment=asking.environment(job.spec),
+        on_event=telling.events_to(job.screen),
+        stop_path=job.folder.stop_file,
+    )
+    job.screen.end("")
+    if scores and not result["interrupted"]:
+        asking.score(job, worker, plan, scoring, "after")
+    return result
 
 
 def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
