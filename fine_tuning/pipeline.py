@@ -27,7 +27,7 @@ from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
 from fine_tuning.engine.plan.values import Plan
 from fine_tuning.errors import Interrupted
-from fine_tuning.job import asking, balance, deciding, ending, opening, telling
+from fine_tuning.job import asking, balance, deciding, ending, opening, resuming, telling
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
 from fine_tuning.screen import Screen, Source
@@ -51,7 +51,7 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
 
 
 def _straight_line(job: Job) -> None:
-    deciding.refuse_used_export_dir(job)
+    resuming.refuse_used_export_dir(job)
     with Worker(job.folder.log, environment=asking.environment(job.spec)) as worker:
         if not opening.is_trained(job) or job.spec.export_dir:
             worker.start()
@@ -73,7 +73,7 @@ def check(job: Job) -> CheckedData:
     """Read the user's files, check every row, write the usable ones in canonical form."""
     spec, screen = job.spec, job.screen
     inputs = fingerprint(spec.data, spec.val_dataset_path, opening.file_states(spec))
-    known = deciding.checked_before(job, inputs)
+    known = resuming.checked_before(job, inputs)
     if known is not None:
         screen.begin("read", None, "bytes")
         screen.end(f"{known.rows_kept:,} rows, as checked before")
@@ -89,8 +89,8 @@ def check(job: Job) -> CheckedData:
         validation_paths=spec.val_dataset_path,
         progress=lambda at: screen.advance(at.done, at.total),
     )
-    deciding.refuse_changed_data(job, before, data)
-    data = deciding.accepted(job, data)
+    resuming.refuse_changed_data(job, before, data)
+    data = resuming.accepted(job, data)
     job.folder.record["problems"] = to_json(data.problems)
     screen.end(f"{data.rows_kept:,} of {data.rows_read:,} rows are usable ({data.format})")
     screen.problems(data.problems)
@@ -151,8 +151,8 @@ def tokens_of(
 def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
     """Training and validation rows; overlong rows are cut or dropped, and counted."""
     spec = job.spec
-    inputs = deciding.split_inputs(spec, data, tokens)
-    known = deciding.split_before(job, inputs)
+    inputs = resuming.split_inputs(spec, data, tokens)
+    known = resuming.split_before(job, inputs)
     if known is not None:
         return known
     fits = deciding.fits(job, data, tokens)
@@ -187,11 +187,11 @@ def decide(
     stage = deciding.stage_for(spec, data)
     entries = deciding.dataset_entries(job, data, parts)
     register.register(spec.dataset_dir, entries)
-    inputs = deciding.plan_inputs(spec, data, parts, tokens)
+    inputs = resuming.plan_inputs(spec, data, parts, tokens)
     register.write_dataset_info(folder.dataset / "dataset_info.json", entries)
     known = folder.result_of("plan", inputs)
     if known is not None and folder.stage("train"):
-        plan = deciding.located(job, from_json(known, Plan))
+        plan = resuming.located(job, from_json(known, Plan))
         write_atomically(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
         return plan
     devices = worker.request("devices", {}, telling.events_to(job.screen))
@@ -206,7 +206,7 @@ def decide(
         model_path=job.model,
         run_dir=folder.path,
     )
-    deciding.refuse_another_training(job, plan)
+    resuming.refuse_another_training(job, plan)
     write_atomically(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
     folder.record["choices"] = to_json(plan.choices)
     folder.record["warnings"] = [*telling.token_warnings(tokens), *plan.warnings]
@@ -220,12 +220,12 @@ def decide(
 def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     """Train with LLaMA-Factory, continuing from the last complete checkpoint if there is one."""
     folder, screen = job.folder, job.screen
-    inputs = deciding.training_inputs(plan, parts)
-    if deciding.is_trained(job, inputs):
+    inputs = resuming.training_inputs(plan, parts)
+    if resuming.is_trained(job, inputs):
         screen.say("Training is already done with these settings.")
         return
     folder.set_aside_incomplete_checkpoints()
-    checkpoints = deciding.resumable(job, plan)
+    checkpoints = resuming.resumable(job, plan)
     if checkpoints:
         screen.say(f"Continuing from {checkpoints[-1].name}.")
     began = time.time()

@@ -8,13 +8,13 @@ import pytest
 
 from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
 from fine_tuning.job.opening import anchored, open_job
+from fine_tuning.job.settling import settle
 from fine_tuning.run_folder import (
     RunFolder,
     from_json,
     make_directory,
     require_own_folder,
     set_aside,
-    settle,
     to_json,
 )
 from fine_tuning.spec import DataSpec, RunSpec

@@ -16,16 +16,15 @@ from fine_tuning.dataset import register
 from fine_tuning.engine.model_hub import Wanted, require_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.errors import UsageError
+from fine_tuning.job.settling import FREE, settle
 from fine_tuning.paths import at_home
 from fine_tuning.run_folder import (
-    FREE,
     RunFolder,
     fingerprint,
     from_json,
     make_directory,
     require_own_folder,
     set_aside,
-    settle,
     to_json,
 )
 from fine_tuning.screen import Screen, Source

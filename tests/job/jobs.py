@@ -5,9 +5,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from fine_tuning.dataset.types import CheckedData
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import RunFolder
 from fine_tuning.spec import RunSpec
+
+DATA = CheckedData(
+    format="alpaca",
+    kind="chat",
+    files=(),
+    rows_read=9,
+    rows_kept=9,
+    rows_dropped=0,
+    rows_path=Path("/r/rows.jsonl"),
+    origins_path=Path("/r/rows.origins"),
+    report_path=Path("/r/report.json"),
+    rejected_path=Path("/r/rejected.jsonl"),
+    fingerprint="f",
+)
 
 
 def make_job(folder: Path, *, said: Callable[[str], None] = str, **wishes: Any) -> Job:

@@ -1,0 +1,72 @@
+"""What of an earlier command still holds: what is done again, what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fine_tuning.engine.plan.values import Plan
+from fine_tuning.errors import RunConflict
+from fine_tuning.job import resuming
+from fine_tuning.run_folder import RunFolder
+from fine_tuning.spec import RunSpec
+from tests.job.jobs import DATA, make_job
+
+OLD: dict[str, Any] = {
+    "num_train_epochs": 1.0,
+    "save_steps": 5,
+    "logging_steps": 1,
+    "per_device_train_batch_size": 2,
+    "output_dir": "/old",
+}
+
+
+def test_a_model_that_makes_other_rows_overlong_splits_anew() -> None:
+    """With the same cutoff the old parts stayed, and rows lost their end in the engine."""
+    spec = RunSpec()
+    one = {"cutoff": 512, "overlong": {}, "validation_overlong": {}}
+    known = resuming.split_inputs(spec, DATA, one)
+    assert known == resuming.split_inputs(spec, DATA, dict(one))
+    for name in ("overlong", "validation_overlong"):
+        assert known != resuming.split_inputs(spec, DATA, {**one, name: {"3": [600]}})
+
+
+def plan_of(**settings: Any) -> Plan:
+    return Plan(
+        settings={**OLD, "output_dir": "/new", **settings},
+        worker_settings={},
+        choices=(),
+        steps=1,
+        launch={},
+        memory=None,
+    )
+
+
+def test_more_epochs_change_only_what_follows_from_the_number_of_steps(tmp_path: Path) -> None:
+    """With more epochs another batch, precision or optimizer took over in the middle of a run."""
+    job = make_job(tmp_path)
+    job.folder.mark("train", state="done", settings=OLD)
+    longer = {"num_train_epochs": 2.0, "save_steps": 10, "eval_steps": 10, "logging_steps": 2}
+    resuming.refuse_another_training(job, plan_of(**longer))
+    other = plan_of(**longer, per_device_train_batch_size=8, bf16=True)
+    with pytest.raises(RunConflict, match=r"bf16: None .*\n.*batch_size: 2 then, 8 now"):
+        resuming.refuse_another_training(job, other)
+    with pytest.raises(RunConflict, match="save_steps: 5 then, 10 now"):
+        resuming.refuse_another_training(job, plan_of(save_steps=10))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_only_the_first_node_sets_checkpoints_aside(tmp_path: Path, rank: int) -> None:
+    checkpoint = tmp_path / "checkpoint-5"
+    checkpoint.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors", "trainer_state.json"):
+        (checkpoint / name).write_text("{}", encoding="utf-8")
+    RunFolder(tmp_path).mark("train", state="interrupted", settings={"save_only_model": True})
+    folder = tmp_path if rank == 0 else tmp_path / f"node-{rank}"
+    said: list[str] = []
+    job = make_job(folder, said=said.append, node_rank=rank, nnodes=2)
+    job.folder.load()
+    assert [path.name for path in resuming.resumable(job, plan_of(stage="sft"))] == ["checkpoint-5"]
+    assert resuming.resumable(job, plan_of(stage="rm")) == []
+    assert any("reward model cannot be continued" in text for text in said)
+    assert checkpoint.exists() == (rank == 1)
