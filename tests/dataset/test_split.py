@@ -178,6 +178,31 @@ def test_mix_meets_the_proportions_without_repeating_a_row(tmp_path: Path) -> No
     assert data.dropped == {"mix": 50}
 
 
+def test_the_weight_of_a_directory_is_that_of_all_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    names = (str(folder / "a.jsonl"), str(folder / "b.jsonl"), str(tmp_path / "c.jsonl"))
+    data = run(
+        tmp_path,
+        questions(90),
+        files=names,
+        file_of=[0] * 30 + [1] * 30 + [2] * 30,
+        mix={str(folder): 2, names[2]: 1},
+        val_size=0.2,
+    )
+    used = [int(p.split()[1]) for p in prompts(data.train_path) + prompts(data.val_path)]
+    assert len(used) == len(set(used)) == 90  # 60 to 30: as they are weighed
+    data = run(
+        tmp_path,
+        questions(90),
+        files=names,
+        file_of=[0] * 30 + [1] * 30 + [2] * 30,
+        mix={str(folder): 1, names[2]: 1},
+        val_size=0,
+    )
+    used = [int(p.split()[1]) for p in prompts(data.train_path)]
+    assert sum(row < 60 for row in used) == sum(row >= 60 for row in used) == 30
+
+
 def test_a_weight_for_a_file_that_is_not_there_names_the_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--mix gives a weight to c\.jsonl"):
         run(tmp_path, questions(20), mix={"c.jsonl": 1})
