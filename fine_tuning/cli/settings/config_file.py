@@ -53,6 +53,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "output": {"dir": "output_dir", "path": "output_dir"},
 }
 SAME_SECTION = {"data": "dataset", "train": "training", "adapter": "lora", "method": "training"}
+MOST_LEVELS = 50
 NOTHING = ("", "null", "~")
 
 
@@ -120,12 +121,8 @@ def _lines(path: Path) -> Iterator[Line]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The settings file {path} cannot be read: {error}.") from error
     try:
-        events = yaml.parse(text, Loader=yaml.SafeLoader)
-        # one that holds itself never ends, and nested ones grow without bound
-        alias = next((event for event in events if isinstance(event, yaml.AliasEvent)), None)
+        alias = _first_alias(yaml.parse(text, Loader=yaml.SafeLoader), path)
         root = yaml.compose(text, Loader=yaml.SafeLoader) if alias is None else None
-    except RecursionError:
-        raise UsageError(f"The settings file {path} nests too deeply to hold settings.") from None
     except yaml.YAMLError as error:
         raise UsageError(
             f"The settings file {path} is not YAML.\n  {_indented(error)}",
@@ -149,6 +146,24 @@ def _lines(path: Path) -> Iterator[Line]:
                 yield Line(keys, _written(inner_value), at)
         else:
             yield Line((name,), _written(value), place)
+
+
+def _first_alias(events: Iterator[Any], path: Path) -> Any:
+    """A reference to another value: one that holds itself never ends, nested ones grow unbounded.
+
+    Raises `UsageError` for nesting that no settings have; YAML's parser takes a minute for it.
+    """
+    import yaml
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            return event
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_LEVELS:
+            raise UsageError(f"The settings file {path} nests too deeply to hold settings.")
+    return None
 
 
 def _name(key: Any) -> str:
