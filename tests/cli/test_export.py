@@ -11,7 +11,8 @@ from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.errors import UsageError
 from fine_tuning.job import asking
-from fine_tuning.run_folder import settle, to_json
+from fine_tuning.job.settling import settle
+from fine_tuning.run_folder import to_json
 from fine_tuning.spec import RunSpec
 
 
