@@ -17,12 +17,10 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "dataset"))
-
-from read.conftest import read_file
-from read.corpus import CASES
 
 from fine_tuning.errors import DataError
+from tests.dataset.read.conftest import read_file
+from tests.dataset.read.corpus import CASES
 
 NAMES = ("a.json", "a.jsonl", "a.csv", "a.tsv", "a.txt", "a.json.gz", "a.parquet", "a.arrow", "a")
 TOKENS = [bytes([byte]) for byte in b'{}[]"\\,:\n\r\0 ;\t|1'] + [

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -138,15 +139,15 @@ def test_settings_that_were_edited_by_hand_are_named() -> None:
 def test_a_run_does_not_lie_in_the_directory_that_it_reads(tmp_path: Path, flag: str) -> None:
     """Repeated, it read its own run.json and rows as data."""
     (tmp_path / "data").mkdir()
-    places = {"output_dir": tmp_path / "out", flag: tmp_path / "data" / "x"}
+    places: dict[str, Any] = {"output_dir": tmp_path / "out", flag: tmp_path / "data" / "x"}
     spec = RunSpec(
         data=DataSpec(dataset_path=(str(tmp_path / "data"),)),
         dataset_dir=tmp_path / "registered",
         **places,
     )
-    screen = SimpleNamespace(say=str)
+    screen: Any = SimpleNamespace(say=str)
     with pytest.raises(UsageError, match=f"--{flag} .* lies in .*, all files of which"):
-        open_job(spec, sources={}, screen=screen, command="")  # type: ignore[arg-type]  # says only
+        open_job(spec, sources={}, screen=screen, command="")
 
 
 def test_a_damaged_run_can_be_started_again(tmp_path: Path) -> None:
@@ -156,8 +157,8 @@ def test_a_damaged_run_can_be_started_again(tmp_path: Path) -> None:
     (run / "run.json").write_text("{", encoding="utf-8")
     spec = RunSpec(output_dir=run, restart=True)
     said: list[str] = []
-    screen = SimpleNamespace(say=said.append)
-    job = open_job(spec, sources={}, screen=screen, command="")  # type: ignore[arg-type]  # says only
+    screen: Any = SimpleNamespace(say=said.append)
+    job = open_job(spec, sources={}, screen=screen, command="")
     assert job.folder.path == run and not run.exists()
     assert any("run.old-1" in text for text in said)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -147,7 +148,7 @@ def test_an_earlier_board_is_not_disturbed_and_killing_leaves_no_orphan(tmp_path
         wait_until(lambda: not alive(board), 20)
 
 
-def listening(pids: list[int]) -> list[object]:
+def listening(pids: list[int]) -> list[Any]:
     return [
         item
         for pid in pids

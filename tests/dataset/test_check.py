@@ -1,6 +1,7 @@
 """A whole check: accounts, files, origins, formats of files, and when it stops."""
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from fine_tuning.dataset import check as dataset
 from fine_tuning.dataset import schedule
 from fine_tuning.dataset.account import report_json
 from fine_tuning.dataset.insight.rows import read_origins
+from fine_tuning.dataset.passes import PartJob, run_part
 from fine_tuning.dataset.problems import CAUSES
+from fine_tuning.dataset.sink import PartResult
 from fine_tuning.dataset.types import CheckedData
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.spec import DATASET_FORMATS, DataSpec
@@ -86,7 +89,7 @@ def test_later_rows_overrule_the_first_look(tmp_path: Path) -> None:
 
 
 def test_a_tie_asks_for_the_format(tmp_path: Path) -> None:
-    both = {"messages": [], "conversations": []}
+    both: dict[str, Any] = {"messages": [], "conversations": []}
     with pytest.raises(UsageError, match=r"openai, sharegpt[\s\S]*--dataset_format openai"):
         account(tmp_path, [both])
 
@@ -287,11 +290,13 @@ def test_a_finished_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(KeyboardInterrupt):
             dataset.account(spec, out_dir=tmp_path / "out")
     write_jsonl(paths[1], numbered(3))
-    read = []
-    run_part = schedule.run_part
-    monkeypatch.setattr(
-        schedule, "run_part", lambda job, advance: read.append(job.source.path) or run_part(job)
-    )
+    read: list[Path] = []
+
+    def noted(job: PartJob, advance: Callable[[int], None]) -> PartResult:
+        read.append(job.source.path)
+        return run_part(job)
+
+    monkeypatch.setattr(schedule, "run_part", noted)
     data = dataset.account(spec, out_dir=tmp_path / "out")
     assert read == [paths[1]]
     assert data.rows_kept == 5

@@ -16,9 +16,8 @@ from fine_tuning.dataset.read import HubChoice, find_sources
 from fine_tuning.dataset.sink import DROPPED, HASHES, LINES, PROBLEMS, REJECTED, ROWS
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-WORDS = ("hello", "", " ", "a<b", "<think>x</think>", "<image> see", 'say "output"', "你好", "\n")
 WORDS = (
-    *WORDS,
+    *("hello", "", " ", "a<b", "<think>x</think>", "<image> see", 'say "output"', "你好", "\n"),
     "Human: hi\nAssistant:",
     "[1]",
     "instruction",

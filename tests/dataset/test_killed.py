@@ -14,6 +14,8 @@ import pytest
 
 from fine_tuning.dataset import schedule
 from fine_tuning.dataset.check import account
+from fine_tuning.dataset.passes import PartJob, run_part
+from fine_tuning.dataset.sink import PartResult
 from fine_tuning.spec import DataSpec
 from tests.commands import ROOT
 
@@ -73,7 +75,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
 
 
 def test_finished_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,11 +90,13 @@ def test_finished_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.M
         [sys.executable, "-c", CHECK_AND_DIE, str(out), *map(str, paths)], cwd=ROOT
     )
     assert killed.returncode == -signal.SIGKILL
-    read = []
-    run_part = schedule.run_part
-    monkeypatch.setattr(
-        schedule, "run_part", lambda job, advance: read.append(job.source.path) or run_part(job)
-    )
+    read: list[Path] = []
+
+    def noted(job: PartJob, advance: Callable[[int], None]) -> PartResult:
+        read.append(job.source.path)
+        return run_part(job)
+
+    monkeypatch.setattr(schedule, "run_part", noted)
     data = account(DataSpec(dataset_path=tuple(map(str, paths))), out_dir=out)
     assert read == paths[1:]
     assert data.rows_read == data.rows_kept == 60_000

@@ -141,7 +141,7 @@ def load(folder: Path, model: Path, name: str, stage: str) -> tuple[Any, Any, An
     )
     tokenizer = load_tokenizer(model_args)["tokenizer"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
-    aligned = _get_merged_dataset([name], model_args, data_args, training_args, stage)  # type: ignore[arg-type]
+    aligned = _get_merged_dataset([name], model_args, data_args, training_args, stage)
     module = get_dataset(
         template, model_args, data_args, training_args, stage=stage, tokenizer=tokenizer
     )

@@ -25,13 +25,14 @@ DATA = CheckedData(
 )
 
 
-def make_job(folder: Path, *, said: Callable[[str], None] = str, **wishes: Any) -> Job:
+def make_job(folder: Path, *, said: Callable[[str], Any] = str, **wishes: Any) -> Job:
     """A job in this folder; what it says and warns of goes to `said`."""
     spec = RunSpec(**{"model_name_or_path": "/m", "output_dir": folder, **wishes})
+    screen: Any = SimpleNamespace(say=said, warn=said)  # no more is used
     return Job(
         spec=spec,
         sources={},
-        screen=SimpleNamespace(say=said, warn=said),  # type: ignore[arg-type]  # no more is used
+        screen=screen,
         command="",
         folder=RunFolder(folder),
         model="/m",

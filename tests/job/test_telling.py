@@ -13,8 +13,13 @@ DIFFERENCE = {"at": 1, "ours_tokens": ["a", "b"], "own_tokens": ["a", "c"]}
 
 
 def tokens(**template: Any) -> dict[str, Any]:
-    known = {"name": "alpaca", "reason": "you chose it", "parity": "differs"}
-    known |= {"difference": DIFFERENCE, "own": "own", "unwritten": None}
+    known: dict[str, Any] = {
+        "name": "alpaca",
+        "reason": "you chose it",
+        "parity": "differs",
+        "own": "own",
+    }
+    known |= {"difference": DIFFERENCE, "unwritten": None}
     return {"template": {**known, **template}, "views": [], "overlong": {}, "media": []}
 
 

@@ -179,7 +179,7 @@ def test_the_yaml_says_how_to_use_it_and_reads_back_as_the_settings() -> None:
 
 
 def test_by_hand_keeps_to_one_gpu_if_the_run_does() -> None:
-    two = {**GPU, "names": ["H200", "H200"], "memory": GPU["memory"] * 2}
+    two = {**GPU, "names": ["H200", "H200"], "memory": [141 * 1024**3] * 2}
     one = plan(RunSpec(nproc_per_node=1), two)
     assert by_hand(one, Path("/t")).startswith("CUDA_VISIBLE_DEVICES=0 llamafactory-cli")
 

@@ -57,9 +57,11 @@ def test_a_template_that_cannot_be_written_is_not_said_to_be_shipped(tiny_model:
 
 
 def test_a_tool_row_after_the_first_rows_is_compared_too(tmp_path: Path) -> None:
+    from llamafactory.data.template import TEMPLATES
+
     from fine_tuning.engine.worker.rendering import row_shape, watched
     from fine_tuning.engine.worker.shipped import confirmed
-    from fine_tuning.engine.worker.template import TEMPLATES, choose_template
+    from fine_tuning.engine.worker.template import choose_template
 
     tokenizer = tokenizer_of(build_model(tmp_path))
     choice = choose_template("auto", tokenizer, "x", "llama", ROWS, {})

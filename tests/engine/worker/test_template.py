@@ -118,7 +118,9 @@ def test_rows_without_reasoning_do_not_train_an_empty_think_block(tmp_path: Path
         "<think>\n\n</think>\n\n{% endif %}{% endif %}",
     )
     path = build_model(tmp_path, chat_template=template)
-    from fine_tuning.engine.worker.template import TEMPLATES, first_difference
+    from llamafactory.data.template import TEMPLATES
+
+    from fine_tuning.engine.worker.template import first_difference
 
     # The own template puts the empty block into the prompt; so must the trained one, masked.
     row = ROWS[1]

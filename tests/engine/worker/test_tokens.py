@@ -47,7 +47,9 @@ def test_reasoning_that_begins_after_2000_rows_is_not_deleted(
 
 
 def test_reasoning_is_known_by_the_words_of_the_template() -> None:
-    from fine_tuning.engine.worker.template import TEMPLATES, thinking_in, thought_mark
+    from llamafactory.data.template import TEMPLATES
+
+    from fine_tuning.engine.worker.template import thinking_in, thought_mark
 
     other = row(("user", "a"), ("assistant", "<seed:think>hm</seed:think>b"))
     found = thinking_in([PLAIN, other])
@@ -58,7 +60,9 @@ def test_reasoning_is_known_by_the_words_of_the_template() -> None:
 def test_rows_with_and_without_reasoning_render_as_a_reasoning_model_s_own_template(
     tmp_path: Path,
 ) -> None:
-    from fine_tuning.engine.worker.template import TEMPLATES, first_difference
+    from llamafactory.data.template import TEMPLATES
+
+    from fine_tuning.engine.worker.template import first_difference
     from tests.engine.worker.test_template import tokenizer_of
     from tests.models import CHATML, build_model
 
