@@ -71,6 +71,11 @@ def test_one_prompt_for_all_rows_leaves_nothing_to_hold_out(tmp_path: Path) -> N
     assert "--val_dataset_path" in data.notes[0]
 
 
+def test_one_question_about_many_pictures_can_be_held_out(tmp_path: Path) -> None:
+    rows = [{**chat("the same", f"answer {i}"), "images": [f"/{i}.png"]} for i in range(20)]
+    assert run(tmp_path, rows, val_size=0.1).val_rows == 2
+
+
 def test_a_validation_file_of_an_earlier_split_does_not_stay(tmp_path: Path) -> None:
     first = run(tmp_path, questions(40))
     assert first.val_path is not None

@@ -20,7 +20,7 @@ class Turn(msgspec.Struct, gc=False):
 
 
 class Row(msgspec.Struct, gc=False):
-    """The text of a canonical row; media columns are left out."""
+    """A canonical row, of any kind; media are the paths of their files."""
 
     conversations: list[Turn]
     system: str | None = ""
@@ -28,6 +28,14 @@ class Row(msgspec.Struct, gc=False):
     chosen: Turn | None = None
     rejected: Turn | None = None
     label: bool | None = None
+    images: list[str] | None = None
+    videos: list[str] | None = None
+    audios: list[str] | None = None
+
+    @property
+    def media(self) -> list[str]:
+        """The files of images, videos and audios: rows with others are other rows."""
+        return [*(self.images or ()), *(self.videos or ()), *(self.audios or ())]
 
     @property
     def is_text(self) -> bool:

@@ -51,6 +51,18 @@ def test_edited_copies_are_found_in_english_and_chinese(tmp_path: Path) -> None:
     assert clusters == [*range(50), 11, 20, 7]
 
 
+@pytest.mark.parametrize(("pictures", "found"), [("ab", []), ("aa", [(0, 1)])])
+def test_rows_with_other_pictures_are_other_rows(
+    tmp_path: Path, pictures: str, found: list[tuple[int, int]]
+) -> None:
+    answer = sentence(random.Random(2), 40)
+    rows = [
+        {**chat("What is there?", answer + end), "images": [f"/{picture}.png"]}
+        for picture, end in zip(pictures, (".", "!"), strict=True)
+    ]
+    assert find(tmp_path, rows)[1] == found
+
+
 def test_short_rows_that_share_a_pattern_are_not_near_duplicates(tmp_path: Path) -> None:
     rows = [chat(f"What is {a} plus {b}?", str(a + b)) for a in range(20) for b in range(20)]
     clusters, pairs = find(tmp_path, rows)

@@ -1,6 +1,7 @@
 """Near-duplicate rows: MinHash finds candidates, their true similarity decides.
 
-Rows are compared by the Jaccard similarity of their five-character shingles (shingles.py). MinHash
+Rows with the same media are compared by the Jaccard similarity of their five-character shingles
+(shingles.py): a hundred pictures may have one question, and one answer. MinHash
 signatures (rensa) are cut into bands; rows that agree in a band and whose signatures promise
 enough are compared for real (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3).
 Signatures and texts lie on disk, so memory stays at a few dozen bytes a row.
@@ -88,7 +89,7 @@ def _find(
     with (folder / "texts").open("w+b") as spool:
         texts = _TextStore(spool)
         signed = _Signed.empty(rows, folder)
-        for start, batch in _batches(sources, texts, signed.contents):
+        for start, batch in _batches(sources, texts, signed):
             signed.sign(start, shingles.shingle_batch(batch, boilerplate))
             if progress:
                 progress("near-duplicates", start + len(batch), rows)
@@ -122,15 +123,19 @@ class _TextStore:
 
 
 def _batches(
-    sources: Sequence[Path], texts: _TextStore, contents: Keys
+    sources: Sequence[Path], texts: _TextStore, signed: "_Signed"
 ) -> Iterator[tuple[int, list[str]]]:
     """The compared texts in small batches, which stay in the processor's cache."""
     number = chars = 0
     batch: list[str] = []
     for path in sources:
         for line in read_lines(path):
-            contents[number] = xxhash.xxh3_64_intdigest(line)
-            text = shingles.compared_text(decode_row(line))
+            row = decode_row(line)
+            signed.contents[number] = xxhash.xxh3_64_intdigest(line)
+            if media := row.media:
+                paths = "\0".join(media).encode("utf-8", "surrogatepass")
+                signed.media[number] = xxhash.xxh3_64_intdigest(paths)
+            text = shingles.compared_text(row)
             texts.append(text)
             batch.append(text)
             number += 1
@@ -144,9 +149,11 @@ def _batches(
 
 @dataclass(frozen=True)
 class _Signed:
-    """Per row: hash of the whole row, MinHash signature, key of each band, whether to compare."""
+    """Per row: hash of the whole row, hash of its media (0: none), MinHash signature, key of each
+    band (rows with other media have others), whether to compare."""
 
     contents: Keys
+    media: Keys
     signatures: npt.NDArray[np.uint32]
     bands: Keys
     long_enough: npt.NDArray[np.bool_]
@@ -163,6 +170,7 @@ class _Signed:
         shape = max(rows, 1)  # an empty file cannot be mapped
         return _Signed(
             contents=np.zeros(rows, np.uint64),
+            media=np.zeros(rows, np.uint64),
             # plain views: indexing a memmap object costs ten times as much
             signatures=np.asarray(
                 np.memmap(folder / "signatures", "<u4", "w+", shape=(shape, _PERMUTATIONS))
@@ -180,7 +188,7 @@ class _Signed:
         rows = slice(start, start + len(signatures))
         by_band = signatures.astype(np.uint64).reshape(len(signatures), _BANDS, -1)
         self.signatures[rows] = signatures
-        self.bands[:, rows] = (by_band * self.multipliers).sum(axis=2).T
+        self.bands[:, rows] = (by_band * self.multipliers).sum(axis=2).T + self.media[rows]
         self.long_enough[rows] = np.diff(batch.starts) >= FEWEST_SHINGLES
 
 

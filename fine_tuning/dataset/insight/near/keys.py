@@ -39,6 +39,6 @@ def read_keys(path: Path, seed: int = 0) -> RowKeys:
 
 
 def prompt_of(row: Row) -> str:
-    """Everything before the last answer: the system prompt and the turns; of text, all of it."""
+    """Everything before the last answer: system prompt, turns and media; of text, all of it."""
     turns = row.conversations if row.chosen is not None else row.conversations[:-1]
-    return _SEPARATOR.join([row.system or "", *(turn.value for turn in turns)])
+    return _SEPARATOR.join([row.system or "", *(turn.value for turn in turns), *row.media])
