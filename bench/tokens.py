@@ -23,9 +23,9 @@ from llamafactory.data.processor.supervised import SupervisedDatasetProcessor
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams.data_args import DataArguments
 
-from fine_tuning.engine.worker.lengths import count_tokens, whole_length
-from fine_tuning.engine.worker.rendering import engine_messages, engine_text
 from fine_tuning.engine.worker.rows import read_rows
+from fine_tuning.engine.worker.tokens.lengths import count_tokens, whole_length
+from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages, engine_text
 
 BATCH = 2000
 REPEATS = 3
@@ -100,8 +100,8 @@ def main() -> None:
             )
 
         def ours() -> int:
-            counted = count_tokens("chat", template, tokenizer, read_rows(path))
-            return sum(whole_length("chat", template, counts) for counts in counted)
+            how = Rendering("chat", template, tokenizer)
+            return sum(whole_length(how, counts) for counts in count_tokens(how, read_rows(path)))
 
         few = rows[: max(1, count // 10)]
         processor = SupervisedDatasetProcessor(template, tokenizer, None, arguments)

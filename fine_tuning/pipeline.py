@@ -1,7 +1,7 @@
 """The whole job, top to bottom. Read `run` first.
 
-    read -> check -> fetch the model -> look at tokens -> split -> plan -> train (scored around)
-    -> merge -> report
+    read -> check -> fetch the model -> look at tokens -> split -> plan -> (encode) -> train (scored
+    around) -> merge -> report
 
 Each stage takes values and gives a value; its result is kept in `run.json`, and a stage whose
 inputs have not changed is not done again.
@@ -9,6 +9,7 @@ inputs have not changed is not done again.
 
 import dataclasses
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ def _straight_line(job: Job) -> None:
         parts = split(job, data, tokens)
         plan = decide(job, data, parts, tokens, worker)
         if job.spec.dry_run:
+            encode(job, plan, parts, worker)
             telling.show_generated(job, plan)
             return
         train(job, plan, parts, worker)
@@ -111,7 +113,6 @@ def fetch(job: Job) -> Job:
 
 def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> dict[str, Any]:
     """Template, parity, lengths and cutoff, by the worker; no weights are loaded."""
-    asking.refuse_unmeasured(job.spec, data)
     arguments = asking.token_request(
         job.spec, job.model, data, job.folder.dataset, show=("3", "longest")
     )
@@ -122,6 +123,7 @@ def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> dict[str, Any
         inputs,
         lambda: worker.request("tokens", arguments, telling.events_to(job.screen)),
     )
+    deciding.refuse_unreadable(data, tokens)
     longest = tokens["percentiles"]["max"]
     job.screen.end(f"{tokens['tokens']:,} tokens, the longest row has {longest:,}")
     for warning in telling.token_warnings(tokens):
@@ -144,6 +146,7 @@ def tokens_of(
     with Worker(log, environment=asking.environment(spec)) as worker:
         request = asking.token_request(spec, model, data, folder, show=show)
         tokens = worker.request("tokens", request, telling.events_to(screen))
+    deciding.refuse_unreadable(data, tokens)
     screen.end(f"{tokens['tokens']:,} tokens")
     return tokens
 
@@ -217,6 +220,26 @@ def decide(
     return plan
 
 
+def encode(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
+    """Encode rows with weights ahead: by itself the engine would train every answer.
+
+    `train.yaml` names the result, so a training by hand finds it too.
+    """
+    if "tokenized_path" not in plan.settings:
+        return
+    target, folder = Path(plan.settings["tokenized_path"]), job.folder
+    inputs = fingerprint(resuming.training_inputs(plan, parts), folder.stage("split")["inputs"])
+    if folder.result_of("encode", inputs) is not None and target.exists():
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    job.screen.begin("encode")
+    with written_whole(target) as partial:
+        request = asking.encode_request(plan, partial)
+        result = worker.request("encode", request, telling.events_to(job.screen))
+    folder.mark("encode", state="done", inputs=inputs, result=result)
+    job.screen.end("answers with the weight 0 are masked")
+
+
 def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     """Train with LLaMA-Factory, continuing from the last complete checkpoint if there is one."""
     folder, screen = job.folder, job.screen
@@ -224,6 +247,7 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     if resuming.is_trained(job, inputs):
         screen.say("Training is already done with these settings.")
         return
+    encode(job, plan, parts, worker)
     folder.set_aside_incomplete_checkpoints()
     checkpoints = resuming.resumable(job, plan)
     if checkpoints:

@@ -33,3 +33,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.models import build_model
 
     return build_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def vision_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen2-VL with random weights that takes images and videos."""
+    from tests.models import build_vision_model
+
+    return build_vision_model(tmp_path_factory.mktemp("models") / "seeing")

@@ -1,6 +1,7 @@
 """Tiny real models for tests: random weights, a trained tokenizer, any chat template."""
 
 from pathlib import Path
+from typing import Any
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -12,23 +13,9 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>"]
 def build_model(path: Path, *, chat_template: str | None = CHATML, eos: str = "<|im_end|>") -> Path:
     """Write a 2-layer Llama with random weights and a byte-level BPE tokenizer."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    texts = ["What is the capital of France? The capital of France is Paris.", "你好，世界"]
-    tokenizer.train_from_iterator(texts * 10, trainer)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=eos, pad_token="<|endoftext|>", bos_token=None
-    )
+    fast = train_tokenizer(SPECIAL, eos)
     fast.chat_template = chat_template
     fast.save_pretrained(path)
     torch.manual_seed(0)
@@ -46,4 +33,85 @@ def build_model(path: Path, *, chat_template: str | None = CHATML, eos: str = "<
         tie_word_embeddings=True,
     )
     LlamaForCausalLM(config).save_pretrained(path)
+    return path
+
+
+def train_tokenizer(special: list[str], eos: str) -> Any:
+    """A byte-level BPE tokenizer of about 600 tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = ["What is the capital of France? The capital of France is Paris.", "你好，世界"]
+    tokenizer.train_from_iterator(texts * 10, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=eos, pad_token="<|endoftext|>", bos_token=None
+    )
+
+
+SEEING = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+QWEN2_VL = (
+    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are a helpful assistant."
+    "<|im_end|>\n{% endif %}" + CHATML
+)
+
+
+def build_vision_model(path: Path) -> Path:
+    """Write a Qwen2-VL with one vision layer, two text layers and random weights; it takes images
+    and videos, one token for each square of 28 pixels."""
+    import torch
+    from transformers import (
+        Qwen2VLConfig,
+        Qwen2VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen2VLProcessor,
+    )
+    from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
+
+    fast = train_tokenizer([*SPECIAL[:3], *SEEING], "<|im_end|>")
+    number = fast.convert_tokens_to_ids
+    text = {
+        "vocab_size": len(fast),
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 2048,
+        "eos_token_id": fast.eos_token_id,
+        "pad_token_id": fast.pad_token_id,
+        "bos_token_id": None,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "mrope_section": [2, 3, 3],
+        },
+    }
+    vision = {"depth": 1, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2}
+    torch.manual_seed(0)
+    config = Qwen2VLConfig(
+        text_config=text,
+        vision_config=vision,
+        vision_start_token_id=number("<|vision_start|>"),
+        vision_end_token_id=number("<|vision_end|>"),
+        image_token_id=number("<|image_pad|>"),
+        video_token_id=number("<|video_pad|>"),
+        tie_word_embeddings=True,
+    )
+    Qwen2VLForConditionalGeneration(config).save_pretrained(path)
+    processor = Qwen2VLProcessor(
+        image_processor=Qwen2VLImageProcessor(),
+        tokenizer=fast,
+        video_processor=Qwen2VLVideoProcessor(),
+        chat_template=QWEN2_VL,
+    )
+    processor.save_pretrained(path)
     return path

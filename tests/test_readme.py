@@ -29,6 +29,14 @@ def test_the_translation_shows_the_same_commands() -> None:
     assert commands(CHINESE) == commands(README)
 
 
+def test_the_translation_knows_the_same_messages() -> None:
+    def messages(text: str) -> list[list[str]]:
+        lines = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+        return [re.findall(r"`(.*?)`", cell) for cell in lines]
+
+    assert messages(CHINESE) == messages(README)
+
+
 def test_the_first_two_commands_are_the_two() -> None:
     assert commands(README)[:2] == ["make demo", "make test"]
 

@@ -11,6 +11,7 @@ STAGES = {
     "fetch_model": "downloading the model",
     "tokens": "looking at tokens",
     "score_before": "scoring the base model",
+    "encode": "encoding the rows",
     "load": "loading the model",
     "train": "training",
     "score_after": "scoring the tuned model",

@@ -99,18 +99,25 @@ def fit_problems(fit: Fit, origins: Origins) -> Iterator[Problem]:
         yield Problem(file, line, None, code, message, "warning")
 
 
-def round_ends(roles: Sequence[str]) -> list[int]:
-    """The number of turns after each complete round of a conversation."""
-    ends = [place for place, role in enumerate(roles, start=1) if role == "assistant"]
-    if roles and (not ends or ends[-1] != len(roles)):
-        ends.append(len(roles))  # a conversation that ends with a tool call
+def round_ends(turns: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The number of turns after each complete round of a conversation.
+
+    An answer that is not trained (weight 0) does not end a round: it is there for a later one.
+    """
+    ends = [
+        place
+        for place, turn in enumerate(turns, start=1)
+        if turn["from"] == "assistant" and turn.get("weight") != 0
+    ]
+    if turns and (not ends or ends[-1] != len(turns)):
+        ends.append(len(turns))  # a conversation that ends with a tool call
     return ends
 
 
 def keep_leading_rounds(row: Mapping[str, Any], rounds: int) -> dict[str, Any]:
     """The canonical row with its first rounds only."""
     turns = row["conversations"]
-    ends = round_ends([turn["from"] for turn in turns])
+    ends = round_ends(turns)
     return {**row, "conversations": turns[: ends[rounds - 1]]}
 
 

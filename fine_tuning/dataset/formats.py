@@ -19,6 +19,7 @@ from fine_tuning.dataset.types import Kind
 FORMATS_DIR = Path(__file__).resolve().parents[2] / "dataset_info"
 
 MEDIA_COLUMNS = ("images", "videos", "audios")
+WEIGHT = "weight"  # of a turn, where some are not trained
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Rows with media as typed parquet.
+"""Rows with media or weights as typed parquet.
 
-From JSON Lines, the engine's loader infers types by the first 10 MB: a first image after that
-breaks loading. Parquet says them.
+From JSON Lines, the engine's loader infers types by the first 10 MB: a first image or weight after
+that breaks loading. Parquet says them.
 """
 
 from collections.abc import Iterator, Set
@@ -13,10 +13,11 @@ import msgspec
 import pyarrow
 import pyarrow.parquet as parquet
 
-from fine_tuning.dataset.formats import MEDIA_COLUMNS
+from fine_tuning.dataset.formats import MEDIA_COLUMNS, WEIGHT
 
 BATCH = 1000
 TURN = pyarrow.struct([("from", pyarrow.string()), ("value", pyarrow.string())])
+WEIGHTED_TURN = pyarrow.struct([*TURN, (WEIGHT, pyarrow.int8())])
 TYPES: dict[str, Any] = {
     "conversations": pyarrow.list_(TURN),
     "chosen": TURN,
@@ -33,7 +34,8 @@ def write_typed(rows_path: Path, columns: Set[str]) -> Path:
     target = rows_path.with_suffix(".parquet")
     waiting = target.with_name(target.name + ".part")
     names = [name for name in TYPES if name in columns]
-    schema = pyarrow.schema([(name, TYPES[name]) for name in names])
+    types = {**TYPES, "conversations": pyarrow.list_(WEIGHTED_TURN)} if WEIGHT in columns else TYPES
+    schema = pyarrow.schema([(name, types[name]) for name in names])
     with rows_path.open("rb") as lines, parquet.ParquetWriter(waiting, schema) as writer:
         for rows in _batches(lines):
             for row in rows:

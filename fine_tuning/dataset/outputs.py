@@ -40,9 +40,9 @@ def write(
     `name_leaks`: also name training rows that the validation rows hold, as a split would do.
     """
     kind = _kind_of_most_rows(files)
-    media = {name for file in files for part in file.parts for name in part.result.media}
-    columns = COLUMNS[kind] | media
-    rows = join_rows(files, out_dir, dedup=spec.dedup, typed_columns=columns if media else None)
+    rare = {name for file in files for part in file.parts for name in part.result.rare_columns}
+    columns = COLUMNS[kind] | rare
+    rows = join_rows(files, out_dir, dedup=spec.dedup, typed_columns=columns if rare else None)
     accounts = tuple(_account(file, rows) for file in files)
     found = _of_other_kinds(accounts, kind)
     content = _examine(files, rows, spec, found, look) if rows.kept and look else None

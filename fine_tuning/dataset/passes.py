@@ -87,7 +87,7 @@ class _Pass:
             labels=dict(converter.notes.labels),
             unused=dict(converter.notes.unused),
             with_reasoning=converter.with_reasoning + (fast.counts.with_reasoning if fast else 0),
-            media=sorted(converter.columns),
+            rare_columns=sorted(converter.columns),
         )
 
     def _records(self, records: Records) -> None:

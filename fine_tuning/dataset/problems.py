@@ -46,6 +46,9 @@ CAUSES: dict[str, Cause] = {
         "answer is blank", "write an answer; a blank one trains the model to say nothing"
     ),
     "answer_not_text": _error("answer is not text", "write the answer as text"),
+    "nothing_trained": _error(
+        "no answer of the row is trained", "give an answer the weight 1, or remove the row"
+    ),
     "system_not_text": _error("system prompt is not text", "write the system prompt as text"),
     "history_malformed": _error(
         "history is not a list of pairs", 'write history as [["question", "answer"], ...]'
@@ -110,6 +113,9 @@ CAUSES: dict[str, Cause] = {
     "media_missing": _error(
         "media file not found", "paths are relative to the data file; check them"
     ),
+    "media_unreadable": _error(
+        "media file is empty or no image", "replace the file, or remove the row"
+    ),
     "media_count": _error(
         "placeholders and media differ in number",
         "write one <image>, <video> or <audio> in the text for each file",
@@ -166,6 +172,9 @@ CAUSES: dict[str, Cause] = {
     ),
     "weight_ignored": _warning(
         "weight of a message is not honoured", "remove the message, or accept that it is trained"
+    ),
+    "untrained_end": _warning(
+        "turns after the last answer that is trained were left out", "nothing to do"
     ),
     "placeholder_without_media": _warning(
         "<image>, <video> or <audio> in the text without a file",

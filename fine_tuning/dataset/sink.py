@@ -55,7 +55,7 @@ class PartResult(msgspec.Struct, kw_only=True):
     labels: dict[str, int] = msgspec.field(default_factory=dict)
     unused: dict[str, int] = msgspec.field(default_factory=dict)
     with_reasoning: int = 0
-    media: list[str] = msgspec.field(default_factory=list)
+    rare_columns: list[str] = msgspec.field(default_factory=list)  # media, weight
     encoding: str = ""
     sha256: str = ""
     lines: int = 0

@@ -8,7 +8,6 @@ from typing import Any
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.launch import Worker, free_port
 from fine_tuning.engine.plan.values import Plan
-from fine_tuning.errors import DataError
 from fine_tuning.hubs import on_openmind
 from fine_tuning.job.opening import Job
 from fine_tuning.job.telling import events_to
@@ -27,6 +26,17 @@ MODEL_ARGUMENTS = (
     "init_special_tokens",
     "resize_vocab",
     "flash_attn",
+    # how media become tokens
+    "image_max_pixels",
+    "image_min_pixels",
+    "image_do_pan_and_scan",
+    "crop_to_patches",
+    "video_max_pixels",
+    "video_min_pixels",
+    "video_fps",
+    "video_maxlen",
+    "use_audio_in_video",
+    "audio_sampling_rate",
 )
 # With these the worker asks a hub by itself; else it has all that it needs (engine/model_hub.py).
 NEED_A_HUB = {
@@ -73,18 +83,6 @@ def needs_torchrun(plan: Plan) -> bool:
     return processes > 1 or bool(plan.settings.get("deepspeed") or plan.settings.get("fsdp"))
 
 
-def refuse_unmeasured(spec: RunSpec, data: CheckedData) -> None:
-    """Raise DataError if the cutoff is to be chosen by lengths that leave out media."""
-    media = sorted(MEDIA & data.columns)
-    if media and spec.max_seq_length is None:
-        raise DataError(
-            f"These rows hold {' and '.join(media)}: --max_seq_length cannot be chosen by itself.",
-            why="the model turns each of them into tokens, often hundreds, which are not counted "
-            "here; a cutoff by the text alone would cut them off",
-            fix="give --max_seq_length with room for the text and its media, for example 4096",
-        )
-
-
 def needs_fresh_worker(plan: Plan) -> bool:
     """Whether training changes the process for good, so that merge and proof need another."""
     return any(plan.settings.get(name) for name in PATCH_THE_PROCESS)
@@ -120,6 +118,11 @@ def template_arguments(spec: RunSpec) -> dict[str, Any]:
     """Passed-through arguments that decide how rows are rendered and masked."""
     names = ("enable_thinking", "mask_history", "train_on_prompt", *TEXT_ARGUMENTS)
     return {name: spec.engine_args[name] for name in names if name in spec.engine_args}
+
+
+def encode_request(plan: Plan, out: Path) -> dict[str, Any]:
+    """What the worker needs to encode the rows of a training ahead of it."""
+    return {"settings": {**plan.settings, **plan.worker_settings}, "out": str(out)}
 
 
 def makes_adapter(plan: Plan) -> bool:

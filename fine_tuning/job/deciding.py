@@ -8,16 +8,19 @@ from typing import Any
 
 from fine_tuning.dataset import register
 from fine_tuning.dataset.fit import fit_problems, fit_rows
+from fine_tuning.dataset.formats import WEIGHT
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.dataset.types import CheckedData, Problem, SplitData
 from fine_tuning.engine.plan.values import Rows
-from fine_tuning.errors import UsageError
+from fine_tuning.errors import DataError, UsageError
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import to_json
 from fine_tuning.screen import ProblemGroup
 from fine_tuning.spec import RunSpec
+
+NAMED = 5
 
 
 def stage_for(spec: RunSpec, data: CheckedData) -> str:
@@ -45,11 +48,47 @@ def planned_rows(
         train=train,
         validation=validation,
         tokens=int(tokens["tokens"]) * (train + validation) // max(1, there),
+        encoded=encoded_path(job) if WEIGHT in data.columns else None,
         packed=data.kind == "text" and job.spec.engine_args.get("packing") is not False,
         train_name=entry_name(job, "train"),
         validation_name=entry_name(job, "validation"),
         dataset_dir=job.folder.dataset,
     )
+
+
+def refuse_unreadable(data: CheckedData, tokens: Mapping[str, Any]) -> None:
+    """Raise DataError if media cannot be read by the model's processor, with the first places.
+
+    The training would end there with the decoder's own words.
+    """
+    named = [
+        *_named(tokens.get("unreadable", {}), data.origins_path, data),
+        *_named(tokens.get("validation_unreadable", {}), data.validation_origins_path, data),
+    ]
+    if named:
+        more = [f"and {len(named) - NAMED:,} more"] if len(named) > NAMED else []
+        rows_have = "1 row has" if len(named) == 1 else f"{len(named):,} rows have"
+        raise DataError(
+            "\n  ".join([f"{rows_have} media that cannot be read:", *named[:NAMED], *more]),
+            fix="replace these files, or take the rows out",
+        )
+
+
+def _named(rows: Mapping[str, str], origins: Path | None, data: CheckedData) -> list[str]:
+    """What is said of rows, by their numbers, with the place of each."""
+    if not rows or origins is None:
+        return []
+    places = read_origins(origins, [file.path for file in data.files])
+    named = []
+    for row, what in rows.items():
+        file, line = places.of(int(row))
+        named.append(f"{file}:{line}: {what}")
+    return named
+
+
+def encoded_path(job: Job) -> Path:
+    """Where rows are encoded ahead of the training: the engine by itself knows no weights."""
+    return job.folder.dataset / "encoded"
 
 
 class Found:

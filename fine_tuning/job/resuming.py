@@ -11,7 +11,7 @@ from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.plan.values import Plan
 from fine_tuning.errors import RunConflict
 from fine_tuning.job.asking import export_writing
-from fine_tuning.job.deciding import entry_name
+from fine_tuning.job.deciding import encoded_path, entry_name
 from fine_tuning.job.opening import Job, missing_files
 from fine_tuning.job.settling import FREE
 from fine_tuning.run_folder import fingerprint, from_json, has_weights, to_json
@@ -19,7 +19,7 @@ from fine_tuning.ship.merged import is_whole, require_same, require_usable
 from fine_tuning.spec import RunSpec
 
 # Engine settings that say where the run lies: it may be moved or copied.
-PLACES = {"output_dir", "dataset", "eval_dataset", "dataset_dir"}
+PLACES = {"output_dir", "dataset", "eval_dataset", "dataset_dir", "tokenized_path"}
 # Those that follow from the number of steps (engine/plan/settings.py:interval_settings).
 OF_LENGTH = {"num_train_epochs", "save_steps", "eval_steps", "logging_steps"}
 
@@ -151,6 +151,7 @@ def located(job: Job, plan: Plan) -> Plan:
         "dataset": entry_name(job, "train"),
         "eval_dataset": entry_name(job, "validation"),
         "dataset_dir": str(job.folder.dataset),
+        "tokenized_path": str(encoded_path(job)),
     }
     settings, worker_settings = (
         {name: here.get(name, value) for name, value in given.items()}

@@ -71,12 +71,8 @@ def shown(path: Path) -> str:
 def token_warnings(tokens: Mapping[str, Any]) -> list[str]:
     """What the look at the tokens found that a person should know before training."""
     found = _template_warnings(tokens["template"])
-    if tokens["media"]:
-        found.append(
-            f"the lengths are of the text alone: the rows' {' and '.join(tokens['media'])} take "
-            "tokens too, often hundreds each, and --max_seq_length must have room for them; rows "
-            "that are longer are cut by the engine, and no row is shown"
-        )
+    if untrained := tokens.get("untrained_answers"):
+        found.append(f"{untrained:,} answers have the weight 0: they are read, not trained")
     for view in tokens["views"]:
         if str(view["row"]) in tokens["overlong"]:
             continue  # what becomes of it is decided and said later

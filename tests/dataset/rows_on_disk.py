@@ -10,6 +10,9 @@ from fine_tuning.dataset.problems import CAUSES
 from fine_tuning.dataset.types import CheckedData
 from fine_tuning.spec import DataSpec
 
+# A GIF of one pixel.
+PIXEL = b"GIF89a\x01\x00\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+
 
 def write_jsonl(path: Path, rows: Sequence[Any]) -> Path:
     """The rows as JSON Lines; a text stands for a line as it is."""

@@ -24,6 +24,7 @@ from fine_tuning.dataset.types import CheckedData
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.spec import DATASET_FORMATS, DataSpec
 from tests.dataset.rows_on_disk import (
+    PIXEL,
     account,
     canonical,
     chat,
@@ -229,7 +230,7 @@ def test_validation_rows_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_media_rows_become_typed_parquet(tmp_path: Path) -> None:
-    (tmp_path / "cat.png").write_bytes(b"")
+    (tmp_path / "cat.png").write_bytes(PIXEL)
     seen = {**messages(("user", "<image>?"), ("assistant", "cat")), "images": ["cat.png"]}
     data = account(tmp_path, [messages(("user", "q"), ("assistant", "a")), seen])
     assert data.rows_path.suffix == ".parquet"
@@ -238,6 +239,17 @@ def test_media_rows_become_typed_parquet(tmp_path: Path) -> None:
 
     rows = parquet.read_table(data.rows_path).to_pylist()
     assert [row["images"] for row in rows] == [[], [str(tmp_path / "cat.png")]]
+
+
+def test_rows_with_weights_become_typed_parquet(tmp_path: Path) -> None:
+    """From JSON, a first weight after 10 MB of rows without one would end the loading."""
+    turns = messages(("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b"))
+    turns["messages"][1]["weight"] = 0
+    data = account(tmp_path, [messages(("user", "q"), ("assistant", "a")), turns])
+    assert data.columns == {"conversations", "system", "tools", "weight"}
+    rows = pq.read_table(data.rows_path).to_pylist()
+    weights = [[turn["weight"] for turn in row["conversations"]] for row in rows]
+    assert weights == [[None, None], [None, 0, None, None]]
 
 
 def test_reasoning_is_counted(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.dataset.converting import (
     tool_row,
     with_call,
 )
-from tests.dataset.rows_on_disk import chat, messages
+from tests.dataset.rows_on_disk import PIXEL, chat, messages
 
 GOOD: dict[str, tuple[str, Any, Any]] = {
     "alpaca": ("alpaca", {"instruction": "q", "input": "", "output": "a"}, chat("q", "a")),
@@ -195,6 +195,17 @@ PAIR = {
     "tools": "",
 }
 QUESTION = {"role": "user", "content": "q"}
+
+
+def weighed(*weights: float) -> dict[str, Any]:
+    """Rounds whose answers have these weights."""
+    turns = [
+        [QUESTION, {"role": "assistant", "content": f"a{number}", "weight": weight}]
+        for number, weight in enumerate(weights)
+    ]
+    return {"messages": [turn for pair in turns for turn in pair]}
+
+
 PAIRS: dict[str, Any] = {
     "strings": {"prompt": "q", "chosen": "good", "rejected": "bad"},
     "alpaca": {"instruction": "q", "input": "", "chosen": "good", "rejected": "bad"},
@@ -292,6 +303,14 @@ BAD: dict[str, tuple[str, Any]] = {
         "openai",
         {**messages(("user", "<image>q"), ("assistant", "a")), "images": ["no.png"]},
     ),
+    "media_unreadable": (
+        "openai",
+        {**messages(("user", "<image>q"), ("assistant", "a")), "images": [__file__]},
+    ),
+    "nothing_trained": (
+        "openai",
+        {"messages": [QUESTION, {"role": "assistant", "content": "a", "weight": 0}]},
+    ),
 }
 
 
@@ -314,8 +333,9 @@ DOUBTS: dict[str, tuple[str, Any]] = {
     ),
     "weight_ignored": (
         "openai",
-        {"messages": [QUESTION, {"role": "assistant", "content": "a", "weight": 0}]},
+        {"messages": [QUESTION, {"role": "assistant", "content": "a", "weight": 0.5}]},
     ),
+    "untrained_end": ("openai", weighed(1, 0)),
     "tool_call_text_dropped": ("openai", with_call("3", content="let me see")),
     "tool_parameters_missing": (
         "openai",
@@ -371,6 +391,36 @@ def test_invisible_characters_beside_others_are_left_alone(text: str) -> None:
     assert converted("alpaca", row) == (chat("q", text), [])
 
 
+def test_an_answer_with_weight_zero_is_kept_and_marked() -> None:
+    made, codes = converted("openai", weighed(0, 1))
+    assert codes == []
+    assert [turn.get("weight") for turn in made["conversations"]] == [None, 0, None, None]
+
+
+def test_what_follows_the_last_answer_that_is_trained_is_left_out(tmp_path: Path) -> None:
+    made, codes = converted("openai", weighed(1, 0, 0))
+    assert ([turn["value"] for turn in made["conversations"]], codes) == (
+        ["q", "a0"],
+        ["untrained_end"],
+    )
+    (tmp_path / "cat.png").write_bytes(PIXEL)
+    row = {**weighed(1, 0), "images": ["cat.png"]}
+    row["messages"][2] = {"role": "user", "content": "<image>?"}
+    made, codes = converted("openai", row, tmp_path)
+    assert (len(made["conversations"]), codes) == (4, [])  # the picture keeps its mark
+
+
+def test_compared_answers_have_no_weights() -> None:
+    """Weights that differ before the compared answers do not part chosen from rejected."""
+    chosen, rejected = weighed(0, 1)["messages"], weighed(1, 1)["messages"]
+    rejected[-1] = {"role": "assistant", "content": "worse"}
+    made, codes = converted("preference", {"chosen": chosen, "rejected": rejected})
+    assert codes == ["weight_ignored"]
+    assert all("weight" not in turn for turn in made["conversations"])
+    made, codes = converted("kto", {**weighed(1, 0), "label": True})
+    assert (len(made["conversations"]), codes) == (4, ["weight_ignored"])
+
+
 def test_a_weight_of_zero_on_a_turn_that_is_not_trained_is_no_news() -> None:
     row = {
         "messages": [{**QUESTION, "weight": 0}, {"role": "assistant", "content": "a", "weight": 1}]
@@ -379,7 +429,7 @@ def test_a_weight_of_zero_on_a_turn_that_is_not_trained_is_no_news() -> None:
 
 
 def test_media_paths_are_absolute_and_counted(tmp_path: Path) -> None:
-    (tmp_path / "cat.png").write_bytes(b"")
+    (tmp_path / "cat.png").write_bytes(PIXEL)
     row = {**messages(("user", "<image>what?"), ("assistant", "a cat")), "images": ["cat.png"]}
     made, codes = converted("openai", row, tmp_path)
     assert (made["images"], codes) == ([str(tmp_path / "cat.png")], [])
@@ -388,7 +438,7 @@ def test_media_paths_are_absolute_and_counted(tmp_path: Path) -> None:
 
 
 def test_image_parts_become_placeholders(tmp_path: Path) -> None:
-    (tmp_path / "cat.png").write_bytes(b"")
+    (tmp_path / "cat.png").write_bytes(PIXEL)
     parts = [
         {"type": "image_url", "image_url": {"url": "cat.png"}},
         {"type": "text", "text": "what?"},

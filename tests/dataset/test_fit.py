@@ -1,5 +1,7 @@
 """Overlong rows: what becomes of them, and that every one of them is accounted for."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -78,12 +80,20 @@ def test_every_overlong_row_is_named_with_its_outcome() -> None:
 
 def test_a_round_holds_its_tool_calls_and_results() -> None:
     roles = ["user", "function_call", "tool", "assistant", "user", "assistant"]
-    row = {"conversations": [{"from": role, "value": role} for role in roles], "system": "s"}
-    assert round_ends(roles) == [4, 6]
+    turns = [{"from": role, "value": role} for role in roles]
+    row = {"conversations": turns, "system": "s"}
+    assert round_ends(turns) == [4, 6]
     shortened = keep_leading_rounds(row, 1)
     assert [turn["from"] for turn in shortened["conversations"]] == roles[:4]
     assert shortened["system"] == "s"
-    assert round_ends([*roles, "user", "function_call"]) == [4, 6, 8]
+    assert round_ends([*turns, {"from": "user"}, {"from": "function_call"}]) == [4, 6, 8]
+
+
+def test_an_answer_that_is_not_trained_ends_no_round() -> None:
+    roles = ["user", "assistant", "user", "assistant", "user", "assistant"]
+    turns: list[dict[str, Any]] = [{"from": role, "weight": None} for role in roles]
+    turns[1]["weight"] = 0
+    assert round_ends(turns) == [4, 6]
 
 
 rounds = st.lists(st.integers(1, 200), min_size=1, max_size=6).map(

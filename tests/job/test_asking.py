@@ -9,24 +9,17 @@ import pytest
 
 from fine_tuning.dataset.types import SplitData
 from fine_tuning.engine.plan.values import Plan
-from fine_tuning.errors import DataError
 from fine_tuning.job import asking
-from fine_tuning.job.asking import MODEL_ARGUMENTS, refuse_unmeasured, scoring, token_request
+from fine_tuning.job.asking import MODEL_ARGUMENTS, scoring, token_request
 from fine_tuning.spec import RunSpec
 from tests.dataset.canonical_files import chat, checked_data
 from tests.job.jobs import make_job
 
 
-def test_a_cutoff_is_not_chosen_by_lengths_without_the_images(tmp_path: Path) -> None:
+def test_the_worker_is_told_which_media_the_rows_hold(tmp_path: Path) -> None:
     data = checked_data(tmp_path, [chat("<image>What?", "A cat")])
-    refuse_unmeasured(RunSpec(), data)
     data = replace(data, columns=frozenset({"conversations", "images"}))
-    with pytest.raises(DataError, match="hold images: --max_seq_length") as caught:
-        refuse_unmeasured(RunSpec(), data)
-    assert "give --max_seq_length" in caught.value.fix
-    spec = RunSpec(max_seq_length=2048)
-    refuse_unmeasured(spec, data)
-    assert token_request(spec, "m", data, tmp_path, show=())["media"] == ["images"]
+    assert token_request(RunSpec(), "m", data, tmp_path, show=())["media"] == ["images"]
 
 
 @pytest.mark.parametrize("media", [[], ["images"]])
@@ -80,9 +73,10 @@ def test_every_argument_that_changes_how_a_model_is_loaded_is_handed_on() -> Non
     """New special tokens were trained, and unknown to lengths, scores and export."""
     from dataclasses import fields
 
-    from llamafactory.hparams.model_args import BaseModelArguments
+    from llamafactory.hparams.model_args import BaseModelArguments, ProcessorArguments
 
-    known = {field.name for field in fields(BaseModelArguments)}
+    classes = (BaseModelArguments, ProcessorArguments)
+    known = {field.name for kind in classes for field in fields(kind)}
     assert known - set(MODEL_ARGUMENTS) - set(NOT_LOADING) == set()
     assert set(MODEL_ARGUMENTS) <= known
     assert not set(MODEL_ARGUMENTS) & set(NOT_LOADING)

@@ -54,7 +54,6 @@ def test_what_the_engine_made_of_the_template_does_not_stay_beside_the_adapter(
     assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == left
 
 
-def test_lengths_without_the_media_are_said_to_be_so() -> None:
-    found = {**tokens(parity="equal", shipped=None), "media": ["images"]}
-    (warning,) = token_warnings(found)
-    assert "lengths are of the text alone" in warning
+def test_answers_that_are_not_trained_are_said() -> None:
+    found = {**tokens(parity="equal", shipped=None), "untrained_answers": 3}
+    assert token_warnings(found) == ["3 answers have the weight 0: they are read, not trained"]

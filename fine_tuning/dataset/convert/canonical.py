@@ -15,6 +15,12 @@ class Turn(msgspec.Struct, gc=False):
     value: str
 
 
+class UntrainedTurn(Turn, gc=False):
+    """An answer that is read and not trained: its author gave it the weight 0."""
+
+    weight: int = 0
+
+
 class ChatRow(msgspec.Struct, gc=False):
     """A dialogue that ends with an assistant turn or a tool call."""
 

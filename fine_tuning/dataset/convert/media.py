@@ -62,14 +62,28 @@ def _existing(path: Any, column: str, root: Path) -> str:
         )
     full = (root / path.removeprefix("file://")).absolute()
     try:
-        there = full.is_file()
+        size = full.stat().st_size if full.is_file() else None
     except OSError:
-        there = False
-    if not there:
+        size = None
+    if size is None:
         raise Unusable(
             "media_missing", f"{column}: {shown(path, 80)} was not found in {root}{embedded}"
         )
+    if not size or (column == "images" and not _begins_as_image(full)):
+        what = "no image" if size else "empty"
+        raise Unusable("media_unreadable", f"{column}: {shown(path, 80)} is {what}")
     return str(full)
+
+
+def _begins_as_image(path: Path) -> bool:
+    """Whether the file begins as one; the pixels are read with the model's processor only."""
+    from PIL import Image  # not needed for rows of text
+
+    try:
+        with Image.open(path):
+            return True
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def _count_placeholders(found: Mapping[str, list[str]], texts: list[str], notes: Notes) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fine_tuning.dataset.convert.canonical import Turn
-from fine_tuning.dataset.convert.turns import Dialogue, read_messages
+from fine_tuning.dataset.convert.turns import Dialogue, all_trained, read_messages
 from fine_tuning.dataset.convert.values import (
     Notes,
     Unusable,
@@ -65,7 +65,9 @@ def _side(fields: Mapping[str, Any], name: str, notes: Notes) -> Dialogue:
     if isinstance(value, dict):
         value = [value]
     if isinstance(value, list):
-        return read_messages(value, notes, f"{name} messages")
+        dialogue = read_messages(value, notes, f"{name} messages")
+        dialogue.turns = all_trained(dialogue.turns, notes)
+        return dialogue
     if value is None:
         raise Unusable("pair_incomplete", f"{name} is missing or null; expected an answer")
     if isinstance(value, str) and HH_TURN.match(value):

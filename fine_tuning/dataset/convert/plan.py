@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.dataset.convert.canonical import PreferenceRow, Row, encode_row
+from fine_tuning.dataset.convert.canonical import PreferenceRow, Row, UntrainedTurn, encode_row
 from fine_tuning.dataset.convert.rows import CONVERTERS
 from fine_tuning.dataset.convert.values import Notes, Unusable, shown, type_name
-from fine_tuning.dataset.formats import MEDIA_COLUMNS, Format, all_formats
+from fine_tuning.dataset.formats import MEDIA_COLUMNS, WEIGHT, Format, all_formats
 from fine_tuning.dataset.recognise import Votes, formats_of, renamed
 
 MAX_VOTES = 64  # different sets of columns that are told apart
@@ -46,7 +46,7 @@ class Converter:
         self.notes = Notes(plan.media_root)
         self.votes: Votes = Votes()
         self.with_reasoning = 0
-        self.columns: set[str] = set()
+        self.columns: set[str] = set()  # those that few datasets have: media, weights
 
     def convert(self, value: Any) -> Converted:
         """The canonical row of one record, or the reason why there is none."""
@@ -102,6 +102,8 @@ class Converter:
         for name in MEDIA_COLUMNS:
             if getattr(row, name, None):
                 self.columns.add(name)
+        if any(isinstance(turn, UntrainedTurn) for turn in row.conversations[1::2]):
+            self.columns.add(WEIGHT)
 
 
 def _case_hint(row: Mapping[str, Any]) -> str:

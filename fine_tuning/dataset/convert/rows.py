@@ -16,7 +16,13 @@ from fine_tuning.dataset.convert.content import read_content
 from fine_tuning.dataset.convert.media import read_media
 from fine_tuning.dataset.convert.pairs import read_label, read_pair
 from fine_tuning.dataset.convert.tools import tools_text
-from fine_tuning.dataset.convert.turns import Dialogue, check_order, read_messages
+from fine_tuning.dataset.convert.turns import (
+    Dialogue,
+    all_trained,
+    check_order,
+    end_with_trained,
+    read_messages,
+)
 from fine_tuning.dataset.convert.values import (
     Notes,
     Unusable,
@@ -41,8 +47,12 @@ def instruction(fields: Fields, notes: Notes) -> Row:
     return _chat([*turns, Turn("user", asked), Turn("assistant", answer)], {}, fields, notes)
 
 
-def prompt_completion(fields: Fields, notes: Notes) -> Row:
+def prompt_completion(fields: Fields, notes: Notes) -> ChatRow:
     """A prompt and its completion, each as text or as a list of messages."""
+    return _trained(_prompt_completion(fields, notes), notes)
+
+
+def _prompt_completion(fields: Fields, notes: Notes) -> ChatRow:
     prompt = as_messages(fields.get("prompt"), "prompt", notes)
     if isinstance(prompt, list):
         dialogue = prompt_dialogue(prompt, notes)
@@ -60,8 +70,12 @@ def prompt_completion(fields: Fields, notes: Notes) -> Row:
     return _dialogue(dialogue, fields, notes)
 
 
-def messages(fields: Fields, notes: Notes) -> Row:
+def messages(fields: Fields, notes: Notes) -> ChatRow:
     """ShareGPT, OpenAI and Anthropic: a list of turns."""
+    return _trained(_messages(fields, notes), notes)
+
+
+def _messages(fields: Fields, notes: Notes) -> ChatRow:
     listed = fields.get("messages", fields.get("conversations"))
     dialogue = read_messages(as_list(listed, "messages", notes), notes)
     return _dialogue(dialogue, fields, notes)
@@ -114,7 +128,7 @@ def preference(fields: Fields, notes: Notes) -> Row:
     texts = [turn.value for turn in pair.prompt.turns]
     media = read_media(fields, pair.prompt.media, texts, notes)
     return PreferenceRow(
-        pair.prompt.turns,
+        all_trained(pair.prompt.turns, notes),
         pair.chosen,
         pair.rejected,
         _system(fields, pair.prompt.system, notes),
@@ -127,10 +141,15 @@ def kto(fields: Fields, notes: Notes) -> Row:
     """A dialogue or a prompt with its completion, and whether it is wanted."""
     label = read_label(fields.get("label"), notes)
     whole = fields.get("conversations") is not None
-    row = messages(fields, notes) if whole else prompt_completion(fields, notes)
-    assert isinstance(row, ChatRow)
+    row = _messages(fields, notes) if whole else _prompt_completion(fields, notes)
     return KtoRow(
-        row.conversations, label, row.system, row.tools, row.images, row.videos, row.audios
+        all_trained(row.conversations, notes),
+        label,
+        row.system,
+        row.tools,
+        row.images,
+        row.videos,
+        row.audios,
     )
 
 
@@ -208,6 +227,11 @@ def _system(fields: Fields, turn: str, notes: Notes) -> str:
 def _dialogue(dialogue: Dialogue, fields: Fields, notes: Notes) -> ChatRow:
     check_order(dialogue.turns)
     return _chat(dialogue.turns, dialogue.media, fields, notes, dialogue.system)
+
+
+def _trained(row: ChatRow, notes: Notes) -> ChatRow:
+    row.conversations = end_with_trained(row.conversations, notes)
+    return row
 
 
 def _chat(

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fine_tuning.dataset.convert.canonical import TOOL_RESULT_JOINT, Turn
+from fine_tuning.dataset.convert.canonical import TOOL_RESULT_JOINT, Turn, UntrainedTurn
 from fine_tuning.dataset.convert.content import (
     Content,
     read_content,
     read_result,
     with_reasoning,
 )
+from fine_tuning.dataset.convert.media import has_placeholder
 from fine_tuning.dataset.convert.pairing import in_call_order
 from fine_tuning.dataset.convert.tools import call_turn, calls_text, join_calls
 from fine_tuning.dataset.convert.values import (
@@ -100,6 +101,32 @@ def check_order(turns: list[Turn], *, ends_with_answer: bool = True) -> None:
         raise Unusable("turn_order", "the prompt ends with an assistant turn; expected user")
 
 
+def end_with_trained(turns: list[Turn], notes: Notes) -> list[Turn]:
+    """The turns up to the last answer that is trained: what follows it teaches nothing.
+
+    Turns whose end refers to media stay, so that files and marks agree. Raises Unusable if no
+    answer is trained.
+    """
+    end = len(turns)
+    while end and isinstance(turns[end - 1], UntrainedTurn):
+        end -= 2
+    if end <= 0:
+        raise Unusable("nothing_trained", "every answer has the weight 0")
+    left_out = turns[end:]
+    if not left_out or any(has_placeholder(turn.value) for turn in left_out):
+        return turns
+    notes.warn("untrained_end", f"the last {len(left_out)} turns, which end with weight 0")
+    return turns[:end]
+
+
+def all_trained(turns: list[Turn], notes: Notes) -> list[Turn]:
+    """The turns without their weights, which is said: a comparison of answers has none."""
+    if not any(isinstance(turn, UntrainedTurn) for turn in turns):
+        return turns
+    notes.warn("weight_ignored", "a comparison of answers knows no weight 0")
+    return [Turn(turn.role, turn.value) for turn in turns]
+
+
 def _order_message(number: int, role: str, previous: str) -> str:
     if number == 0:
         return f"the first turn is from {role}; expected user"
@@ -137,13 +164,14 @@ def _read_message(message: Any, where: str, first: bool, dialogue: Dialogue, not
     content.reasoning += written
     for column, files in content.media.items():
         dialogue.media.setdefault(column, []).extend(files)
-    _note_weight(message, role, where, notes)
+    untrained = _is_untrained(message, role, where, notes)
     if role == "system":
         if not first:
             raise Unusable("system_not_first", f"{where} is a system turn; only the first may be")
         dialogue.system = content.text
         return
     for turn in _turns_of(role, content, where, notes):
+        turn = UntrainedTurn(turn.role, turn.value) if untrained else turn
         _append(dialogue.turns, turn, notes)
 
 
@@ -195,14 +223,19 @@ def _append(turns: list[Turn], turn: Turn, notes: Notes) -> None:
     if last is not None and last.role == turn.role == "tool":
         last.value += TOOL_RESULT_JOINT + turn.value
     elif last is not None and last.role == turn.role == "function_call":
+        if type(last) is not type(turn):
+            notes.warn("weight_ignored", "one of the tool calls in a row has the weight 0")
+            turns[-1] = last = Turn(last.role, last.value)
         last.value = join_calls(last.value, turn.value)
         notes.warn("tool_calls_joined", "tool calls in a row were joined into one turn")
     else:
         turns.append(turn)
 
 
-def _note_weight(message: Mapping[str, Any], role: str, where: str, notes: Notes) -> None:
+def _is_untrained(message: Mapping[str, Any], role: str, where: str, notes: Notes) -> bool:
+    """Whether this is an answer with the weight 0; only answers are trained in any case."""
     weight = message.get("weight")
-    # Only answers are trained, so a weight of 0 on any other turn is what happens anyway.
-    if weight is not None and weight != 1 and (role in ANSWERS or weight != 0):
-        notes.warn("weight_ignored", f"the weight {shown(weight)} of {where} is not used")
+    if weight is None or weight in (0, 1):
+        return weight == 0 and role in ANSWERS
+    notes.warn("weight_ignored", f"the weight {shown(weight)} of {where} is neither 0 nor 1")
+    return False

@@ -83,12 +83,13 @@ def _method_settings(spec: RunSpec, stage: str, method: str) -> dict[str, Any]:
 
 
 def _data_settings(rows: Rows, cutoff: int) -> dict[str, Any]:
-    return {
+    settings: dict[str, Any] = {
         "dataset": rows.train_name,
         "dataset_dir": str(rows.dataset_dir),
         "cutoff_len": cutoff,
         "overwrite_cache": True,
     }
+    return settings | ({"tokenized_path": str(rows.encoded)} if rows.encoded else {})
 
 
 def _training_settings(run_dir: Path, chosen: Chosen, spec: RunSpec) -> dict[str, Any]:

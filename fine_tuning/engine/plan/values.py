@@ -19,6 +19,7 @@ class Rows:
     validation: int
     tokens: int
     packed: bool = False  # text that the engine joins and cuts into blocks
+    encoded: Path | None = None  # where they are encoded ahead of the training
     train_name: str
     validation_name: str
     dataset_dir: Path

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fine_tuning.engine.worker.rendering import engine_messages
+from fine_tuning.engine.worker.tokens.rendering import engine_messages
 
 BATCH = 16
 LOSS_TOKENS = 2048  # per forward pass: logits over a large vocabulary are what memory goes to

@@ -4,14 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fine_tuning.engine.worker.devices import describe_devices
+from fine_tuning.engine.worker.encode import encode
 from fine_tuning.engine.worker.merge import merge
 from fine_tuning.engine.worker.score import score_run
-from fine_tuning.engine.worker.tokens import look_at_tokens
+from fine_tuning.engine.worker.tokens.look import look_at_tokens
 from fine_tuning.engine.worker.train import train
 
 STAGES: Mapping[str, Callable[..., Mapping[str, Any]]] = {
     "devices": describe_devices,
     "tokens": look_at_tokens,
+    "encode": encode,
     "train": train,
     "score": score_run,
     "merge": merge,

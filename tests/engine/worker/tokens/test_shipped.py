@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.worker.test_lengths import ROWS as WITH_TOOLS
-from tests.engine.worker.test_template import ROWS, tokenizer_of
+from tests.engine.worker.tokens.test_lengths import ROWS as WITH_TOOLS
+from tests.engine.worker.tokens.test_template import ROWS, tokenizer_of
 from tests.models import build_model
 
 pytestmark = pytest.mark.engine
@@ -23,7 +23,7 @@ def shipping_of(path: Path, name: str | None, rows: list[dict[str, Any]]) -> Any
     from llamafactory.data.template import get_template_and_fix_tokenizer
     from llamafactory.hparams.data_args import DataArguments
 
-    from fine_tuning.engine.worker.shipped import own_template, shipping
+    from fine_tuning.engine.worker.tokens.shipped import own_template, shipping
 
     tokenizer = tokenizer_of(path)
     own = own_template(tokenizer)
@@ -49,7 +49,7 @@ def test_a_model_that_can_call_tools_keeps_its_template(tmp_path: Path) -> None:
 def test_a_template_that_cannot_be_written_is_not_said_to_be_shipped(tiny_model: Path) -> None:
     from llamafactory.data.template import TEMPLATES
 
-    from fine_tuning.engine.worker.shipped import shipping
+    from fine_tuning.engine.worker.tokens.shipped import shipping
 
     found = shipping(TEMPLATES["chatglm3"], tokenizer_of(tiny_model), "own", ROWS, "differs")
     assert found["shipped"] is False
@@ -59,9 +59,9 @@ def test_a_template_that_cannot_be_written_is_not_said_to_be_shipped(tiny_model:
 def test_a_tool_row_after_the_first_rows_is_compared_too(tmp_path: Path) -> None:
     from llamafactory.data.template import TEMPLATES
 
-    from fine_tuning.engine.worker.rendering import row_shape, watched
-    from fine_tuning.engine.worker.shipped import confirmed
-    from fine_tuning.engine.worker.template import choose_template
+    from fine_tuning.engine.worker.tokens.rendering import row_shape, watched
+    from fine_tuning.engine.worker.tokens.shipped import confirmed
+    from fine_tuning.engine.worker.tokens.template import choose_template
 
     tokenizer = tokenizer_of(build_model(tmp_path))
     choice = choose_template("auto", tokenizer, "x", "llama", ROWS, {})
@@ -77,7 +77,7 @@ def test_a_tool_row_after_the_first_rows_is_compared_too(tmp_path: Path) -> None
 
 
 def test_reasoning_before_a_tool_call_can_be_compared() -> None:
-    from fine_tuning.engine.worker.rendering import own_messages
+    from fine_tuning.engine.worker.tokens.rendering import own_messages
 
     call = '<think>\nhm\n</think>\n\n[{"name": "a", "arguments": {"b": "</think>"}}]'
     turns = [{"from": "user", "value": "u"}, {"from": "function_call", "value": call}]

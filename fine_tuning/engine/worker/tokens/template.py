@@ -9,7 +9,7 @@ from typing import Any
 from llamafactory.data.template import TEMPLATES, ReasoningTemplate, parse_template
 from llamafactory.extras.constants import DEFAULT_TEMPLATE, SUPPORTED_MODELS
 
-from fine_tuning.engine.worker.rendering import (
+from fine_tuning.engine.worker.tokens.rendering import (
     engine_text,
     own_text,
     same_rendering,

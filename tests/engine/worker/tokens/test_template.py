@@ -49,7 +49,7 @@ def tokenizer_of(path: Path) -> Any:
 
 
 def choose(path: Path, asked: str = "auto", rows: list[dict[str, Any]] = ROWS) -> Any:
-    from fine_tuning.engine.worker.template import choose_template
+    from fine_tuning.engine.worker.tokens.template import choose_template
 
     return choose_template(asked, tokenizer_of(path), str(path), "llama", rows, {})
 
@@ -64,7 +64,7 @@ def test_the_found_template_makes_the_same_ids_as_the_own_one(tiny_model: Path) 
     from llamafactory.data.template import get_template_and_fix_tokenizer
     from llamafactory.hparams.data_args import DataArguments
 
-    from fine_tuning.engine.worker.rendering import engine_messages, own_messages
+    from fine_tuning.engine.worker.tokens.rendering import engine_messages, own_messages
 
     name = choose(tiny_model).name
     own = tokenizer_of(tiny_model)
@@ -103,8 +103,8 @@ def test_an_unknown_template_is_refused(tiny_model: Path) -> None:
 
 
 def test_a_template_that_grows_the_vocabulary_is_refused(tiny_model: Path) -> None:
-    from fine_tuning.engine.worker.template import TemplateChoice
-    from fine_tuning.engine.worker.tokens import _fixed_template
+    from fine_tuning.engine.worker.tokens.look import _fixed_template
+    from fine_tuning.engine.worker.tokens.template import TemplateChoice
 
     choice = TemplateChoice("llama3", "", "differs", None, True)
     with pytest.raises(ModelError, match=r"would add \d+ tokens"):
@@ -120,7 +120,7 @@ def test_rows_without_reasoning_do_not_train_an_empty_think_block(tmp_path: Path
     path = build_model(tmp_path, chat_template=template)
     from llamafactory.data.template import TEMPLATES
 
-    from fine_tuning.engine.worker.template import first_difference
+    from fine_tuning.engine.worker.tokens.template import first_difference
 
     # The own template puts the empty block into the prompt; so must the trained one, masked.
     row = ROWS[1]

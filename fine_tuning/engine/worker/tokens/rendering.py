@@ -7,6 +7,7 @@ the text of each turn; the pieces can then be tokenized in batches.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Shape = tuple[bool, bool, bool, bool, bool]
@@ -17,6 +18,19 @@ ENGINE_ROLES = {
     "tool": "observation",
     "function_call": "function",
 }
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What makes tokens of rows: their kind, LLaMA-Factory's template, tokenizer and processor.
+
+    The processor (of media) is None for models of text.
+    """
+
+    kind: str
+    template: Any
+    tokenizer: Any
+    processor: Any = None
 
 
 class SpecialPiece(str):
@@ -47,6 +61,18 @@ def engine_messages(row: Mapping[str, Any]) -> list[dict[str, str]]:
         {"role": ENGINE_ROLES[turn["from"]], "content": turn["value"]}
         for turn in row["conversations"]
     ]
+
+
+def is_trained(turn: Mapping[str, Any]) -> bool:
+    """Whether an answer has not the weight 0."""
+    return turn.get("weight") != 0
+
+
+def with_answer(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A preference row as a chat row that ends with the chosen answer."""
+    if "chosen" not in row:
+        return dict(row)
+    return {**row, "conversations": [*row["conversations"], row["chosen"]]}
 
 
 def piece_tokenizer(template: Any, tokenizer: Any) -> PieceTokenizer:

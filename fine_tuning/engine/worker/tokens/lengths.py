@@ -6,11 +6,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
-from fine_tuning.engine.worker.rendering import (
+from fine_tuning.engine.worker.tokens.media import ADDED
+from fine_tuning.engine.worker.tokens.rendering import (
     PieceTokenizer,
+    Rendering,
     SpecialPiece,
     engine_messages,
     engine_rounds,
+    is_trained,
     piece_tokenizer,
 )
 
@@ -20,8 +23,19 @@ BATCH = 2000
 Groups = list[list[str]]
 
 
-def row_groups(kind: str, template: Any, pieces: PieceTokenizer, row: Mapping[str, Any]) -> Groups:
+def row_groups(how: Rendering, pieces: PieceTokenizer, row: Mapping[str, Any]) -> Groups:
     """The pieces of each round of a row; a preference row gives its prompt with either answer."""
+    groups = _text_groups(how.kind, how.template, pieces, row)
+    if before := row.get(ADDED):
+        begun = groups if how.kind == "preference" else groups[:1]
+        for group in begun:
+            group += [SpecialPiece("media")] * before
+    return groups
+
+
+def _text_groups(
+    kind: str, template: Any, pieces: PieceTokenizer, row: Mapping[str, Any]
+) -> Groups:
     if kind == "text":
         return [[row["conversations"][0]["value"], SpecialPiece("eos")]]
     if kind in ("preference", "kto"):  # both processors encode a conversation as one turn
@@ -38,26 +52,25 @@ def row_groups(kind: str, template: Any, pieces: PieceTokenizer, row: Mapping[st
     pairs = engine_rounds(template, pieces, row)
     for index, (prompt, response) in enumerate(pairs):
         groups[-1] += [*prompt, *response]
-        answered = row["conversations"][2 * index + 1]["from"] == "assistant"
-        if answered and index + 1 < len(pairs):
+        answer = row["conversations"][2 * index + 1]
+        complete = answer["from"] == "assistant" and is_trained(answer)
+        if complete and index + 1 < len(pairs):  # dataset/fit.py cuts at the same places
             groups.append([])  # a tool call and its result stay with the answer that follows
     return groups
 
 
-def count_tokens(
-    kind: str, template: Any, tokenizer: Any, rows: Iterable[Mapping[str, Any]]
-) -> Iterator[list[int]]:
+def count_tokens(how: Rendering, rows: Iterable[Mapping[str, Any]]) -> Iterator[list[int]]:
     """For each row the tokens of each of its rounds (of each answer, for preference rows).
 
     The next batch is rendered in Python while the library, which releases the interpreter lock,
     tokenizes the last one.
     """
-    pieces = piece_tokenizer(template, tokenizer)
+    pieces = piece_tokenizer(how.template, how.tokenizer)
     rows = iter(rows)
     with ThreadPoolExecutor(1) as pool:
         pending: tuple[list[Groups], Future[dict[int, int]]] | None = None
-        while batch := [row_groups(kind, template, pieces, row) for row in islice(rows, BATCH)]:
-            counting = pool.submit(_piece_lengths, tokenizer, batch)
+        while batch := [row_groups(how, pieces, row) for row in islice(rows, BATCH)]:
+            counting = pool.submit(_piece_lengths, how.tokenizer, batch)
             if pending is not None:
                 yield from _row_counts(*pending)
             pending = (batch, counting)
@@ -86,14 +99,14 @@ def _row_counts(batch: Sequence[Groups], counting: "Future[dict[int, int]]") -> 
         yield [sum(lengths.get(id(piece), 1) for piece in group) for group in groups]
 
 
-def whole_length(kind: str, template: Any, rounds: Sequence[int]) -> int:
+def whole_length(how: Rendering, rounds: Sequence[int]) -> int:
     """Tokens of the whole row as the trainer gets it: of a preference row, the longer pair.
 
     Its processors end every conversation and both answers with an eos that some templates leave
     out (`efficient_eos`).
     """
-    whole = max(rounds) if kind == "preference" else sum(rounds)
-    return whole + (1 if template.efficient_eos and kind != "text" else 0)
+    whole = max(rounds) if how.kind == "preference" else sum(rounds)
+    return whole + (1 if how.template.efficient_eos and how.kind != "text" else 0)
 
 
 def percentiles(lengths: "array[int]") -> dict[str, int]:

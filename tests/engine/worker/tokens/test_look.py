@@ -9,14 +9,14 @@ import pytest
 from fine_tuning.errors import DataError
 from fine_tuning.job.asking import model_arguments
 from fine_tuning.spec import RunSpec
-from tests.engine.worker.test_lengths import row
+from tests.engine.worker.tokens.test_lengths import row
 
 pytestmark = pytest.mark.engine
 
 
 def look(folder: Path, model: Path, rows: list[dict[str, Any]], **asked: Any) -> dict[str, Any]:
     from fine_tuning.engine.worker.events import Events
-    from fine_tuning.engine.worker.tokens import look_at_tokens
+    from fine_tuning.engine.worker.tokens.look import look_at_tokens
 
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
@@ -49,7 +49,7 @@ def test_reasoning_that_begins_after_2000_rows_is_not_deleted(
 def test_reasoning_is_known_by_the_words_of_the_template() -> None:
     from llamafactory.data.template import TEMPLATES
 
-    from fine_tuning.engine.worker.template import thinking_in, thought_mark
+    from fine_tuning.engine.worker.tokens.template import thinking_in, thought_mark
 
     other = row(("user", "a"), ("assistant", "<seed:think>hm</seed:think>b"))
     found = thinking_in([PLAIN, other])
@@ -62,8 +62,8 @@ def test_rows_with_and_without_reasoning_render_as_a_reasoning_model_s_own_templ
 ) -> None:
     from llamafactory.data.template import TEMPLATES
 
-    from fine_tuning.engine.worker.template import first_difference
-    from tests.engine.worker.test_template import tokenizer_of
+    from fine_tuning.engine.worker.tokens.template import first_difference
+    from tests.engine.worker.tokens.test_template import tokenizer_of
     from tests.models import CHATML, build_model
 
     own = CHATML.replace(
@@ -141,7 +141,7 @@ def test_a_trusted_model_with_code_of_its_own_is_not_asked_about_again(
 ) -> None:
     from transformers import AutoConfig
 
-    from fine_tuning.engine.worker.tokens import model_facts
+    from fine_tuning.engine.worker.tokens.look import model_facts
 
     known = json.loads((tiny_model / "config.json").read_text(encoding="utf-8"))
     classes = {"AutoConfig": "mine.MineConfig", "AutoModelForCausalLM": "mine.MineModel"}

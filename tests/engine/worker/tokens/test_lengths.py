@@ -39,37 +39,39 @@ def test_counts_equal_the_processor_s_ids(tiny_model: Path, name: str) -> None:
     from llamafactory.hparams.data_args import DataArguments
     from transformers import AutoTokenizer
 
-    from fine_tuning.engine.worker.lengths import count_tokens, whole_length
-    from fine_tuning.engine.worker.rendering import engine_messages
+    from fine_tuning.engine.worker.tokens.lengths import count_tokens, whole_length
+    from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     arguments = DataArguments(template=name, cutoff_len=100_000)
     template = get_template_and_fix_tokenizer(tokenizer, arguments)
     processor = SupervisedDatasetProcessor(template, tokenizer, None, arguments)
-    counted = list(count_tokens("chat", template, tokenizer, ROWS))
+    how = Rendering("chat", template, tokenizer)
+    counted = list(count_tokens(how, ROWS))
     for one, counts in zip(ROWS, counted, strict=True):
         messages = engine_messages(one)
         ids, _ = processor._encode_data_example(
             messages[:-1], messages[-1:], one["system"], one["tools"], [], [], []
         )
-        assert whole_length("chat", template, counts) == len(ids)
+        assert whole_length(how, counts) == len(ids)
 
 
 def test_a_tool_call_and_its_result_belong_to_the_round_of_the_answer(tiny_model: Path) -> None:
     from llamafactory.data.template import TEMPLATES
     from transformers import AutoTokenizer
 
-    from fine_tuning.engine.worker.lengths import count_tokens
+    from fine_tuning.engine.worker.tokens.lengths import count_tokens
+    from fine_tuning.engine.worker.tokens.rendering import Rendering
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    counted = list(count_tokens("chat", TEMPLATES["qwen"], tokenizer, ROWS))
+    counted = list(count_tokens(Rendering("chat", TEMPLATES["qwen"], tokenizer), ROWS))
     assert [len(counts) for counts in counted] == [1, 2, 1]
 
 
 def test_histogram_and_percentiles_count_every_row() -> None:
     from array import array
 
-    from fine_tuning.engine.worker.lengths import histogram, percentiles
+    from fine_tuning.engine.worker.tokens.lengths import histogram, percentiles
 
     lengths = array("I", [1, 5, 9, 100])
     assert sum(count for _, count in histogram(lengths)) == 4
@@ -87,8 +89,8 @@ def test_the_end_of_a_preferred_answer_is_counted(tiny_model: Path, name: str, k
     from llamafactory.hparams.data_args import DataArguments
     from transformers import AutoTokenizer
 
-    from fine_tuning.engine.worker.lengths import count_tokens, whole_length
-    from fine_tuning.engine.worker.rendering import engine_messages
+    from fine_tuning.engine.worker.tokens.lengths import count_tokens, whole_length
+    from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     arguments = DataArguments(template=name, cutoff_len=100_000)
@@ -111,5 +113,6 @@ def test_the_end_of_a_preferred_answer_is_counted(tiny_model: Path, name: str, k
             prompt, answers, answers, one["system"], one["tools"], [], [], []
         )
         expected = len(ids)
-    (counts,) = count_tokens(kind, template, tokenizer, [one])
-    assert whole_length(kind, template, counts) == expected
+    how = Rendering(kind, template, tokenizer)
+    (counts,) = count_tokens(how, [one])
+    assert whole_length(how, counts) == expected

@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fine_tuning.engine.worker.rendering import engine_text, own_text, same_rendering
-from fine_tuning.engine.worker.template import TemplateChoice, first_difference, token_difference
+from fine_tuning.engine.worker.tokens.rendering import engine_text, own_text, same_rendering
+from fine_tuning.engine.worker.tokens.template import (
+    TemplateChoice,
+    first_difference,
+    token_difference,
+)
 
 Rows = Sequence[Mapping[str, Any]]
 

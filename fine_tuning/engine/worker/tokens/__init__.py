@@ -1,0 +1,1 @@
+"""The look at the tokens before anything is trained; begin with `look`."""
