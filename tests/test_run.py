@@ -548,3 +548,33 @@ def test_pictures_are_counted_and_trained(vision_model: Path, tmp_path: Path) ->
     views = stages["tokens"]["result"]["views"]
     assert any("<|image_pad|>(x 15)" in text for view in views for text, _ in view["spans"])
     assert stages["train"]["result"]["encoded"] == stages["split"]["result"]["train_rows"]
+
+
+STREAMED = ("--streaming", "true", "--dataloader_num_workers", 2, "--max_steps", 2)
+
+
+@pytest.mark.parametrize("kind", ["text", "packed"])
+def test_what_is_streamed_is_counted_before_it_is_trained(
+    tiny_model: Path, tmp_path: Path, kind: str
+) -> None:
+    """The readers are forked after the tokenizer's threads began, and must not wait for them."""
+    if kind == "text":
+        lines = [json.dumps({"text": f"What is {i}? " * (i % 17 + 1)}) for i in range(1200)]
+        data = tmp_path / "text.jsonl"
+        data.write_text("\n".join(lines), encoding="utf-8")
+        more: tuple[object, ...] = ("--max_seq_length", 64, "--buffer_size", 50)
+    else:
+        data = write_rows(tmp_path / "rows.json")
+        more = ("--packing", "true", "--neat_packing", "true")
+    done = command(
+        *("--model_name_or_path", tiny_model, "--dataset_path", data, "--score_samples", 0),
+        *("--output_dir", tmp_path / "run", "--val_size", 0, *STREAMED, *more),
+        cwd=tmp_path,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "comparing what is streamed with what was prepared: done" in done.stdout
+    result = record(tmp_path / "run")["stages"]["train"]["result"]
+    assert result["encoded"] == result["expected"]["count"] > 0
+    if kind == "packed":
+        assert result["encoded"] == ROWS

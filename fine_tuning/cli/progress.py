@@ -13,6 +13,7 @@ STAGES = {
     "score_before": "scoring the base model",
     "encode": "encoding the rows",
     "load": "loading the model",
+    "balance": "comparing what is streamed with what was prepared",
     "train": "training",
     "score_after": "scoring the tuned model",
     "merge": "merging",

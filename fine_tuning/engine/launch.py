@@ -208,6 +208,10 @@ def start_process(
     """Start a worker command; what it says outside its events is appended to the log."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
     paths = [str(PROJECT), os.environ.get("PYTHONPATH", "")]
+    inherited = dict(os.environ)
+    # The tokenizers library keeps forked readers from waiting for threads that they do not have,
+    # but not where somebody has set this.
+    inherited.pop("TOKENIZERS_PARALLELISM", None)
     with log_path.open("a", encoding="utf-8") as log:
         return subprocess.Popen(
             command,
@@ -219,8 +223,7 @@ def start_process(
             errors="replace",
             start_new_session=True,
             env={
-                **os.environ,
-                "TOKENIZERS_PARALLELISM": "true",
+                **inherited,
                 # Threads that wait actively steal each other's cores when anything else runs:
                 # twice as slow or worse on two cores (bench/contention.py).
                 "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),

@@ -11,34 +11,46 @@ from fine_tuning.engine.plan.values import Plan
 from fine_tuning.errors import DataError
 from fine_tuning.job.opening import Job
 
-ENGINE_BATCH = 1000  # llamafactory/hparams/data_args.py: preprocessing_batch_size
+# llamafactory/hparams/data_args.py
+ENGINE_BATCH = 1000  # preprocessing_batch_size
+ENGINE_BUFFER = 16384  # buffer_size
 
 
-def expected(job: Job, parts: SplitData, plan: Plan) -> dict[str, Any] | None:
+def expected(job: Job, parts: SplitData, plan: Plan) -> dict[str, Any]:
     """What the engine must encode of the training rows (engine/worker/balance.py).
 
-    None if that is not known: rows that are streamed, or cut into blocks by several processes.
     Raises DataError if nothing would be left to train on.
     """
     settings = plan.settings
+    streaming = bool(settings.get("streaming"))
+    workers = int(settings["dataloader_num_workers"]) if streaming else 0
     most = int(settings.get("max_samples") or parts.train_rows)
-    if settings.get("streaming"):
-        return None
     if settings["stage"] != "pt" or settings.get("packing") is False:
-        return {"count": min(parts.train_rows, most), "unit": "rows"}
-    if settings.get("preprocessing_num_workers"):
-        return None
+        return {"count": min(parts.train_rows, most), "unit": "rows", "workers": workers}
     lengths = training_lengths(job.folder.dataset / "lengths.u32", parts)[:most]
     batch = int(settings.get("preprocessing_batch_size", ENGINE_BATCH))
     cutoff = int(settings["cutoff_len"])
-    blocks = blocks_of(lengths, cutoff, batch)
+    processes = int(settings.get("preprocessing_num_workers") or 1)
+    blocks = blocks_of(lengths, cutoff, batch, 1 if streaming else processes)
     if not blocks:
         raise DataError(
             f"The training rows do not fill one block of {cutoff:,} tokens.",
             why="text is packed into blocks, and the last one, if it is not full, is dropped",
             fix="give more text, or a smaller --max_seq_length",
         )
-    return {"count": blocks, "unit": "blocks"}
+    if not streaming:
+        return {"count": blocks, "unit": "blocks"}
+    path = parts.train_path.with_suffix(".lengths")
+    lengths.astype("<u4").tofile(path)
+    stream = {
+        "lengths_path": str(path),
+        "cutoff": cutoff,
+        "batch": batch,
+        "buffer": int(settings.get("buffer_size", ENGINE_BUFFER)),
+        "seed": int(settings["seed"]),
+        "workers": workers,
+    }
+    return {"count": None, "unit": "blocks", "workers": workers, "stream": stream}
 
 
 def training_lengths(path: Path, parts: SplitData) -> Any:
@@ -47,11 +59,14 @@ def training_lengths(path: Path, parts: SplitData) -> Any:
     return np.fromfile(path, "<u4")[numbers]
 
 
-def blocks_of(lengths: Any, cutoff: int, batch: int) -> int:
+def blocks_of(lengths: Any, cutoff: int, batch: int, processes: int = 1) -> int:
     """Full blocks that the engine cuts texts of these lengths into.
 
-    It joins a batch of rows, and drops what is left over at the end of each batch
-    (llamafactory/data/processor/pretrain.py).
+    Each process takes an equal share of the rows, one after the other. It joins a batch of them,
+    and drops what is left over at the end of each batch (llamafactory/data/processor/pretrain.py).
     """
-    starts = np.arange(0, len(lengths), batch)
-    return int((np.add.reduceat(lengths.astype(np.int64), starts) // cutoff).sum())
+    blocks = 0
+    for share in np.array_split(lengths.astype(np.int64), min(processes, len(lengths))):
+        starts = np.arange(0, len(share), batch)
+        blocks += int((np.add.reduceat(share, starts) // cutoff).sum())
+    return blocks

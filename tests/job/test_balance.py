@@ -1,27 +1,33 @@
 """How many blocks of text the engine must have, from the lengths of the rows."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fine_tuning.dataset.types import SplitData
-from fine_tuning.job.balance import blocks_of, training_lengths
+from fine_tuning.job.balance import blocks_of, expected, training_lengths
+from tests.job.jobs import make_job
 
 
 @pytest.mark.parametrize(
-    ("lengths", "cutoff", "batch", "blocks"),
+    ("lengths", "batch", "processes", "blocks"),
     [
-        ([10, 10, 10], 8, 1000, 3),  # 30 tokens, 6 are left over
-        ([10, 10, 10], 8, 1, 3),  # 2 are left over of each row
-        ([10, 10, 10, 7], 8, 2, 4),  # 20 and 17 tokens
-        ([7], 8, 1000, 0),
+        ([10, 10, 10], 1000, 1, 3),  # 30 tokens, 6 are left over
+        ([10, 10, 10], 1, 1, 3),  # 2 are left over of each row
+        ([10, 10, 10, 7], 2, 1, 4),  # 20 and 17 tokens
+        ([10, 10, 10, 14], 1000, 1, 5),
+        ([10, 10, 10, 14], 1000, 3, 4),  # 20, 10 and 14 tokens
+        ([10, 10, 10, 14], 1000, 9, 4),  # no more processes than rows
+        ([7], 1000, 1, 0),
     ],
 )
 def test_what_is_left_over_of_a_batch_of_rows_is_no_block(
-    lengths: list[int], cutoff: int, batch: int, blocks: int
+    lengths: list[int], batch: int, processes: int, blocks: int
 ) -> None:
-    assert blocks_of(np.array(lengths, np.uint32), cutoff, batch) == blocks
+    assert blocks_of(np.array(lengths, np.uint32), 8, batch, processes) == blocks
 
 
 def test_the_lengths_of_the_training_rows_are_picked_from_those_of_all(tmp_path: Path) -> None:
@@ -29,3 +35,20 @@ def test_the_lengths_of_the_training_rows_are_picked_from_those_of_all(tmp_path:
     np.array([0, 2, 3], "<u4").tofile(tmp_path / "train.numbers")
     parts = SplitData(train_path=tmp_path / "train.jsonl", val_path=None, train_rows=3, val_rows=1)
     assert training_lengths(tmp_path / "lengths.u32", parts).tolist() == [5, 7, 8]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_worker_is_told_how_text_is_streamed(tmp_path: Path, streaming: bool) -> None:
+    job = make_job(tmp_path)
+    job.folder.dataset.mkdir(parents=True)
+    np.array([9, 20, 30], "<u4").tofile(job.folder.dataset / "lengths.u32")
+    np.array([1, 2], "<u4").tofile(tmp_path / "train.numbers")
+    parts = SplitData(train_path=tmp_path / "train.jsonl", val_path=None, train_rows=2, val_rows=1)
+    settings = {"stage": "pt", "cutoff_len": 8, "seed": 1, "dataloader_num_workers": 2}
+    plan: Any = SimpleNamespace(settings={**settings, "streaming": streaming})
+    found = expected(job, parts, plan)
+    if not streaming:
+        assert found == {"count": 6, "unit": "blocks"}
+        return
+    assert (found["count"], found["workers"]) == (None, 2)
+    assert np.fromfile(found["stream"]["lengths_path"], "<u4").tolist() == [20, 30]

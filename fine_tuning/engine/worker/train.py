@@ -26,7 +26,7 @@ PROGRESS_EVERY_S = 0.2
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
     """Reports progress, and stops after the current step when asked to."""
 
-    def __init__(self, events: Events, stop_path: Path, expected: Expected | None) -> None:
+    def __init__(self, events: Events, stop_path: Path, expected: Expected) -> None:
         self.expected = expected
         self.events = events
         self.stop_path = stop_path
@@ -44,11 +44,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         require_same_step(state.global_step, args.device)
         keep_weights_unpacked(known["model"])
         require_targets(known["model"])
-        loader = known.get("train_dataloader")
-        if loader is not None and hasattr(loader.dataset, "__len__"):
-            self.encoded = (
-                require_all(loader.dataset, self.expected) if self.expected else len(loader.dataset)
-            )
+        if self.expected.workers:
+            self.events.stage("balance", self.expected.count, self.expected.unit)
+        dataset = known["train_dataloader"].dataset
+        self.encoded = require_all(dataset, self.expected, self.events.progress)
         self._tokens_before = state.num_input_tokens_seen
         self.events.stage("train", state.max_steps, "steps")
         self.events.progress(state.global_step, state.max_steps)
@@ -211,10 +210,10 @@ def train(
     events: Events,
     settings: Mapping[str, Any],
     stop_path: str,
+    expected: Mapping[str, Any],
     resume_from: str | None = None,
     scoring: Mapping[str, Any] | None = None,
     scores_path: str = "",
-    expected: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run LLaMA-Factory's training with the settings of `train.yaml`.
 
@@ -238,7 +237,7 @@ def train(
     return {
         "interrupted": watch.stop_asked,
         "encoded": watch.encoded,
-        "expected": expected,
+        "expected": {"unit": watch.expected.unit, "count": watch.encoded},  # or it had ended
         "metrics": watch.metrics,
         "before": around.before if around else {},
         "after": around.after if around else {},
