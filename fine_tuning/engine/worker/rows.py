@@ -1,10 +1,11 @@
 """Canonical rows from disk."""
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -15,9 +16,10 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         for batch in pq.ParquetFile(path).iter_batches():
             yield from batch.to_pylist()
         return
-    with path.open(encoding="utf-8") as lines:
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    with path.open("rb") as lines:
         for line in lines:
-            yield json.loads(line)
+            yield decode(line)
 
 
 def first_rows(path: Path, most: int) -> list[dict[str, Any]]:

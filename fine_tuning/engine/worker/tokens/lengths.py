@@ -68,7 +68,7 @@ def count_tokens(how: Rendering, rows: Iterable[Mapping[str, Any]]) -> Iterator[
     pieces = piece_tokenizer(how.template, how.tokenizer)
     rows = iter(rows)
     with ThreadPoolExecutor(1) as pool:
-        pending: tuple[list[Groups], Future[dict[int, int]]] | None = None
+        pending: tuple[list[Groups], Future[dict[str, int]]] | None = None
         while batch := [row_groups(how, pieces, row) for row in islice(rows, BATCH)]:
             counting = pool.submit(_piece_lengths, how.tokenizer, batch)
             if pending is not None:
@@ -78,25 +78,23 @@ def count_tokens(how: Rendering, rows: Iterable[Mapping[str, Any]]) -> Iterator[
             yield from _row_counts(*pending)
 
 
-def _piece_lengths(tokenizer: Any, batch: Sequence[Groups]) -> dict[int, int]:
-    """Token count by identity of each piece of the batch."""
-    texts = [
-        piece
-        for groups in batch
-        for group in groups
-        for piece in group
-        if not isinstance(piece, SpecialPiece)
-    ]
+def _piece_lengths(tokenizer: Any, batch: Sequence[Groups]) -> dict[str, int]:
+    """Token count of each text of the batch; those that many rows share are tokenized once."""
+    pieces = (piece for groups in batch for group in groups for piece in group)
+    texts = [*dict.fromkeys(piece for piece in pieces if not isinstance(piece, SpecialPiece))]
     if getattr(tokenizer, "is_fast", False):
         encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return {id(text): len(encoding) for text, encoding in zip(texts, encodings, strict=True)}
-    return {id(text): len(tokenizer.encode(text, add_special_tokens=False)) for text in texts}
+        return {text: len(encoding) for text, encoding in zip(texts, encodings, strict=True)}
+    return {text: len(tokenizer.encode(text, add_special_tokens=False)) for text in texts}
 
 
-def _row_counts(batch: Sequence[Groups], counting: "Future[dict[int, int]]") -> Iterator[list[int]]:
+def _row_counts(batch: Sequence[Groups], counting: "Future[dict[str, int]]") -> Iterator[list[int]]:
     lengths = counting.result()
     for groups in batch:
-        yield [sum(lengths.get(id(piece), 1) for piece in group) for group in groups]
+        yield [
+            sum(1 if isinstance(piece, SpecialPiece) else lengths[piece] for piece in group)
+            for group in groups
+        ]
 
 
 def whole_length(how: Rendering, rounds: Sequence[int]) -> int:
