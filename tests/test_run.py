@@ -528,7 +528,7 @@ def write_seen_rows(folder: Path, count: int = 16) -> Path:
     return path
 
 
-def test_pictures_are_counted_and_trained(vision_model: Path, tmp_path: Path) -> None:
+def test_pictures_are_counted_trained_and_merged(vision_model: Path, tmp_path: Path) -> None:
     data = write_seen_rows(tmp_path)
     words = (
         *("--model_name_or_path", vision_model, "--dataset_path", data),
@@ -540,12 +540,13 @@ def test_pictures_are_counted_and_trained(vision_model: Path, tmp_path: Path) ->
     assert "1 row has media that cannot be read:\n  " in done.stdout
     assert f"rows.json:1: {tmp_path / '3.png'}: " in done.stdout
     write_seen_rows(tmp_path)
-    done = command(*words, cwd=tmp_path)
+    done = command(*words, "--export_dir", tmp_path / "merged", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     stages = record(tmp_path / "run")["stages"]
     assert stages["tokens"]["result"]["media"] == ["images"]
     assert stages["split"]["result"]["val_rows"] > 0
     views = stages["tokens"]["result"]["views"]
+    assert stages["merge"]["result"]["proof"]["proved"] is True
     assert any("<|image_pad|>(x 15)" in text for view in views for text, _ in view["spans"])
     assert stages["train"]["result"]["encoded"] == stages["split"]["result"]["train_rows"]
 

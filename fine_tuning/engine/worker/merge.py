@@ -13,8 +13,9 @@ from llamafactory.hparams.data_args import DataArguments
 from llamafactory.hparams.model_args import ModelArguments
 from llamafactory.train.tuner import export_model
 from peft import PeftModel
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
+from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.generate import free_device_memory, prompts_and_answers
 from fine_tuning.engine.worker.rows import first_rows
@@ -180,10 +181,11 @@ def _prove(
     They must agree, and differ from those of the base alone as base + adapter do: an export that
     merged nothing is told apart from a good one by that.
     """
+    loader = auto_class(AutoConfig.from_pretrained(base, **source))
     try:
-        model = AutoModelForCausalLM.from_pretrained(base, **source, **loading)
-    except ValueError as error:  # a class of its own, as multimodal models have
-        return _not_proved(f"the base model is no plain text model: {_first_sentence(error)}")
+        model = loader.from_pretrained(base, **source, **loading)
+    except ValueError as error:  # a class that Transformers does not know by its config
+        return _not_proved(f"the base model cannot be loaded by itself: {_first_sentence(error)}")
     _grow_like(merged, model, trust=bool(source["trust_remote_code"]))
     tuned_model = PeftModel.from_pretrained(model, adapter)
     tuned = _logits(tuned_model, sequences)
@@ -192,9 +194,7 @@ def _prove(
     del model, tuned_model
     free_device_memory()
     trust = source["trust_remote_code"]
-    found = _logits(
-        AutoModelForCausalLM.from_pretrained(merged, trust_remote_code=trust, **loading), sequences
-    )
+    found = _logits(loader.from_pretrained(merged, trust_remote_code=trust, **loading), sequences)
     agreement = _agreement(tuned, found)
     learnt, left = _distance(plain, tuned), _distance(found, tuned)
     if agreement < LEAST_AGREEMENT or (learnt > 0 and left > MOST_REMAINING * learnt):

@@ -80,11 +80,13 @@ def test_the_base_model_under_another_name_is_refused(
         prove(tiny_model, adapter, tmp_path / "copy")
 
 
-def test_a_model_of_another_class_is_not_proved_and_says_why(adapter: Path, tmp_path: Path) -> None:
-    """Multimodal models have classes of their own; their merge was reported like a proved one."""
+def test_a_model_of_an_unknown_class_is_not_proved_and_says_why(
+    adapter: Path, tmp_path: Path
+) -> None:
+    """It was reported like a proved one."""
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}), encoding="utf-8")
     proof = prove(tmp_path, adapter, tmp_path)
     assert proof["proved"] is False
     reason = str(proof["reason"])
-    assert "no plain text model" in reason
+    assert "cannot be loaded by itself" in reason
     assert len(reason) < 300 and not reason.endswith(".")

@@ -16,9 +16,9 @@ from llamafactory.data.template import TEMPLATES, get_template_and_fix_tokenizer
 from llamafactory.hparams.data_args import DataArguments
 from llamafactory.hparams.model_args import ModelArguments
 from llamafactory.model.loader import load_config, load_tokenizer
-from transformers import AutoModelForCausalLM
 
 from fine_tuning.engine.plan.cutoff import choose_cutoff, longest_allowed
+from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import first_rows, read_rows
 from fine_tuning.engine.worker.tokens.lengths import (
@@ -193,8 +193,8 @@ def model_facts(config: Any, *, trust: bool) -> dict[str, int] | None:
     text = getattr(config, "text_config", None) or config
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
-    except (ValueError, KeyError, ImportError):  # not a plain causal LM: no estimate
+            model = auto_class(config).from_config(config, trust_remote_code=trust)
+    except (ValueError, KeyError, ImportError):  # of no class that Transformers knows
         return None
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
