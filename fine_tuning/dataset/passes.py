@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from fine_tuning.dataset.convert.fast import SAMPLE_ROWS, FastPath, Key, fast_path
+from fine_tuning.dataset.convert.fast import SAMPLE_ROWS, FastPath, fast_path
+from fine_tuning.dataset.convert.lines import canonical_lines
 from fine_tuning.dataset.convert.plan import Converter, Plan
 from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.read import ByteRange, Source, decode_block, open_batches
@@ -132,21 +133,23 @@ class _Pass:
 
     def _block(self, block: Block, fast: FastPath) -> bool:
         """A block on the fast path; False, with nothing done, if it must be decoded leniently."""
+        first, base = block.first_line, self.sink.rows_read
+        before = replace(fast.counts)
+        made = canonical_lines(block.data, fast)
+        if None not in made:
+            self.sink.rows_read += len(made)
+            self.fast_rows += len(made)
+            self.sink.keep(made, range(first, first + len(made)))  # type: ignore[arg-type]  # no None
+            return True
         lines = block.data.split(b"\n")
         if not lines[-1]:
             lines.pop()
-        before = replace(fast.counts)
-        made = _make_rows(block.data, lines, fast)
-        general = _decode_others(lines, made, block.first_line)
+        general = _decode_others(lines, made, first)
         if general is None:
             fast.counts.reset_to(before)
             return False
-        first, base = block.first_line, self.sink.rows_read
         self.sink.rows_read += len(lines)
         self.fast_rows += len(lines) - len(general)
-        if not general:
-            self.sink.keep(made, range(first, first + len(lines)))  # type: ignore[arg-type]  # no None
-            return True
         for index, decoded in general.items():
             found = [RecordProblem(0, f.code, f.message, f.severity) for f in decoded.findings]
             raw = lines[index].strip()
@@ -165,54 +168,15 @@ def _moved(batch: Block | Records, lines: int) -> Block | Records:
     return replace(batch, lines=[line + lines for line in batch.lines])
 
 
-def _make_rows(data: bytes, lines: list[bytes], fast: FastPath) -> list[bytes | None]:
-    """Canonical bytes by line, None for lines that need the general path."""
-    decode, make = fast.decode, fast.make
-    rows: list[Any] = []
-    for line in lines:
-        try:
-            rows.append(decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            rows.append(None)
-    doubtful = _repeating_lines(data, lines, rows, fast.keys)
-    for index in doubtful:
-        rows[index] = None
-    return [None if row is None else make(row) for row in rows]
-
-
-def _repeating_lines(
-    data: bytes, lines: list[bytes], rows: list[Any], keys: Sequence[Key]
-) -> list[int]:
-    """Lines in which a key may stand twice: its quoted name is counted, spelt in any layout.
-
-    Within JSON text a quote is escaped, so only keys, and values that are just that word, count.
-    """
-    unread = [lines[i] for i, row in enumerate(rows) if row is None] if None in rows else []
-    doubtful: set[int] = set()
-    read = len(rows) - len(unread)
-    for key in keys:
-        quoted, count = key.quoted, key.count
-        found = data.count(quoted) - sum(line.count(quoted) for line in unread)
-        expected = sum(count(row) for row in rows if row is not None) if count else read
-        if found != expected:
-            doubtful.update(
-                index
-                for index, row in enumerate(rows)
-                if row is not None and lines[index].count(quoted) != (count(row) if count else 1)
-            )
-    return sorted(doubtful)
-
-
 def _decode_others(
     lines: list[bytes], made: list[bytes | None], first_line: int
 ) -> dict[int, Decoded] | None:
     """The lines that the loop left out, decoded one by one.
 
-    None if the block must be decoded as a whole: a line is blank, or no record on its own.
+    None if the block must be decoded as a whole: a line is blank, or no record on its own (so is
+    the first line of a row that takes several, after which `made` and `lines` part).
     """
     others: dict[int, Decoded] = {}
-    if None not in made:
-        return others
     for index, data in enumerate(made):
         if data is None:
             raw = lines[index].strip()

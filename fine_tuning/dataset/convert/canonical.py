@@ -70,3 +70,9 @@ ROW_OF_KIND: dict[str, type[Row]] = {
     "preference": PreferenceRow,
     "kto": KtoRow,
 }
+TEXT = "(text)"
+
+
+def seams_of(row: Row) -> list[bytes]:
+    """The bytes of such a row around its texts; each of these is TEXT in the row that is given."""
+    return encode_row(row).split(encode_row(TEXT))

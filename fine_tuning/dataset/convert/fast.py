@@ -1,10 +1,11 @@
-"""The fast path for clean JSON Lines: typed decoding, one tight loop, canonical bytes.
+"""The fast path for clean JSON Lines: texts are copied as they are spelt, not decoded.
 
 It takes only rows that the general path (`plan.Converter`) would keep without a remark, and makes
 the same bytes; any other row, or block, goes to the general path, which knows what is wrong.
 `tests/dataset/test_fast.py` holds the two together.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,26 +14,53 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from fine_tuning.dataset.convert.canonical import ChatRow, TextRow, Turn, encode_row
-from fine_tuning.dataset.convert.media import has_placeholder
+from fine_tuning.dataset.convert.canonical import TEXT, ChatRow, TextRow, Turn, seams_of
+from fine_tuning.dataset.convert.content import PLACEHOLDERS
+from fine_tuning.dataset.convert.layout import Layout, dialogue_layouts, layouts_of
 from fine_tuning.dataset.convert.plan import Plan
-from fine_tuning.dataset.convert.values import BLANKS, is_blank
+from fine_tuning.dataset.convert.spelling import (
+    EMPTY,
+    NO_LIST,
+    NULL,
+    QUOTE,
+    VISIBLE,
+    is_visible,
+    text_of,
+)
 from fine_tuning.dataset.formats import MEDIA_COLUMNS, all_formats, native_roles, role_names
 from fine_tuning.dataset.recognise import formats_of, renamed
 
 SAMPLE_ROWS = 200
-MAX_EXTRA_COLUMNS = 24  # each costs a scan of the block
+MAX_EXTRA_COLUMNS = 24  # each may cost a scan of the block
+_NEEDED = "qam"  # the attributes for prompt, answer and messages
 
-Make = Callable[[Any], "bytes | None"]
+Spell = Callable[[Raw], bytes]
+Make = Callable[[Any, Spell], "bytes | None"]
+
+_TURNS = [Turn("user", TEXT), Turn("assistant", TEXT)]
+_USER, _ASSISTANT, _NEXT_USER, _SYSTEM, _END = seams_of(ChatRow([*_TURNS, *_TURNS[:1]], TEXT))
+_NO_SYSTEM = _SYSTEM + b'""' + _END
+_TEXT, _TEXT_END = seams_of(TextRow([Turn("user", TEXT), Turn("assistant", "")]))
+_NOTHING = (EMPTY, NULL, UNSET)  # what a column holds that is as good as absent
+_LESS = ord("<")
+_PLACEHOLDERS = [mark.encode() for mark in PLACEHOLDERS.values()]
+# A value of a column that nobody reads: text, or what the general path surely reads without
+# a remark. A nested value may repeat a key or be deep, a long number be out of range.
+_SCALAR = re.compile(rb'"|(?:-?\d{1,100}(?:\.\d{1,100})?(?:[eE][-+]?\d{1,2})?|true|false|null)\Z')
 
 
 @dataclass
 class FastPath:
-    """`decode` gives a typed row or raises; `make` gives its canonical bytes, or None for a row
-    that the general path must look at. `keys` are the names to count, to find repeated keys."""
+    """`decoder` gives rows with their texts as they are spelt, or raises; `make` gives a row's
+    canonical bytes, or None if the general path must look at it.
 
-    decode: Callable[[bytes], Any]
+    `make` relies on valid UTF-8, and on keys that are not repeated: `layouts` or `keys` (the names
+    to count) show that. It is told how to spell a text: `bytes` for as it is, or `respelt`.
+    """
+
+    decoder: msgspec.json.Decoder[Any]
     make: Make
+    layouts: tuple[Layout, ...]
     keys: tuple["Key", ...]
     counts: "FastCounts"
     renamed: tuple[tuple[str, str], ...] = ()  # role names that are not the format's own
@@ -120,7 +148,7 @@ def _path(
     rows: Sequence[Mapping[str, Any]],
     make: Make,
     counts: FastCounts,
-    more_keys: Sequence[Key] = (),
+    of_turn: Mapping[str, str] | None = None,
 ) -> FastPath:
     """A decoder for exactly these columns (attribute -> name in the file, type).
 
@@ -132,7 +160,7 @@ def _path(
     optional: list[Any] = []
     keys = []
     for attribute, (name, kind) in columns.items():
-        if all(name in row for row in rows) or _is_required(kind):
+        if attribute in _NEEDED or all(name in row for row in rows):
             required.append((attribute, kind))
             keys.append(Key(msgspec.json.encode(name), None))
         else:
@@ -147,11 +175,22 @@ def _path(
     )
     if extra:
         make = _with_plain_extras(make, len(extra))
-    return FastPath(msgspec.json.Decoder(struct).decode, make, (*keys, *more_keys), counts)
+    if of_turn:
+        keys += [Key(msgspec.json.encode(name), lambda row: len(row.m)) for name in of_turn]
+    names = {name: attribute for attribute, (name, _) in columns.items()}
+    layouts = () if optional else _layouts(names, rows, of_turn)
+    return FastPath(msgspec.json.Decoder(struct), make, layouts, tuple(keys), counts)
 
 
-def _is_required(kind: Any) -> bool:
-    return kind is str or getattr(kind, "__origin__", None) is list
+def _layouts(
+    names: Mapping[str, str], rows: Sequence[Mapping[str, Any]], of_turn: Mapping[str, str] | None
+) -> tuple[Layout, ...]:
+    """The layouts that the file may have, with its columns in the order of the sample."""
+    row = next((row for row in rows if row.keys() == names.keys()), None)
+    if row is None:
+        return ()
+    columns = {name: names[name] for name in row}
+    return tuple(dialogue_layouts(columns, "m", of_turn) if of_turn else layouts_of(columns))
 
 
 def _presence(attribute: str) -> Callable[[Any], int]:
@@ -162,15 +201,15 @@ def _presence(attribute: str) -> Callable[[Any], int]:
 
 
 def _with_plain_extras(make: Make, number: int) -> Make:
-    """Only rows whose other columns are single values: a nested one may repeat a key or be deep."""
+    """Only rows whose other columns are single values, which are surely read without a remark."""
     attributes = [f"x{i}" for i in range(number)]
 
-    def checked(row: Any) -> bytes | None:
+    def checked(row: Any, spell: Spell) -> bytes | None:
         for attribute in attributes:
             raw = getattr(row, attribute)
-            if raw is not UNSET and memoryview(raw)[0] in b"{[":
+            if raw is not UNSET and not _SCALAR.match(raw):
                 return None
-        return make(row)
+        return make(row, spell)
 
     return checked
 
@@ -186,15 +225,8 @@ def _pairs(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> FastPath
     found, extra = columns
     if found.keys() - {ask, answer, "input", "system", "history", "tools"}:
         return None
-    fields: dict[str, tuple[str, Any]] = {"q": (found[ask], str), "a": (found[answer], str)}
-    for attribute, ours, kind in (
-        ("p", "input", str | None),
-        ("s", "system", str | None),
-        ("h", "history", list[Any] | str | None),
-        ("t", "tools", list[Any] | str | None),
-    ):
-        if ours in found:
-            fields[attribute] = (found[ours], kind)
+    known = {"q": ask, "a": answer, "p": "input", "s": "system", "h": "history", "t": "tools"}
+    fields = {short: (found[ours], Raw) for short, ours in known.items() if ours in found}
     counts = FastCounts()
     make = _pair_maker(fields, counts, belle=belle, listed=listed)
     return _path(fields, extra, rows, make, counts)
@@ -206,37 +238,55 @@ def _pair_maker(
     has_input, has_more = "p" in fields, bool(fields.keys() & {"s", "h", "t"})
     # A prompt or completion may be a list as JSON text, an instruction a dialogue.
     odd_start = "[" if listed else "Human" if belle else "\0"
-    odd_first = frozenset({odd_start[0], *BLANKS})  # one look-up clears nearly every row
+    clear = VISIBLE - {ord(odd_start[0])}  # one look-up clears nearly every row
+    clear_answer = clear if listed else VISIBLE
 
-    def is_odd(text: str) -> bool:
-        return is_blank(text) or text.lstrip().startswith(odd_start)
+    def is_plain(text: bytes) -> bool:
+        return is_visible(text) and not text_of(text).lstrip().startswith(odd_start)
 
-    def make(row: Any) -> bytes | None:
-        asked, answer = row.q, row.a
-        if not asked or not answer or (asked[0] in odd_first and is_odd(asked)):
+    is_answer = is_plain if listed else is_visible
+
+    def make(row: Any, spell: Spell) -> bytes | None:
+        asked, answer = spell(row.q), spell(row.a)
+        if not (asked[0] == QUOTE and asked[1] in clear) and not is_plain(asked):
             return None
-        if answer[0] in odd_first and (is_odd(answer) if listed else is_blank(answer)):
+        if not (answer[0] == QUOTE and answer[1] in clear_answer) and not is_answer(answer):
             return None
-        if has_input and row.p:
-            if row.p[0] in BLANKS and is_blank(row.p):
+        if has_input and row.p not in _NOTHING:
+            more = spell(row.p)
+            if not (more[0] == QUOTE and more[1] in VISIBLE) and not is_visible(more):
                 return None
-            asked = asked + "\n" + row.p
-        system = ""
+            asked = asked[:-1] + b"\\n" + more[1:]
+        end = _NO_SYSTEM
         if has_more:
-            if getattr(row, "h", None) or getattr(row, "t", None):
+            system = _system_of(row, spell)
+            if system is None:
                 return None
-            system = getattr(row, "s", "") or ""
-            if system and system[0] in BLANKS and is_blank(system):
-                return None
-        if "<" in asked and has_placeholder(asked):
+            end = _SYSTEM + system + _END
+        if _LESS in asked and _has_placeholder(asked):
             return None
-        if "<" in answer:
-            if has_placeholder(answer):
+        if _LESS in answer:
+            if _has_placeholder(answer):
                 return None
-            counts.with_reasoning += "<think>" in answer
-        return encode_row(ChatRow([Turn("user", asked), Turn("assistant", answer)], system))
+            counts.with_reasoning += b"<think>" in answer
+        return b"".join((_USER, asked, _ASSISTANT, answer, end))
 
     return make
+
+
+def _system_of(row: Any, spell: Spell) -> bytes | None:
+    """The system text of a row; None if it is none, or if the row has a history or tools."""
+    if any(getattr(row, name, UNSET) not in (*_NOTHING, NO_LIST) for name in ("h", "t")):
+        return None
+    system = getattr(row, "s", UNSET)
+    if system in _NOTHING:
+        return b'""'
+    written = spell(system)
+    return written if is_visible(written) else None
+
+
+def _has_placeholder(text: bytes) -> bool:
+    return any(mark in text for mark in _PLACEHOLDERS)
 
 
 def _texts(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> FastPath | None:
@@ -245,16 +295,14 @@ def _texts(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> FastPath
     if columns is None or "text" not in columns[0] or len(columns[0]) > 1:
         return None
     found, extra = columns
-    fields: dict[str, tuple[str, Any]] = {"q": (found["text"], str)}
-    nothing = Turn("assistant", "")
 
-    def make(row: Any) -> bytes | None:
-        text = row.q
-        if not text or (text[0] in BLANKS and is_blank(text)):
+    def make(row: Any, spell: Spell) -> bytes | None:
+        text = spell(row.q)
+        if not is_visible(text):
             return None
-        return encode_row(TextRow([Turn("user", text), nothing]))
+        return b"".join((_TEXT, text, _TEXT_END))
 
-    return _path(fields, extra, rows, make, FastCounts())
+    return _path({"q": (found["text"], Raw)}, extra, rows, make, FastCounts())
 
 
 def _dialogues(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> FastPath | None:
@@ -269,73 +317,76 @@ def _dialogues(plan: Plan, names: list[str], rows: list[dict[str, Any]]) -> Fast
     turn = _turn_names(rows, found[list_column])
     if turn is None:
         return None
-    role_key, content_key, user, assistant = turn
+    role_key, keys, user, assistant = turn
     if [role_names().get(user), role_names().get(assistant)] != ["user", "assistant"]:
         return None
+    of_turn = {key: "role" if key == role_key else "text" for key in keys}
     turn_struct = msgspec.defstruct(
         "FastTurn",
-        [("r", str), ("c", str)],
-        rename={"r": role_key, "c": content_key},
+        [("role", Raw), ("text", Raw)],
+        rename={attribute: key for key, attribute in of_turn.items()},
         forbid_unknown_fields=True,
         gc=False,
     )
     listed = list[turn_struct]  # type: ignore[valid-type]  # the type is made from the sample
     fields: dict[str, tuple[str, Any]] = {"m": (found[list_column], listed)}
-    if "system" in found:
-        fields["s"] = (found["system"], str | None)
-    if "tools" in found:
-        fields["t"] = (found["tools"], list[Any] | str | None)
+    for attribute, ours in (("s", "system"), ("t", "tools")):
+        if ours in found:
+            fields[attribute] = (found[ours], Raw)
     counts = FastCounts()
-    make = _dialogue_maker(user, assistant, "s" in fields, "t" in fields, counts)
-    turn_keys = [
-        Key(msgspec.json.encode(key), lambda row: len(row.m)) for key in (role_key, content_key)
-    ]
-    path = _path(fields, extra, rows, make, counts, turn_keys)
+    make = _dialogue_maker(user, assistant, counts, has_more=len(fields) > 1)
+    path = _path(fields, extra, rows, make, counts, of_turn)
     native = native_roles()[role_key]
     roles = ((user, "user"), (assistant, "assistant"))
     path.renamed = tuple((name, role) for name, role in roles if name not in native)
     return path
 
 
-def _dialogue_maker(
-    user: str, assistant: str, has_system: bool, has_tools: bool, counts: FastCounts
-) -> Make:
-    def make(row: Any) -> bytes | None:
+def _dialogue_maker(user: str, assistant: str, counts: FastCounts, *, has_more: bool) -> Make:
+    encode = msgspec.json.encode
+    system_role, user_role, assistant_role = (
+        Raw(encode(role)) for role in ("system", user, assistant)
+    )
+
+    def make(row: Any, spell: Spell) -> bytes | None:
         turns = row.m
-        system = (row.s or "") if has_system else ""
-        if (has_tools and row.t) or (system and system[0] in BLANKS and is_blank(system)):
-            return None
+        system = _system_of(row, spell) if has_more else b'""'
         at = 0
-        if turns and turns[0].r == "system":
-            text = turns[0].c
-            if system or not text or (text[0] in BLANKS and is_blank(text)):
+        if turns and turns[0].role == system_role:
+            text = spell(turns[0].text)
+            if system != b'""' or not is_visible(text):
                 return None
             system, at = text, 1
-        if (len(turns) - at) % 2 or len(turns) == at:
+        if system is None or (len(turns) - at) % 2 or len(turns) == at:
             return None
-        made = []
+        parts = [_USER]
         asks, reasons = True, False
         for turn in turns[at:] if at else turns:
-            text = turn.c
-            if not text or turn.r != (user if asks else assistant):
+            text = spell(turn.text)
+            if turn.role != (user_role if asks else assistant_role):
                 return None
-            if text[0] in BLANKS and is_blank(text):
+            if not (text[0] == QUOTE and text[1] in VISIBLE) and not is_visible(text):
                 return None
-            if "<" in text:
-                if has_placeholder(text):
+            if _LESS in text:
+                if _has_placeholder(text):
                     return None
-                reasons = reasons or (not asks and "<think>" in text)
-            made.append(Turn("user" if asks else "assistant", text))
+                reasons = reasons or (not asks and b"<think>" in text)
+            parts += (text, _ASSISTANT if asks else _NEXT_USER)
             asks = not asks
         counts.with_reasoning += reasons
-        counts.pairs_of_turns += len(made) // 2
-        return encode_row(ChatRow(made, system))
+        counts.pairs_of_turns += len(parts) // 4
+        parts[-1] = _SYSTEM
+        parts += (system, _END)
+        return b"".join(parts)
 
     return make
 
 
-def _turn_names(rows: list[dict[str, Any]], column: str) -> tuple[str, str, str, str] | None:
-    """The keys and the user's and assistant's names of the first plain dialogue of the sample."""
+def _turn_names(
+    rows: list[dict[str, Any]], column: str
+) -> tuple[str, tuple[str, ...], str, str] | None:
+    """The first plain dialogue of the sample: the key of a role, all keys of a turn as they are
+    ordered, the user's name and the assistant's."""
     for row in rows:
         listed = row.get(column)
         turns = [t for t in listed if isinstance(t, dict)] if isinstance(listed, list) else []
@@ -343,7 +394,7 @@ def _turn_names(rows: list[dict[str, Any]], column: str) -> tuple[str, str, str,
             if all(t.keys() == {role_key, content_key} for t in turns):
                 roles = [t[role_key] for t in turns if t[role_key] != "system"]
                 if len(roles) > 1 and all(isinstance(role, str) for role in roles[:2]):
-                    return role_key, content_key, roles[0], roles[1]
+                    return role_key, tuple(turns[0]), roles[0], roles[1]
     return None
 
 
