@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from fine_tuning.dataset.convert.fast import SAMPLE_ROWS, FastPath, fast_path
-from fine_tuning.dataset.convert.lines import canonical_lines
+from fine_tuning.dataset.convert.fast_path.lines import canonical_lines
+from fine_tuning.dataset.convert.fast_path.rows import SAMPLE_ROWS, FastPath, fast_path
 from fine_tuning.dataset.convert.plan import Converter, Plan
 from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.read import ByteRange, Source, decode_block, open_batches

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from fine_tuning.dataset.convert.fast import SAMPLE_ROWS
+from fine_tuning.dataset.convert.fast_path.rows import SAMPLE_ROWS
 from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.insight.sensitive import masked

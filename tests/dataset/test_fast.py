@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fine_tuning.dataset.convert import lines as lines_module
-from fine_tuning.dataset.convert.fast import fast_path
-from fine_tuning.dataset.convert.lines import canonical_lines
+from fine_tuning.dataset.convert.fast_path import lines as lines_module
+from fine_tuning.dataset.convert.fast_path.lines import canonical_lines
+from fine_tuning.dataset.convert.fast_path.rows import fast_path
 from fine_tuning.dataset.convert.plan import Converter, Plan
 from fine_tuning.dataset.passes import PartJob, run_part
 from fine_tuning.dataset.read import HubChoice, find_sources
@@ -148,7 +148,7 @@ class Writer:
 
 
 writers = st.builds(
-    lambda separators, role_first: Writer(*separators, role_first),
+    lambda separators, role_first: Writer(separators[0], separators[1], role_first),
     st.sampled_from(((b", ", b": "), (b",", b":"), (b" , ", b" : "))),
     st.booleans(),
 )

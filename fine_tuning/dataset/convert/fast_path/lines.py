@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from fine_tuning.dataset.convert.fast import FastPath, Key
-from fine_tuning.dataset.convert.spelling import has_needless_escapes, is_utf8, respelt
+from fine_tuning.dataset.convert.fast_path.rows import FastPath, Key
+from fine_tuning.dataset.convert.fast_path.spelling import has_needless_escapes, is_utf8, respelt
 
 PIECE = 1 << 16  # small enough that one odd row costs little, and for a processor's cache
 _NO_ROW = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

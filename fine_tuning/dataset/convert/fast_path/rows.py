@@ -16,9 +16,8 @@ from msgspec import UNSET, Raw, UnsetType
 
 from fine_tuning.dataset.convert.canonical import TEXT, ChatRow, TextRow, Turn, seams_of
 from fine_tuning.dataset.convert.content import PLACEHOLDERS
-from fine_tuning.dataset.convert.layout import Layout, dialogue_layouts, layouts_of
-from fine_tuning.dataset.convert.plan import Plan
-from fine_tuning.dataset.convert.spelling import (
+from fine_tuning.dataset.convert.fast_path.layout import Layout, dialogue_layouts, layouts_of
+from fine_tuning.dataset.convert.fast_path.spelling import (
     EMPTY,
     NO_LIST,
     NULL,
@@ -27,6 +26,7 @@ from fine_tuning.dataset.convert.spelling import (
     is_visible,
     text_of,
 )
+from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.formats import MEDIA_COLUMNS, all_formats, native_roles, role_names
 from fine_tuning.dataset.recognise import formats_of, renamed
 

@@ -1,0 +1,1 @@
+"""Clean JSON Lines, whose texts are copied as they are spelt; begin with `lines`."""
