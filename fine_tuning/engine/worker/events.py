@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from fine_tuning.run_folder import to_json
+
 
 def divert_output(log_path: Path) -> TextIO:
     """Point stdout and stderr at the log; give the stream that still reaches the front end."""
@@ -49,7 +51,7 @@ class Events:
         if not self._speaks:
             return
         try:
-            self._stream.write(json.dumps({"event": event, **fields}, default=str) + "\n")
+            self._stream.write(json.dumps({"event": event, **fields}, default=to_json) + "\n")
             self._stream.flush()
         except (BrokenPipeError, ValueError):
             self._speaks = False

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.worker.devices import describe_devices
 from fine_tuning.engine.worker.encode import encode
 from fine_tuning.engine.worker.merge import merge
@@ -10,7 +11,7 @@ from fine_tuning.engine.worker.score import score_run
 from fine_tuning.engine.worker.tokens.look import look_at_tokens
 from fine_tuning.engine.worker.train import train
 
-STAGES: Mapping[str, Callable[..., Mapping[str, Any]]] = {
+STAGES: Mapping[str, Callable[..., Mapping[str, Any] | TokenLook]] = {
     "devices": describe_devices,
     "tokens": look_at_tokens,
     "encode": encode,

@@ -17,6 +17,7 @@ from llamafactory.hparams.data_args import DataArguments
 from llamafactory.hparams.model_args import ModelArguments
 from llamafactory.model.loader import load_config, load_tokenizer
 
+from fine_tuning.engine.look import ModelFacts, TokenLook
 from fine_tuning.engine.plan.cutoff import choose_cutoff, longest_allowed
 from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.events import Events
@@ -69,7 +70,7 @@ def look_at_tokens(
     packing: bool | None = None,
     media: Sequence[str] = (),
     show: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> TokenLook:
     """Choose the template, count every row's tokens, and show how sampled rows are masked.
 
     Writes each row's length as a little-endian uint32 to `lengths_path`. Text is packed into blocks
@@ -122,34 +123,29 @@ def look_at_tokens(
             fix="give more text, or a smaller --max_seq_length",
         )
     processor_args = DataArguments(**{**settings, "cutoff_len": cutoff})
-    shown = [
-        row for row in shown_rows(show, lengths, cutoff) if str(row) not in training.unreadable
-    ]
-    return {
-        "template": {
-            **choice.as_json(),
-            **shipping(fixed, tokenizer, own, compared, choice.parity),
-        },
-        "model": model_facts(config, trust=arguments.trust_remote_code),
-        "context": context,
-        "cutoff": cutoff,
-        "rows": len(lengths),
-        "tokens": sum(lengths),
-        "percentiles": percentiles(lengths),
-        "histogram": histogram(lengths),
-        "over": {str(c): sum(n > c for n in lengths) for c in OTHER_CUTOFFS if c <= max(lengths)},
-        "compared": len(compared),
-        "overlong": training.overlong,
-        "validation_overlong": validation.overlong,
-        "unreadable": training.unreadable,
-        "validation_unreadable": validation.unreadable,
-        "untrained_answers": training.untrained_answers,
-        "eos": tokenizer.eos_token,
-        "stop_ids": fixed.get_stop_token_ids(tokenizer) if kind != "text" else [],
-        "vocabulary": len(tokenizer),
-        "media": list(media),
-        "views": views(how, path, shown, processor_args, lengths),
-    }
+    shown = [row for row in shown_rows(show, lengths, cutoff) if row not in training.unreadable]
+    return TokenLook(
+        template=shipping(choice, fixed, tokenizer, own, compared),
+        model=model_facts(config, trust=arguments.trust_remote_code),
+        context=context,
+        cutoff=cutoff,
+        rows=len(lengths),
+        tokens=sum(lengths),
+        percentiles=percentiles(lengths),
+        histogram=tuple(histogram(lengths)),
+        over={c: sum(n > c for n in lengths) for c in OTHER_CUTOFFS if c <= max(lengths)},
+        compared=len(compared),
+        overlong=training.overlong,
+        validation_overlong=validation.overlong,
+        unreadable=training.unreadable,
+        validation_unreadable=validation.unreadable,
+        untrained_answers=training.untrained_answers,
+        eos=tokenizer.eos_token,
+        stop_ids=tuple(fixed.get_stop_token_ids(tokenizer)) if kind != "text" else (),
+        vocabulary=len(tokenizer),
+        media=tuple(media),
+        views=tuple(views(how, path, shown, processor_args, lengths)),
+    )
 
 
 def _all_rows(*paths: str | Path | None) -> Iterator[dict[str, Any]]:
@@ -185,7 +181,7 @@ def _context(config: Any) -> int | None:
     return int(context) if context else None
 
 
-def model_facts(config: Any, *, trust: bool) -> dict[str, int] | None:
+def model_facts(config: Any, *, trust: bool) -> ModelFacts | None:
     """Parameters, width, layers and vocabulary, counted without loading or allocating weights.
 
     `trust`: whether code that comes with the model may run. Transformers would ask on stdin.
@@ -196,12 +192,12 @@ def model_facts(config: Any, *, trust: bool) -> dict[str, int] | None:
             model = auto_class(config).from_config(config, trust_remote_code=trust)
     except (ValueError, KeyError, ImportError):  # of no class that Transformers knows
         return None
-    return {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "hidden": int(text.hidden_size),
-        "layers": int(text.num_hidden_layers),
-        "vocabulary": int(text.vocab_size),
-    }
+    return ModelFacts(
+        parameters=sum(p.numel() for p in model.parameters()),
+        hidden=int(text.hidden_size),
+        layers=int(text.num_hidden_layers),
+        vocabulary=int(text.vocab_size),
+    )
 
 
 def _fixed_template(tokenizer: Any, settings: Mapping[str, Any], choice: TemplateChoice) -> Any:
@@ -226,8 +222,8 @@ class _Measured:
     media of a row cannot be read; and how many answers have the weight 0."""
 
     lengths: "array[int]" = field(default_factory=lambda: array("I"))
-    overlong: dict[str, list[int]] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
+    overlong: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    unreadable: dict[int, str] = field(default_factory=dict)
     untrained_answers: int = 0
 
     def counted(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -256,8 +252,8 @@ def _measure(
     for counts in count_tokens(how, expanded(rows, how, found.unreadable)):
         length = whole_length(how, counts) + begun
         if limit is not None and length > limit:
-            rounds = _cumulative(counts, how.template) if how.kind == "chat" else [length]
-            found.overlong[str(len(found.lengths))] = rounds
+            rounds = _cumulative(counts, how.template) if how.kind == "chat" else (length,)
+            found.overlong[len(found.lengths)] = rounds
         found.lengths.append(length)
     return found
 
@@ -272,7 +268,7 @@ def _reported(rows: Iterable[Mapping[str, Any]], events: Events) -> Iterator[Map
         yield row
 
 
-def _cumulative(counts: Sequence[int], template: Any) -> list[int]:
+def _cumulative(counts: Sequence[int], template: Any) -> tuple[int, ...]:
     """Tokens of the row if it ended after its first, second ... round."""
     tail = 1 if template.efficient_eos else 0
-    return [so_far + tail for so_far in accumulate(counts)]
+    return tuple(so_far + tail for so_far in accumulate(counts))

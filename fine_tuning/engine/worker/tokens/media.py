@@ -46,7 +46,7 @@ def require_media(how: Rendering, columns: Iterable[str], name: str | None) -> N
 
 
 def expanded(
-    rows: Iterable[Mapping[str, Any]], how: Rendering, unreadable: dict[str, str]
+    rows: Iterable[Mapping[str, Any]], how: Rendering, unreadable: dict[int, str]
 ) -> Iterator[Mapping[str, Any]]:
     """The rows with each mark written out as the tokens of its file.
 
@@ -64,7 +64,7 @@ def expanded(
                 fix="install it into this environment, or take these files out of the data",
             ) from error
         except Exception as error:  # decoders raise anything
-            unreadable[str(number)] = f"{', '.join(chain(*media_of(row)))}: {error}"
+            unreadable[number] = f"{', '.join(chain(*media_of(row)))}: {error}"
             yield row
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fine_tuning.engine.look import TemplateLook
 from fine_tuning.engine.worker.tokens.rendering import engine_text, own_text, same_rendering
 from fine_tuning.engine.worker.tokens.template import (
     TemplateChoice,
@@ -41,16 +42,28 @@ def confirmed(
 
 
 def shipping(
-    template: Any, tokenizer: Any, own: str | None, rows: Rows, parity: str
-) -> dict[str, Any]:
-    """`jinja`, the trained template as a chat template, and whether it is the one to ship.
+    choice: TemplateChoice, template: Any, tokenizer: Any, own: str | None, rows: Rows
+) -> TemplateLook:
+    """The choice with the trained template as a chat template, and whether it is the one to ship.
 
-    `shipped` is None if the model's own is the trained one. It is False, with the reason in
-    `unwritten`, if what LLaMA-Factory writes does not render these rows as it trained them: it
-    knows no tools, no tool calls and no empty reasoning. `own` is the model's own then.
+    It is not, with the reason in `unwritten`, if what LLaMA-Factory writes does not render these
+    rows as it trained them: it knows no tools, no tool calls and no empty reasoning. `own` is the
+    model's own.
     """
-    if parity == "equal" or not rows:
-        return {"jinja": None, "own": own, "shipped": None, "unwritten": None}
+    kept = TemplateLook(
+        name=choice.name,
+        reason=choice.reason,
+        parity=choice.parity,
+        difference=choice.difference,
+        enable_thinking=choice.enable_thinking,
+        others=choice.others,
+        jinja=None,
+        own=own,
+        shipped=None,
+        unwritten=None,
+    )
+    if choice.parity == "equal" or not rows:
+        return kept
     try:
         written = str(template._get_jinja_template(tokenizer))
     except ValueError:  # it has tokens by name, which LLaMA-Factory cannot write as text
@@ -58,8 +71,8 @@ def shipping(
     else:
         unwritten = _unlike(template, tokenizer, written, rows)
     if unwritten is None:
-        return {"jinja": written, "own": own, "shipped": True, "unwritten": None}
-    return {"jinja": None, "own": own, "shipped": False, "unwritten": unwritten}
+        return replace(kept, jinja=written, shipped=True)
+    return replace(kept, shipped=False, unwritten=unwritten)
 
 
 def _unlike(template: Any, tokenizer: Any, written: str, rows: Rows) -> str | None:
@@ -73,11 +86,9 @@ def _unlike(template: Any, tokenizer: Any, written: str, rows: Rows) -> str | No
             continue
         if row.get("tools") or any(t["from"] == "function_call" for t in row["conversations"]):
             return "what LLaMA-Factory writes of it leaves out tools and tool calls"
-        found = token_difference(tokenizer, trained, text)
-        at = found["at"]
-        mine, theirs = (" ".join(found[of][at : at + 5]) for of in ("ours_tokens", "own_tokens"))
+        mine, theirs = token_difference(tokenizer, trained, text).beside
         return (
             "what LLaMA-Factory writes of it renders these rows otherwise "
-            f"({mine or '(end)'} was trained, it has {theirs or '(end)'})"
+            f"({mine} was trained, it has {theirs})"
         )
     return None

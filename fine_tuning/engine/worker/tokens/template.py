@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from llamafactory.data.template import TEMPLATES, ReasoningTemplate, parse_template
 from llamafactory.extras.constants import DEFAULT_TEMPLATE, SUPPORTED_MODELS
 
+from fine_tuning.engine.look import Parity, RenderingDifference
 from fine_tuning.engine.worker.tokens.rendering import (
     engine_text,
     own_text,
@@ -24,19 +25,15 @@ Thinking = Mapping[str, bool | None]
 @dataclass(frozen=True)
 class TemplateChoice:
     """The template that is trained. `name` is None for LLaMA-Factory's reading of the tokenizer's
-    own chat template. `parity` is "equal", "differs" or "none" (the tokenizer has no template).
+    own chat template. `parity` is "none" where the tokenizer has no template.
     """
 
     name: str | None
     reason: str
-    parity: str
-    difference: Mapping[str, Any] | None
+    parity: Parity
+    difference: RenderingDifference | None
     enable_thinking: bool | None
     others: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """The values that travel to the front end."""
-        return asdict(self)
 
 
 def _nearest(asked: str) -> str:
@@ -129,7 +126,7 @@ def first_difference(
     rows: Rows,
     thinking: bool | None,
     chat_template: str | None = None,
-) -> dict[str, Any] | None:
+) -> RenderingDifference | None:
     """The first row that LLaMA-Factory and the tokenizer's own chat template render differently.
 
     Both texts with their token ids, and the index of the first token that differs; None if all
@@ -142,9 +139,10 @@ def first_difference(
         try:
             ours = engine_text(prepared, tokenizer, row)
         except Exception as error:  # templates raise on rows that they have no slots for
-            return {"ours": f"({error})", "own": own[1] if own else "", "at": 0}
+            return RenderingDifference(ours=f"({error})", own=own[1] if own else "", at=0)
         if own is None:
-            return {"ours": ours[1], "own": "(the model's chat template refuses this row)", "at": 0}
+            refused = "(the model's chat template refuses this row)"
+            return RenderingDifference(ours=ours[1], own=refused, at=0)
         if not same_rendering(ours, own):
             return token_difference(tokenizer, ours, own)
     return None
@@ -157,7 +155,9 @@ def _asked_to_think(template: Any, row: Mapping[str, Any], thinking: bool | None
     return reasons(row, thought_mark(template)) if thinking is None else thinking
 
 
-def token_difference(tokenizer: Any, ours: tuple[str, str], own: tuple[str, str]) -> dict[str, Any]:
+def token_difference(
+    tokenizer: Any, ours: tuple[str, str], own: tuple[str, str]
+) -> RenderingDifference:
     """Two renderings of a row that differ: their tokens, and the index of the first other one."""
     part = 0 if ours[0] != own[0] else 1
     mine = tokenizer.encode(ours[part], add_special_tokens=False)
@@ -166,14 +166,19 @@ def token_difference(tokenizer: Any, ours: tuple[str, str], own: tuple[str, str]
         (i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b),
         min(len(mine), len(theirs)),
     )
-    return {
-        "ours": ours[part],
-        "own": own[part],
-        "ours_tokens": tokenizer.convert_ids_to_tokens(mine),
-        "own_tokens": tokenizer.convert_ids_to_tokens(theirs),
-        "at": at,
-        "part": ("prompt", "whole")[part],
-    }
+    return RenderingDifference(
+        ours=ours[part],
+        own=own[part],
+        ours_tokens=_tokens(tokenizer, mine),
+        own_tokens=_tokens(tokenizer, theirs),
+        at=at,
+        part="whole" if part else "prompt",
+    )
+
+
+def _tokens(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
+    """Some tokenizers written in Python give bytes."""
+    return tuple(map(str, tokenizer.convert_ids_to_tokens(ids)))
 
 
 def _named_for(model_name: str) -> str | None:

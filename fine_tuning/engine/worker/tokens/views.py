@@ -11,6 +11,7 @@ from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 from llamafactory.data.processor.pretrain import PretrainDatasetProcessor
 from llamafactory.extras.constants import IGNORE_INDEX
 
+from fine_tuning.engine.look import RowView
 from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.tokens.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages, with_answer
@@ -38,8 +39,8 @@ def shown_rows(show: Sequence[str], lengths: "array[int]", cutoff: int) -> list[
 
 def views(
     how: Rendering, path: Path, wanted: Sequence[int], data_args: Any, lengths: "array[int]"
-) -> list[dict[str, Any]]:
-    """Each wanted row as LLaMA-Factory's processor encodes it: spans of (text, trained).
+) -> list[RowView]:
+    """Each wanted row as LLaMA-Factory's processor encodes it.
 
     Raises EngineError if it has another number of tokens than was counted.
     """
@@ -59,16 +60,16 @@ def views(
     return found
 
 
-def _view(how: Rendering, row: int, ids: Sequence[int], labels: Sequence[int]) -> dict[str, Any]:
+def _view(how: Rendering, row: int, ids: Sequence[int], labels: Sequence[int]) -> RowView:
     stops = how.kind == "text" or {*how.template.get_stop_token_ids(how.tokenizer)} & {*labels}
-    return {
-        "row": row,
-        "tokens": len(ids),
-        "trained": sum(label != IGNORE_INDEX for label in labels),
-        "spans": list(_spans(how.tokenizer, ids, labels)),
-        "all_masked": all(label == IGNORE_INDEX for label in labels),
-        "stop_trained": bool(stops),
-    }
+    return RowView(
+        row=row,
+        tokens=len(ids),
+        trained=sum(label != IGNORE_INDEX for label in labels),
+        spans=tuple(_spans(how.tokenizer, ids, labels)),
+        all_masked=all(label == IGNORE_INDEX for label in labels),
+        stop_trained=bool(stops),
+    )
 
 
 def encoded(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fine_tuning.engine.look import TokenLook
 from fine_tuning.errors import DataError
 from fine_tuning.job.asking import model_arguments
 from fine_tuning.spec import RunSpec
@@ -14,7 +15,7 @@ from tests.engine.worker.tokens.test_lengths import row
 pytestmark = pytest.mark.engine
 
 
-def look(folder: Path, model: Path, rows: list[dict[str, Any]], **asked: Any) -> dict[str, Any]:
+def look(folder: Path, model: Path, rows: list[dict[str, Any]], **asked: Any) -> TokenLook:
     from fine_tuning.engine.worker.events import Events
     from fine_tuning.engine.worker.tokens.look import look_at_tokens
 
@@ -40,8 +41,8 @@ def test_reasoning_that_begins_after_2000_rows_is_not_deleted(
 ) -> None:
     rows = [*[PLAIN] * 2_001, REASONED]
     found = look(tmp_path, tiny_model, rows, template="qwen3", show=["#2001"])
-    assert found["template"]["enable_thinking"] is None
-    assert "hm" in "".join(text for text, trained in found["views"][0]["spans"] if trained)
+    assert found.template.enable_thinking is None
+    assert "hm" in "".join(text for text, trained in found.views[0].spans if trained)
     with pytest.raises(DataError, match="would delete the <think> blocks"):
         look(tmp_path, tiny_model, rows, template="qwen3", data_args={"enable_thinking": False})
 
@@ -74,7 +75,7 @@ def test_rows_with_and_without_reasoning_render_as_a_reasoning_model_s_own_templ
     tokenizer = tokenizer_of(build_model(tmp_path, chat_template=own))
     assert first_difference(TEMPLATES["qwen3"], tokenizer, [REASONED], None) is None
     difference = first_difference(TEMPLATES["qwen3"], tokenizer, [PLAIN], None)
-    assert difference is None or difference["part"] == "whole"
+    assert difference is None or difference.part == "whole"
 
 
 def text(value: str) -> dict[str, Any]:
@@ -84,13 +85,13 @@ def text(value: str) -> dict[str, Any]:
 def test_documents_that_are_not_packed_are_not_cut_unseen(tiny_model: Path, tmp_path: Path) -> None:
     """One short document is enough, the cutoff holds the longest, and what it cannot is named."""
     short = look(tmp_path, tiny_model, [text("Hello")], kind="text", packing=False)
-    assert (short["cutoff"], short["overlong"]) == (64, {})
+    assert (short.cutoff, short.overlong) == (64, {})
     rows = [text("capital " * 70), text("x1 " * 900), text("Hello")]
     found = look(tmp_path, tiny_model, rows, kind="text", packing=False)
-    assert found["cutoff"] == found["context"] == 512
-    assert list(found["overlong"]) == ["1"]
+    assert found.cutoff == found.context == 512
+    assert list(found.overlong) == [1]
     packed = look(tmp_path, tiny_model, rows, kind="text")
-    assert (packed["cutoff"], packed["overlong"]) == (128, {})
+    assert (packed.cutoff, packed.overlong) == (128, {})
 
 
 GOOD, BAD = ({"from": "assistant", "value": value} for value in ("A long good answer", "No"))
@@ -108,12 +109,12 @@ def test_only_the_last_answer_of_a_compared_conversation_is_shown_as_trained(
     else:
         one = {**before, "conversations": [*before["conversations"], GOOD], "label": False}
     found = look(tmp_path, tiny_model, [one], kind=kind, template=name, show=["1"])
-    (view,) = found["views"]
-    assert view["tokens"] == found["percentiles"]["max"]
-    trained = "".join(text for text, learnt in view["spans"] if learnt)
+    (view,) = found.views
+    assert view.tokens == found.longest
+    trained = "".join(text for text, learnt in view.spans if learnt)
     assert "good answer" in trained
     assert "first" not in trained
-    assert view["stop_trained"]
+    assert view.stop_trained
 
 
 def test_new_special_tokens_are_known_to_the_lengths(tiny_model: Path, tmp_path: Path) -> None:
@@ -123,8 +124,8 @@ def test_new_special_tokens_are_known_to_the_lengths(tiny_model: Path, tmp_path:
     spec = RunSpec(engine_args={"new_special_tokens_config": str(known)})
     before = look(tmp_path, tiny_model, [one])
     after = look(tmp_path, tiny_model, [one], model_args=model_arguments(spec))
-    assert after["vocabulary"] == before["vocabulary"] + 1
-    assert after["tokens"] < before["tokens"] - 20
+    assert after.vocabulary == before.vocabulary + 1
+    assert after.tokens < before.tokens - 20
 
 
 CODE = """
@@ -152,4 +153,4 @@ def test_a_trusted_model_with_code_of_its_own_is_not_asked_about_again(
     loaded = AutoConfig.from_pretrained(tmp_path, trust_remote_code=True)
     facts = model_facts(loaded, trust=True)
     assert facts is not None
-    assert facts["layers"] == 2
+    assert facts.layers == 2

@@ -33,11 +33,11 @@ def test_a_picture_counts_as_many_tokens_as_its_size_has(
         {**row(("user", "What is it?"), ("assistant", "Red.")), "images": []},
     ]
     found = look(tmp_path, vision_model, rows, media=["images"], show=["3"])
-    small, large, text = (view["tokens"] for view in found["views"])
+    small, large, text = (view.tokens for view in found.views)
     assert (small - text, large - text) == (2 + 4, 2 + 50)  # start, end, and the picture
-    assert found["template"]["name"] == "qwen2_vl"
-    assert found["percentiles"]["max"] == large
-    spans = found["views"][1]["spans"]
+    assert found.template.name == "qwen2_vl"
+    assert found.longest == large
+    spans = found.views[1].spans
     assert "<|image_pad|>(x 50)" in spans[0][0]
     assert [text for text, trained in spans if trained] == ["Red.<|im_end|>\n"]
 
@@ -47,7 +47,7 @@ def test_the_size_of_pictures_can_be_bounded(vision_model: Path, tmp_path: Path)
     whole = look(tmp_path, vision_model, rows, media=["images"])
     bound = {"image_max_pixels": 56 * 56}
     less = look(tmp_path, vision_model, rows, media=["images"], model_args=bound)
-    assert whole["tokens"] - less["tokens"] == 100 - 4
+    assert whole.tokens - less.tokens == 100 - 4
 
 
 @pytest.mark.parametrize("kind", ["preference", "kto"])
@@ -62,7 +62,7 @@ def test_pictures_of_compared_answers_are_counted(
     else:
         one |= {"label": True}
     found = look(tmp_path, vision_model, [one], kind=kind, media=["images"], show=["1"])
-    assert found["views"][0]["tokens"] == found["percentiles"]["max"]
+    assert found.views[0].tokens == found.longest
 
 
 def test_what_cannot_be_read_is_named_by_its_row(vision_model: Path, tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_what_cannot_be_read_is_named_by_its_row(vision_model: Path, tmp_path: P
     mark_alone = {**row(("user", "<image>What?"), ("assistant", "Red.")), "images": []}
     rows = [seen(good), seen(str(cut)), mark_alone]
     found = look(tmp_path, vision_model, rows, media=["images"], show=["3"])
-    assert sorted(found["unreadable"]) == ["1", "2"]
-    assert found["unreadable"]["1"].startswith(f"{cut}: ")
-    assert "number of images" in found["unreadable"]["2"]
-    assert [view["row"] for view in found["views"]] == [0]
+    assert sorted(found.unreadable) == [1, 2]
+    assert found.unreadable[1].startswith(f"{cut}: ")
+    assert "number of images" in found.unreadable[2]
+    assert [view.row for view in found.views] == [0]
 
 
 def test_a_model_of_text_takes_no_pictures(tiny_model: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_model_of_text_takes_no_pictures(tiny_model: Path, tmp_path: Path) -> 
 def test_a_vision_model_trains_text_alone(vision_model: Path, tmp_path: Path) -> None:
     rows = [row(("user", "Hello"), ("assistant", "Hi"))]
     found = look(tmp_path, vision_model, rows, show=["1"])
-    assert found["views"][0]["stop_trained"]
+    assert found.views[0].stop_trained
 
 
 def test_a_vision_model_without_its_processor_is_refused(

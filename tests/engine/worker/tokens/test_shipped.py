@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fine_tuning.engine.look import TemplateLook
 from tests.engine.worker.tokens.test_lengths import ROWS as WITH_TOOLS
 from tests.engine.worker.tokens.test_template import ROWS, tokenizer_of
 from tests.models import build_model
@@ -19,41 +20,47 @@ TOOLS_TOO = (
 )
 
 
-def shipping_of(path: Path, name: str | None, rows: list[dict[str, Any]]) -> Any:
+def shipping_of(path: Path, name: str | None, rows: list[dict[str, Any]]) -> TemplateLook:
     from llamafactory.data.template import get_template_and_fix_tokenizer
     from llamafactory.hparams.data_args import DataArguments
 
     from fine_tuning.engine.worker.tokens.shipped import own_template, shipping
+    from fine_tuning.engine.worker.tokens.template import TemplateChoice
 
     tokenizer = tokenizer_of(path)
     own = own_template(tokenizer)
     template = get_template_and_fix_tokenizer(tokenizer, DataArguments(template=name))
-    return shipping(template, tokenizer, own, rows, "differs")
+    choice = TemplateChoice(name, "", "differs", None, True)
+    return shipping(choice, template, tokenizer, own, rows)
 
 
 def test_a_written_template_that_renders_as_trained_is_shipped(tiny_model: Path) -> None:
     found = shipping_of(tiny_model, "alpaca", ROWS)
-    assert found["shipped"] is True
-    assert "### Instruction:" in found["jinja"]
+    assert found.shipped is True
+    assert found.jinja is not None
+    assert "### Instruction:" in found.jinja
 
 
 def test_a_model_that_can_call_tools_keeps_its_template(tmp_path: Path) -> None:
     """LLaMA-Factory's written template renders neither tools nor calls."""
     path = build_model(tmp_path, chat_template=TOOLS_TOO)
     found = shipping_of(path, "chatml", [*ROWS, WITH_TOOLS[2]])
-    assert found["shipped"] is False
-    assert (found["jinja"], found["own"]) == (None, TOOLS_TOO)
-    assert "leaves out tools and tool calls" in found["unwritten"]
+    assert found.shipped is False
+    assert (found.jinja, found.own) == (None, TOOLS_TOO)
+    assert found.unwritten is not None
+    assert "leaves out tools and tool calls" in found.unwritten
 
 
 def test_a_template_that_cannot_be_written_is_not_said_to_be_shipped(tiny_model: Path) -> None:
     from llamafactory.data.template import TEMPLATES
 
     from fine_tuning.engine.worker.tokens.shipped import shipping
+    from fine_tuning.engine.worker.tokens.template import TemplateChoice
 
-    found = shipping(TEMPLATES["chatglm3"], tokenizer_of(tiny_model), "own", ROWS, "differs")
-    assert found["shipped"] is False
-    assert found["unwritten"] == "LLaMA-Factory cannot write it as one"
+    choice = TemplateChoice("chatglm3", "", "differs", None, True)
+    found = shipping(choice, TEMPLATES["chatglm3"], tokenizer_of(tiny_model), "own", ROWS)
+    assert found.shipped is False
+    assert found.unwritten == "LLaMA-Factory cannot write it as one"
 
 
 def test_a_tool_row_after_the_first_rows_is_compared_too(tmp_path: Path) -> None:

@@ -86,9 +86,9 @@ def test_the_model_s_own_template_is_read_if_no_registered_one_fits(tmp_path: Pa
 def test_a_named_template_that_differs_is_reported_token_by_token(tiny_model: Path) -> None:
     choice = choose(tiny_model, "alpaca")
     assert choice.parity == "differs"
-    assert choice.difference["ours"].startswith("Below is an instruction")
-    assert choice.difference["own"].startswith("<|im_start|>user")
-    assert choice.difference["at"] == 0
+    assert choice.difference.ours.startswith("Below is an instruction")
+    assert choice.difference.own.startswith("<|im_start|>user")
+    assert choice.difference.at == 0
 
 
 def test_a_base_model_gets_the_plain_template_and_is_told(tmp_path: Path) -> None:
@@ -125,4 +125,4 @@ def test_rows_without_reasoning_do_not_train_an_empty_think_block(tmp_path: Path
     # The own template puts the empty block into the prompt; so must the trained one, masked.
     row = ROWS[1]
     difference = first_difference(TEMPLATES["qwen3"], tokenizer_of(path), [row], False)
-    assert difference is None or difference["part"] == "whole"
+    assert difference is None or difference.part == "whole"

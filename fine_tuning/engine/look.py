@@ -1,0 +1,111 @@
+"""What the worker's look at the tokens finds, as it is sent, kept in `run.json` and read again.
+
+The names of the fields are the keys of the JSON. A field that a run of an older version may lack
+has a default.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from msgspec import UNSET, UnsetType
+
+Parity = Literal["equal", "differs", "none"]
+BESIDE = 5  # tokens that are shown from the first that differs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderingDifference:
+    """The first row that LLaMA-Factory's template and the model's own render differently.
+
+    Of a row that one of the two refuses there are no tokens: UNSET fields are not in the JSON.
+    """
+
+    ours: str  # as it is trained
+    own: str  # by the model's own template
+    ours_tokens: tuple[str, ...] | UnsetType = UNSET
+    own_tokens: tuple[str, ...] | UnsetType = UNSET
+    at: int  # index of the first token that differs
+    part: Literal["prompt", "whole"] | UnsetType = UNSET  # what of the row is compared
+
+    @property
+    def beside(self) -> tuple[str, str]:
+        """A few tokens from the first that differs: as trained, and by the model's own template."""
+        trained, own = self.ours_tokens or (), self.own_tokens or ()
+        end = self.at + BESIDE
+        return " ".join(trained[self.at : end]) or "(end)", " ".join(own[self.at : end]) or "(end)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateLook:
+    """The template that is trained, how it compares with the model's own, and which is shipped."""
+
+    name: str | None  # None: LLaMA-Factory's reading of the model's own chat template
+    reason: str  # why this one is trained
+    parity: Parity  # with the model's own on real rows; none: the model has none, or rows are text
+    difference: RenderingDifference | None
+    enable_thinking: bool | None  # LLaMA-Factory's setting; None: some rows reason, others do not
+    others: tuple[str, ...] = ()  # names in LLaMA-Factory that render these rows as well
+    jinja: str | None  # the trained one as a chat template, if it is shipped
+    own: str | None  # the model's own chat template
+    shipped: bool | None  # the trained one goes out; None: the model's own is the trained one
+    unwritten: str | None  # why the trained one cannot be shipped as a chat template
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """The size of the model, for the estimate of its memory."""
+
+    parameters: int  # all of them; what follows is of its text part
+    hidden: int  # width
+    layers: int
+    vocabulary: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowView:
+    """One row as LLaMA-Factory's processor encodes it for the training."""
+
+    row: int  # number of the checked row, from 0
+    tokens: int
+    trained: int  # tokens with a loss
+    spans: tuple[tuple[str, bool], ...]  # its text, cut where training begins or ends; trained?
+    all_masked: bool  # nothing is trained
+    stop_trained: bool  # a token that ends the turn is
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLook:
+    """Template, lengths and cutoff of the checked rows, and how some of them are masked.
+
+    Rows are numbered from 0, those to train on and those that the data holds out by themselves.
+    Lengths are in tokens, as the trainer gets the row.
+    """
+
+    template: TemplateLook
+    model: ModelFacts | None  # None: it is of no class that Transformers knows
+    context: int | None  # the model's, in tokens
+    cutoff: int  # as given, or chosen by the lengths
+    rows: int
+    tokens: int  # of all rows
+    percentiles: Mapping[str, int]  # lengths by name, from min to max
+    histogram: tuple[tuple[int, int], ...]  # (upper end, rows) of equally wide ranges of length
+    over: Mapping[int, int] = field(default_factory=dict)  # usual cutoff -> rows that are longer
+    compared: int = 0  # rows that were rendered by both templates
+    # row over the cutoff -> its tokens after each round
+    overlong: Mapping[int, tuple[int, ...]]
+    validation_overlong: Mapping[int, tuple[int, ...]]
+    # row -> why its media cannot be read
+    unreadable: Mapping[int, str] = field(default_factory=dict)
+    validation_unreadable: Mapping[int, str] = field(default_factory=dict)
+    untrained_answers: int = 0  # those with the weight 0
+    eos: str | None  # the tokenizer's, as the template sets it
+    stop_ids: tuple[int, ...]  # of the tokens that end a turn; empty for text
+    vocabulary: int  # of the tokenizer
+    media: tuple[str, ...]  # columns of media that the rows have
+    views: tuple[RowView, ...]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return self.percentiles["max"]

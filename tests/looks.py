@@ -1,0 +1,67 @@
+"""A look at the tokens as it lies in `run.json`, and as a value, for tests of what follows."""
+
+from typing import Any
+
+from fine_tuning.engine.look import TokenLook
+from fine_tuning.run_folder import from_json
+
+DIFFERENCE: dict[str, Any] = {
+    "ours": "ab",
+    "own": "ac",
+    "ours_tokens": ["a", "b"],
+    "own_tokens": ["a", "c"],
+    "at": 1,
+    "part": "prompt",
+}
+TEMPLATE: dict[str, Any] = {
+    "name": "alpaca",
+    "reason": "you chose it",
+    "parity": "differs",
+    "difference": DIFFERENCE,
+    "enable_thinking": True,
+    "others": [],
+    "jinja": "written",
+    "own": "own",
+    "shipped": True,
+    "unwritten": None,
+}
+WRITTEN: dict[str, Any] = {
+    "template": TEMPLATE,
+    "model": {"parameters": 7_000_000_000, "hidden": 4096, "layers": 32, "vocabulary": 152_000},
+    "context": 4096,
+    "cutoff": 1024,
+    "rows": 12,
+    "tokens": 9_000,
+    "percentiles": {"min": 3, "p50": 700, "p90": 1100, "p95": 1150, "p99": 1200, "max": 1200},
+    "histogram": [[600, 5], [1200, 7]],
+    "over": {"128": 11, "1024": 2},
+    "compared": 8,
+    "overlong": {"9": [600, 1100], "10": [1200]},
+    "validation_overlong": {},
+    "unreadable": {},
+    "validation_unreadable": {},
+    "untrained_answers": 0,
+    "eos": "</s>",
+    "stop_ids": [2],
+    "vocabulary": 152_000,
+    "media": [],
+    "views": [
+        {
+            "row": 0,
+            "tokens": 4,
+            "trained": 2,
+            "spans": [["Hello", False], ["Hi</s>", True]],
+            "all_masked": False,
+            "stop_trained": True,
+        }
+    ],
+}
+NEWER = ("over", "compared", "unreadable", "validation_unreadable", "untrained_answers")
+# as a version before wrote it, which had a field that has gone since
+OLDER = {"thinking": True, **{name: it for name, it in WRITTEN.items() if name not in NEWER}}
+
+
+def look_of(**changed: Any) -> TokenLook:
+    """The value, with these fields of the JSON changed; those of the template are a dict of its."""
+    template = {**TEMPLATE, **changed.pop("template", {})}
+    return from_json({**WRITTEN, **changed, "template": template}, TokenLook)
