@@ -22,6 +22,7 @@ from fine_tuning.dataset.split import split as split_rows
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.gpus import require_usable_gpu
 from fine_tuning.engine.launch import Worker, run_distributed
+from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.model_hub import fetch_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.engine.plan.make import make_plan
@@ -58,16 +59,16 @@ def _straight_line(job: Job) -> None:
             worker.start()
         data = check(job)
         job = fetch(job)
-        tokens = look_at_tokens(job, data, worker)
-        parts = split(job, data, tokens)
-        plan = decide(job, data, parts, tokens, worker)
+        look = look_at_tokens(job, data, worker)
+        parts = split(job, data, look)
+        plan = decide(job, data, parts, look, worker)
         if job.spec.dry_run:
             encode(job, plan, parts, worker)
             telling.show_generated(job, plan)
             return
-        train(job, plan, parts, worker)
+        train(job, plan, parts, look, worker)
         if job.is_first_node:
-            export(job, plan, parts, worker)
+            export(job, plan, parts, look, worker)
     finish(job)
 
 
@@ -111,29 +112,28 @@ def fetch(job: Job) -> Job:
         return dataclasses.replace(job, model=fetch_model(wanted, on_bytes))
 
 
-def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> dict[str, Any]:
+def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> TokenLook:
     """Template, parity, lengths and cutoff, by the worker; no weights are loaded."""
     arguments = asking.token_request(
         job.spec, job.model, data, job.folder.dataset, show=("3", "longest")
     )
     inputs = fingerprint({**arguments, "model": arguments["name"]}, data.fingerprint)
     job.screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
-    tokens = job.folder.do(
+    found = job.folder.do(
         "tokens",
         inputs,
         lambda: worker.request("tokens", arguments, telling.events_to(job.screen)),
     )
-    deciding.refuse_unreadable(data, tokens)
-    longest = tokens["percentiles"]["max"]
-    job.screen.end(f"{tokens['tokens']:,} tokens, the longest row has {longest:,}")
-    for warning in telling.token_warnings(tokens):
+    look = _usable_look(data, found)
+    job.screen.end(f"{look.tokens:,} tokens, the longest row has {look.longest:,}")
+    for warning in telling.token_warnings(look):
         job.screen.warn(warning)
-    return tokens
+    return look
 
 
 def tokens_of(
     spec: RunSpec, data: CheckedData, folder: Path, *, show: Sequence[str], screen: Screen
-) -> dict[str, Any]:
+) -> TokenLook:
     """The same look at the tokens for `validate`, outside of any run."""
     spec = opening.anchored(spec)
     model = model_location(str(spec.model_name_or_path))
@@ -145,20 +145,30 @@ def tokens_of(
     screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
     with Worker(log, environment=asking.environment(spec)) as worker:
         request = asking.token_request(spec, model, data, folder, show=show)
-        tokens = worker.request("tokens", request, telling.events_to(screen))
-    deciding.refuse_unreadable(data, tokens)
-    screen.end(f"{tokens['tokens']:,} tokens")
-    return tokens
+        found = worker.request("tokens", request, telling.events_to(screen))
+    look = _usable_look(data, found)
+    screen.end(f"{look.tokens:,} tokens")
+    return look
 
 
-def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
+def _usable_look(data: CheckedData, found: Mapping[str, Any]) -> TokenLook:
+    """The worker's answer, or what `run.json` kept of it, as a value.
+
+    Raises DataError if media of the rows cannot be read.
+    """
+    look = from_json(found, TokenLook)
+    deciding.refuse_unreadable(data, look)
+    return look
+
+
+def split(job: Job, data: CheckedData, look: TokenLook) -> SplitData:
     """Training and validation rows; overlong rows are cut or dropped, and counted."""
     spec = job.spec
-    inputs = resuming.split_inputs(spec, data, tokens)
+    inputs = resuming.split_inputs(spec, data, look)
     known = resuming.split_before(job, inputs)
     if known is not None:
         return known
-    fits = deciding.fits(job, data, tokens)
+    fits = deciding.fits(job, data, look)
     found = deciding.Found(job.folder.dataset / "split_problems.jsonl")
     parts = split_rows(
         data,
@@ -179,9 +189,7 @@ def split(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> SplitData:
     return parts
 
 
-def decide(
-    job: Job, data: CheckedData, parts: SplitData, tokens: Mapping[str, Any], worker: Worker
-) -> Plan:
+def decide(job: Job, data: CheckedData, parts: SplitData, look: TokenLook, worker: Worker) -> Plan:
     """Every open choice, shown; `train.yaml` and `dataset_info.json` written.
 
     A training that has begun keeps its plan: continued elsewhere it is still the same training.
@@ -190,7 +198,7 @@ def decide(
     stage = deciding.stage_for(spec, data)
     entries = deciding.dataset_entries(job, data, parts)
     register.register(spec.dataset_dir, entries)
-    inputs = resuming.plan_inputs(spec, data, parts, tokens)
+    inputs = resuming.plan_inputs(spec, data, parts, look)
     register.write_dataset_info(folder.dataset / "dataset_info.json", entries)
     known = folder.result_of("plan", inputs)
     if known is not None and folder.stage("train"):
@@ -203,8 +211,8 @@ def decide(
     plan = make_plan(
         spec,
         sources=job.sources,
-        rows=deciding.planned_rows(job, data, parts, tokens, stage),
-        tokens=tokens,
+        rows=deciding.planned_rows(job, data, parts, look, stage),
+        look=look,
         devices=devices,
         model_path=job.model,
         run_dir=folder.path,
@@ -212,7 +220,7 @@ def decide(
     resuming.refuse_another_training(job, plan)
     write_atomically(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
     folder.record["choices"] = to_json(plan.choices)
-    folder.record["warnings"] = [*telling.token_warnings(tokens), *plan.warnings]
+    folder.record["warnings"] = [*telling.token_warnings(look), *plan.warnings]
     folder.mark("plan", state="done", inputs=inputs, result=to_json(plan))
     job.screen.choices(plan.choices)
     for warning in plan.warnings:
@@ -240,7 +248,7 @@ def encode(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     job.screen.end("answers with the weight 0 are masked")
 
 
-def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
+def train(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worker) -> None:
     """Train with LLaMA-Factory, continuing from the last complete checkpoint if there is one."""
     folder, screen = job.folder, job.screen
     inputs = resuming.training_inputs(plan, parts)
@@ -263,14 +271,14 @@ def train(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         "expected": balance.expected(job, parts, plan),
     }
     under = _under_torchrun if asking.needs_torchrun(plan) else _in_the_worker
-    result = under(job, plan, worker, request, asking.scoring(job, parts, plan))
+    result = under(job, plan, worker, request, asking.scoring(job, parts, plan, look))
     seconds = round(time.time() - began, 3)
     if result["interrupted"]:
         folder.mark("train", state="interrupted", seconds=seconds, **mark)
         raise Interrupted(
             "Stopped, and a checkpoint is saved.", fix="the same command continues from it"
         )
-    deciding.ship_template(folder.path, asking.adapter_template(job))
+    deciding.ship_template(folder.path, asking.adapter_template(look.template))
     folder.mark("train", state="done", seconds=seconds, result=result, **mark)
     telling.show_scores(job)
     if folder.stop_file.exists():
@@ -313,7 +321,7 @@ def _under_torchrun(
     return result
 
 
-def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
+def export(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worker) -> None:
     """Merge into `--export_dir`, if it was given; the directory appears only when it is whole."""
     target = job.spec.export_dir
     if target is None:
@@ -329,7 +337,7 @@ def export(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
         "adapter": asking.provable_adapter(job, plan),
         "probe_rows": str(parts.val_path or parts.train_path),
         "unprovable": asking.unprovable(plan),
-        "chat_template": asking.shipped_template(job),
+        "chat_template": asking.shipped_template(look.template),
     }
     if asking.needs_fresh_worker(plan):
         worker.restart()

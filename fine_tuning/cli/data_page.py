@@ -1,9 +1,7 @@
 """What a check found -> the facts of its page."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from fine_tuning.dataset.types import CheckedData, FileAccount
+from fine_tuning.engine.look import TokenLook
 from fine_tuning.report import (
     DataAccount,
     DataFacts,
@@ -12,11 +10,12 @@ from fine_tuning.report import (
     masked_of,
     parity_of,
 )
+from fine_tuning.run_folder import to_json
 
 
 def data_facts(
     data: CheckedData,
-    tokens: Mapping[str, Any] | None = None,
+    look: TokenLook | None = None,
     *,
     command: str = "",
     created: str = "",
@@ -25,16 +24,16 @@ def data_facts(
 ) -> DataFacts:
     """The facts for `report.write_data_report`; `rejected` and `report` are the files to name.
 
-    `tokens` is the worker's look at the tokens, if a model was named.
+    `look` is the worker's look at the tokens, if a model was named.
     """
-    tokens = tokens or {}
+    tokens = {} if look is None else to_json(look)  # as the report finds it in a run.json
     names = [file.path for file in data.files]
     title = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return DataFacts(
         title=title or "No file",
         command=command,
         created=created,
-        template=str((tokens.get("template") or {}).get("name") or ""),
+        template="" if look is None else look.template.name or "",
         parity=parity_of(tokens),
         masked=masked_of(tokens),
         data=DataAccount(

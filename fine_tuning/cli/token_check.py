@@ -3,15 +3,15 @@
 import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fine_tuning import pipeline
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.validate import run as check_data
 from fine_tuning.dataset.stages import stage_mismatch
 from fine_tuning.dataset.types import CheckedData
+from fine_tuning.engine.look import RowView, TokenLook
 from fine_tuning.errors import UsageError
 from fine_tuning.job import telling
 from fine_tuning.screen import MaskedRow, Screen, Span
@@ -30,10 +30,10 @@ def validate(job: Resolved) -> int:
     for warning in job.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
-    def after(data: CheckedData, screen: Screen) -> Mapping[str, Any]:
+    def after(data: CheckedData, screen: Screen) -> TokenLook | None:
         refuse_stage(spec, data)
         if spec.model_name_or_path is None:
-            return {}
+            return None
         return look(spec, show, data, screen)
 
     report: Path | None = job.options["report"]
@@ -66,46 +66,43 @@ def refuse_stage(spec: RunSpec, data: CheckedData) -> None:
         raise UsageError(mismatch)
 
 
-def look(
-    spec: RunSpec, show: Sequence[str], data: CheckedData, screen: Screen
-) -> Mapping[str, Any]:
+def look(spec: RunSpec, show: Sequence[str], data: CheckedData, screen: Screen) -> TokenLook:
     """Let the worker count and render the checked rows with the model's tokenizer; say it.
 
     Loads no weights. Raises ModelError if there is no such tokenizer.
     """
     with tempfile.TemporaryDirectory(prefix="tokens-") as folder:
-        tokens = pipeline.tokens_of(
+        found = pipeline.tokens_of(
             spec.replace(use_cpu=True), data, Path(folder), show=show or ("1",), screen=screen
         )
-    for line in summary(tokens):
+    for line in summary(found):
         screen.say(line)
-    for warning in telling.token_warnings(tokens):
+    for warning in telling.token_warnings(found):
         screen.warn(warning)
     if show:
-        screen.masked(masked_rows(tokens["views"]))
-    return tokens
+        screen.masked(masked_rows(found.views))
+    return found
 
 
-def summary(tokens: Mapping[str, Any]) -> list[str]:
+def summary(look: TokenLook) -> list[str]:
     """Template, lengths and cutoff, one line each."""
-    template = tokens["template"]
-    lengths = ", ".join(f"{name} {value:,}" for name, value in tokens["percentiles"].items())
-    over = len(tokens["overlong"])
-    costs = ", ".join(f"{rows:,} over {cutoff}" for cutoff, rows in tokens["over"].items())
+    template = look.template
+    lengths = ", ".join(f"{name} {value:,}" for name, value in look.percentiles.items())
+    costs = ", ".join(f"{rows:,} over {cutoff}" for cutoff, rows in look.over.items())
     return [
-        f"template: {template['name'] or 'of the model'} ({template['reason']})",
+        f"template: {template.name or 'of the model'} ({template.reason})",
         f"tokens per row: {lengths}",
-        f"max_seq_length: {tokens['cutoff']:,}; rows that are longer: {over:,}",
+        f"max_seq_length: {look.cutoff:,}; rows that are longer: {len(look.overlong):,}",
         *([f"rows that other cutoffs would touch: {costs}"] if costs else []),
     ]
 
 
-def masked_rows(views: Sequence[Mapping[str, Any]]) -> list[MaskedRow]:
+def masked_rows(views: Sequence[RowView]) -> list[MaskedRow]:
     """The worker's views for the screen."""
     return [
         MaskedRow(
-            title=f"row {view['row']}: {view['tokens']:,} tokens, {view['trained']:,} trained",
-            spans=tuple(Span(text, trained) for text, trained in view["spans"]),
+            title=f"row {view.row}: {view.tokens:,} tokens, {view.trained:,} trained",
+            spans=tuple(Span(text, trained) for text, trained in view.spans),
         )
         for view in views
     ]

@@ -5,18 +5,20 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fine_tuning.cli.report_place import refuse_report_place, workplace
 from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
 from fine_tuning.dataset.account import report_json
 from fine_tuning.dataset.check import account, download
 from fine_tuning.dataset.types import CheckedData, FileAccount
+from fine_tuning.engine.look import TokenLook
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
 from fine_tuning.job import telling
+from fine_tuning.run_folder import to_json
 from fine_tuning.screen import Screen
 from fine_tuning.spec import DataSpec
 from fine_tuning.units import percent_text
@@ -32,7 +34,7 @@ def run(
     report: Path | None,
     *,
     validation_paths: Sequence[str] = (),
-    after: Callable[[CheckedData, Screen], Mapping[str, Any]] | None = None,
+    after: Callable[[CheckedData, Screen], TokenLook | None] | None = None,
 ) -> int:
     """Check the data, print what was found, write the report; gives the exit code.
 
@@ -56,8 +58,8 @@ def run(
         )
         screen.end(f"{_rows(data.rows_read)} in {_files(len(data.files))}")
         rejected = _deliver(data, report) if report else None
-        tokens = after(data, screen) if after is not None and data.rows_kept else {}
-        page = _write_page(data, report, rejected, tokens) if report else None
+        look = after(data, screen) if after is not None and data.rows_kept else None
+        page = _write_page(data, report, rejected, look) if report else None
     _show(data, report=report, rejected=rejected, page=page)
     return exit_code(data)
 
@@ -198,17 +200,17 @@ def _show(
 
 
 def _write_page(
-    data: CheckedData, report: Path, rejected: Path | None, tokens: Mapping[str, Any]
+    data: CheckedData, report: Path, rejected: Path | None, look: TokenLook | None
 ) -> Path:
     """The same as a page, beside the report; the look at the tokens also as JSON."""
     from fine_tuning.cli.data_page import data_facts
     from fine_tuning.report import write_data_report
 
-    if tokens:
-        text = json.dumps(tokens, ensure_ascii=False, indent=1)
+    if look is not None:
+        text = json.dumps(to_json(look), ensure_ascii=False, indent=1)
         report.with_suffix(".tokens.json").write_text(text + "\n", encoding="utf-8")
     names = {"rejected": str(rejected or ""), "report": str(report)}
-    return write_data_report(report.with_suffix(".html"), data_facts(data, tokens, **names))
+    return write_data_report(report.with_suffix(".html"), data_facts(data, look, **names))
 
 
 def _deliver(data: CheckedData, report: Path) -> Path | None:

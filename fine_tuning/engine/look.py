@@ -43,7 +43,7 @@ class TemplateLook:
     name: str | None  # None: LLaMA-Factory's reading of the model's own chat template
     reason: str  # why this one is trained
     parity: Parity  # with the model's own on real rows; none: the model has none, or rows are text
-    difference: RenderingDifference | None
+    difference: RenderingDifference | None  # the first, if the parity is differs
     enable_thinking: bool | None  # LLaMA-Factory's setting; None: some rows reason, others do not
     others: tuple[str, ...] = ()  # names in LLaMA-Factory that render these rows as well
     jinja: str | None  # the trained one as a chat template, if it is shipped

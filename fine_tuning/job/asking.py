@@ -7,6 +7,7 @@ from typing import Any
 
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.launch import Worker, free_port
+from fine_tuning.engine.look import TemplateLook, TokenLook
 from fine_tuning.engine.plan.values import Plan
 from fine_tuning.hubs import on_openmind
 from fine_tuning.job.opening import Job
@@ -130,7 +131,7 @@ def makes_adapter(plan: Plan) -> bool:
     return plan.settings["finetuning_type"] in ("lora", "oft")
 
 
-def scoring(job: Job, parts: SplitData, plan: Plan) -> dict[str, Any] | None:
+def scoring(job: Job, parts: SplitData, plan: Plan, look: TokenLook) -> dict[str, Any] | None:
     """What is scored before and after; None if nothing is held out or can be answered.
 
     That rows with media are not scored is said.
@@ -139,10 +140,10 @@ def scoring(job: Job, parts: SplitData, plan: Plan) -> dict[str, Any] | None:
         return None
     if plan.settings["stage"] not in ("sft", "pt"):
         return None
-    if media := job.folder.stage("tokens")["result"]["media"]:
+    if look.media:
         job.screen.warn(
-            f"the held-out rows are not scored: their {' and '.join(media)} would be left out of "
-            "the prompts, so the answers would say nothing (the loss during training has them)"
+            f"the held-out rows are not scored: their {' and '.join(look.media)} would be left out "
+            "of the prompts, so the answers would say nothing (the loss during training has them)"
         )
         return None
     kind = "text" if plan.settings["stage"] == "pt" else "chat"
@@ -214,16 +215,15 @@ def export_writing(spec: RunSpec) -> dict[str, Any]:
     return {name: spec.engine_args.get(name, usual) for name, usual in EXPORT_WRITING.items()}
 
 
-def shipped_template(job: Job) -> str | None:
+def shipped_template(template: TemplateLook) -> str | None:
     """The trained chat template, if it is not the one in the base model's own files."""
-    template = job.folder.stage("tokens")["result"]["template"]
-    return template["jinja"] if template["shipped"] else None
+    return template.jinja if template.shipped else None
 
 
-def adapter_template(job: Job) -> str | None:
+def adapter_template(template: TemplateLook) -> str | None:
     """The chat template beside the adapter, where LLaMA-Factory may have put another: the trained
     one, else the model's own. None: it has none."""
-    return shipped_template(job) or job.folder.stage("tokens")["result"]["template"]["own"]
+    return shipped_template(template) or template.own
 
 
 def score(

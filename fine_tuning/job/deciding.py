@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset import register
-from fine_tuning.dataset.fit import fit_problems, fit_rows
+from fine_tuning.dataset.fit import TurnLengths, fit_problems, fit_rows
 from fine_tuning.dataset.formats import WEIGHT
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.dataset.types import CheckedData, Problem, SplitData
+from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.plan.values import Rows
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.job.opening import Job
@@ -33,7 +34,7 @@ def stage_for(spec: RunSpec, data: CheckedData) -> str:
 
 
 def planned_rows(
-    job: Job, data: CheckedData, parts: SplitData, tokens: Mapping[str, Any], stage: str
+    job: Job, data: CheckedData, parts: SplitData, look: TokenLook, stage: str
 ) -> Rows:
     """What the plan needs to know of the prepared rows.
 
@@ -47,7 +48,7 @@ def planned_rows(
         stage=stage,
         train=train,
         validation=validation,
-        tokens=int(tokens["tokens"]) * (train + validation) // max(1, there),
+        tokens=look.tokens * (train + validation) // max(1, there),
         encoded=encoded_path(job) if WEIGHT in data.columns else None,
         packed=data.kind == "text" and job.spec.engine_args.get("packing") is not False,
         train_name=entry_name(job, "train"),
@@ -56,14 +57,14 @@ def planned_rows(
     )
 
 
-def refuse_unreadable(data: CheckedData, tokens: Mapping[str, Any]) -> None:
+def refuse_unreadable(data: CheckedData, look: TokenLook) -> None:
     """Raise DataError if media cannot be read by the model's processor, with the first places.
 
     The training would end there with the decoder's own words.
     """
     named = [
-        *_named(tokens.get("unreadable", {}), data.origins_path, data),
-        *_named(tokens.get("validation_unreadable", {}), data.validation_origins_path, data),
+        *_named(look.unreadable, data.origins_path, data),
+        *_named(look.validation_unreadable, data.validation_origins_path, data),
     ]
     if named:
         more = [f"and {len(named) - NAMED:,} more"] if len(named) > NAMED else []
@@ -74,14 +75,14 @@ def refuse_unreadable(data: CheckedData, tokens: Mapping[str, Any]) -> None:
         )
 
 
-def _named(rows: Mapping[str, str], origins: Path | None, data: CheckedData) -> list[str]:
+def _named(rows: Mapping[int, str], origins: Path | None, data: CheckedData) -> list[str]:
     """What is said of rows, by their numbers, with the place of each."""
     if not rows or origins is None:
         return []
     places = read_origins(origins, [file.path for file in data.files])
     named = []
     for row, what in rows.items():
-        file, line = places.of(int(row))
+        file, line = places.of(row)
         named.append(f"{file}:{line}: {what}")
     return named
 
@@ -131,25 +132,25 @@ class Fits:
     validation: Any
 
 
-def fits(job: Job, data: CheckedData, tokens: Mapping[str, Any]) -> Fits:
+def fits(job: Job, data: CheckedData, look: TokenLook) -> Fits:
     """Decide about the rows that the worker found to be over the cutoff."""
     files = [file.path for file in data.files]
 
-    def decided(rounds: Mapping[str, list[int]], origins: Path | None) -> Any:
+    def decided(rounds: TurnLengths, origins: Path | None) -> Any:
         if origins is None:
             return None
         return fit_rows(
             data.kind,
-            {int(row): counts for row, counts in rounds.items()},
-            cutoff=int(tokens["cutoff"]),
+            rounds,
+            cutoff=look.cutoff,
             policy=job.spec.overlong,
             origins=read_origins(origins, files),
             columns=data.columns,
         )
 
     return Fits(
-        decided(tokens["overlong"], data.origins_path),
-        decided(tokens["validation_overlong"], data.validation_origins_path),
+        decided(look.overlong, data.origins_path),
+        decided(look.validation_overlong, data.validation_origins_path),
     )
 
 

@@ -2,12 +2,14 @@
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.dataset.fit import TurnLengths
 from fine_tuning.dataset.types import CheckedData, SplitData
+from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.plan.values import Plan
 from fine_tuning.errors import RunConflict
 from fine_tuning.job.asking import export_writing
@@ -79,21 +81,26 @@ def checked_before(job: Job, inputs: str) -> CheckedData | None:
     return data
 
 
-def split_inputs(spec: RunSpec, data: CheckedData, tokens: Mapping[str, Any]) -> str:
+def split_inputs(spec: RunSpec, data: CheckedData, look: TokenLook) -> str:
     """A hash of all that the split depends on.
 
     Which rows are over the cutoff depends on model and template, also where the cutoff does not.
     """
     return fingerprint(
         data.fingerprint,
-        tokens["cutoff"],
-        tokens["overlong"],
-        tokens["validation_overlong"],
+        look.cutoff,
+        _by_name(look.overlong),
+        _by_name(look.validation_overlong),
         spec.val_size,
         spec.seed,
         spec.overlong,
         spec.data,
     )
+
+
+def _by_name(overlong: TurnLengths) -> dict[str, Sequence[int]]:
+    """Rows by their numbers as text, as in `run.json`: the order of keys is part of a hash."""
+    return {str(row): rounds for row, rounds in overlong.items()}
 
 
 def split_before(job: Job, inputs: str) -> SplitData | None:
@@ -119,9 +126,7 @@ def is_trained(job: Job, inputs: str) -> bool:
     return False
 
 
-def plan_inputs(
-    spec: RunSpec, data: CheckedData, parts: SplitData, tokens: Mapping[str, Any]
-) -> str:
+def plan_inputs(spec: RunSpec, data: CheckedData, parts: SplitData, look: TokenLook) -> str:
     """A hash of all that the plan depends on, but for the devices."""
     wishes = {name: value for name, value in to_json(spec).items() if name not in FREE}
     wishes["data"] = {k: v for k, v in wishes["data"].items() if k not in FREE}
@@ -133,8 +138,8 @@ def plan_inputs(
         data.fingerprint,
         parts.train_rows,
         parts.val_rows,
-        tokens["cutoff"],
-        tokens["template"],
+        look.cutoff,
+        look.template,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from fine_tuning import report
 from fine_tuning.dataset.fit import CUT_TURNS, OVERLONG, TRUNCATED
 from fine_tuning.dataset.types import SplitData
+from fine_tuning.engine.look import TemplateLook, TokenLook
 from fine_tuning.engine.plan.memory import GIB, OVERHEAD, MemoryPlan
 from fine_tuning.engine.plan.train_yaml import by_hand
 from fine_tuning.engine.plan.values import Plan
@@ -68,49 +69,43 @@ def shown(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def token_warnings(tokens: Mapping[str, Any]) -> list[str]:
+def token_warnings(look: TokenLook) -> list[str]:
     """What the look at the tokens found that a person should know before training."""
-    found = _template_warnings(tokens["template"])
-    if untrained := tokens.get("untrained_answers"):
-        found.append(f"{untrained:,} answers have the weight 0: they are read, not trained")
-    for view in tokens["views"]:
-        if str(view["row"]) in tokens["overlong"]:
+    found = _template_warnings(look.template)
+    if look.untrained_answers:
+        found.append(
+            f"{look.untrained_answers:,} answers have the weight 0: they are read, not trained"
+        )
+    for view in look.views:
+        if view.row in look.overlong:
             continue  # what becomes of it is decided and said later
-        if view["all_masked"]:
-            found.append(f"row {view['row']}: nothing is trained, every label is masked")
-        elif not view["stop_trained"]:
-            found.append(f"row {view['row']}: the end-of-turn token is not trained")
+        if view.all_masked:
+            found.append(f"row {view.row}: nothing is trained, every label is masked")
+        elif not view.stop_trained:
+            found.append(f"row {view.row}: the end-of-turn token is not trained")
     return found
 
 
-def _template_warnings(template: Mapping[str, Any]) -> list[str]:
+def _template_warnings(template: TemplateLook) -> list[str]:
     """How the trained template differs from the one that a server will use, and what to do."""
-    name = template["name"] or "of the model"
+    name = template.name or "of the model"
     told = []
-    if template["parity"] == "differs":
-        difference = template["difference"]
+    if template.difference is not None:
+        trained, own = template.difference.beside
         told.append(
             f"template '{name}' does not render like the model's own chat template (first "
-            f"difference at token {difference['at']}: {_beside(difference)}); a server that uses "
-            "the model's own would send other prompts than were trained"
-            + (", so the trained template is shipped" if template["shipped"] else "")
+            f"difference at token {template.difference.at}: trained {trained} / own {own}); a "
+            "server that uses the model's own would send other prompts than were trained"
+            + (", so the trained template is shipped" if template.shipped else "")
         )
-    if template["shipped"] is False:
-        left = "the model's own is shipped" if template["own"] else "none is shipped"
+    if template.shipped is False:
+        left = "the model's own is shipped" if template.own else "none is shipped"
         told.append(
-            f"template '{name}' cannot be shipped as a chat template ({template['unwritten']}), so "
+            f"template '{name}' cannot be shipped as a chat template ({template.unwritten}), so "
             f"{left}; serve with LLaMA-Factory's own template '{name}', or train with a --template "
             "that renders like the model's own"
         )
     return told
-
-
-def _beside(difference: Mapping[str, Any]) -> str:
-    """A few tokens from the first that differs, as trained and as the model's own."""
-    at = difference["at"]
-    trained = difference.get("ours_tokens", [])[at : at + 5]
-    own = difference.get("own_tokens", [])[at : at + 5]
-    return f"trained {' '.join(trained) or '(end)'} / own {' '.join(own) or '(end)'}"
 
 
 def say_split(job: Job, parts: SplitData) -> None:

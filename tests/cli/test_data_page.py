@@ -5,6 +5,8 @@ from fine_tuning.cli.data_page import data_facts
 from fine_tuning.dataset.check import account
 from fine_tuning.report import write_data_report
 from fine_tuning.spec import DataSpec
+from tests.job.jobs import DATA
+from tests.looks import look_of
 
 ROWS = """\
 {"instruction": "one", "output": "an answer"}
@@ -30,3 +32,22 @@ def test_the_page_of_a_real_check_shows_its_account_and_its_problems(tmp_path: P
     assert [group.code for group in facts.data.problems if group.severity == "error"] == [
         group.code for group in data.problems if group.severity == "error"
     ]
+
+
+def test_the_page_with_a_model_shows_template_lengths_and_rows_as_trained() -> None:
+    facts = data_facts(DATA, look_of())
+    assert facts.template == "alpaca"
+    assert facts.parity is not None
+    assert (facts.parity.equal, facts.parity.rows_compared) == (False, 8)
+    assert facts.parity.differences[0].trained == ("a", "b")
+    lengths = facts.data.lengths
+    assert lengths is not None
+    assert (lengths.cutoff, lengths.over_cutoff) == (1024, 2)
+    assert lengths.bins == ((0, 600, 5), (600, 1200, 7))
+    assert lengths.cutoff_costs == {128: 11, 1024: 2}
+    assert facts.masked[0].title == "row 0: 2 of 4 tokens are trained"
+
+
+def test_the_page_without_a_model_shows_no_tokens() -> None:
+    facts = data_facts(DATA)
+    assert (facts.template, facts.parity, facts.masked, facts.data.lengths) == ("", None, (), None)

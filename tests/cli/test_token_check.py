@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.token_check import refuse_unusable_flags, summary
+from fine_tuning.cli.token_check import masked_rows, refuse_unusable_flags, summary
 from fine_tuning.errors import UsageError
+from fine_tuning.screen import Span
 from fine_tuning.spec import DataSpec, RunSpec
+from tests.looks import look_of
 
 ROOT = Path(__file__).parents[2]
 DATA = DataSpec(dataset_path=("a.json",))
@@ -43,18 +46,22 @@ def test_flags_that_can_be_used_are_not() -> None:
 
 
 def test_the_summary_names_template_lengths_and_cutoff() -> None:
-    tokens = {
-        "template": {"name": "llama3", "reason": "renders as the model"},
-        "percentiles": {"min": 3, "max": 1200},
-        "cutoff": 1024,
-        "overlong": {"7": [1]},
-        "over": {},
-    }
-    assert summary(tokens) == [
+    template = {"name": "llama3", "reason": "renders as the model"}
+    lengths = {"min": 3, "max": 1200}
+    look = look_of(template=template, percentiles=lengths, overlong={"7": [1]})
+    assert summary(look) == [
         "template: llama3 (renders as the model)",
         "tokens per row: min 3, max 1,200",
         "max_seq_length: 1,024; rows that are longer: 1",
+        "rows that other cutoffs would touch: 11 over 128, 2 over 1024",
     ]
+    assert len(summary(replace(look, over={}))) == 3
+
+
+def test_a_row_is_shown_with_what_is_trained_of_it() -> None:
+    (row,) = masked_rows(look_of().views)
+    assert row.title == "row 0: 4 tokens, 2 trained"
+    assert row.spans == (Span("Hello", False), Span("Hi</s>", True))
 
 
 def test_good_data_ends_with_0_and_a_report(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from fine_tuning.job.asking import MODEL_ARGUMENTS, scoring, token_request
 from fine_tuning.spec import RunSpec
 from tests.dataset.canonical_files import chat, checked_data
 from tests.job.jobs import make_job
+from tests.looks import look_of
 
 
 def test_the_worker_is_told_which_media_the_rows_hold(tmp_path: Path) -> None:
@@ -25,15 +26,10 @@ def test_the_worker_is_told_which_media_the_rows_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize("media", [[], ["images"]])
 def test_rows_with_images_are_not_scored_without_them_and_that_is_said(media: list[str]) -> None:
     said: list[str] = []
-    tokens = {"result": {"media": media}}
-    job: Any = SimpleNamespace(
-        spec=RunSpec(),
-        screen=SimpleNamespace(warn=said.append),
-        folder=SimpleNamespace(stage=lambda name: tokens),
-    )
+    job: Any = SimpleNamespace(spec=RunSpec(), screen=SimpleNamespace(warn=said.append))
     plan: Any = SimpleNamespace(settings={"stage": "sft"})
     parts = SplitData(train_path=Path("t"), val_path=Path("v"), train_rows=3, val_rows=1)
-    assert (scoring(job, parts, plan) is None) == bool(media)
+    assert (scoring(job, parts, plan, look_of(media=media)) is None) == bool(media)
     assert len(said) == len(media)
 
 
@@ -139,3 +135,20 @@ def test_merge_and_proof_do_not_run_in_a_patched_process(
     settings: dict[str, object], fresh: bool
 ) -> None:
     assert asking.needs_fresh_worker(plan_of(**settings)) is fresh
+
+
+@pytest.mark.parametrize(
+    ("template", "merged", "beside"),
+    [
+        ({"jinja": "written", "shipped": True, "own": "own"}, "written", "written"),
+        ({"jinja": None, "shipped": None, "own": "own"}, None, "own"),
+        ({"jinja": None, "shipped": False, "own": "own"}, None, "own"),
+        ({"jinja": None, "shipped": False, "own": None}, None, None),
+    ],
+)
+def test_the_trained_template_goes_out_else_the_model_s_own_stays(
+    template: dict[str, object], merged: str | None, beside: str | None
+) -> None:
+    look = look_of(template=template)
+    assert asking.shipped_template(look.template) == merged
+    assert asking.adapter_template(look.template) == beside

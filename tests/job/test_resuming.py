@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 
+from fine_tuning.dataset.types import SplitData
+from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.plan.values import Plan
 from fine_tuning.errors import RunConflict
 from fine_tuning.job import resuming
-from fine_tuning.run_folder import RunFolder
+from fine_tuning.job.settling import FREE
+from fine_tuning.run_folder import RunFolder, fingerprint, from_json, to_json
 from fine_tuning.spec import RunSpec
 from tests.job.jobs import DATA, make_job
+from tests.looks import OLDER, TEMPLATE, WRITTEN, look_of
 
 OLD: dict[str, Any] = {
     "num_train_epochs": 1.0,
@@ -24,11 +28,69 @@ OLD: dict[str, Any] = {
 def test_a_model_that_makes_other_rows_overlong_splits_anew() -> None:
     """With the same cutoff the old parts stayed, and rows lost their end in the engine."""
     spec = RunSpec()
-    one = {"cutoff": 512, "overlong": {}, "validation_overlong": {}}
-    known = resuming.split_inputs(spec, DATA, one)
-    assert known == resuming.split_inputs(spec, DATA, dict(one))
+    known = resuming.split_inputs(spec, DATA, look_of(overlong={}))
+    assert known == resuming.split_inputs(spec, DATA, look_of(overlong={}))
     for name in ("overlong", "validation_overlong"):
-        assert known != resuming.split_inputs(spec, DATA, {**one, name: {"3": [600]}})
+        other = look_of(**{"overlong": {}, name: {"3": [600]}})
+        assert known != resuming.split_inputs(spec, DATA, other)
+
+
+def split_inputs_of_json(spec: RunSpec, tokens: dict[str, Any]) -> str:
+    """As they were computed before the look at the tokens was a typed value."""
+    return fingerprint(
+        DATA.fingerprint,
+        tokens["cutoff"],
+        tokens["overlong"],
+        tokens["validation_overlong"],
+        spec.val_size,
+        spec.seed,
+        spec.overlong,
+        spec.data,
+    )
+
+
+def plan_inputs_of_json(spec: RunSpec, parts: SplitData, tokens: dict[str, Any]) -> str:
+    """As they were computed before the look at the tokens was a typed value."""
+    wishes = {name: value for name, value in to_json(spec).items() if name not in FREE}
+    wishes["data"] = {k: v for k, v in wishes["data"].items() if k not in FREE}
+    wishes["engine_args"] = {
+        k: v for k, v in wishes["engine_args"].items() if not k.startswith("export_")
+    }
+    return fingerprint(
+        wishes,
+        DATA.fingerprint,
+        parts.train_rows,
+        parts.val_rows,
+        tokens["cutoff"],
+        tokens["template"],
+    )
+
+
+REFUSED = {"ours": "ab", "own": "(the model's chat template refuses this row)", "at": 0}
+HALF = {"enable_thinking": None, "name": None, "others": ["chatml", "yi"]}
+KEPT = {"jinja": None, "shipped": False, "unwritten": "LLaMA-Factory cannot write it as one"}
+MANY_OVERLONG = {str(row): [row, 2000 + row] for row in (2, 9, 10, 11, 100)}  # not sorted as text
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        OLDER,
+        WRITTEN,
+        {**WRITTEN, "overlong": MANY_OVERLONG, "validation_overlong": {"10": [1], "9": [2]}},
+        {**WRITTEN, "template": {**TEMPLATE, **KEPT, "difference": REFUSED}},
+        {**WRITTEN, "template": {**TEMPLATE, **HALF, "parity": "equal", "difference": None}},
+    ],
+)
+def test_an_old_run_is_neither_split_nor_planned_anew(written: dict[str, Any]) -> None:
+    """The hashes of the value are those of the JSON that it was read from."""
+    spec = RunSpec(engine_args={"save_steps": 7, "export_size": 2})
+    parts = SplitData(train_path=Path("t"), val_path=None, train_rows=11, val_rows=1)
+    look = from_json(written, TokenLook)
+    assert resuming.split_inputs(spec, DATA, look) == split_inputs_of_json(spec, written)
+    assert resuming.plan_inputs(spec, DATA, parts, look) == plan_inputs_of_json(
+        spec, parts, written
+    )
 
 
 def plan_of(**settings: Any) -> Plan:

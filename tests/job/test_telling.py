@@ -1,47 +1,39 @@
 """What is said of the tokens is true."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fine_tuning.job.deciding import ship_template
 from fine_tuning.job.telling import token_warnings
 from fine_tuning.report import parity_of
+from fine_tuning.run_folder import to_json
+from tests.looks import look_of
 
-DIFFERENCE = {"at": 1, "ours_tokens": ["a", "b"], "own_tokens": ["a", "c"]}
-
-
-def tokens(**template: Any) -> dict[str, Any]:
-    known: dict[str, Any] = {
-        "name": "alpaca",
-        "reason": "you chose it",
-        "parity": "differs",
-        "own": "own",
-    }
-    known |= {"difference": DIFFERENCE, "unwritten": None}
-    return {"template": {**known, **template}, "views": [], "overlong": {}, "media": []}
+KEPT = {"jinja": None, "shipped": False, "unwritten": "it leaves out tools"}
+EQUAL = {"parity": "equal", "difference": None, "jinja": None, "shipped": None}
 
 
 def test_a_shipped_template_is_said_to_be_shipped() -> None:
-    (warning,) = token_warnings(tokens(shipped=True))
+    (warning,) = token_warnings(look_of())
     assert "trained b / own c" in warning
     assert warning.endswith("so the trained template is shipped")
 
 
 def test_a_template_that_is_not_shipped_is_not_said_to_be() -> None:
-    found = tokens(shipped=False, unwritten="it leaves out tools")
-    differs, kept = token_warnings(found)
+    look = look_of(template=KEPT)
+    differs, kept = token_warnings(look)
     assert "shipped" not in differs
     assert "(it leaves out tools), so the model's own is shipped" in kept
     assert "serve with" in kept
-    parity = parity_of(found)
+    parity = parity_of(to_json(look))
     assert parity is not None
     assert "a server sends other prompts than were trained" in parity.message
 
 
 def test_a_model_without_a_template_is_left_without_one_that_is_wrong() -> None:
-    (kept,) = token_warnings(tokens(parity="none", own=None, shipped=False, unwritten="x"))
+    base = {**KEPT, "parity": "none", "difference": None, "own": None}
+    (kept,) = token_warnings(look_of(template=base))
     assert "so none is shipped" in kept
 
 
@@ -55,5 +47,14 @@ def test_what_the_engine_made_of_the_template_does_not_stay_beside_the_adapter(
 
 
 def test_answers_that_are_not_trained_are_said() -> None:
-    found = {**tokens(parity="equal", shipped=None), "untrained_answers": 3}
-    assert token_warnings(found) == ["3 answers have the weight 0: they are read, not trained"]
+    look = look_of(template=EQUAL, untrained_answers=3)
+    assert token_warnings(look) == ["3 answers have the weight 0: they are read, not trained"]
+
+
+def test_an_overlong_row_is_not_said_to_lose_its_end_before_it_is_decided() -> None:
+    cut = {"tokens": 4, "trained": 2, "spans": [], "all_masked": False, "stop_trained": False}
+    views = [{**cut, "row": 10}, {**cut, "row": 11}, {**cut, "row": 12, "all_masked": True}]
+    assert token_warnings(look_of(template=EQUAL, views=views, overlong={"10": [2000]})) == [
+        "row 11: the end-of-turn token is not trained",
+        "row 12: nothing is trained, every label is masked",
+    ]

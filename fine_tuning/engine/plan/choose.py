@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fine_tuning.engine.look import ModelFacts, TokenLook
 from fine_tuning.engine.plan.memory import GIB, MemoryPlan, estimate, largest_batch
 from fine_tuning.engine.plan.values import Rows
 from fine_tuning.spec import RunSpec
@@ -51,10 +52,8 @@ class Chosen:
     why: Mapping[str, str]
 
 
-def choose(
-    spec: RunSpec, rows: Rows, tokens: Mapping[str, Any], devices: Mapping[str, Any]
-) -> Chosen:
-    """Decide everything. `tokens` is the worker's look at the tokens, `devices` its devices."""
+def choose(spec: RunSpec, rows: Rows, look: TokenLook, devices: Mapping[str, Any]) -> Chosen:
+    """Decide everything. `look` is the worker's look at the tokens, `devices` its devices."""
     kind = "cpu" if spec.use_cpu else str(devices["kind"])
     processes = spec.nproc_per_node or (max(1, len(devices["names"])) if kind == "cuda" else 1)
     world = processes * spec.nnodes
@@ -62,16 +61,15 @@ def choose(
     method = "lora" if spec.method == "qlora" else spec.method
     precision, precision_why = _precision(kind, bool(devices["bf16"]), spec.engine_args)
     optimizer, optimizer_why = _optimizer(kind, spec.engine_args)
-    cutoff = int(tokens["cutoff"])
     memory = _memory_by_batch(
-        tokens["model"], cutoff, method, quantization, spec, precision, rows.kind == "preference"
+        look.model, look.cutoff, method, quantization, spec, precision, rows.kind == "preference"
     )
-    units = rows.blocks(rows.train, cutoff)
+    units = rows.blocks(rows.train, look.cutoff)
     batch, batch_why = _batch_size(spec, kind, devices, memory, units, world)
     accumulation, accumulation_why = _accumulation(spec, units, batch, world)
     per_epoch = max(1, math.ceil(units / (batch * world * accumulation)))
     steps = _steps(spec, per_epoch)
-    rate, rate_why = _learning_rate(spec, rows.stage, method, tokens["model"])
+    rate, rate_why = _learning_rate(spec, rows.stage, method, look.model)
     return Chosen(
         kind=kind,
         processes=processes,
@@ -80,7 +78,7 @@ def choose(
         quantization=quantization,
         precision=precision,
         optimizer=optimizer,
-        cutoff=cutoff,
+        cutoff=look.cutoff,
         batch=batch,
         accumulation=accumulation,
         rate=rate,
@@ -88,7 +86,7 @@ def choose(
         steps=steps,
         memory=memory,
         why={
-            "max_seq_length": _cutoff_reason(tokens),
+            "max_seq_length": _cutoff_reason(look),
             "precision": precision_why,
             "optim": optimizer_why,
             "batch_size": batch_why,
@@ -132,7 +130,7 @@ def _optimizer(kind: str, given: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _memory_by_batch(
-    model: Mapping[str, Any] | None,
+    model: ModelFacts | None,
     cutoff: int,
     method: str,
     quantization: str,
@@ -140,7 +138,7 @@ def _memory_by_batch(
     precision: str,
     pairs: bool,
 ) -> dict[int, MemoryPlan]:
-    if not model or splits_the_model(spec):
+    if model is None or splits_the_model(spec):
         return {}
     batches = {1, 2, 4, 8} | ({spec.batch_size} if spec.batch_size else set())
     return {
@@ -195,21 +193,20 @@ def _steps(spec: RunSpec, per_epoch: int) -> int:
 
 
 def _learning_rate(
-    spec: RunSpec, stage: str, method: str, model: Mapping[str, Any] | None
+    spec: RunSpec, stage: str, method: str, model: ModelFacts | None
 ) -> tuple[float, str]:
     if spec.learning_rate is not None:
         return spec.learning_rate, ""
     size = "full" if method in ("full", "freeze") else "adapter"
-    tiny = model is not None and model["parameters"] < TINY_MODEL
+    tiny = model is not None and model.parameters < TINY_MODEL
     if tiny and size == "adapter" and stage in ("sft", "pt"):
         return TINY_RATE, f"usual for {method} {stage} of so small a model"
     rate = LEARNING_RATES[(ENGINE_STAGES.get(stage, stage), size)]
     return rate, f"usual for {method} {stage}"
 
 
-def _cutoff_reason(tokens: Mapping[str, Any]) -> str:
-    longest = tokens["percentiles"]["max"]
-    over = len(tokens["overlong"])
+def _cutoff_reason(look: TokenLook) -> str:
+    over = len(look.overlong)
     if over:
-        return f"the longest row has {longest} tokens; {over} rows are longer than this"
-    return f"the longest row has {longest} tokens"
+        return f"the longest row has {look.longest} tokens; {over} rows are longer than this"
+    return f"the longest row has {look.longest} tokens"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.plan.choose import Chosen, alpha, choose
 from fine_tuning.engine.plan.memory import GIB
 from fine_tuning.engine.plan.settings import engine_settings
@@ -24,26 +25,26 @@ def make_plan(
     *,
     sources: Mapping[str, Source],
     rows: Rows,
-    tokens: Mapping[str, Any],
+    look: TokenLook,
     devices: Mapping[str, Any],
     model_path: str,
     run_dir: Path,
 ) -> Plan:
-    """Resolve everything. `tokens` is the worker's look at the tokens, `devices` its devices."""
-    chosen = choose(spec, rows, tokens, devices)
+    """Resolve everything. `look` is the worker's look at the tokens, `devices` its devices."""
+    chosen = choose(spec, rows, look, devices)
     settings, worker_settings = engine_settings(
-        spec, chosen, rows, tokens, model_path=model_path, run_dir=run_dir
+        spec, chosen, rows, look, model_path=model_path, run_dir=run_dir
     )
     return Plan(
         settings=settings,
         worker_settings=worker_settings,
         choices=_shown(
-            _table(spec, chosen, rows, tokens, devices, settings | worker_settings), spec, sources
+            _table(spec, chosen, rows, look, devices, settings | worker_settings), spec, sources
         ),
         steps=chosen.steps,
         launch={**_launch(spec, chosen.processes), "gpus": len(devices["names"])},
         memory=chosen.memory.get(chosen.batch) if chosen.memory else None,
-        warnings=(*_memory_warnings(chosen, devices), *_context_warnings(chosen, tokens)),
+        warnings=(*_memory_warnings(chosen, devices), *_context_warnings(chosen, look)),
     )
 
 
@@ -51,14 +52,13 @@ def _table(
     spec: RunSpec,
     chosen: Chosen,
     rows: Rows,
-    tokens: Mapping[str, Any],
+    look: TokenLook,
     devices: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> dict[str, tuple[Any, str]]:
     """Name, value and reason of what is shown before the run."""
-    template = tokens["template"]
     table: dict[str, tuple[Any, str]] = {
-        "template": (template["name"] or "(the model's own)", template["reason"]),
+        "template": (look.template.name or "(the model's own)", look.template.reason),
         "max_seq_length": (chosen.cutoff, ""),
         "stage": (rows.stage, f"fits {rows.kind} data"),
         "method": (spec.method, ""),
@@ -128,8 +128,8 @@ def _memory_warnings(chosen: Chosen, devices: Mapping[str, Any]) -> tuple[str, .
     )
 
 
-def _context_warnings(chosen: Chosen, tokens: Mapping[str, Any]) -> tuple[str, ...]:
-    context = tokens["context"]
+def _context_warnings(chosen: Chosen, look: TokenLook) -> tuple[str, ...]:
+    context = look.context
     if context is None or chosen.cutoff <= context:
         return ()
     return (f"--max_seq_length {chosen.cutoff} is above the model's context of {context} tokens",)

@@ -8,7 +8,8 @@ compares with measured peaks.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from fine_tuning.engine.look import ModelFacts
 
 GIB = 1024**3
 OVERHEAD = 1.0 * GIB  # CUDA context, kernels, fragmentation
@@ -33,7 +34,7 @@ class MemoryPlan:
 
 
 def estimate(
-    model: Mapping[str, Any],
+    model: ModelFacts,
     *,
     batch_size: int,
     cutoff: int,
@@ -43,12 +44,9 @@ def estimate(
     half_precision: bool,
     pairs: bool = False,
 ) -> MemoryPlan:
-    """Memory for one device. `model`: parameters, hidden, layers, vocabulary.
-
-    `pairs`: each row is two sequences (chosen and rejected).
-    """
-    parameters = float(model["parameters"])
-    width, layers, vocabulary = model["hidden"], model["layers"], model["vocabulary"]
+    """Memory for one device. `pairs`: each row is two sequences (chosen and rejected)."""
+    parameters = float(model.parameters)
+    width, layers, vocabulary = model.hidden, model.layers, model.vocabulary
     bytes_each = BYTES_PER_WEIGHT.get(quantization, 2.0 if half_precision else 4.0)
     if method == "full":
         # float32 master weights are the weights themselves; gradient, and two Adam moments

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.engine.look import TemplateLook, TokenLook
 from fine_tuning.engine.plan.choose import ENGINE_STAGES, Chosen, alpha
 from fine_tuning.engine.plan.values import Rows
 from fine_tuning.errors import UsageError
@@ -27,14 +28,14 @@ def engine_settings(
     spec: RunSpec,
     chosen: Chosen,
     rows: Rows,
-    tokens: Mapping[str, Any],
+    look: TokenLook,
     *,
     model_path: str,
     run_dir: Path,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of `train.yaml`, and those that only our worker adds."""
     settings: dict[str, Any] = {
-        **_model_settings(chosen.quantization, model_path, tokens),
+        **_model_settings(chosen.quantization, model_path, look.template),
         **_method_settings(spec, rows.stage, chosen.method),
         **_data_settings(rows, chosen.cutoff),
         **_training_settings(run_dir, chosen, spec),
@@ -48,15 +49,12 @@ def engine_settings(
     return settings | evaluation | given, {}
 
 
-def _model_settings(
-    quantization: str, model_path: str, tokens: Mapping[str, Any]
-) -> dict[str, Any]:
+def _model_settings(quantization: str, model_path: str, template: TemplateLook) -> dict[str, Any]:
     settings: dict[str, Any] = {"model_name_or_path": model_path}
-    template = tokens["template"]
-    if template["name"] is not None:
-        settings["template"] = template["name"]
-    if template["enable_thinking"] is not True:  # True is the engine's default
-        settings["enable_thinking"] = template["enable_thinking"]
+    if template.name is not None:
+        settings["template"] = template.name
+    if template.enable_thinking is not True:  # True is the engine's default
+        settings["enable_thinking"] = template.enable_thinking
     if quantization in QUANTIZATION_BITS:
         settings["quantization_bit"] = QUANTIZATION_BITS[quantization]
         settings["quantization_method"] = "bnb"

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
+from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.plan.train_yaml import by_hand, train_yaml
 from fine_tuning.engine.plan.values import Plan, Rows
 from fine_tuning.errors import UsageError
 from fine_tuning.spec import RunSpec
+from tests.looks import look_of
 
 CPU = {"kind": "cpu", "names": [], "memory": [], "bf16": False, "torch": "2", "cuda": None}
 GPU = {
@@ -22,16 +24,7 @@ GPU = {
     "cuda": "13",
 }
 OLD_GPU = {**GPU, "names": ["T4"], "memory": [16 * 1024**3], "bf16": False}
-MODEL_7B = {"parameters": 7_000_000_000, "hidden": 4096, "layers": 32, "vocabulary": 152_000}
-TOKENS: dict[str, Any] = {
-    "cutoff": 1024,
-    "percentiles": {"max": 1000},
-    "overlong": {},
-    "context": 4096,
-    "tokens": 400_000,
-    "model": MODEL_7B,
-    "template": {"name": "qwen", "reason": "renders alike", "enable_thinking": True},
-}
+LOOK_7B = look_of(tokens=400_000, overlong={})
 ROWS = Rows(
     kind="chat",
     stage="sft",
@@ -44,14 +37,19 @@ ROWS = Rows(
 )
 
 
-def plan(spec: RunSpec | None = None, devices: dict[str, Any] = CPU, **rows: Any) -> Plan:
+def plan(
+    spec: RunSpec | None = None,
+    devices: dict[str, Any] = CPU,
+    look: TokenLook = LOOK_7B,
+    **rows: Any,
+) -> Plan:
     import dataclasses
 
     return make_plan(
         spec or RunSpec(),
         sources={},
         rows=dataclasses.replace(ROWS, **rows),
-        tokens=TOKENS,
+        look=look,
         devices=devices,
         model_path="/m",
         run_dir=Path("/r"),
@@ -236,3 +234,25 @@ def test_text_that_is_not_packed_has_as_many_rows_as_documents() -> None:
     text = dataclasses.replace(ROWS, kind="text", stage="pt")
     assert text.blocks(900, 1024) == 900
     assert dataclasses.replace(text, packed=True).blocks(900, 1024) == 351
+
+
+def test_a_template_that_is_the_model_s_own_is_left_to_the_engine() -> None:
+    own = plan(look=look_of(template={"name": None, "enable_thinking": None}))
+    assert "template" not in own.settings and own.settings["enable_thinking"] is None
+    assert shown(own, "template") == ("(the model's own)", "you chose it")
+    assert plan().settings["template"] == "alpaca" and "enable_thinking" not in plan().settings
+
+
+def test_the_cutoff_says_what_it_holds() -> None:
+    assert shown(plan(), "max_seq_length") == ("1024", "the longest row has 1200 tokens")
+    over = "the longest row has 1200 tokens; 2 rows are longer than this"
+    assert shown(plan(look=look_of()), "max_seq_length") == ("1024", over)
+    (warning,) = plan(look=look_of(context=512)).warnings
+    assert warning == "--max_seq_length 1024 is above the model's context of 512 tokens"
+
+
+def test_a_tiny_model_gets_a_rate_of_its_own_and_an_unknown_one_no_estimate() -> None:
+    tiny = {"parameters": 1_000_000, "hidden": 64, "layers": 2, "vocabulary": 300}
+    assert plan(look=look_of(model=tiny)).settings["learning_rate"] == 4e-3
+    unknown = plan(look=look_of(model=None), devices=GPU)
+    assert unknown.memory is None and unknown.settings["learning_rate"] == 2e-4
