@@ -40,6 +40,7 @@ try:
     require_same_step(7 * rank, "cpu")
 except EngineError as error:
     open(f"{os.environ['OUT']}/{rank}", "w").write(str(error))
+dist.destroy_process_group()
 """
 
 
