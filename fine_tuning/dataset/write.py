@@ -22,7 +22,7 @@ def write_rows(
     """
     partial = target.with_name(target.name + ".partial")
     if is_parquet(source):
-        _write_parquet(source, partial, wanted)
+        _write_parquet(source, partial, wanted, keep_rounds)
     else:
         _write_lines(source, partial, wanted, keep_rounds)
     partial.replace(target)
@@ -42,13 +42,24 @@ def _write_lines(
             file.write(line + b"\n")
 
 
-def _write_parquet(source: Path, target: Path, wanted: npt.NDArray[np.bool_]) -> None:
+def _write_parquet(
+    source: Path, target: Path, wanted: npt.NDArray[np.bool_], keep_rounds: Mapping[int, int]
+) -> None:
     start = 0
     with (
         parquet.ParquetFile(source) as table,
         parquet.ParquetWriter(target, table.schema_arrow) as writer,
     ):
         for batch in table.iter_batches(batch_size=1000):
-            mask = pyarrow.array(wanted[start : start + len(batch)])
-            writer.write_batch(batch.filter(mask))
-            start += len(batch)
+            rows = range(start, start + len(batch))
+            start = rows.stop
+            mask = wanted[rows.start : rows.stop]
+            if not any(row in keep_rounds for row in rows):
+                writer.write_batch(batch.filter(pyarrow.array(mask)))
+                continue
+            kept = [
+                keep_leading_rounds(row, keep_rounds[number]) if number in keep_rounds else row
+                for number, row, is_wanted in zip(rows, batch.to_pylist(), mask, strict=True)
+                if is_wanted
+            ]
+            writer.write_batch(pyarrow.RecordBatch.from_pylist(kept, schema=table.schema_arrow))

@@ -1,16 +1,20 @@
 """The split: a partition that is stable, never leaks, and says what it did."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fine_tuning.dataset.fit import Fit
+from fine_tuning.dataset.formats import WEIGHT
 from fine_tuning.dataset.insight.near.find import clusters_path
+from fine_tuning.dataset.media_table import write_typed
 from fine_tuning.dataset.split import split
 from fine_tuning.dataset.types import Problem, SplitData
 from fine_tuning.errors import DataError
@@ -119,6 +123,20 @@ def test_overlong_rows_are_cut_dropped_and_counted(tmp_path: Path) -> None:
     assert data.dropped == {"overlong": 2}
     assert data.cut == {"cut_turns": 1, "cut_by_engine": 1}
     assert read_jsonl(data.train_path)[0] == chat("a", "b")
+
+
+def test_rows_with_weights_are_cut_too(tmp_path: Path) -> None:
+    """They lie in parquet; from there the longer rows went on whole, while the account said cut."""
+    rows = [chat("a", "b", "c", "d") for _ in range(3)]
+    rows[0]["conversations"][3][WEIGHT] = 0
+    checked = checked_data(tmp_path / "checked", rows)
+    typed = write_typed(checked.rows_path, frozenset(["conversations", "system", WEIGHT]))
+    checked = replace(checked, rows_path=typed)
+    fit = Fit(cutoff=9, keep_rounds={2: 1}, dropped=frozenset({1}))
+    data = split(checked, out_dir=tmp_path / "out", val_size=0, seed=1, dedup=False, fit=fit)
+    kept = parquet.read_table(data.train_path).to_pylist()
+    assert [len(row["conversations"]) for row in kept] == [4, 2]
+    assert [turn[WEIGHT] for turn in kept[0]["conversations"]] == [None, None, None, 0]
 
 
 def test_nothing_left_to_train_on_is_an_error_with_the_reasons(tmp_path: Path) -> None:
