@@ -18,6 +18,7 @@ from typing import Any
 from fine_tuning import report
 from fine_tuning.dataset import register
 from fine_tuning.dataset.check import account, download, refuse_unusable
+from fine_tuning.dataset.media_files import media_state
 from fine_tuning.dataset.split import split as split_rows
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.gpus import require_usable_gpu
@@ -99,7 +100,14 @@ def check(job: Job) -> CheckedData:
     screen.problems(data.problems)
     refuse_unusable(data, spec.data)
     seconds = round(time.time() - began, 3)
-    job.folder.mark("check", state="done", inputs=inputs, seconds=seconds, result=to_json(data))
+    job.folder.mark(
+        "check",
+        state="done",
+        inputs=inputs,
+        seconds=seconds,
+        media=media_state(data),
+        result=to_json(data),
+    )
     return data
 
 
@@ -119,12 +127,10 @@ def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> TokenLook:
     )
     inputs = fingerprint({**arguments, "model": arguments["name"]}, data.fingerprint)
     job.screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
-    found = job.folder.do(
-        "tokens",
-        inputs,
-        lambda: worker.request("tokens", arguments, telling.events_to(job.screen)),
+    look = from_json(
+        job.folder.do("tokens", inputs, lambda: _look(data, worker, arguments, job.screen)),
+        TokenLook,
     )
-    look = _usable_look(data, found)
     job.screen.end(f"{look.tokens:,} tokens, the longest row has {look.longest:,}")
     for warning in telling.token_warnings(look):
         job.screen.warn(warning)
@@ -145,17 +151,16 @@ def tokens_of(
     screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
     with Worker(log, environment=asking.environment(spec)) as worker:
         request = asking.token_request(spec, model, data, folder, show=show)
-        found = worker.request("tokens", request, telling.events_to(screen))
-    look = _usable_look(data, found)
+        look = _look(data, worker, request, screen)
     screen.end(f"{look.tokens:,} tokens")
     return look
 
 
-def _usable_look(data: CheckedData, found: Mapping[str, Any]) -> TokenLook:
-    """The worker's answer, or what `run.json` kept of it, as a value.
-
-    Raises DataError if media of the rows cannot be read.
-    """
+def _look(
+    data: CheckedData, worker: Worker, request: Mapping[str, Any], screen: Screen
+) -> TokenLook:
+    """The worker's answer as a value. Raises DataError if media of the rows cannot be read."""
+    found = worker.request("tokens", request, telling.events_to(screen))
     look = from_json(found, TokenLook)
     deciding.refuse_unreadable(data, look)
     return look

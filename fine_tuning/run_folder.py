@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,7 +158,7 @@ class RunFolder:
             return dict(known["result"])
         return None
 
-    def do(self, name: str, inputs: str, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    def do(self, name: str, inputs: str, work: Callable[[], Any]) -> dict[str, Any]:
         """The stage's result; the work is only done if its inputs have changed."""
         known = self.result_of(name, inputs)
         if known is not None:

@@ -3,7 +3,7 @@
 Which rows are overlong, and how long each of their rounds is, the engine's tokenizer says.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,6 @@ TurnLengths = Mapping[int, Sequence[int]]
 OVERLONG = "overlong"
 CUT_TURNS = "cut_turns"
 TRUNCATED = "cut_by_engine"
-_MEDIA = frozenset({"images", "videos", "audios"})
 _NAMED = 5
 
 
@@ -29,7 +28,7 @@ class Fit:
 
     `keep_rounds[row]` is the number of leading rounds that fit; `dropped` rows leave the data;
     `truncated` rows are cut by the engine, in the middle of a turn. `rounds` holds the lengths of
-    exactly the overlong rows.
+    exactly the overlong rows; those `with_media` are never cut.
     """
 
     cutoff: int
@@ -37,6 +36,7 @@ class Fit:
     dropped: frozenset[int] = frozenset()
     truncated: frozenset[int] = frozenset()
     rounds: TurnLengths = field(default_factory=dict)
+    with_media: Set[int] = frozenset()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -55,30 +55,35 @@ def fit_rows(
     cutoff: int,
     policy: str,
     origins: Origins,
-    columns: frozenset[str] = frozenset(),
+    with_media: Set[int] = frozenset(),
 ) -> Fit:
     """Decides about every overlong row; see `Fit`.
 
     auto: chat keeps as many whole leading rounds as fit, and loses a row whose first round does
-    not fit or that has media (a cut would part them from their placeholders); a text loses its end
-    to the engine (text that is packed into blocks has no overlong rows); a preference or KTO row
-    goes, because half of a comparison teaches something else. drop: every overlong row goes.
-    truncate: the engine cuts. error: raises DataError that names the first rows.
+    not fit; a text loses its end to the engine (text that is packed into blocks has no overlong
+    rows); a preference or KTO row goes, because half of a comparison teaches something else. drop:
+    every overlong row goes. truncate: the engine cuts. error: raises DataError that names the first
+    rows. A row with media goes where others are cut: the engine would part its files from their
+    tokens, and fail.
     """
     over = {row: rounds for row, rounds in lengths.items() if rounds and rounds[-1] > cutoff}
     if policy == "error" and over:
         raise _overlong_error(over, cutoff, origins)
+    cuttable = over.keys() - with_media
+    truncated, keep_rounds = frozenset[int](), dict[int, int]()
     if policy == "truncate" or (policy == "auto" and kind == "text"):
-        return Fit(cutoff=cutoff, truncated=frozenset(over), rounds=over)
-    if policy == "auto" and kind == "chat" and not columns & _MEDIA:
-        fitting = {row: _rounds_that_fit(rounds, cutoff) for row, rounds in over.items()}
-        return Fit(
-            cutoff=cutoff,
-            keep_rounds={row: rounds for row, rounds in fitting.items() if rounds},
-            dropped=frozenset(row for row, rounds in fitting.items() if not rounds),
-            rounds=over,
-        )
-    return Fit(cutoff=cutoff, dropped=frozenset(over), rounds=over)
+        truncated = frozenset(cuttable)
+    elif policy == "auto" and kind == "chat":
+        fitting = {row: _rounds_that_fit(over[row], cutoff) for row in cuttable}
+        keep_rounds = {row: rounds for row, rounds in fitting.items() if rounds}
+    return Fit(
+        cutoff=cutoff,
+        keep_rounds=keep_rounds,
+        dropped=frozenset(over.keys() - keep_rounds.keys() - truncated),
+        truncated=truncated,
+        rounds=over,
+        with_media=with_media,
+    )
 
 
 def fit_problems(fit: Fit, origins: Origins) -> Iterator[Problem]:
@@ -91,6 +96,9 @@ def fit_problems(fit: Fit, origins: Origins) -> Iterator[Problem]:
             message = f"{length}: the first {kept} of {len(rounds)} rounds are kept"
         elif row in fit.truncated:
             code, message = TRUNCATED, f"{length}: the engine cuts off the rest"
+        elif row in fit.with_media:
+            code = OVERLONG
+            message = f"{length}: the row is dropped, because its media cannot be cut"
         elif len(rounds) > 1 and rounds[0] > fit.cutoff:
             code, message = OVERLONG, f"{length}: not even the first round fits, the row is dropped"
         else:

@@ -13,6 +13,7 @@ from fine_tuning.dataset.insight.near.leaks import RowFile, find_leaks, report_l
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.join import JoinedRows, join_rows
 from fine_tuning.dataset.ledger import Places, ReadFile, Tally, in_order, write_report
+from fine_tuning.dataset.media_files import content_key
 from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.types import CheckedData, FileAccount, Kind, Problem
 from fine_tuning.screen import ProblemGroup
@@ -71,7 +72,7 @@ def write(
         origins_path=rows.origins_path,
         report_path=report_path,
         rejected_path=rows.rejected_path,
-        fingerprint=rows.fingerprint,
+        fingerprint=content_key(rows.fingerprint, rows.path, rows.validation_path),
         validation_path=rows.validation_path,
         validation_origins_path=rows.validation_origins_path,
         validation_rows=rows.validation_rows,

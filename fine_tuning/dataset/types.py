@@ -111,7 +111,8 @@ class CheckedData:
     `rows_path` holds one canonical row per line (docs/data.md); line i belongs to entry i of
     `origins_path`: little-endian (uint32 index into `files`, uint64 1-based line), 12 bytes each.
     `validation_path`/`validation_origins_path` hold the validation split that the data brought
-    along, if any. `fingerprint` changes exactly when the kept rows change.
+    along, if any. `fingerprint` changes exactly when the kept rows or the
+    sizes of their media change.
     """
 
     format: str

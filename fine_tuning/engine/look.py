@@ -95,6 +95,9 @@ class TokenLook:
     # row over the cutoff -> its tokens after each round
     overlong: Mapping[int, tuple[int, ...]]
     validation_overlong: Mapping[int, tuple[int, ...]]
+    # those of them that hold media
+    overlong_media: frozenset[int] = frozenset()
+    validation_overlong_media: frozenset[int] = frozenset()
     # row -> why its media cannot be read
     unreadable: Mapping[int, str] = field(default_factory=dict)
     validation_unreadable: Mapping[int, str] = field(default_factory=dict)

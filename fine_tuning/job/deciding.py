@@ -1,7 +1,7 @@
 """Small decisions between the stages, and what is refused there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def refuse_unreadable(data: CheckedData, look: TokenLook) -> None:
         rows_have = "1 row has" if len(named) == 1 else f"{len(named):,} rows have"
         raise DataError(
             "\n  ".join([f"{rows_have} media that cannot be read:", *named[:NAMED], *more]),
-            fix="replace these files, or take the rows out",
+            fix="mend these files or marks, or take the rows out",
         )
 
 
@@ -136,7 +136,7 @@ def fits(job: Job, data: CheckedData, look: TokenLook) -> Fits:
     """Decide about the rows that the worker found to be over the cutoff."""
     files = [file.path for file in data.files]
 
-    def decided(rounds: TurnLengths, origins: Path | None) -> Any:
+    def decided(rounds: TurnLengths, with_media: Set[int], origins: Path | None) -> Any:
         if origins is None:
             return None
         return fit_rows(
@@ -145,12 +145,14 @@ def fits(job: Job, data: CheckedData, look: TokenLook) -> Fits:
             cutoff=look.cutoff,
             policy=job.spec.overlong,
             origins=read_origins(origins, files),
-            columns=data.columns,
+            with_media=with_media,
         )
 
     return Fits(
-        decided(look.overlong, data.origins_path),
-        decided(look.validation_overlong, data.validation_origins_path),
+        decided(look.overlong, look.overlong_media, data.origins_path),
+        decided(
+            look.validation_overlong, look.validation_overlong_media, data.validation_origins_path
+        ),
     )
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset.fit import TurnLengths
+from fine_tuning.dataset.media_files import media_state
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.plan.values import Plan
 from fine_tuning.errors import RunConflict
+from fine_tuning.job import opening
 from fine_tuning.job.asking import export_writing
 from fine_tuning.job.deciding import encoded_path, entry_name
 from fine_tuning.job.opening import Job, missing_files
@@ -76,9 +78,17 @@ def checked_before(job: Job, inputs: str) -> CheckedData | None:
     parts = (data.rows_path, data.origins_path, data.validation_path, data.validation_origins_path)
     if not all(path.exists() for path in parts if path is not None):
         return None
+    if not opening.is_trained(job) and not _same_media(job, data):
+        return None
     if gone:
         job.screen.say(f"{', '.join(gone)} has gone: the rows that were prepared from it are used.")
     return data
+
+
+def _same_media(job: Job, data: CheckedData) -> bool:
+    """Whether the files that the rows name are as they were when they were checked."""
+    now = media_state(data)
+    return now is not None and now == job.folder.stage("check").get("media", "")
 
 
 def split_inputs(spec: RunSpec, data: CheckedData, look: TokenLook) -> str:

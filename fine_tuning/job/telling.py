@@ -18,7 +18,7 @@ from fine_tuning.report.scores import score_row
 from fine_tuning.screen import Screen
 
 OUTCOMES = {
-    OVERLONG: "longer than the cutoff even in their first round, dropped",
+    OVERLONG: "longer than the cutoff, dropped",
     CUT_TURNS: "longer than the cutoff, only the rounds that fit are kept",
     TRUNCATED: "longer than the cutoff, cut off by the engine",
     "duplicate": "repeats of another row, dropped",

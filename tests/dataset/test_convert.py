@@ -437,6 +437,20 @@ def test_media_paths_are_absolute_and_counted(tmp_path: Path) -> None:
     assert converted("openai", row, tmp_path) == (None, ["media_count"])
 
 
+def test_the_answers_of_a_pair_hold_no_media(tmp_path: Path) -> None:
+    """The engine counts the files of the prompt with either answer, and fails in the training."""
+    (tmp_path / "cat.png").write_bytes(PIXEL)
+    pair = {"prompt": "<image>what?", "chosen": "a cat", "rejected": "a dog"}
+    assert converted("preference", {**pair, "images": ["cat.png"]}, tmp_path)[1] == []
+    marked = {**pair, "chosen": "a <image>", "images": ["cat.png"]}
+    assert converted("preference", marked, tmp_path) == (None, ["media_count"])
+    part = {"role": "assistant", "content": [{"type": "image", "image": "cat.png"}]}
+    brought = {"prompt": "what?", "chosen": [part], "rejected": "a dog"}
+    assert converted("preference", brought, tmp_path) == (None, ["media_count"])
+    text = {"prompt": "which tag?", "chosen": "<image>", "rejected": "<img>"}
+    assert converted("preference", text)[1] == ["placeholder_without_media"]
+
+
 def test_image_parts_become_placeholders(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(PIXEL)
     parts = [

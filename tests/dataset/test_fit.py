@@ -45,15 +45,19 @@ def test_a_text_that_the_engine_cuts_is_named() -> None:
 
 
 def test_a_row_with_pictures_is_not_cut_apart_from_them() -> None:
-    fit = fit_rows(
-        "chat",
-        LENGTHS,
-        cutoff=100,
-        policy="auto",
-        origins=origins(),
-        columns=frozenset({"conversations", "images"}),
+    with_media = frozenset({0})
+    auto, engine = (
+        fit_rows(
+            "chat", LENGTHS, cutoff=100, policy=policy, origins=origins(), with_media=with_media
+        )
+        for policy in ("auto", "truncate")
     )
-    assert fit.dropped == {0, 3, 7}
+    assert auto.dropped == {0, 3}
+    assert auto.keep_rounds.keys() == {7}
+    assert engine.dropped == {0}
+    assert engine.truncated == {3, 7}
+    first = next(fit_problems(auto, origins()))
+    assert first.message.endswith("the row is dropped, because its media cannot be cut")
 
 
 def test_error_names_the_first_rows_the_lengths_and_the_way_on() -> None:

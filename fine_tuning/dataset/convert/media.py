@@ -86,6 +86,19 @@ def _begins_as_image(path: Path) -> bool:
         return False
 
 
+def refuse_answers_with_media(
+    answers: Iterable[str], found: Mapping[str, list[str]], notes: Notes
+) -> None:
+    """Raise Unusable for a file in an answer of a pair: the engine counts them with the prompt of
+    either answer."""
+    for column, mark in PLACEHOLDERS.items():
+        if not any(mark in answer for answer in answers):
+            continue
+        if found:
+            raise Unusable("media_count", f"{mark} stands in an answer; {column} go to the prompt")
+        notes.warn("placeholder_without_media", f"{mark} stands in the text, but no file is given")
+
+
 def _count_placeholders(found: Mapping[str, list[str]], texts: list[str], notes: Notes) -> None:
     for column, mark in PLACEHOLDERS.items():
         marks = sum(text.count(mark) for text in texts)

@@ -42,6 +42,8 @@ def read_pair(
         return _shared_prompt(*answers)
     if any(len(answer.turns) != 1 for answer in answers):
         raise Unusable("pair_diverges", "one answer is a dialogue and the other a single turn")
+    if any(answer.media for answer in answers):
+        raise Unusable("media_count", "an answer brings a file along; files go to the prompt")
     chosen, rejected = (_one_answer(answer.turns[0]) for answer in answers)
     return Pair(prompt_of(fields, notes), chosen, rejected)
 

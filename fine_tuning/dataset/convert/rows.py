@@ -13,7 +13,7 @@ from fine_tuning.dataset.convert.canonical import (
     Turn,
 )
 from fine_tuning.dataset.convert.content import read_content
-from fine_tuning.dataset.convert.media import read_media
+from fine_tuning.dataset.convert.media import read_media, refuse_answers_with_media
 from fine_tuning.dataset.convert.pairs import read_label, read_pair
 from fine_tuning.dataset.convert.tools import tools_text
 from fine_tuning.dataset.convert.turns import (
@@ -127,6 +127,7 @@ def preference(fields: Fields, notes: Notes) -> Row:
         notes.warn("pair_equal", "chosen and rejected are the same answer")
     texts = [turn.value for turn in pair.prompt.turns]
     media = read_media(fields, pair.prompt.media, texts, notes)
+    refuse_answers_with_media((pair.chosen.value, pair.rejected.value), media, notes)
     return PreferenceRow(
         all_trained(pair.prompt.turns, notes),
         pair.chosen,

@@ -137,6 +137,8 @@ def look_at_tokens(
         compared=len(compared),
         overlong=training.overlong,
         validation_overlong=validation.overlong,
+        overlong_media=frozenset(training.overlong.keys() & training.with_media),
+        validation_overlong_media=frozenset(validation.overlong.keys() & validation.with_media),
         unreadable=training.unreadable,
         validation_unreadable=validation.unreadable,
         untrained_answers=training.untrained_answers,
@@ -218,11 +220,12 @@ def _fixed_template(tokenizer: Any, settings: Mapping[str, Any], choice: Templat
 
 @dataclass
 class _Measured:
-    """Every row's tokens; of each row over the limit, by its number, those of its rounds; why the
-    media of a row cannot be read; and how many answers have the weight 0."""
+    """Every row's tokens; of each row over the limit, by its number, those of its rounds; which
+    rows hold media, and why those of a row cannot be read; how many answers have the weight 0."""
 
     lengths: "array[int]" = field(default_factory=lambda: array("I"))
     overlong: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    with_media: "array[int]" = field(default_factory=lambda: array("I"))
     unreadable: dict[int, str] = field(default_factory=dict)
     untrained_answers: int = 0
 
@@ -249,7 +252,7 @@ def _measure(
     bos = getattr(how.tokenizer, "add_bos_token", False)
     begun = 1 if how.kind == "text" and limit is not None and bos else 0
     rows = found.counted(watched(_reported(read_rows(path), events), first_of_shape))
-    for counts in count_tokens(how, expanded(rows, how, found.unreadable)):
+    for counts in count_tokens(how, expanded(rows, how, found.with_media, found.unreadable)):
         length = whole_length(how, counts) + begun
         if limit is not None and length > limit:
             rounds = _cumulative(counts, how.template) if how.kind == "chat" else (length,)

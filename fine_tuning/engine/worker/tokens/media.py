@@ -4,15 +4,19 @@ The plugin writes as many marks into a text as the model has tokens for the file
 their sizes: it has to read them, as the training will.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
+
+from PIL.Image import DecompressionBombError
 
 from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages
 from fine_tuning.errors import EnvironmentProblem, ModelError
 
 COLUMNS = ("images", "videos", "audios")
 MARKS = ("<image>", "<video>", "<audio>")
+TOKENS = ("image_token", "video_token", "audio_token")  # of a template's plugin; None: not taken
 ADDED = "media_tokens"  # key of a row: tokens that stand before its text
 
 
@@ -29,8 +33,8 @@ def require_media(how: Rendering, columns: Iterable[str], name: str | None) -> N
     """
     plugin = how.template.mm_plugin
     shown = f"template '{name}'" if name else "the model's own template"
-    for column in sorted(columns):
-        if getattr(plugin, f"{column.removesuffix('s')}_token") is None:
+    for column, token in zip(COLUMNS, TOKENS, strict=True):
+        if column in columns and getattr(plugin, token) is None:
             raise ModelError(
                 f"The rows hold {column}, and {shown} takes none.",
                 why="the model was chosen for text, or its template was not recognised",
@@ -46,14 +50,25 @@ def require_media(how: Rendering, columns: Iterable[str], name: str | None) -> N
 
 
 def expanded(
-    rows: Iterable[Mapping[str, Any]], how: Rendering, unreadable: dict[int, str]
+    rows: Iterable[Mapping[str, Any]],
+    how: Rendering,
+    with_media: "array[int]",
+    unreadable: dict[int, str],
 ) -> Iterator[Mapping[str, Any]]:
     """The rows with each mark written out as the tokens of its file.
 
-    A row whose files cannot be read stays as it is; `unreadable` then says why, by its number.
+    `with_media` gets the numbers of those that have files. A row whose files cannot be read stays
+    as it is; `unreadable` then says why, by its number.
     """
+    sees = _sees(how)
     for number, row in enumerate(rows):
-        if not _has_media(row, how):
+        has_files = any(media_of(row))
+        if has_files:
+            with_media.append(number)
+        mark = _mark_without_file(row) if sees else None
+        if mark:
+            unreadable[number] = f"{mark} stands in the text, and the row names no file for it"
+        if mark or not has_files:
             yield row
             continue
         try:
@@ -64,17 +79,36 @@ def expanded(
                 fix="install it into this environment, or take these files out of the data",
             ) from error
         except Exception as error:  # decoders raise anything
-            unreadable[number] = f"{', '.join(chain(*media_of(row)))}: {error}"
+            unreadable[number] = f"{_files(row)}: {_why(error)}"
             yield row
 
 
-def _has_media(row: Mapping[str, Any], how: Rendering) -> bool:
-    """Whether the plugin has something to do: files, or (for such a model) a mark without one."""
-    if any(media_of(row)):
-        return True
-    return how.processor is not None and any(
-        mark in turn["value"] for turn in row["conversations"] for mark in MARKS
-    )
+def _files(row: Mapping[str, Any]) -> str:
+    return ", ".join(chain(*media_of(row)))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, DecompressionBombError):
+        return f"it has more pixels than Pillow takes for safe: {error}"
+    if isinstance(error, FileNotFoundError):
+        return "it is not there any more"
+    return str(error) or type(error).__name__
+
+
+def _sees(how: Rendering) -> bool:
+    """Whether model and template take media: then each mark in a text wants its file."""
+    plugin = how.template.mm_plugin
+    takes = how.processor is not None and how.kind != "text"  # documents are trained as they are
+    return takes and any(getattr(plugin, name) for name in TOKENS)
+
+
+def _mark_without_file(row: Mapping[str, Any]) -> str | None:
+    """A mark that a text holds without any file of its kind."""
+    turns = [*row["conversations"], *(row[name] for name in ("chosen", "rejected") if name in row)]
+    for mark, files in zip(MARKS, media_of(row), strict=True):
+        if not files and any(mark in turn["value"] for turn in turns):
+            return mark
+    return None
 
 
 def _written_out(row: Mapping[str, Any], how: Rendering) -> Mapping[str, Any]:

@@ -74,7 +74,7 @@ def test_what_cannot_be_read_is_named_by_its_row(vision_model: Path, tmp_path: P
     found = look(tmp_path, vision_model, rows, media=["images"], show=["3"])
     assert sorted(found.unreadable) == [1, 2]
     assert found.unreadable[1].startswith(f"{cut}: ")
-    assert "number of images" in found.unreadable[2]
+    assert found.unreadable[2].startswith("<image> stands in the text, and the row names no file")
     assert [view.row for view in found.views] == [0]
 
 
