@@ -2,8 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ import torch.distributed as dist
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams.data_args import DataArguments
 from llamafactory.train.tuner import run_exp
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 
 from fine_tuning.engine.worker.balance import Expected, read_expected, require_all
+from fine_tuning.engine.worker.continuing import continued_exactly
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.generate import keep_weights_unpacked
 from fine_tuning.engine.worker.score import Scoring, score_model, template_settings, write_scores
@@ -183,28 +183,6 @@ def require_targets(model: Any) -> None:
             )
 
 
-@contextmanager
-def no_step_past_the_end() -> Iterator[None]:
-    """Let a training that continues from its last step only be finished.
-
-    Transformers looks for the end after a step, never before the first (trainer.py:_run_epoch):
-    with --max_steps, or epochs that are not whole, it would train one step too many.
-    """
-    run_epoch = Trainer._run_epoch
-
-    def unless_ended(trainer: Any, *known: Any, **named: Any) -> None:
-        if trainer.state.global_step >= trainer.state.max_steps:
-            trainer.control.should_training_stop = True
-        else:
-            run_epoch(trainer, *known, **named)
-
-    Trainer._run_epoch = unless_ended
-    try:
-        yield
-    finally:
-        Trainer._run_epoch = run_epoch
-
-
 def train(
     *,
     events: Events,
@@ -232,7 +210,7 @@ def train(
         data_args = template_settings(settings)
         around = ScoreAround(watch, Scoring(**scoring), Path(scores_path), data_args)
         callbacks.insert(0, around)  # before the bar of the training begins
-    with no_step_past_the_end():
+    with continued_exactly():
         run_exp(arguments, callbacks=callbacks)
     return {
         "interrupted": watch.stop_asked,
