@@ -30,7 +30,16 @@ from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
 from fine_tuning.engine.plan.values import Plan
 from fine_tuning.errors import Interrupted
-from fine_tuning.job import asking, balance, deciding, ending, opening, resuming, telling
+from fine_tuning.job import (
+    asking,
+    balance,
+    deciding,
+    ending,
+    opening,
+    refusing,
+    resuming,
+    telling,
+)
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
 from fine_tuning.screen import Screen, Source
@@ -64,7 +73,7 @@ def _straight_line(job: Job) -> None:
         parts = split(job, data, look)
         plan = decide(job, data, parts, look, worker)
         if job.spec.dry_run:
-            encode(job, plan, parts, worker)
+            encode(job, plan, parts, look, worker)
             telling.show_generated(job, plan)
             return
         train(job, plan, parts, look, worker)
@@ -162,7 +171,7 @@ def _look(
     """The worker's answer as a value. Raises DataError if media of the rows cannot be read."""
     found = worker.request("tokens", request, telling.events_to(screen))
     look = from_json(found, TokenLook)
-    deciding.refuse_unreadable(data, look)
+    refusing.refuse_unreadable(data, look)
     return look
 
 
@@ -201,6 +210,7 @@ def decide(job: Job, data: CheckedData, parts: SplitData, look: TokenLook, worke
     """
     spec, folder = job.spec, job.folder
     stage = deciding.stage_for(spec, data)
+    refusing.refuse_untrainable(spec, stage, parts, look)
     entries = deciding.dataset_entries(job, data, parts)
     register.register(spec.dataset_dir, entries)
     inputs = resuming.plan_inputs(spec, data, parts, look)
@@ -233,7 +243,7 @@ def decide(job: Job, data: CheckedData, parts: SplitData, look: TokenLook, worke
     return plan
 
 
-def encode(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
+def encode(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worker) -> None:
     """Encode rows with weights ahead: by itself the engine would train every answer.
 
     `train.yaml` names the result, so a training by hand finds it too.
@@ -245,12 +255,17 @@ def encode(job: Job, plan: Plan, parts: SplitData, worker: Worker) -> None:
     if folder.result_of("encode", inputs) is not None and target.exists():
         return
     shutil.rmtree(target, ignore_errors=True)
+    if asking.forks_readers(plan, look):
+        worker.restart()
     job.screen.begin("encode")
     with written_whole(target) as partial:
         request = asking.encode_request(plan, partial)
         result = worker.request("encode", request, telling.events_to(job.screen))
+        refusing.refuse_untrained(result)
     folder.mark("encode", state="done", inputs=inputs, result=result)
     job.screen.end("answers with the weight 0 are masked")
+    if result["untrained"]["train"]:
+        job.screen.warn(telling.untrained_text(result))
 
 
 def train(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worker) -> None:
@@ -260,7 +275,7 @@ def train(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worke
     if resuming.is_trained(job, inputs):
         screen.say("Training is already done with these settings.")
         return
-    encode(job, plan, parts, worker)
+    encode(job, plan, parts, look, worker)
     folder.set_aside_incomplete_checkpoints()
     checkpoints = resuming.resumable(job, plan)
     if checkpoints:
@@ -275,6 +290,8 @@ def train(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worke
         "scores_path": str(folder.scores),
         "expected": balance.expected(job, parts, plan),
     }
+    if asking.forks_readers(plan, look):
+        worker.restart()
     under = _under_torchrun if asking.needs_torchrun(plan) else _in_the_worker
     result = under(job, plan, worker, request, asking.scoring(job, parts, plan, look))
     seconds = round(time.time() - began, 3)

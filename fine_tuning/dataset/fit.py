@@ -104,6 +104,8 @@ def fit_problems(fit: Fit, origins: Origins) -> Iterator[Problem]:
         else:
             code, message = OVERLONG, f"{length}: the row is dropped"
         file, line = origins.of(row)
+        if line == 1 and row:  # as in `Origins.place`
+            message = f"kept row {row + 1:,}: {message}"
         yield Problem(file, line, None, code, message, "warning")
 
 
@@ -134,10 +136,8 @@ def _rounds_that_fit(rounds: Sequence[int], cutoff: int) -> int:
 
 
 def _overlong_error(over: TurnLengths, cutoff: int, origins: Origins) -> DataError:
-    named = []
-    for row in sorted(over)[:_NAMED]:
-        file, line = origins.of(row)
-        named.append(f"{file}:{line} ({over[row][-1]:,} tokens)")
+    first = sorted(over)[:_NAMED]
+    named = [f"{origins.place(row)} ({over[row][-1]:,} tokens)" for row in first]
     more = f" and {len(over) - _NAMED:,} more" if len(over) > _NAMED else ""
     longest = max(rounds[-1] for rounds in over.values())
     rows = "1 row is" if len(over) == 1 else f"{len(over):,} rows are"

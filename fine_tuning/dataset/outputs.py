@@ -213,14 +213,13 @@ def _groups(tally: Tally) -> Iterator[ProblemGroup]:
     for (code, severity), count in ordered:
         first = firsts[code, severity]
         cause = cause_of(code, severity)
-        place = first.file if first.line is None else f"{first.file}:{first.line}"
         files = tally.files[code, severity]
         yield ProblemGroup(
             code=code,
             count=count,
             message=cause.title,
             example=first.message,
-            first=place,
+            first=first.place,
             suggestion=cause.fix,
             severity=severity,
             files=files,

@@ -52,6 +52,14 @@ class Problem:
     message: str
     severity: Severity
 
+    @property
+    def place(self) -> str:
+        """File and line; in a file of one line the number of the row says where."""
+        if self.line is None:
+            return self.file
+        in_line = f" (row {self.row + 1:,})" if self.line == 1 and self.row else ""
+        return f"{self.file}:{self.line}{in_line}"
+
 
 @dataclass(frozen=True, slots=True)
 class RecordProblem:

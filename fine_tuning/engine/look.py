@@ -54,12 +54,13 @@ class TemplateLook:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """The size of the model, for the estimate of its memory."""
+    """The size of the model, for the estimate of its memory, and what it asks of the engine."""
 
     parameters: int  # all of them; what follows is of its text part
     hidden: int  # width
     layers: int
     vocabulary: int
+    media_positions: bool = False  # whether positions of tokens are counted by the media (M-RoPE)
 
 
 @dataclass(frozen=True, kw_only=True)

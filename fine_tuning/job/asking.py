@@ -89,6 +89,14 @@ def needs_fresh_worker(plan: Plan) -> bool:
     return any(plan.settings.get(name) for name in PATCH_THE_PROCESS)
 
 
+def forks_readers(plan: Plan, look: TokenLook) -> bool:
+    """Whether the engine reads media in forked processes, which must come from a fresh worker: the
+    threads with which torch has read media there before do not exist in a fork, but are waited for.
+    """
+    processes = int(plan.settings.get("preprocessing_num_workers") or 1)
+    return processes > 1 and bool(look.media)
+
+
 def token_request(
     spec: RunSpec, model: str, data: CheckedData, folder: Path, *, show: Sequence[str]
 ) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Small decisions between the stages, and what is refused there."""
+"""Small decisions between the stages."""
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,11 @@ from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.dataset.types import CheckedData, Problem, SplitData
 from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.plan.values import Rows
-from fine_tuning.errors import DataError, UsageError
+from fine_tuning.errors import UsageError
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import to_json
 from fine_tuning.screen import ProblemGroup
 from fine_tuning.spec import RunSpec
-
-NAMED = 5
 
 
 def stage_for(spec: RunSpec, data: CheckedData) -> str:
@@ -57,36 +55,6 @@ def planned_rows(
     )
 
 
-def refuse_unreadable(data: CheckedData, look: TokenLook) -> None:
-    """Raise DataError if media cannot be read by the model's processor, with the first places.
-
-    The training would end there with the decoder's own words.
-    """
-    named = [
-        *_named(look.unreadable, data.origins_path, data),
-        *_named(look.validation_unreadable, data.validation_origins_path, data),
-    ]
-    if named:
-        more = [f"and {len(named) - NAMED:,} more"] if len(named) > NAMED else []
-        rows_have = "1 row has" if len(named) == 1 else f"{len(named):,} rows have"
-        raise DataError(
-            "\n  ".join([f"{rows_have} media that cannot be read:", *named[:NAMED], *more]),
-            fix="mend these files or marks, or take the rows out",
-        )
-
-
-def _named(rows: Mapping[int, str], origins: Path | None, data: CheckedData) -> list[str]:
-    """What is said of rows, by their numbers, with the place of each."""
-    if not rows or origins is None:
-        return []
-    places = read_origins(origins, [file.path for file in data.files])
-    named = []
-    for row, what in rows.items():
-        file, line = places.of(row)
-        named.append(f"{file}:{line}: {what}")
-    return named
-
-
 def encoded_path(job: Job) -> Path:
     """Where rows are encoded ahead of the training: the engine by itself knows no weights."""
     return job.folder.dataset / "encoded"
@@ -107,12 +75,11 @@ class Found:
             self._groups[problem.code] = replace(known, count=known.count + 1)
             return
         cause = cause_of(problem.code, problem.severity)
-        where = problem.file if problem.line is None else f"{problem.file}:{problem.line}"
         self._groups[problem.code] = ProblemGroup(
             code=problem.code,
             count=1,
             message=cause.title,
-            first=where,
+            first=problem.place,
             suggestion=cause.fix,
             severity=problem.severity,
             example=problem.message,

@@ -108,6 +108,15 @@ def _template_warnings(template: TemplateLook) -> list[str]:
     return told
 
 
+def untrained_text(encoded: Mapping[str, Any]) -> str:
+    """How many encoded rows, or packed blocks, have nothing left to train."""
+    count, rows = encoded["untrained"]["train"], encoded["rows"]["train"]
+    return (
+        f"{count:,} of {rows:,} encoded rows train nothing: what the cutoff leaves of them are "
+        "answers with the weight 0; a larger --max_seq_length, or --overlong auto, keeps more"
+    )
+
+
 def say_split(job: Job, parts: SplitData) -> None:
     """What became of the rows, in one line each."""
     job.screen.say(f"{parts.train_rows:,} rows to train on, {parts.val_rows:,} held out.")

@@ -54,6 +54,16 @@ def test_rows_origins_rejected_and_report_fit_together(tmp_path: Path) -> None:
     assert (5, 3, "json_syntax", "error") in named
 
 
+def test_a_row_in_a_file_of_one_line_is_named_by_its_number(tmp_path: Path) -> None:
+    source = tmp_path / "one.json"
+    source.write_text(json.dumps([GOOD, GOOD | {"input": "i"}, BLANK]), encoding="utf-8")
+    spec = DataSpec(dataset_path=(str(source),), near_duplicates=False)
+    data = dataset.account(spec, out_dir=tmp_path / "out")
+    assert [group.first for group in data.problems] == [f"{source}:1 (row 3)"]
+    origins = read_origins(data.origins_path, [str(source)])
+    assert [origins.place(row) for row in (0, 1)] == [f"{source}:1", f"{source}:1 (kept row 2)"]
+
+
 def test_the_report_follows_the_contract(tmp_path: Path) -> None:
     data = account(tmp_path, [GOOD, BLANK])
     target = tmp_path / "deep" / "report.json"

@@ -283,6 +283,10 @@ REFUSED: tuple[Rule, ...] = (
         lambda job: bool(job.engine("streaming")) and job.engine("dataloader_num_workers", 0) < 1,
         "--streaming reads nothing without workers. Add --dataloader_num_workers 1 or more.",
     ),
+    (  # hparams/data_args.py:__post_init__
+        lambda job: bool(job.engine("streaming")) and job.engine("max_samples") is not None,
+        "--streaming and --max_samples contradict each other. Leave one out.",
+    ),
     (  # train/tuner.py:_training_function maps the stage to its loss; plan sets it
         lambda job: (
             job.spec.stage in ("orpo", "simpo")

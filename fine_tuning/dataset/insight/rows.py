@@ -80,6 +80,12 @@ class Origins:
         entry = self.table[row]
         return self.files[int(entry["file"])], int(entry["line"])
 
+    def place(self, row: int) -> str:
+        """The same as text; in a file of one line the number among the kept rows says where."""
+        file, line = self.of(row)
+        in_line = f" (kept row {row + 1:,})" if line == 1 and row else ""
+        return f"{file}:{line}{in_line}"
+
 
 def read_origins(path: Path, files: Sequence[str]) -> Origins:
     """Opens an origins file (little-endian uint32 file, uint64 line for each row)."""

@@ -39,6 +39,7 @@ def engine_settings(
         **_method_settings(spec, rows.stage, chosen.method),
         **_data_settings(rows, chosen.cutoff),
         **_training_settings(run_dir, chosen, spec),
+        **_reading_settings(spec, look),
         **interval_settings(chosen),
     }
     evaluation, given = _evaluation(spec, _evaluation_settings(rows, chosen))
@@ -101,7 +102,6 @@ def _training_settings(run_dir: Path, chosen: Chosen, spec: RunSpec) -> dict[str
         "warmup_steps": 0.05,
         "optim": chosen.optimizer,
         "seed": spec.seed,
-        "include_num_input_tokens_seen": "non_padding",
         "report_to": "none",
     }
     if chosen.precision != "fp32":
@@ -111,6 +111,19 @@ def _training_settings(run_dir: Path, chosen: Chosen, spec: RunSpec) -> dict[str
         settings["dataloader_pin_memory"] = False
         if chosen.world > 1:
             settings["ddp_backend"] = "gloo"
+    return settings
+
+
+def _reading_settings(spec: RunSpec, look: TokenLook) -> dict[str, Any]:
+    """How batches are counted and read.
+
+    The mask of a packed block has no padding that could be counted. Accelerate would cut streamed
+    batches into rows, and tensors of media have other numbers of them.
+    """
+    packed = bool(spec.engine_args.get("neat_packing"))
+    settings: dict[str, Any] = {"include_num_input_tokens_seen": "all" if packed else "non_padding"}
+    if spec.engine_args.get("streaming") and look.media:
+        settings["accelerator_config"] = {"dispatch_batches": False}
     return settings
 
 

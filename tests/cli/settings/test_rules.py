@@ -72,6 +72,7 @@ def test_how_the_merged_model_is_written_can_be_set() -> None:
         ("--streaming", "Add --max_steps"),
         ("--early_stopping_steps 2", "Add --load_best_model_at_end"),
         ("--streaming --max_steps 10", "Add --dataloader_num_workers 1"),
+        ("--streaming --max_samples 9", "--streaming and --max_samples contradict"),
         ("--stage orpo --pref_loss sigmoid", "Leave --pref_loss out"),
         ("--val_dataset_path v.json --val_size 0.2", "Choose one"),
         ("--val_size 1.0", "--val_size is a share below 1 or a number of rows from 2 on"),

@@ -143,6 +143,18 @@ def test_evaluation_is_on_exactly_if_rows_are_held_out() -> None:
     assert "val_size" not in plan().settings
 
 
+def test_batches_are_counted_and_streamed_as_they_are() -> None:
+    """A packed block's mask has negative numbers, and Accelerate cuts streamed pictures apart."""
+    usual = plan().settings
+    assert usual["include_num_input_tokens_seen"] == "non_padding"
+    packed = plan(RunSpec(engine_args={"packing": True, "neat_packing": True})).settings
+    assert packed["include_num_input_tokens_seen"] == "all"
+    streaming = RunSpec(engine_args={"streaming": True})
+    assert "accelerator_config" not in {**usual, **plan(streaming).settings}
+    pictures = plan(streaming, look=look_of(media=["images"])).settings
+    assert pictures["accelerator_config"] == {"dispatch_batches": False}
+
+
 def test_what_the_user_passes_through_wins() -> None:
     settings = plan(RunSpec(engine_args={"lr_scheduler_type": "linear", "save_steps": 7})).settings
     assert settings["lr_scheduler_type"] == "linear"

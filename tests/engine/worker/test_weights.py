@@ -82,3 +82,15 @@ def test_weights_and_masked_history_go_together(tiny_model: Path) -> None:
     trained = tokenizer.decode([label for label in labels if label != MASK])
     assert "last right answer" in trained
     assert "wrong" not in trained
+
+
+def test_rows_without_any_label_are_counted() -> None:
+    from datasets import Dataset, concatenate_datasets
+
+    from fine_tuning.engine.worker.encode import without_labels
+
+    rows = [[MASK, MASK], [MASK, 5], [MASK], [7, 8, 9], [3]]
+    dataset = Dataset.from_dict({"input_ids": rows, "labels": rows})
+    assert without_labels(dataset) == 2
+    assert without_labels(dataset.select(range(1, 3))) == 1
+    assert without_labels(concatenate_datasets([dataset] * 700)) == 1400

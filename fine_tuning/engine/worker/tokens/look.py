@@ -184,7 +184,7 @@ def _context(config: Any) -> int | None:
 
 
 def model_facts(config: Any, *, trust: bool) -> ModelFacts | None:
-    """Parameters, width, layers and vocabulary, counted without loading or allocating weights.
+    """Size and needs of the model, found without loading or allocating weights.
 
     `trust`: whether code that comes with the model may run. Transformers would ask on stdin.
     """
@@ -199,6 +199,7 @@ def model_facts(config: Any, *, trust: bool) -> ModelFacts | None:
         hidden=int(text.hidden_size),
         layers=int(text.num_hidden_layers),
         vocabulary=int(text.vocab_size),
+        media_positions=hasattr(getattr(model, "model", model), "get_rope_index"),
     )
 
 

@@ -1,0 +1,112 @@
+"""What is refused once rows and model are known, before any weights are loaded."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fine_tuning.dataset.insight.rows import read_origins
+from fine_tuning.dataset.types import CheckedData, SplitData
+from fine_tuning.engine.look import TokenLook
+from fine_tuning.errors import DataError, UsageError
+from fine_tuning.spec import RunSpec
+
+NAMED = 5
+
+
+def refuse_unreadable(data: CheckedData, look: TokenLook) -> None:
+    """Raise DataError if media cannot be read by the model's processor, with the first places.
+
+    The training would end there with the decoder's own words.
+    """
+    named = [
+        *_named(look.unreadable, data.origins_path, data),
+        *_named(look.validation_unreadable, data.validation_origins_path, data),
+    ]
+    if named:
+        more = [f"and {len(named) - NAMED:,} more"] if len(named) > NAMED else []
+        rows_have = "1 row has" if len(named) == 1 else f"{len(named):,} rows have"
+        raise DataError(
+            "\n  ".join([f"{rows_have} media that cannot be read:", *named[:NAMED], *more]),
+            fix="mend these files or marks, or take the rows out",
+        )
+
+
+def _named(rows: Mapping[int, str], origins: Path | None, data: CheckedData) -> list[str]:
+    """What is said of rows, by their numbers, with the place of each."""
+    if not rows or origins is None:
+        return []
+    places = read_origins(origins, [file.path for file in data.files])
+    return [f"{places.place(row)}: {what}" for row, what in rows.items()]
+
+
+def refuse_untrained(encoded: Mapping[str, Any]) -> None:
+    """Raise DataError if no row has anything left to train after its encoding."""
+    rows = encoded["rows"]["train"]
+    if encoded["untrained"]["train"] == rows:
+        raise DataError(
+            f"In none of the {rows:,} rows is anything trained.",
+            why="what the cutoff leaves of them are answers with the weight 0",
+            fix="raise --max_seq_length, or use --overlong auto, which keeps whole rounds",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A training that is about to be planned."""
+
+    spec: RunSpec
+    stage: str
+    parts: SplitData
+    look: TokenLook
+
+    def engine(self, name: str, default: Any = None) -> Any:
+        """The value of a pass-through argument."""
+        return self.spec.engine_args.get(name, default)
+
+    @property
+    def places_media(self) -> bool:
+        """Whether the model counts positions by the media, for which it needs inputs of its own."""
+        return self.look.model is not None and self.look.model.media_positions
+
+    @property
+    def least_streamed(self) -> int:
+        """Rows of the smaller part that is streamed."""
+        return min(filter(None, (self.parts.train_rows, self.parts.val_rows)), default=0)
+
+
+# Each the engine refuses late, in the words of a library; its file is named.
+REFUSED: tuple[tuple[Callable[[Wanted], bool], str, str], ...] = (
+    (  # train/kto/trainer.py:forward passes no positions
+        lambda job: job.stage == "kto" and job.places_media,
+        "--stage kto does not work with this model, not even for text: LLaMA-Factory leaves out "
+        "what such a model needs to place images.",
+        "give pairs and --stage dpo, or a model of text",
+    ),
+    (  # data/collator.py:_compute_rope_position_ids_with_packing
+        lambda job: (
+            bool(job.engine("neat_packing"))
+            and job.places_media
+            and job.engine("flash_attn") != "fa2"
+        ),
+        "--neat_packing with this model, which takes images or videos, needs FlashAttention 2.",
+        "add --flash_attn fa2 (on a GPU), or leave the packing out",
+    ),
+    (  # datasets: the number of shards exceeds the number of samples
+        lambda job: (
+            bool(job.engine("streaming"))
+            and int(job.engine("dataloader_num_workers", 0)) > job.least_streamed
+        ),
+        "--dataloader_num_workers is above the number of rows to stream, of training or validation "
+        "rows.",
+        "give fewer workers, or --val_size 0 if the validation rows are too few",
+    ),
+)
+
+
+def refuse_untrainable(spec: RunSpec, stage: str, parts: SplitData, look: TokenLook) -> None:
+    """Raise UsageError for settings that cannot work with these rows and this model."""
+    job = Wanted(spec=spec, stage=stage, parts=parts, look=look)
+    for applies, what, fix in REFUSED:
+        if applies(job):
+            raise UsageError(what, fix=fix)
