@@ -11,6 +11,7 @@ time (of the main process) is the steadier one where other programs run.
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WORDS = 4000
 
 LLAMAFACTORY = """
-import sys, time
+import shutil, sys, time
 from llamafactory.data.loader import _load_single_dataset
 from llamafactory.data.parser import get_dataset_list
 from llamafactory.hparams import DataArguments, ModelArguments
@@ -34,17 +35,19 @@ model = ModelArguments(model_name_or_path="none", cache_dir=folder + "/cache")
 data = DataArguments(dataset_dir=folder, overwrite_cache=True,
                      preprocessing_num_workers=workers if workers > 1 else None)
 training = Seq2SeqTrainingArguments(output_dir=folder + "/out", use_cpu=True)
+shutil.rmtree(folder + "/cache", ignore_errors=True)
 start, cpu_start = time.perf_counter(), time.process_time()
 rows = len(_load_single_dataset(attributes, model, data, training))
 """
 OURS = """
-import sys, time
+import shutil, sys, time
 from pathlib import Path
-from fine_tuning.dataset.check import account
-from fine_tuning.spec import DataSpec
 folder, workers = sys.argv[1], int(sys.argv[2])
-spec = DataSpec(dataset_path=(folder + "/data.jsonl",), num_workers=workers)
-if __name__ == "__main__":
+if __name__ == "__main__":  # other processes begin with this file, as they do with the command's
+    from fine_tuning.dataset.check import account
+    from fine_tuning.spec import DataSpec
+    spec = DataSpec(dataset_path=(folder + "/data.jsonl",), num_workers=workers)
+    shutil.rmtree(folder + "/ours", ignore_errors=True)
     start, cpu_start = time.perf_counter(), time.process_time()
     rows = account(spec, out_dir=Path(folder) / "ours", look=None).rows_kept
 """
@@ -125,7 +128,8 @@ _SHAPES: dict[str, Callable[[int, str], dict[str, Any]]] = {"alpaca": _alpaca, "
 
 
 def measure(code: str, folder: Path, argument: str) -> dict[str, float]:
-    """Rows, seconds and peak memory of one process."""
+    """Rows, seconds and peak memory of one process, on an idle disk."""
+    os.sync()  # what the measurement before has written
     script = folder / "measure.py"
     script.write_text(code + REPORT, encoding="utf-8")
     done = subprocess.run(
@@ -144,8 +148,6 @@ def measure(code: str, folder: Path, argument: str) -> dict[str, float]:
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return {**os.environ, "PYTHONPATH": str(ROOT), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
 

@@ -114,15 +114,22 @@ def _write_rows(
 
 
 def _join_bytes(parts: Sequence[Path], target: Path) -> None:
+    """One file of all parts, which are gone then: no disk need hold them twice.
+
+    A check that is killed meanwhile reads those parts again (sink.py:finished).
+    """
     waiting = target.with_name(target.name + ".part")
     waiting.unlink(missing_ok=True)
     if len(parts) == 1 and _linked(parts[0], waiting):
         waiting.replace(target)
         return
-    with waiting.open("wb") as out:
-        for part in parts:
+    first, *others = parts
+    first.replace(waiting)
+    with waiting.open("ab") as out:
+        for part in others:
             with part.open("rb") as file:
                 shutil.copyfileobj(file, out, 1 << 20)
+            part.unlink()
     waiting.replace(target)
 
 

@@ -6,11 +6,13 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.passes import PartJob, run_part
@@ -123,7 +125,7 @@ def _run(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers - 1, context, initializer=_follow_the_parent)
     try:
-        yield from _shared(pool, waiting, clock)
+        yield from _shared(pool, waiting, workers, clock)
     except BrokenProcessPool as error:
         raise DataError(
             "a process that read the data was ended from outside",
@@ -135,17 +137,42 @@ def _run(
 
 
 def _shared(
-    pool: ProcessPoolExecutor, waiting: Sequence[tuple[PartJob, int]], clock: _Clock
+    pool: ProcessPoolExecutor, waiting: Sequence[tuple[PartJob, int]], workers: int, clock: _Clock
 ) -> Iterator[tuple[Path, PartResult]]:
-    """The pool works from the front; this process, which need not start first, from the back."""
-    futures = {pool.submit(run_part, job): (job, size) for job, size in waiting}
-    for future, (job, size) in reversed(list(futures.items())):
-        if future.cancel():  # nobody has begun it
-            del futures[future]
-            yield job.folder, run_part(job, clock.advance)
-            clock.finish(size)
-    for future in as_completed(futures):
-        job, size = futures[future]
+    """The pool works from the front; this process, which need not start first, from the back.
+
+    Each process of the pool has one part at a time, so that at the end none waits for another.
+    """
+    left = deque(waiting)
+    begun: SimpleQueue[tuple[PartJob, int, Future[PartResult]]] = SimpleQueue()
+
+    def begin_next(_: object = None) -> None:
+        try:
+            job, size = left.popleft()
+        except IndexError:
+            return
+        try:
+            future = pool.submit(run_part, job)
+        except RuntimeError as error:  # a process was killed
+            future = Future()
+            future.set_exception(error)
+        begun.put((job, size, future))
+        if not future.done() or future.exception() is None:
+            future.add_done_callback(begin_next)
+
+    for _ in range(workers - 1):
+        begin_next()
+    of_pool = len(waiting)
+    while left:
+        try:
+            job, size = left.pop()
+        except IndexError:  # the pool was faster
+            break
+        of_pool -= 1
+        yield job.folder, run_part(job, clock.advance)
+        clock.finish(size)
+    for _ in range(of_pool):
+        job, size, future = begun.get()
         yield job.folder, future.result()
         clock.finish(size)
 

@@ -129,7 +129,9 @@ class Sink:
 
 
 def finished(folder: Path) -> PartResult | None:
-    """The result of a pass that was completed earlier, or None."""
+    """The result of a pass that was completed earlier and has its rows still, or None."""
+    if not (folder / ROWS).exists():
+        return None
     try:
         return msgspec.json.decode((folder / RESULT).read_bytes(), type=PartResult)
     except (OSError, msgspec.MsgspecError):
