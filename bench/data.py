@@ -60,6 +60,14 @@ start, cpu_start = time.perf_counter(), time.process_time()
 rows = examine(folder / "rows.jsonl", folder / "rows.origins", files=["data.jsonl"],
                near_duplicates=near, problems=lambda problem: None).rows
 """
+NEAR = """
+import sys, time
+from pathlib import Path
+from fine_tuning.dataset.insight.near.find import find_near_duplicates
+path, rows = Path(sys.argv[1]) / "ours" / "rows.jsonl", int(sys.argv[2])
+start, cpu_start = time.perf_counter(), time.process_time()
+find_near_duplicates([path], rows)
+"""
 REPORT = """
 if __name__ == "__main__":
     import json, resource
@@ -166,6 +174,9 @@ def _print_speed(folder: Path, options: argparse.Namespace) -> None:
     _line(f"ours, {options.workers} processes", measure(OURS, folder, str(options.workers)), theirs)
     _line("ours, content checks on their own", measure(CONTENT, folder, "0"), theirs)
     if options.near:
+        _line(
+            "ours, near-duplicates on their own", measure(NEAR, folder, str(options.rows)), theirs
+        )
         _line("ours, content checks with near-duplicates", measure(CONTENT, folder, "1"), theirs)
 
 
