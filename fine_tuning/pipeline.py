@@ -293,7 +293,7 @@ def train(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worke
     if asking.forks_readers(plan, look):
         worker.restart()
     under = _under_torchrun if asking.needs_torchrun(plan) else _in_the_worker
-    result = under(job, plan, worker, request, asking.scoring(job, parts, plan, look))
+    result = under(job, plan, worker, request, asking.scoring(job, parts, plan))
     seconds = round(time.time() - began, 3)
     if result["interrupted"]:
         folder.mark("train", state="interrupted", seconds=seconds, **mark)

@@ -541,7 +541,7 @@ def test_pictures_are_counted_trained_and_merged(vision_model: Path, tmp_path: P
     done = command(*words, cwd=tmp_path)
     assert done.returncode == 1, done.stdout
     assert "1 row has media that cannot be read:\n  " in done.stdout
-    assert f"rows.json:1: {tmp_path / '3.png'}: " in done.stdout
+    assert f"rows.json:1 (kept row 7): {tmp_path / '3.png'}: " in done.stdout
     (tmp_path / "3.png").write_bytes(whole)  # the rows are the same
     done = command(*words, "--export_dir", tmp_path / "merged", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
@@ -550,6 +550,11 @@ def test_pictures_are_counted_trained_and_merged(vision_model: Path, tmp_path: P
     assert stages["split"]["result"]["val_rows"] > 0
     views = stages["tokens"]["result"]["views"]
     assert stages["merge"]["result"]["proof"]["proved"] is True
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))
+    prompts = [sample["prompt"] for sample in scores["after"]["samples"]]
+    assert len(prompts) == stages["split"]["result"]["val_rows"]
+    assert any("<|image_pad|>" in prompt for prompt in prompts)
+    assert scores["after"]["metrics"]["loss"] < scores["before"]["metrics"]["loss"]
     assert any("<|image_pad|>(x 15)" in text for view in views for text, _ in view["spans"])
     assert stages["train"]["result"]["encoded"] == stages["split"]["result"]["train_rows"]
 

@@ -139,20 +139,11 @@ def makes_adapter(plan: Plan) -> bool:
     return plan.settings["finetuning_type"] in ("lora", "oft")
 
 
-def scoring(job: Job, parts: SplitData, plan: Plan, look: TokenLook) -> dict[str, Any] | None:
-    """What is scored before and after; None if nothing is held out or can be answered.
-
-    That rows with media are not scored is said.
-    """
+def scoring(job: Job, parts: SplitData, plan: Plan) -> dict[str, Any] | None:
+    """What is scored before and after; None if nothing is held out or can be answered."""
     if not parts.val_path or not parts.val_rows or not job.spec.score_samples:
         return None
     if plan.settings["stage"] not in ("sft", "pt"):
-        return None
-    if look.media:
-        job.screen.warn(
-            f"the held-out rows are not scored: their {' and '.join(look.media)} would be left out "
-            "of the prompts, so the answers would say nothing (the loss during training has them)"
-        )
         return None
     kind = "text" if plan.settings["stage"] == "pt" else "chat"
     return {

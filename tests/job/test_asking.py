@@ -2,15 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from fine_tuning.dataset.types import SplitData
 from fine_tuning.engine.plan.values import Plan
 from fine_tuning.job import asking
-from fine_tuning.job.asking import MODEL_ARGUMENTS, scoring, token_request
+from fine_tuning.job.asking import MODEL_ARGUMENTS, token_request
 from fine_tuning.spec import RunSpec
 from tests.dataset.canonical_files import chat, checked_data
 from tests.job.jobs import make_job
@@ -21,16 +19,6 @@ def test_the_worker_is_told_which_media_the_rows_hold(tmp_path: Path) -> None:
     data = checked_data(tmp_path, [chat("<image>What?", "A cat")])
     data = replace(data, columns=frozenset({"conversations", "images"}))
     assert token_request(RunSpec(), "m", data, tmp_path, show=())["media"] == ["images"]
-
-
-@pytest.mark.parametrize("media", [[], ["images"]])
-def test_rows_with_images_are_not_scored_without_them_and_that_is_said(media: list[str]) -> None:
-    said: list[str] = []
-    job: Any = SimpleNamespace(spec=RunSpec(), screen=SimpleNamespace(warn=said.append))
-    plan: Any = SimpleNamespace(settings={"stage": "sft"})
-    parts = SplitData(train_path=Path("t"), val_path=Path("v"), train_rows=3, val_rows=1)
-    assert (scoring(job, parts, plan, look_of(media=media)) is None) == bool(media)
-    assert len(said) == len(media)
 
 
 # Of the engine's arguments of a model, those that are kept from the look at the tokens, from

@@ -1,7 +1,6 @@
 """Answers and loss of a loaded model on held-out rows."""
 
 import gc
-import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from fine_tuning.engine.worker.tokens.rendering import engine_messages
+from fine_tuning.engine.worker.with_media import MediaModel
 
 BATCH = 16
 LOSS_TOKENS = 2048  # per forward pass: logits over a large vocabulary are what memory goes to
@@ -76,9 +76,7 @@ def answer(
     Prompts are batched by length, padded on the left; generation ends at the template's stop
     tokens or at twice the length of the longest expected answer.
     """
-    stop_ids = template.get_stop_token_ids(tokenizer)
-    longest = max((len(expected) for _, expected in pairs), default=0)
-    most_new = min(MOST_NEW_TOKENS, 2 * longest + 8)
+    how = _greedily(tokenizer, template, pairs)
     order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
     answers = [""] * len(pairs)
     for start in range(0, len(order), BATCH):
@@ -87,19 +85,43 @@ def answer(
         generated = model.generate(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
-            max_new_tokens=most_new,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            use_cache=True,
-            eos_token_id=stop_ids,
-            pad_token_id=tokenizer.pad_token_id,
+            **how,
         )
         for i, output in zip(chosen, generated[:, ids.shape[1] :], strict=True):
             answers[i] = tokenizer.decode(output, skip_special_tokens=True)
         progress(start + len(chosen), len(order))
     return answers
+
+
+def answer_with_media(
+    model: MediaModel,
+    rows: Sequence[Mapping[str, Any]],
+    pairs: Sequence[tuple[list[int], list[int]]],
+    progress: Progress,
+) -> list[str]:
+    """As `answer`, for rows with media, one by one."""
+    how = _greedily(model.tokenizer, model.template, pairs)
+    answers = []
+    for row, (prompt, _) in zip(rows, pairs, strict=True):
+        answers.append(model.answer(row, prompt, **how))
+        progress(len(answers), len(rows))
+    return answers
+
+
+def _greedily(
+    tokenizer: Any, template: Any, pairs: Sequence[tuple[list[int], list[int]]]
+) -> dict[str, Any]:
+    longest = max((len(expected) for _, expected in pairs), default=0)
+    return {
+        "max_new_tokens": min(MOST_NEW_TOKENS, 2 * longest + 8),
+        "do_sample": False,
+        "temperature": None,
+        "top_p": None,
+        "top_k": None,
+        "use_cache": True,
+        "eos_token_id": template.get_stop_token_ids(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+    }
 
 
 def free_device_memory() -> None:
@@ -136,7 +158,7 @@ def _padded_left(
 def answer_loss(
     model: Any, tokenizer: Any, pairs: Sequence[tuple[list[int], list[int]]]
 ) -> tuple[float, int]:
-    """Mean cross-entropy (nats) over the tokens of the expected answers, and their number."""
+    """Summed cross-entropy (nats) of the tokens of the expected answers, and their number."""
     total, count = 0.0, 0
     for batch in _by_tokens(pairs):
         ids, mask = _padded_left([[*p, *a] for p, a in batch], tokenizer.pad_token_id)
@@ -146,11 +168,32 @@ def answer_loss(
         logits = model(
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
         ).logits
-        target = labels[:, 1:].to(logits.device)
-        trained = target != -100
-        loss = torch.nn.functional.cross_entropy(
-            logits[:, :-1][trained].float(), target[trained], reduction="sum"
-        )
-        total += loss.item()
-        count += int(trained.sum())
-    return (total / count if count else math.nan), count
+        loss, tokens = _summed(logits, labels)
+        total += loss
+        count += tokens
+    return total, count
+
+
+def answer_loss_with_media(
+    model: MediaModel,
+    rows: Sequence[Mapping[str, Any]],
+    pairs: Sequence[tuple[list[int], list[int]]],
+) -> tuple[float, int]:
+    """As `answer_loss`, for rows with media, one by one."""
+    total, count = 0.0, 0
+    for row, (prompt, expected) in zip(rows, pairs, strict=True):
+        logits = model.logits(row, [*prompt, *expected])
+        loss, tokens = _summed(logits, torch.tensor([[-100] * len(prompt) + expected]))
+        total += loss
+        count += tokens
+    return total, count
+
+
+def _summed(logits: "torch.Tensor", labels: "torch.Tensor") -> tuple[float, int]:
+    """Summed cross-entropy of the labels that are not masked, and their number."""
+    target = labels[:, 1:].to(logits.device)
+    trained = target != -100
+    loss = torch.nn.functional.cross_entropy(
+        logits[:, :-1][trained].float(), target[trained], reduction="sum"
+    )
+    return loss.item(), int(trained.sum())

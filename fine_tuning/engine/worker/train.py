@@ -17,7 +17,15 @@ from fine_tuning.engine.worker.balance import Expected, read_expected, require_a
 from fine_tuning.engine.worker.continuing import continued_exactly
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.generate import keep_weights_unpacked
-from fine_tuning.engine.worker.score import Scoring, score_model, template_settings, write_scores
+from fine_tuning.engine.worker.score import (
+    NotScored,
+    Scoring,
+    not_scored_text,
+    score_model,
+    template_settings,
+    write_scores,
+)
+from fine_tuning.engine.worker.with_media import MediaModel
 from fine_tuning.errors import EngineError
 
 PROGRESS_EVERY_S = 0.2
@@ -139,6 +147,7 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
         self.scoring = scoring
         self.out = out
         self.data_args = data_args
+        self.can_score = True
         self.before: dict[str, Any] = {}
         self.after: dict[str, Any] = {}
 
@@ -147,16 +156,22 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
             self.before = self._score("before", known)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        if not self.watch.stop_asked:  # early stopping ends before the last step, and is an end
+        # early stopping ends before the last step, and is an end
+        if self.can_score and not self.watch.stop_asked:
             self.after = self._score("after", known)
 
     def _score(self, name: str, known: Mapping[str, Any]) -> dict[str, Any]:
         tokenizer = known["processing_class"]
         template = get_template_and_fix_tokenizer(tokenizer, DataArguments(**self.data_args))
         self.events.stage(f"score_{name}", self.scoring.samples, "rows")
-        scores = score_model(
-            known["model"], tokenizer, template, self.scoring, self.events, f"score_{name}"
-        )
+        processor = getattr(known["train_dataloader"].collate_fn, "processor", None)
+        model = MediaModel(known["model"], tokenizer, template, processor)
+        try:
+            scores = score_model(model, self.scoring, self.events, f"score_{name}")
+        except NotScored as error:  # it is trained all the same
+            self.events.note(not_scored_text(error))
+            self.can_score = False
+            return {}
         write_scores(self.out, name, scores)
         self.events.send("scores", {"name": name, "metrics": scores["metrics"]})
         return dict(scores["metrics"])

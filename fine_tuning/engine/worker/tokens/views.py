@@ -109,10 +109,10 @@ def _spans(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> Iterato
     for trained, span in groupby(
         zip(ids, labels, strict=True), lambda pair: pair[1] != IGNORE_INDEX
     ):
-        yield _decoded(tokenizer, [token for token, _ in span]), trained
+        yield decoded(tokenizer, [token for token, _ in span]), trained
 
 
-def _decoded(tokenizer: Any, ids: Sequence[int]) -> str:
+def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of the ids; many equal special ones, as a picture has, are written as one."""
     texts: list[str] = []
     waiting: list[int] = []
