@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import xxhash
@@ -75,7 +75,7 @@ def join_rows(
         path = write_typed(path, typed_columns)
         validation = write_typed(validation, typed_columns) if validation else None
     rejected = out_dir / "rejected.jsonl"
-    _join_bytes([part for file in files for part in file.paths(REJECTED)], rejected)
+    _copy_joined([part for file in files for part in file.paths(REJECTED)], rejected)
     return JoinedRows(
         files=joined,
         path=path,
@@ -96,7 +96,7 @@ def _write_rows(
     """The rows of some files, and beside them their origins."""
     parts = [path for file in files for path in file.paths(ROWS)]
     if not gone.any():
-        _join_bytes(parts, rows_path)
+        _move_joined(parts, rows_path)
     else:
         _join_lines(parts, rows_path, gone)
     origins_path = rows_path.with_suffix(".origins")
@@ -113,7 +113,15 @@ def _write_rows(
     return rows_path
 
 
-def _join_bytes(parts: Sequence[Path], target: Path) -> None:
+def _copy_joined(parts: Sequence[Path], target: Path) -> None:
+    waiting = target.with_name(target.name + ".part")
+    with waiting.open("wb") as out:
+        for part in parts:
+            _append(part, out)
+    waiting.replace(target)
+
+
+def _move_joined(parts: Sequence[Path], target: Path) -> None:
     """One file of all parts, which are gone then: no disk need hold them twice.
 
     A check that is killed meanwhile reads those parts again (sink.py:finished).
@@ -127,10 +135,14 @@ def _join_bytes(parts: Sequence[Path], target: Path) -> None:
     first.replace(waiting)
     with waiting.open("ab") as out:
         for part in others:
-            with part.open("rb") as file:
-                shutil.copyfileobj(file, out, 1 << 20)
+            _append(part, out)
             part.unlink()
     waiting.replace(target)
+
+
+def _append(part: Path, out: BinaryIO) -> None:
+    with part.open("rb") as file:
+        shutil.copyfileobj(file, out, 1 << 20)
 
 
 def _linked(path: Path, name: Path) -> bool:

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 import pytest
 
-from fine_tuning.dataset import schedule
+from fine_tuning.dataset import join, schedule
 from fine_tuning.dataset.check import account
 from fine_tuning.dataset.passes import PartJob, run_part
 from fine_tuning.dataset.sink import PartResult
@@ -76,6 +78,45 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def alive(process: psutil.Process) -> bool:
     return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("dedup", [False, True])
+@pytest.mark.parametrize("joined", range(4))
+def test_a_check_that_ended_while_it_joined_its_parts_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: int, dedup: bool
+) -> None:
+    """Rows of joined parts are gone, so these parts are read again, and others are not."""
+    for name in "abc":
+        good = [{"instruction": f"{name}{row}", "output": "answer"} for row in range(50)]
+        rows = [*good, good[0], {"instruction": "blank", "output": " "}]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    spec = DataSpec(dataset_path=tuple(str(tmp_path / f"{name}.jsonl") for name in "abc"))
+    spec = replace(spec, dedup=dedup, near_duplicates=False)
+    whole = account(spec, out_dir=tmp_path / "whole")
+    append = join._append
+    calls: list[Path] = []
+
+    def ending(part: Path, out: BinaryIO) -> None:
+        if len(calls) == joined:
+            raise KeyboardInterrupt
+        calls.append(part)
+        append(part, out)
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(join, "_append", ending)
+        account(spec, out_dir=tmp_path / "out")
+        raise KeyboardInterrupt  # it joins fewer parts than that
+    again = account(spec, out_dir=tmp_path / "out")
+    for before, after in (
+        (whole.rows_path, again.rows_path),
+        (whole.origins_path, again.origins_path),
+        (whole.rejected_path, again.rejected_path),
+    ):
+        assert after.read_bytes() == before.read_bytes()
+    reports = [json.loads(data.report_path.read_bytes()) for data in (whole, again)]
+    for report in reports:
+        report["findings"].pop("seconds")
+    assert reports[0] == reports[1]
 
 
 def test_finished_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
