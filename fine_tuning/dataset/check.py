@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from fine_tuning.dataset import outputs
@@ -172,7 +173,10 @@ def _read(
     planned = [Planned(source, plan) for source, (plan, _) in zip(sources, looks, strict=True)]
     workers = worker_count(spec.num_workers, sum(source.size for source in sources))
     hashes = _Hashes([source for source in sources if in_parts(source, workers)])
-    parts = run_passes(planned, cache=cache, workers=workers, progress=progress)
+    passes = partial(
+        run_passes, cache=cache, workers=workers, whole=not spec.dedup, progress=progress
+    )
+    parts = passes(planned)
     again: dict[int, Planned] = {}
     for index, (file, of_file) in enumerate(zip(planned, parts, strict=True)):
         votes = _votes(of_file)
@@ -180,7 +184,7 @@ def _read(
         if name != file.plan.format:
             again[index] = Planned(file.source, dataclasses.replace(file.plan, format=name))
     if again:
-        redone = run_passes(list(again.values()), cache=cache, workers=workers, progress=progress)
+        redone = passes(list(again.values()))
         for index, of_file in zip(again, redone, strict=True):
             planned[index], parts[index] = again[index], of_file
     unread = unread_columns([file.plan for file in planned], [rows for _, rows in looks])

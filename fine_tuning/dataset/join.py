@@ -13,7 +13,7 @@ import xxhash
 from fine_tuning.dataset.duplicates import Repeats, find_repeats, read_numbers
 from fine_tuning.dataset.ledger import ReadFile
 from fine_tuning.dataset.media_table import write_typed
-from fine_tuning.dataset.sink import HASHES, LINES, REJECTED, ROWS
+from fine_tuning.dataset.sink import HASHES, LINES, REJECTED, ROWS, note_moved, rows_moved
 
 ORIGIN = np.dtype([("file", "<u4"), ("line", "<u8")])
 
@@ -65,12 +65,21 @@ def join_rows(
     train_rows = sum(file.rows_kept for file in train)
     for row, _ in repeats.rows() if dedup else ():
         gone[row] = row < train_rows  # the validation rows are never changed
-    for stale in ("rows.parquet", "validation.jsonl", "validation.parquet", "validation.origins"):
+    folders = [part.folder for file in joined for part in file.parts]
+    there = not dedup and rows_moved(out_dir / "cache", folders)
+    for stale in ("rows.parquet", "validation.parquet", "validation.origins"):
         (out_dir / stale).unlink(missing_ok=True)
-    path = _write_rows(train, out_dir / "rows.jsonl", order, gone[:train_rows])
+    path = out_dir / "rows.jsonl"
     validation = out_dir / "validation.jsonl" if held_out else None
+    if not there:
+        (out_dir / "validation.jsonl").unlink(missing_ok=True)
+        _write_rows(train, path, gone[:train_rows])
+        if validation:
+            _write_rows(held_out, validation, gone[train_rows:])
+        note_moved(out_dir / "cache", folders, [path, validation] if validation else [path])
+    _write_origins(train, path, order, gone[:train_rows])
     if validation:
-        _write_rows(held_out, validation, order, gone[train_rows:])
+        _write_origins(held_out, validation, order, gone[train_rows:])
     if typed_columns:
         path = write_typed(path, typed_columns)
         validation = write_typed(validation, typed_columns) if validation else None
@@ -90,15 +99,18 @@ def join_rows(
     )
 
 
-def _write_rows(
-    files: Sequence[ReadFile], rows_path: Path, order: dict[int, int], gone: Any
-) -> Path:
-    """The rows of some files, and beside them their origins."""
+def _write_rows(files: Sequence[ReadFile], rows_path: Path, gone: Any) -> None:
     parts = [path for file in files for path in file.paths(ROWS)]
     if not gone.any():
         _move_joined(parts, rows_path)
     else:
         _join_lines(parts, rows_path, gone)
+
+
+def _write_origins(
+    files: Sequence[ReadFile], rows_path: Path, order: dict[int, int], gone: Any
+) -> None:
+    """Beside the rows: file and line of each."""
     origins_path = rows_path.with_suffix(".origins")
     waiting = origins_path.with_name(origins_path.name + ".part")
     start = 0
@@ -110,7 +122,6 @@ def _write_rows(
                 table[~gone[start : start + len(lines)]].tofile(out)
                 start += len(lines)
     waiting.replace(origins_path)
-    return rows_path
 
 
 def _copy_joined(parts: Sequence[Path], target: Path) -> None:
@@ -124,7 +135,7 @@ def _copy_joined(parts: Sequence[Path], target: Path) -> None:
 def _move_joined(parts: Sequence[Path], target: Path) -> None:
     """One file of all parts, which are gone then: no disk need hold them twice.
 
-    A check that is killed meanwhile reads those parts again (sink.py:finished).
+    A check that is killed meanwhile reads those parts again, and none once all are joined.
     """
     waiting = target.with_name(target.name + ".part")
     waiting.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.passes import PartJob, run_part
 from fine_tuning.dataset.read import Source, split_ranges
-from fine_tuning.dataset.sink import PartResult, finished
+from fine_tuning.dataset.sink import PartResult, finished, rows_moved
 from fine_tuning.errors import DataError
 
 CHECK_VERSION = 4  # part of every cache key: raise it when rows or problems change
@@ -68,19 +68,22 @@ def run_passes(
     *,
     cache: Path,
     workers: int,
+    whole: bool = True,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[list[Part]]:
     """The parts of each file, in order. A part that an earlier run finished is not read again.
 
-    The cache's key holds path, size, time and plan of a file.
+    The cache's key holds path, size, time and plan of a file. `whole`: all rows are wanted, so
+    that those that were joined before can stay so.
     """
     jobs = [_jobs_of(file, cache, workers) for file in files]
     flat = [(job, _size(job)) for of_file in jobs for job in of_file]
     results: dict[Path, PartResult] = {}
     clock = _Clock(sum(size for _, size in flat), progress)
     waiting = []
+    moved = whole and rows_moved(cache, [job.folder for job, _ in flat])
     for job, size in flat:
-        if result := finished(job.folder):
+        if result := finished(job.folder, rows_moved=moved):
             results[job.folder] = result
             clock.finish(size)
         else:

@@ -28,6 +28,8 @@ REJECTED, PROBLEMS, DROPPED, RESULT = (
     "dropped.u64",
     "result.json",
 )
+FILES = (ROWS, LINES, HASHES, REJECTED, PROBLEMS, DROPPED)
+MOVED = "moved.json"  # in the cache: the parts whose rows lie in joined files, and their sizes
 
 _encode = msgspec.json.Encoder().encode
 _digest = xxhash.xxh3_64_intdigest
@@ -73,8 +75,7 @@ class Sink:
         self.counts: Counter[str] = Counter()
         self.first: dict[str, Spooled] = {}
         self._open = ExitStack()
-        names = (ROWS, LINES, HASHES, REJECTED, PROBLEMS, DROPPED)
-        files = [self._open.enter_context((folder / name).open("wb")) for name in names]
+        files = [self._open.enter_context((folder / name).open("wb")) for name in FILES]
         self._rows, self._lines, self._hashes, self._rejected, self._problems, self._dropped = files
         # Writing waits for the disk without holding the interpreter: the next block is converted
         # meanwhile. One write at a time, so that memory stays bounded.
@@ -128,14 +129,39 @@ class Sink:
         return result
 
 
-def finished(folder: Path) -> PartResult | None:
-    """The result of a pass that was completed earlier and has its rows still, or None."""
-    if not (folder / ROWS).exists():
+def finished(folder: Path, *, rows_moved: bool = False) -> PartResult | None:
+    """The result of a pass that was completed earlier, if all its files are there still.
+
+    `rows_moved`: its rows lie in a joined file (join.py).
+    """
+    names = [name for name in FILES if not (rows_moved and name == ROWS)]
+    if not all((folder / name).exists() for name in names):
         return None
     try:
         return msgspec.json.decode((folder / RESULT).read_bytes(), type=PartResult)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def note_moved(cache: Path, folders: Sequence[Path], joined: Sequence[Path]) -> None:
+    """Note that the rows of all these parts lie in joined files beside the cache."""
+    moved = {
+        "parts": sorted(map(str, folders)),
+        "files": {path.name: path.stat().st_size for path in joined},
+    }
+    waiting = cache / (MOVED + ".part")
+    waiting.write_bytes(_encode(moved))
+    waiting.replace(cache / MOVED)
+
+
+def rows_moved(cache: Path, folders: Sequence[Path]) -> bool:
+    """Whether the rows of exactly these parts lie in joined files that are whole."""
+    try:
+        moved = msgspec.json.decode((cache / MOVED).read_bytes())
+        sizes = {name: (cache.parent / name).stat().st_size for name in moved["files"]}
+    except (OSError, msgspec.MsgspecError):
+        return False
+    return bool(moved["parts"] == sorted(map(str, folders)) and sizes == moved["files"])
 
 
 def spooled_problems(folder: Path) -> Iterator[Spooled]:

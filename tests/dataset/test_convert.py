@@ -437,6 +437,12 @@ def test_media_paths_are_absolute_and_counted(tmp_path: Path) -> None:
     assert converted("openai", row, tmp_path) == (None, ["media_count"])
 
 
+@pytest.mark.parametrize("digits", [308, 309, 3000])
+def test_a_number_of_any_length_is_text(digits: int) -> None:
+    row = {"instruction": "q", "output": 10**digits}
+    assert converted("alpaca", row) == (chat("q", f"{10**digits}"), ["number_as_text"])
+
+
 def test_the_answers_of_a_pair_hold_no_media(tmp_path: Path) -> None:
     """The engine counts the files of the prompt with either answer, and fails in the training."""
     (tmp_path / "cat.png").write_bytes(PIXEL)

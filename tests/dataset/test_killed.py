@@ -16,8 +16,9 @@ import pytest
 
 from fine_tuning.dataset import join, schedule
 from fine_tuning.dataset.check import account
+from fine_tuning.dataset.insight.findings import Findings
 from fine_tuning.dataset.passes import PartJob, run_part
-from fine_tuning.dataset.sink import PartResult
+from fine_tuning.dataset.sink import FILES, PartResult
 from fine_tuning.spec import DataSpec
 from tests.commands import ROOT
 
@@ -117,6 +118,58 @@ def test_a_check_that_ended_while_it_joined_its_parts_ends_the_same(
     for report in reports:
         report["findings"].pop("seconds")
     assert reports[0] == reports[1]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_parts_are_not_read_again_once_their_rows_are_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """A check that is killed in the search for near-duplicates has all its rows still."""
+    path, held_out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    rows = [{"instruction": f"q{row}", "output": "answer " * 30} for row in range(8_000)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    held_out.write_text(json.dumps({"instruction": "q", "output": "a"}) + "\n", encoding="utf-8")
+    spec = DataSpec(dataset_path=(str(path),), num_workers=workers)
+    monkeypatch.setattr(schedule, "SMALLEST_CUT", 1000)
+
+    def ending(*known: object, **named: object) -> Findings:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        account(spec, out_dir=out, validation_paths=[str(held_out)], look=ending)
+    with monkeypatch.context() as reading:
+        reading.setattr(schedule, "run_part", ending)
+        reading.setattr(schedule, "ProcessPoolExecutor", ending)
+        again = account(spec, out_dir=out, validation_paths=[str(held_out)])
+    whole = account(spec, out_dir=tmp_path / "whole", validation_paths=[str(held_out)])
+    assert again.rows_kept == 8_001
+    assert again.rows_path.read_bytes() == whole.rows_path.read_bytes()
+    assert again.origins_path.read_bytes() == whole.origins_path.read_bytes()
+    assert again.fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize("lost", FILES)
+def test_a_part_that_lost_a_file_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """As a check leaves it that is killed while it clears its cache."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"instruction": "q", "output": "a"}\n{"instruction": ""}\n')
+    spec = DataSpec(dataset_path=(str(path),))
+    whole = account(spec, out_dir=tmp_path / "whole")
+
+    def clearing(cache: Path | str, **named: object) -> None:
+        if Path(cache).name == "cache":
+            next(Path(cache).glob(f"*/*/{lost}")).unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("shutil.rmtree", clearing)
+        account(spec, out_dir=tmp_path / "out")
+    again = account(spec, out_dir=tmp_path / "out")
+    assert again.rows_path.read_bytes() == whole.rows_path.read_bytes()
+    assert again.rejected_path.read_bytes() == whole.rejected_path.read_bytes()
 
 
 def test_finished_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

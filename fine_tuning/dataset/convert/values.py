@@ -78,7 +78,7 @@ def as_text(value: Any, what: str, code: str, notes: Notes) -> str:
     if value is None:
         return ""
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        if not math.isfinite(value):  # how pandas writes that there is none
+        if value != value or value in (math.inf, -math.inf):  # how pandas writes that there is none
             notes.warn("nan", f"{what} is {value}; read as null")
             return ""
         written = value.text if isinstance(value, WrittenNumber) else f"{value}"

@@ -24,7 +24,7 @@ def read_columnar(path: Path, compression: str) -> Iterator[Records]:
                     mending = Mending(batch.schema)
                     yield from _doubled(mending.doubled)
                 for part in _slices(batch):
-                    values = part.to_pylist(maps_as_pydicts="lossy")
+                    values = _rows(part)
                     mending.rows(values)
                     yield Records(values, range(row + 1, row + 1 + len(values)))
                     row += len(values)
@@ -44,6 +44,30 @@ def read_columnar(path: Path, compression: str) -> Iterator[Records]:
             " write the arguments as JSON text",
             "warning",
         )
+
+
+def _rows(batch: Any) -> list[dict[str, Any]]:
+    """The rows of a batch; a value that Python cannot hold is its text or its bytes."""
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="lossy")
+    except Exception:  # a year 10000, a time zone of nowhere, a list as key, text that is no UTF-8
+        columns = [_values(column) for column in batch.columns]
+        names = batch.schema.names
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return rows
+
+
+def _values(column: Any) -> list[Any]:
+    import pyarrow as pa
+
+    try:
+        return list(column.to_pylist(maps_as_pydicts="lossy"))
+    except Exception:  # as in `_rows`
+        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    try:
+        return list(column.cast(pa.binary() if text else pa.string()).to_pylist())
+    except (pa.ArrowException, ValueError):  # none that could be written either
+        return [f"({column.type})" if value.is_valid else None for value in column]
 
 
 def _doubled(names: Sequence[str]) -> Iterator[Records]:

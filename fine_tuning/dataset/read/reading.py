@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.dataset.read.batch import file_problem
 from fine_tuning.dataset.read.delimited import read_delimited, sniff_dialect
 from fine_tuning.dataset.read.json.document import read_document
@@ -196,7 +197,7 @@ def _of_text(source: Source, data: bytes, encoding: Encoding) -> Content:
     layout = json_layout(head.replace("\r\n", "\n").replace("\r", "\n"), whole=whole)
     if source.kind in _JSON:
         if not layout:
-            start = head.lstrip()[:30].split("\n")[0]
+            start = masked(head.lstrip()[:300]).split("\n")[0][:30]
             found = looks_like(head)
             text = f'the file is not JSON: it begins with "{start}" and looks like {found}'
             return Content("", encoding, problem=("not_json", text))

@@ -163,6 +163,24 @@ LAYOUTS = [
         [(None, "wrapped_list", W)],
     ),
     Case(
+        "wrapped_on_one_line.json",
+        b'{"version": "1", "data": [{"a": 1}, {"a": NaN}]}',
+        [(1, {"a": 1}), (1, {"a": None})],
+        [(None, "wrapped_list", W), (1, "nan", W)],
+    ),
+    Case(
+        "wrapped_with_commas.json",
+        b'{"data": [\n{"a": 1},\n{"a": 2},\n],\n}',
+        [(2, {"a": 1}), (3, {"a": 2})],
+        [(None, "wrapped_list", W), (None, "trailing_comma", W), (None, "trailing_comma", W)],
+    ),
+    Case(
+        "broken_first_row_with_a_list.json",
+        b'{"id": 1, "turns_of": [{"a": 1,]}\n{"id": 2, "turns_of": [{"a": 2}]}\n',
+        [(1, X), (2, {"id": 2, "turns_of": [{"a": 2}]})],
+        [(None, "json_lines", W), (0, "json_syntax", E)],
+    ),
+    Case(
         "several_lists.json",
         b'{"train": [{"a": 1}], "test": [{"a": 2}]}',
         [],

@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from .conftest import Outcome, Read
 
@@ -57,3 +58,22 @@ def test_nulls_in_lists_and_maps_stay(read: Read) -> None:
     kind = pa.map_(pa.string(), pa.float32())
     outcome = read_table(read, {"a": [["x", None]], "m": pa.array([{"k": None, "l": 0.1}], kind)})
     assert outcome.values == [{"a": ["x", None], "m": {"k": None, "l": 0.1}}]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pa.array([253402300800000], pa.timestamp("ms")),
+        pa.array([-719163], pa.date32()),
+        pa.array([2**62], pa.duration("ms")),
+        pa.array([0], pa.timestamp("us", "Mars/Phobos")),
+        pa.array([[([1], 2)]], pa.map_(pa.list_(pa.int64()), pa.int64())),
+        pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff\xfe"]).buffers()),
+    ],
+    ids=lambda odd: str(odd.type),
+)
+def test_a_value_that_python_cannot_hold_costs_no_row(read: Read, odd: pa.Array) -> None:
+    """One in a column that nobody reads ended the check of a whole directory."""
+    outcome = read_table(read, {"instruction": ["q"], "odd": odd})
+    assert [row["instruction"] for row in outcome.values] == ["q"]
+    assert outcome.values[0]["odd"] is not None

@@ -25,6 +25,7 @@ from fine_tuning.dataset.types import UNREADABLE, Records
 
 _SPACES = b" \t\n\r\0"
 _SEPARATOR = re.compile(rb"[\s,]*")
+_COMMA_AND_BRACE = re.compile(rb"\s*,\s*\}")
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 # How far to look for a record's end before its neighbours' layout is asked.
 _SHORT = 1 << 16
@@ -121,6 +122,8 @@ class _Document:
         self._window.advance(self._window.pos + 1)
         if not self._wrapped:
             return
+        if _COMMA_AND_BRACE.match(self._window.data, self._window.pos):
+            self._batch.warn_file("trailing_comma", f"a comma before the final brace, {self._at()}")
         if other := next_record_list(self._window):
             names = f'"{self._wrapped}", "{other}"'
             self._batch.warn_file("several_lists", _several_lists(names), "error")

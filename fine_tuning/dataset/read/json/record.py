@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.dataset.types import UNREADABLE, Severity, WrittenNumber
 
 MAX_DEPTH = 100
@@ -282,10 +283,16 @@ def _too_deep() -> str:
     return f"lists and objects nest deeper than {MAX_DEPTH} levels; no training row looks like this"
 
 
+def _shown(text: str, at: int) -> str:
+    """A few characters from here, and nothing of a secret that they may be part of."""
+    nearby = text[max(0, at - 200) : at + 200]
+    return text[at : at + 12] if masked(nearby) == nearby else "..."
+
+
 def _syntax_message(text: str, error: json.JSONDecodeError, line: int) -> str:
     where = f"line {line + error.lineno - 1}, column {error.colno}"
     if not text.lstrip("[{ \t\r\n").startswith("'"):
-        found = text[error.pos : error.pos + 12]
+        found = _shown(text, error.pos)
         what = f"{error.msg[0].lower()}{error.msg[1:]}"
         return f"not valid JSON at {where}: {what}" + (
             f", found {json.dumps(found)}" if found else ", but the record ends there"

@@ -10,7 +10,7 @@ from fine_tuning.dataset.read.json.window import SEPARATORS, SPACES, Window, val
 
 _KEY = re.compile(rb'[\s,]*("(?:[^"\\]++|\\.)*+")\s*:\s*', re.DOTALL)
 # Lists of objects that belong to one record, and text that only a record has.
-_OWN_LISTS = frozenset(
+OWN_LISTS = frozenset(
     (
         "messages",
         "conversations",
@@ -69,7 +69,7 @@ def record_lists(window: Window) -> list[Member]:
         except ValueError:
             return []
         start = match.end()
-        if key in _RECORD_KEYS or key in _OWN_LISTS:
+        if key in _RECORD_KEYS or key in OWN_LISTS:
             return []
         members.append(Member(key, start, _holds_records(probe.data, start)))
         probe.pos = start
@@ -77,7 +77,7 @@ def record_lists(window: Window) -> list[Member]:
         if end is None or end <= start:
             return _of_records(members)
         probe.pos = end
-    rest = probe.data[probe.pos :].lstrip()
+    rest = probe.data[probe.pos :].lstrip(b" \t\n\r\0,")  # a comma may stand before the brace
     if rest[:1] != b"}" or rest[1:].strip(b" \t\r\n\0"):
         return [] if rest else _of_records(members)
     return _of_records(members) or [m for m in members if _is_empty_list(probe.data, m.start)]

@@ -5,6 +5,7 @@ import re
 import msgspec
 
 from fine_tuning.dataset.read.json.window import Window, value_end
+from fine_tuning.dataset.read.json.wrapper import OWN_LISTS
 
 # (magic bytes, offset, what it is, what to do)
 _BINARY = (
@@ -35,6 +36,10 @@ _ZIPPED = (
     (b"xl/", "an Excel workbook", "save the sheet as CSV (UTF-8)"),
     (b"word/", "a Word document", "save it as plain text"),
     (b"ppt/", "a PowerPoint file", ""),
+)
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_LIST_INSIDE = re.compile(
+    rf"\s*\{{(?:\s*{_STRING}\s*:\s*(?:{_STRING}|[-+.\w]+)\s*,){{0,20}}\s*({_STRING})\s*:\s*\[\s*[{{\]]"
 )
 _CSV_LINE = re.compile(r"[^,;|\t\n]+([,;|\t][^,;|\t\n]*)+")
 
@@ -86,7 +91,19 @@ def json_layout(text: str, *, whole: bool) -> str:
         return "jsonl" if complete * 2 >= len(lines) else ""
     if _is_object(lines[0]):
         return "jsonl" if len(lines) > 1 else "json"
+    if _wraps_a_list(body, lines):
+        return "json"
     return "json" if _spans_lines(body, objects) else "jsonl"
+
+
+def _wraps_a_list(body: str, lines: list[str]) -> bool:
+    """Whether an object with one list inside begins here, and not a broken row that has a list:
+    further rows would begin like the first."""
+    opening = _LIST_INSIDE.match(body)
+    if opening is None or opening[1].strip('"') in OWN_LISTS:
+        return False
+    others = map(_LIST_INSIDE.match, lines[1:])
+    return not any(other is not None and other[1] == opening[1] for other in others)
 
 
 def _spans_lines(body: str, objects: list[str]) -> bool:
