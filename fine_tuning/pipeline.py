@@ -182,7 +182,7 @@ def split(job: Job, data: CheckedData, look: TokenLook) -> SplitData:
     known = resuming.split_before(job, inputs)
     if known is not None:
         return known
-    fits = deciding.fits(job, data, look)
+    fits = deciding.fits(job.spec, data, look)
     found = deciding.Found(job.folder.dataset / "split_problems.jsonl")
     parts = split_rows(
         data,
@@ -316,7 +316,7 @@ def _in_the_worker(
     result = worker.request(
         "train", {**request, "scoring": scoring}, on_event, job.folder.stop_file
     )
-    job.screen.end("")
+    job.screen.end("stopped" if result["interrupted"] else "")
     return result
 
 
@@ -337,7 +337,7 @@ def _under_torchrun(
         on_event=telling.events_to(job.screen),
         stop_path=job.folder.stop_file,
     )
-    job.screen.end("")
+    job.screen.end("stopped" if result["interrupted"] else "")
     if scores and not result["interrupted"]:
         asking.score(job, worker, plan, scoring, "after")
     return result

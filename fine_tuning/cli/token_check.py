@@ -3,22 +3,25 @@
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fine_tuning import pipeline
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.validate import run as check_data
+from fine_tuning.dataset.fit import Fit
+from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.stages import stage_mismatch
 from fine_tuning.dataset.types import CheckedData
 from fine_tuning.engine.look import RowView, TokenLook
 from fine_tuning.errors import UsageError
-from fine_tuning.job import telling
+from fine_tuning.job import deciding, telling
 from fine_tuning.screen import MaskedRow, Screen, Span
 from fine_tuning.spec import RunSpec
 
 SHOWN = re.compile(r"\d+|longest|truncated|#\d+")
-NEED_A_MODEL = ("template", "max_seq_length", "show")
+NEED_A_MODEL = ("template", "max_seq_length", "overlong", "show")
 
 
 def validate(job: Resolved) -> int:
@@ -77,10 +80,19 @@ def look(spec: RunSpec, show: Sequence[str], data: CheckedData, screen: Screen) 
         )
     for line in summary(found):
         screen.say(line)
+    fits = deciding.fits(spec, data, found)
+    for line in outcomes(fits):
+        screen.warn(line)
+    if len(fits.training.dropped) == found.rows:
+        screen.warn("no row is left to train on: raise --max_seq_length")
     for warning in telling.token_warnings(found):
         screen.warn(warning)
     if show:
-        screen.masked(masked_rows(found.views))
+        origins = read_origins(data.origins_path, [file.path for file in data.files])
+        screen.masked(masked_rows(found.views, fits.training, origins.place))
+        for word in show:
+            if word.startswith("#") and int(word[1:]) >= found.rows:
+                screen.warn(f"--show {word}: the kept rows count from #0 to #{found.rows - 1}")
     return found
 
 
@@ -97,12 +109,31 @@ def summary(look: TokenLook) -> list[str]:
     ]
 
 
-def masked_rows(views: Sequence[RowView]) -> list[MaskedRow]:
+def outcomes(fits: deciding.Fits) -> list[str]:
+    """How many overlong rows a run would drop or cut, of both parts."""
+    counts: Counter[str] = Counter()
+    for fit in (fits.training, fits.validation):
+        counts.update(fit.counts if fit is not None else {})
+    return [telling.outcome_text(outcome, rows) for outcome, rows in counts.items() if rows]
+
+
+def _fate(row: int, fit: Fit) -> str:
+    if row in fit.dropped:
+        return "; longer than the cutoff: a run drops it"
+    if rounds := fit.keep_rounds.get(row):
+        return f"; longer than the cutoff: a run keeps {rounds} of {len(fit.rounds[row])} rounds"
+    return "; cut off here by the engine" if row in fit.truncated else ""
+
+
+def masked_rows(views: Sequence[RowView], fit: Fit, place: Callable[[int], str]) -> list[MaskedRow]:
     """The worker's views for the screen."""
+    titled = (
+        (view, f"row #{view.row}, {place(view.row)}: {view.tokens:,} tokens") for view in views
+    )
     return [
         MaskedRow(
-            title=f"row {view.row}: {view.tokens:,} tokens, {view.trained:,} trained",
+            title=f"{title}, {view.trained:,} trained{_fate(view.row, fit)}",
             spans=tuple(Span(text, trained) for text, trained in view.spans),
         )
-        for view in views
+        for view, title in titled
     ]

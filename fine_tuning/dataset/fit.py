@@ -105,7 +105,7 @@ def fit_problems(fit: Fit, origins: Origins) -> Iterator[Problem]:
             code, message = OVERLONG, f"{length}: the row is dropped"
         file, line = origins.of(row)
         if line == 1 and row:  # as in `Origins.place`
-            message = f"kept row {row + 1:,}: {message}"
+            message = f"kept row index {row}: {message}"
         yield Problem(file, line, None, code, message, "warning")
 
 

@@ -54,10 +54,10 @@ class Problem:
 
     @property
     def place(self) -> str:
-        """File and line; in a file of one line the number of the row says where."""
+        """File and line; in a file of one line the index of the row (from 0) says where."""
         if self.line is None:
             return self.file
-        in_line = f" (row {self.row + 1:,})" if self.line == 1 and self.row else ""
+        in_line = f" (row index {self.row})" if self.line == 1 and self.row else ""
         return f"{self.file}:{self.line}{in_line}"
 
 

@@ -99,7 +99,7 @@ class Fits:
     validation: Any
 
 
-def fits(job: Job, data: CheckedData, look: TokenLook) -> Fits:
+def fits(spec: RunSpec, data: CheckedData, look: TokenLook) -> Fits:
     """Decide about the rows that the worker found to be over the cutoff."""
     files = [file.path for file in data.files]
 
@@ -110,7 +110,7 @@ def fits(job: Job, data: CheckedData, look: TokenLook) -> Fits:
             data.kind,
             rounds,
             cutoff=look.cutoff,
-            policy=job.spec.overlong,
+            policy=spec.overlong,
             origins=read_origins(origins, files),
             with_media=with_media,
         )

@@ -92,6 +92,15 @@ REFUSED: tuple[tuple[Callable[[Wanted], bool], str, str], ...] = (
         "--neat_packing with this model, which takes images or videos, needs FlashAttention 2.",
         "add --flash_attn fa2 (on a GPU), or leave the packing out",
     ),
+    (  # data/collator.py pads blocks to multiples of 8 after their masks are made
+        lambda job: (
+            bool(job.engine("neat_packing"))
+            and job.engine("flash_attn") != "fa2"
+            and job.look.cutoff % 8 != 0
+        ),
+        "--neat_packing needs a --max_seq_length that is a multiple of 8.",
+        "round it: 1000 or 1024, for example",
+    ),
     (  # datasets: the number of shards exceeds the number of samples
         lambda job: (
             bool(job.engine("streaming"))

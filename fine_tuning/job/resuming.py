@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset.fit import TurnLengths
-from fine_tuning.dataset.media_files import media_state
+from fine_tuning.dataset.media_files import files_named, media_state
 from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.plan.values import Plan
@@ -78,7 +78,7 @@ def checked_before(job: Job, inputs: str) -> CheckedData | None:
     parts = (data.rows_path, data.origins_path, data.validation_path, data.validation_origins_path)
     if not all(path.exists() for path in parts if path is not None):
         return None
-    if not opening.is_trained(job) and not _same_media(job, data):
+    if not gone and not _same_media(job, data):
         return None
     if gone:
         job.screen.say(f"{', '.join(gone)} has gone: the rows that were prepared from it are used.")
@@ -86,7 +86,15 @@ def checked_before(job: Job, inputs: str) -> CheckedData | None:
 
 
 def _same_media(job: Job, data: CheckedData) -> bool:
-    """Whether the files that the rows name are as they were when they were checked."""
+    """Whether the files that the rows name are as they were when they were checked.
+
+    Those of a finished training may have gone, unless it is to go on.
+    """
+    epochs = float(job.folder.stage("train").get("settings", {}).get("num_train_epochs", 0))
+    if opening.is_trained(job) and job.spec.epochs <= epochs:
+        named = files_named(data.rows_path, data.validation_path)
+        if not all(file.exists() for file in named):
+            return True
     now = media_state(data)
     return now is not None and now == job.folder.stage("check").get("media", "")
 

@@ -117,11 +117,17 @@ def untrained_text(encoded: Mapping[str, Any]) -> str:
     )
 
 
+def outcome_text(outcome: str, count: int) -> str:
+    """What became of so many rows."""
+    rows = "1 row" if count == 1 else f"{count:,} rows"
+    return f"{rows}: {OUTCOMES.get(outcome, outcome)}"
+
+
 def say_split(job: Job, parts: SplitData) -> None:
     """What became of the rows, in one line each."""
     job.screen.say(f"{parts.train_rows:,} rows to train on, {parts.val_rows:,} held out.")
     for reason, count in {**parts.dropped, **parts.cut}.items():
-        job.screen.warn(f"{count:,} rows: {OUTCOMES.get(reason, reason)}")
+        job.screen.warn(outcome_text(reason, count))
     for note in parts.notes:
         job.screen.say(note)
 

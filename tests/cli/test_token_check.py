@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.token_check import masked_rows, refuse_unusable_flags, summary
+from fine_tuning.cli.token_check import masked_rows, outcomes, refuse_unusable_flags, summary
+from fine_tuning.dataset.fit import Fit
 from fine_tuning.errors import UsageError
+from fine_tuning.job.deciding import Fits
 from fine_tuning.screen import Span
 from fine_tuning.spec import DataSpec, RunSpec
 from tests.looks import look_of
@@ -59,8 +61,8 @@ def test_the_summary_names_template_lengths_and_cutoff() -> None:
 
 
 def test_a_row_is_shown_with_what_is_trained_of_it() -> None:
-    (row,) = masked_rows(look_of().views)
-    assert row.title == "row 0: 4 tokens, 2 trained"
+    (row,) = masked_rows(look_of().views, Fit(cutoff=1024), "d:{}".format)
+    assert row.title == "row #0, d:0: 4 tokens, 2 trained"
     assert row.spans == (Span("Hello", False), Span("Hi</s>", True))
 
 
@@ -101,3 +103,20 @@ def test_with_a_tokenizer_rows_are_shown_as_they_are_trained(tmp_path: Path) -> 
     assert "exactly as the model's own chat template" in done.stdout
     assert "tokens per row: min " in done.stdout
     assert "trained | yes<|im_end|>" in done.stdout
+
+
+def test_what_a_run_makes_of_overlong_rows_is_said() -> None:
+    (view,) = look_of().views
+    rounds = {0: (90, 200), 1: (200,), 2: (300,)}
+    fit = Fit(cutoff=100, keep_rounds={0: 1}, dropped=frozenset({1, 2}), rounds=rounds)
+    assert outcomes(Fits(fit, None)) == [
+        "1 row: longer than the cutoff, only the rounds that fit are kept",
+        "2 rows: longer than the cutoff, dropped",
+    ]
+    shown = (masked_rows([replace(view, row=row)], fit, "d:{}".format)[0] for row in (0, 1, 3))
+    titles = [row.title.partition("; ")[2] for row in shown]
+    assert titles == [
+        "longer than the cutoff: a run keeps 1 of 2 rounds",
+        "longer than the cutoff: a run drops it",
+        "",
+    ]

@@ -59,9 +59,12 @@ def test_a_row_in_a_file_of_one_line_is_named_by_its_number(tmp_path: Path) -> N
     source.write_text(json.dumps([GOOD, GOOD | {"input": "i"}, BLANK]), encoding="utf-8")
     spec = DataSpec(dataset_path=(str(source),), near_duplicates=False)
     data = dataset.account(spec, out_dir=tmp_path / "out")
-    assert [group.first for group in data.problems] == [f"{source}:1 (row 3)"]
+    assert [group.first for group in data.problems] == [f"{source}:1 (row index 2)"]
     origins = read_origins(data.origins_path, [str(source)])
-    assert [origins.place(row) for row in (0, 1)] == [f"{source}:1", f"{source}:1 (kept row 2)"]
+    assert [origins.place(row) for row in (0, 1)] == [
+        f"{source}:1",
+        f"{source}:1 (kept row index 1)",
+    ]
 
 
 def test_the_report_follows_the_contract(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ def streamed(workers: int) -> dict[str, Any]:
         ("sft", SEEING, PACKED, "needs FlashAttention 2"),
         ("sft", SEEING, {**PACKED, "flash_attn": "fa2"}, None),
         ("sft", WRITTEN["model"], PACKED, None),
+        ("sft", WRITTEN["model"], {**PACKED, "cutoff": 150}, "a multiple of 8"),
+        ("sft", WRITTEN["model"], {**PACKED, "cutoff": 150, "flash_attn": "fa2"}, None),
         ("sft", None, PACKED, None),
         ("sft", SEEING, streamed(3), None),
         ("sft", None, streamed(4), "above the number of rows to stream"),
@@ -47,7 +49,8 @@ def test_settings_that_the_engine_refuses_late(
     tmp_path: Path, stage: str, model: Any, given: dict[str, Any], message: str | None
 ) -> None:
     parts = SplitData(train_path=tmp_path, val_path=tmp_path, train_rows=30, val_rows=3)
-    spec, look = RunSpec(engine_args=given), look_of(model=model)
+    look = look_of(model=model, cutoff=given.get("cutoff", 1024))
+    spec = RunSpec(engine_args={name: it for name, it in given.items() if name != "cutoff"})
     if message is None:
         refusing.refuse_untrainable(spec, stage, parts, look)
         return

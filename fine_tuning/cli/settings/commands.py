@@ -85,6 +85,7 @@ COMMANDS: Mapping[str, Command] = {
                 "model_name_or_path",
                 "template",
                 "max_seq_length",
+                "overlong",
                 "stage",
             ),
             options=(

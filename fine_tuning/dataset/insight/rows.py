@@ -81,9 +81,10 @@ class Origins:
         return self.files[int(entry["file"])], int(entry["line"])
 
     def place(self, row: int) -> str:
-        """The same as text; in a file of one line the number among the kept rows says where."""
+        """The same as text; in a file of one line the index among the kept rows says where, which
+        is also the number that `--show` takes."""
         file, line = self.of(row)
-        in_line = f" (kept row {row + 1:,})" if line == 1 and row else ""
+        in_line = f" (kept row index {row})" if line == 1 and row else ""
         return f"{file}:{line}{in_line}"
 
 

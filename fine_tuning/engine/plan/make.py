@@ -69,7 +69,7 @@ def _table(
         "gradient_accumulation_steps": (chosen.accumulation, ""),
         "optim": (chosen.optimizer, ""),
         "learning_rate": (chosen.rate, ""),
-        "epochs": (spec.epochs, f"{chosen.steps} steps"),
+        "epochs": _epochs(spec, chosen),
         "logging_steps": (settings["logging_steps"], "steps between two losses"),
         "save_steps": (settings["save_steps"], _kept(settings)),
         "eval_steps": (settings.get("eval_steps", "none"), _evaluated(rows, settings)),
@@ -78,8 +78,15 @@ def _table(
     }
     if chosen.method == "lora":
         table["lora_rank"] = (spec.lora_rank, "")
-        table["lora_alpha"] = (alpha(spec), "twice the rank")
+        why = "" if spec.lora_alpha is not None else "twice the rank"
+        table["lora_alpha"] = (alpha(spec), why)
     return {name: (value, why or chosen.why.get(name, "")) for name, (value, why) in table.items()}
+
+
+def _epochs(spec: RunSpec, chosen: Chosen) -> tuple[float, str]:
+    by_steps = spec.engine_args.get("max_steps", -1) > 0
+    epochs = round(chosen.steps / chosen.per_epoch, 2) if by_steps else spec.epochs
+    return epochs, f"{chosen.steps} steps"
 
 
 def _kept(settings: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ def engine_settings(
         **_method_settings(spec, rows.stage, chosen.method),
         **_data_settings(rows, chosen.cutoff),
         **_training_settings(run_dir, chosen, spec),
-        **_reading_settings(spec, look),
+        **_reading_settings(spec, chosen, rows, look),
         **interval_settings(chosen),
     }
     evaluation, given = _evaluation(spec, _evaluation_settings(rows, chosen))
@@ -114,14 +114,21 @@ def _training_settings(run_dir: Path, chosen: Chosen, spec: RunSpec) -> dict[str
     return settings
 
 
-def _reading_settings(spec: RunSpec, look: TokenLook) -> dict[str, Any]:
+def _reading_settings(spec: RunSpec, chosen: Chosen, rows: Rows, look: TokenLook) -> dict[str, Any]:
     """How batches are counted and read.
 
     The mask of a packed block has no padding that could be counted. Accelerate would cut streamed
-    batches into rows, and tensors of media have other numbers of them.
+    batches into rows, and tensors of media have other numbers of them. Raises UsageError for rows
+    of unequal length that are streamed to several processes: Accelerate joins their batches.
     """
     packed = bool(spec.engine_args.get("neat_packing"))
     settings: dict[str, Any] = {"include_num_input_tokens_seen": "all" if packed else "non_padding"}
+    if spec.engine_args.get("streaming") and chosen.world > 1 and not (packed or rows.packed):
+        raise UsageError(
+            "--streaming with several processes takes text or packed rows only, because Accelerate "
+            "joins the batches of all processes.",
+            fix="leave --streaming out, add --neat_packing true, or take --nproc_per_node 1",
+        )
     if spec.engine_args.get("streaming") and look.media:
         settings["accelerator_config"] = {"dispatch_batches": False}
     return settings

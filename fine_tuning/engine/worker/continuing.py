@@ -4,8 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from transformers import Trainer
 from transformers.trainer_utils import has_length
+
+
+def _on_any_cpu(tensors: Any, location: str) -> Any:
+    """Of several processes without a GPU each loads its optimizer to "cpu:0", which torch does not
+    know (trainer.py:_load_optimizer_and_scheduler)."""
+    return tensors if location.startswith("cpu:") else None
+
+
+torch.serialization.register_package(100, lambda tensors: None, _on_any_cpu)
 
 
 @contextmanager

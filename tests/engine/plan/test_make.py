@@ -155,6 +155,22 @@ def test_batches_are_counted_and_streamed_as_they_are() -> None:
     assert pictures["accelerator_config"] == {"dispatch_batches": False}
 
 
+def test_rows_of_unequal_length_are_streamed_to_one_process_only() -> None:
+    streaming = {"streaming": True}
+    several = RunSpec(engine_args=streaming, nproc_per_node=2)
+    with pytest.raises(UsageError, match="--streaming with several processes"):
+        plan(several)
+    plan(several, kind="text", stage="pt", packed=True)
+    plan(RunSpec(engine_args={**streaming, "neat_packing": True}, nproc_per_node=2))
+
+
+def test_the_table_says_why_only_of_what_was_chosen() -> None:
+    assert shown(plan(), "lora_alpha") == ("16", "twice the rank")
+    assert shown(plan(RunSpec(lora_alpha=5)), "lora_alpha") == ("5", "")
+    epochs, steps = shown(plan(RunSpec(engine_args={"max_steps": 8})), "epochs")
+    assert (epochs, steps) == ("0.14", "8 steps")
+
+
 def test_what_the_user_passes_through_wins() -> None:
     settings = plan(RunSpec(engine_args={"lr_scheduler_type": "linear", "save_steps": 7})).settings
     assert settings["lr_scheduler_type"] == "linear"
