@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fine_tuning.dataset.media_files import media_state
 from fine_tuning.dataset.types import SplitData
 from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.plan.values import Plan
@@ -13,6 +14,7 @@ from fine_tuning.job import resuming
 from fine_tuning.job.settling import FREE
 from fine_tuning.run_folder import RunFolder, fingerprint, from_json, to_json
 from fine_tuning.spec import RunSpec
+from tests.dataset.rows_on_disk import PIXEL, account, messages
 from tests.job.jobs import DATA, make_job
 from tests.looks import OLDER, TEMPLATE, WRITTEN, look_of
 
@@ -132,3 +134,35 @@ def test_only_the_first_node_sets_checkpoints_aside(tmp_path: Path, rank: int) -
     assert resuming.resumable(job, plan_of(stage="rm")) == []
     assert any("reward model cannot be continued" in text for text in said)
     assert checkpoint.exists() == (rank == 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "epochs", "lost", "again"),
+    [
+        ("running", 1.0, "changed", True),
+        ("running", 1.0, "gone", True),
+        ("done", 1.0, "changed", True),
+        ("done", 1.0, "gone", False),  # it can be merged still
+        ("done", 2.0, "gone", True),
+        ("done", 2.0, "nothing", False),
+    ],
+)
+def test_rows_are_checked_again_if_their_pictures_are_others(
+    tmp_path: Path, state: str, epochs: float, lost: str, again: bool
+) -> None:
+    """A finished training went on with other pictures if more epochs were asked."""
+    picture = tmp_path / "a.gif"
+    picture.write_bytes(PIXEL)
+    row = {**messages(("user", "<image>What?"), ("assistant", "Red.")), "images": ["a.gif"]}
+    data = account(tmp_path, [row])
+    job = make_job(tmp_path, epochs=epochs)
+    facts = {"state": state, "settings": {"num_train_epochs": 1.0}}
+    job.folder.mark(
+        "check", state="done", inputs="i", media=media_state(data), result=to_json(data)
+    )
+    job.folder.mark("train", **facts)
+    if lost == "gone":
+        picture.unlink()
+    elif lost == "changed":
+        picture.write_bytes(PIXEL + b"\0")
+    assert (resuming.checked_before(job, "i") is None) == again

@@ -270,8 +270,8 @@ def _pairs(written: Written, kind: str) -> dict[str, Any]:
         weights = {_at_home(left): float(number(right)) for left, right in pairs}
     except ValueError:
         raise ValueError(shape) from None
-    if any(weight <= 0 for weight in weights.values()):
-        raise ValueError("must have weights above 0")
+    if any(weight < 0 for weight in weights.values()):
+        raise ValueError("must have weights of 0 or more")
     return weights
 
 
