@@ -16,7 +16,7 @@ from fine_tuning.dataset.account import report_json
 from fine_tuning.dataset.check import account, download
 from fine_tuning.dataset.types import CheckedData, FileAccount
 from fine_tuning.engine.look import TokenLook
-from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
+from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, FineTuningError
 from fine_tuning.job import telling
 from fine_tuning.run_folder import to_json
 from fine_tuning.screen import Screen
@@ -40,8 +40,10 @@ def run(
 
     1 exactly if some problem is an error. With a report, the dropped rows lie beside it, and a
     check that was killed goes on where it was. `after` looks further at the usable rows; what it
-    finds of their tokens is shown on the page and kept beside the report.
+    finds of their tokens is shown on the page and kept beside the report. If it is refused, that is
+    said after the account.
     """
+    look, refused = None, None
     if report is not None:
         named = (*spec.dataset_path, *spec.mix, *validation_paths)
         refuse_report_place(report, named)
@@ -58,9 +60,15 @@ def run(
         )
         screen.end(f"{_rows(data.rows_read)} in {_files(len(data.files))}")
         rejected = _deliver(data, report) if report else None
-        look = after(data, screen) if after is not None and data.rows_kept else None
+        try:
+            look = after(data, screen) if after is not None and data.rows_kept else None
+        except FineTuningError as error:
+            refused = error
+            screen.end("stopped")
         page = _write_page(data, report, rejected, look) if report else None
     _show(data, report=report, rejected=rejected, page=page)
+    if refused is not None:
+        raise refused
     return exit_code(data)
 
 

@@ -74,6 +74,17 @@ def test_good_data_ends_with_0_and_a_report(tmp_path: Path) -> None:
     assert written["rows_read"] == written["rows_kept"] + written["rows_dropped"] > 0
 
 
+def test_the_account_is_shown_also_where_the_rows_cannot_be_trained(tmp_path: Path) -> None:
+    """Who gives twenty bad rows and the wrong stage hears of both."""
+    path = tmp_path / "d.json"
+    rows = [{"instruction": "q", "output": "a"}, {"instruction": "q2", "output": ""}]
+    path.write_text(json.dumps(rows))
+    done = validate("--dataset_path", str(path), "--stage", "dpo")
+    assert done.returncode == 2
+    assert "answer is blank" in done.stdout
+    assert "--stage dpo needs" in done.stderr
+
+
 def test_bad_data_ends_with_1_and_a_stage_that_does_not_fit_with_2(tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"instruction": "a", "output": "b"}\n{"instruction": "a", "output": ""}\n')
