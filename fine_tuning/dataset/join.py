@@ -13,7 +13,7 @@ import xxhash
 from fine_tuning.dataset.duplicates import Repeats, find_repeats, read_numbers
 from fine_tuning.dataset.ledger import ReadFile
 from fine_tuning.dataset.media_table import write_typed
-from fine_tuning.dataset.sink import HASHES, LINES, REJECTED, ROWS, note_moved, rows_moved
+from fine_tuning.dataset.sink import HASHES, LINES, MOVED, REJECTED, ROWS, note_moved, rows_moved
 
 ORIGIN = np.dtype([("file", "<u4"), ("line", "<u8")])
 
@@ -72,11 +72,13 @@ def join_rows(
     path = out_dir / "rows.jsonl"
     validation = out_dir / "validation.jsonl" if held_out else None
     if not there:
+        (out_dir / "cache" / MOVED).unlink(missing_ok=True)
         (out_dir / "validation.jsonl").unlink(missing_ok=True)
         _write_rows(train, path, gone[:train_rows])
         if validation:
             _write_rows(held_out, validation, gone[train_rows:])
-        note_moved(out_dir / "cache", folders, [path, validation] if validation else [path])
+        if not dedup:  # else the joined files lack rows
+            note_moved(out_dir / "cache", folders, [path, validation] if validation else [path])
     _write_origins(train, path, order, gone[:train_rows])
     if validation:
         _write_origins(held_out, validation, order, gone[train_rows:])

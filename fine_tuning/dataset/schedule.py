@@ -20,7 +20,7 @@ from fine_tuning.dataset.read import Source, split_ranges
 from fine_tuning.dataset.sink import PartResult, finished, rows_moved
 from fine_tuning.errors import DataError
 
-CHECK_VERSION = 4  # part of every cache key: raise it when rows or problems change
+CHECK_VERSION = 5  # part of every cache key: raise it when rows or problems change
 SMALL = 500_000_000  # below, starting processes costs more than they save (bench/data.py)
 SMALLEST_CUT = 1_000_000
 PART_BYTES = 64_000_000

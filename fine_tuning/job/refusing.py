@@ -52,7 +52,7 @@ def refuse_untrained(encoded: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Proposed:
     """A training that is about to be planned."""
 
     spec: RunSpec
@@ -76,7 +76,7 @@ class Wanted:
 
 
 # Each the engine refuses late, in the words of a library; its file is named.
-REFUSED: tuple[tuple[Callable[[Wanted], bool], str, str], ...] = (
+REFUSED: tuple[tuple[Callable[[Proposed], bool], str, str], ...] = (
     (  # train/kto/trainer.py:forward passes no positions
         lambda job: job.stage == "kto" and job.places_media,
         "--stage kto does not work with this model, not even for text: LLaMA-Factory leaves out "
@@ -115,7 +115,7 @@ REFUSED: tuple[tuple[Callable[[Wanted], bool], str, str], ...] = (
 
 def refuse_untrainable(spec: RunSpec, stage: str, parts: SplitData, look: TokenLook) -> None:
     """Raise UsageError for settings that cannot work with these rows and this model."""
-    job = Wanted(spec=spec, stage=stage, parts=parts, look=look)
+    job = Proposed(spec=spec, stage=stage, parts=parts, look=look)
     for applies, what, fix in REFUSED:
         if applies(job):
             raise UsageError(what, fix=fix)

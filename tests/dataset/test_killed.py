@@ -149,6 +149,29 @@ def test_parts_are_not_read_again_once_their_rows_are_joined(
     assert again.fingerprint == whole.fingerprint
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_killed_check_with_dedup_leaves_nothing_to_one_without(
+    tmp_path: Path, first: bool
+) -> None:
+    """Its joined rows lack the repeats; and the other way round they have them still."""
+    path = tmp_path / "a.jsonl"
+    rows = [{"instruction": f"q{row % 40}", "output": "answer"} for row in range(50)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def ending(*known: object, **named: object) -> Findings:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    spec = DataSpec(dataset_path=(str(path), str(path)), near_duplicates=False)
+    with pytest.raises(KeyboardInterrupt):
+        account(replace(spec, dedup=first), out_dir=out, look=ending)
+    again = account(replace(spec, dedup=not first), out_dir=out)
+    whole = account(replace(spec, dedup=not first), out_dir=tmp_path / "whole")
+    assert again.rows_kept == whole.rows_kept
+    assert again.rows_path.read_bytes() == whole.rows_path.read_bytes()
+    assert again.origins_path.read_bytes() == whole.origins_path.read_bytes()
+
+
 @pytest.mark.parametrize("lost", FILES)
 def test_a_part_that_lost_a_file_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str

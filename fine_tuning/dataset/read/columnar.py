@@ -10,6 +10,10 @@ from fine_tuning.dataset.read.columnar_values import Mending
 from fine_tuning.dataset.read.raw.stream import CHUNK, unpacked
 from fine_tuning.dataset.types import Records
 
+# A year 10000, a list as key, a time zone of nowhere, text that is no UTF-8 (Arrow's errors, and
+# those of zoneinfo and pytz, are kinds of these).
+UNHOLDABLE = (OverflowError, TypeError, LookupError, ValueError, NotImplementedError)
+
 
 def read_columnar(path: Path, compression: str) -> Iterator[Records]:
     """The rows of a columnar file as dicts; structs become dicts, lists lists, maps dicts."""
@@ -50,7 +54,7 @@ def _rows(batch: Any) -> list[dict[str, Any]]:
     """The rows of a batch; a value that Python cannot hold is its text or its bytes."""
     try:
         rows: list[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="lossy")
-    except Exception:  # a year 10000, a time zone of nowhere, a list as key, text that is no UTF-8
+    except UNHOLDABLE:
         columns = [_values(column) for column in batch.columns]
         names = batch.schema.names
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -62,11 +66,11 @@ def _values(column: Any) -> list[Any]:
 
     try:
         return list(column.to_pylist(maps_as_pydicts="lossy"))
-    except Exception:  # as in `_rows`
+    except UNHOLDABLE:
         text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     try:
         return list(column.cast(pa.binary() if text else pa.string()).to_pylist())
-    except (pa.ArrowException, ValueError):  # none that could be written either
+    except UNHOLDABLE:  # none that could be written either
         return [f"({column.type})" if value.is_valid else None for value in column]
 
 
