@@ -45,7 +45,7 @@ from pathlib import Path
 folder, workers = sys.argv[1], int(sys.argv[2])
 if __name__ == "__main__":  # other processes begin with this file, as they do with the command's
     from fine_tuning.dataset.check import account
-    from fine_tuning.spec import DataSpec
+    from fine_tuning.values.spec import DataSpec
     spec = DataSpec(dataset_path=(folder + "/data.jsonl",), num_workers=workers)
     shutil.rmtree(folder + "/ours", ignore_errors=True)
     start, cpu_start = time.perf_counter(), time.process_time()

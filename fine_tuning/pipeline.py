@@ -16,19 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning import report
-from fine_tuning.dataset import register
 from fine_tuning.dataset.check import account, download, refuse_unusable
-from fine_tuning.dataset.media_files import media_state
-from fine_tuning.dataset.split import split as split_rows
-from fine_tuning.dataset.types import CheckedData, SplitData
+from fine_tuning.dataset.prepare import register
+from fine_tuning.dataset.prepare.media_files import media_state
+from fine_tuning.dataset.prepare.split import split as split_rows
 from fine_tuning.engine.gpus import require_usable_gpu
 from fine_tuning.engine.launch import Worker, run_distributed
-from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.model_hub import fetch_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
-from fine_tuning.engine.plan.values import Plan
 from fine_tuning.errors import Interrupted
 from fine_tuning.job import (
     asking,
@@ -42,9 +39,13 @@ from fine_tuning.job import (
 )
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
-from fine_tuning.screen import Screen, Source
+from fine_tuning.screen import Screen
 from fine_tuning.ship.merged import is_whole, written_whole
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.data import CheckedData, SplitData
+from fine_tuning.values.plan import Plan
+from fine_tuning.values.shown import Source
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TokenLook
 
 
 def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str) -> Path:

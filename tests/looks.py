@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fine_tuning.engine.look import TokenLook
 from fine_tuning.run_folder import from_json
+from fine_tuning.values.tokens import TokenLook
 
 DIFFERENCE: dict[str, Any] = {
     "ours": "ab",

@@ -13,15 +13,15 @@ PACKAGE = Path(__file__).parents[1] / "fine_tuning"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Who may import whom: a room may import itself and the rooms of its row.
-VALUES = {"spec", "errors", "screen", "units", "paths", "hubs"}
+VALUES = {"values", "errors", "screen", "units", "paths", "hubs"}
 STAGES = {"dataset", "engine", "report", "ship"}
 ALLOWED = {
     "errors": set(),
     "units": set(),
     "paths": set(),
     "hubs": set(),
-    "spec": {"errors"},
-    "screen": {"errors", "spec", "units"},
+    "values": {"errors"},
+    "screen": {"errors", "values", "units"},
     "run_folder": VALUES,
     **{stage: {*VALUES, "run_folder"} for stage in STAGES},
     # the demo model and the samples are made by hand, from data of their own

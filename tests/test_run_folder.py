@@ -18,7 +18,7 @@ from fine_tuning.run_folder import (
     set_aside,
     to_json,
 )
-from fine_tuning.spec import DataSpec, RunSpec
+from fine_tuning.values.spec import DataSpec, RunSpec
 
 SPEC = RunSpec(
     model_name_or_path="/m",

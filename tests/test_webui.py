@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from fine_tuning.cli import webui
-from fine_tuning.dataset.register import dataset_entry, register
+from fine_tuning.dataset.prepare.register import dataset_entry, register
 from fine_tuning.engine.launch import free_port
 from fine_tuning.errors import EnvironmentProblem, UsageError
 from tests.commands import hear_ctrl_c

@@ -1,7 +1,5 @@
 """What a check found -> the facts of its page."""
 
-from fine_tuning.dataset.types import CheckedData, FileAccount
-from fine_tuning.engine.look import TokenLook
 from fine_tuning.report import (
     DataAccount,
     DataFacts,
@@ -11,6 +9,8 @@ from fine_tuning.report import (
     parity_of,
 )
 from fine_tuning.run_folder import to_json
+from fine_tuning.values.data import CheckedData, FileAccount
+from fine_tuning.values.tokens import TokenLook
 
 
 def data_facts(

@@ -16,7 +16,7 @@ from textwrap import wrap
 from typing import Any, Literal
 
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.spec import RunSpec
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 REINSTALL = "run `make install`, or `pip install -r requirements.txt -c constraints.txt`"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fine_tuning import demo
 from fine_tuning.dataset.check import check
-from fine_tuning.dataset.register import DATASET_INFO, dataset_entry, register
-from fine_tuning.spec import DataSpec
+from fine_tuning.dataset.prepare.register import DATASET_INFO, dataset_entry, register
+from fine_tuning.values.spec import DataSpec
 
 
 def register_samples(dataset_dir: Path) -> tuple[str, ...]:

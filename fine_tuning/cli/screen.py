@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from fine_tuning.cli.progress import Progress, count_text, describe, fitting, stage_text
-from fine_tuning.screen import Choice, MaskedRow, ProblemGroup, Screen
+from fine_tuning.screen import Screen
 from fine_tuning.units import duration_text
+from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

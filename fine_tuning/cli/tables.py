@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fine_tuning.screen import Choice, MaskedRow, ProblemGroup
+from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 
 # Data rows reach the terminal: no escape sequence, and no character that turns the text around.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -25,8 +25,8 @@ from fine_tuning.cli.tables import (
     problems_list,
     visible,
 )
-from fine_tuning.screen import Choice, MaskedRow, ProblemGroup
 from fine_tuning.units import duration_text
+from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 
 _SHORTEST_BAR = 8
 _LEXERS = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}

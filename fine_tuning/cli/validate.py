@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from fine_tuning.cli.report_place import refuse_report_place, workplace
 from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
-from fine_tuning.dataset.account import report_json
+from fine_tuning.dataset.account.report import report_json
 from fine_tuning.dataset.check import account, download
-from fine_tuning.dataset.types import CheckedData, FileAccount
-from fine_tuning.engine.look import TokenLook
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, FineTuningError
 from fine_tuning.job import telling
 from fine_tuning.run_folder import to_json
 from fine_tuning.screen import Screen
-from fine_tuning.spec import DataSpec
 from fine_tuning.units import percent_text
+from fine_tuning.values.data import CheckedData, FileAccount
+from fine_tuning.values.spec import DataSpec
+from fine_tuning.values.tokens import TokenLook
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -12,11 +12,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from fine_tuning.dataset import outputs
-from fine_tuning.dataset.insight.examine import examine
-from fine_tuning.dataset.ledger import ReadFile, file_notes
-from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
-from fine_tuning.dataset.schedule import (
+from fine_tuning.dataset.account import outputs
+from fine_tuning.dataset.account.ledger import ReadFile, file_notes
+from fine_tuning.dataset.account.schedule import (
     Part,
     Planned,
     Progress,
@@ -24,6 +22,8 @@ from fine_tuning.dataset.schedule import (
     run_passes,
     worker_count,
 )
+from fine_tuning.dataset.insight.examine import examine
+from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
 from fine_tuning.dataset.survey import (
     confirmed,
     evidence,
@@ -31,11 +31,11 @@ from fine_tuning.dataset.survey import (
     unknown_columns,
     unread_columns,
 )
-from fine_tuning.dataset.types import CheckedData
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.hubs import OnBytes
 from fine_tuning.paths import at_home
-from fine_tuning.spec import DataSpec
+from fine_tuning.values.data import CheckedData
+from fine_tuning.values.spec import DataSpec
 
 
 def check(

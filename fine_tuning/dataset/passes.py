@@ -8,15 +8,15 @@ from typing import Any
 
 import msgspec
 
+from fine_tuning.dataset.account.sink import PartResult, Sink, Spooled
 from fine_tuning.dataset.convert.fast_path.lines import canonical_lines
 from fine_tuning.dataset.convert.fast_path.rows import SAMPLE_ROWS, FastPath, fast_path
 from fine_tuning.dataset.convert.plan import Converter, Plan
 from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.read import ByteRange, Source, decode_block, open_batches
 from fine_tuning.dataset.read.json.record import Decoded, decode_record
-from fine_tuning.dataset.sink import PartResult, Sink, Spooled
-from fine_tuning.dataset.types import UNREADABLE, Block, RecordProblem, Records
 from fine_tuning.errors import DataError
+from fine_tuning.values.data import UNREADABLE, Block, RecordProblem, Records
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 from dataclasses import dataclass
 
 from fine_tuning.dataset.read import READ_PROBLEMS
-from fine_tuning.dataset.types import Severity
+from fine_tuning.values.data import Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fine_tuning.dataset.types import Kind
+from fine_tuning.values.data import Kind
 
 STAGES_FOR: Mapping[Kind, tuple[str, ...]] = {
     "chat": ("sft",),

@@ -10,9 +10,9 @@ from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.dataset.read import Source, decode_block, open_batches
 from fine_tuning.dataset.recognise import Votes, evidence_for, renamed, vote, winner
-from fine_tuning.dataset.types import Block
 from fine_tuning.errors import DataError
-from fine_tuning.spec import DataSpec
+from fine_tuning.values.data import Block
+from fine_tuning.values.spec import DataSpec
 
 SAMPLE_BATCHES = 4
 UNUSED = " (not used)"  # what a column is renamed to that must not be read

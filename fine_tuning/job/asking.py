@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.dataset.types import CheckedData, SplitData
 from fine_tuning.engine.launch import Worker, free_port
-from fine_tuning.engine.look import TemplateLook, TokenLook
-from fine_tuning.engine.plan.values import Plan
 from fine_tuning.hubs import on_openmind
 from fine_tuning.job.opening import Job
 from fine_tuning.job.telling import events_to
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.data import CheckedData, SplitData
+from fine_tuning.values.plan import Plan
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TemplateLook, TokenLook
 
 USUAL_PORT = 29500  # torchrun's own default
 MODEL_ARGUMENTS = (

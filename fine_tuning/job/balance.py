@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from fine_tuning.dataset.split import NUMBERS
-from fine_tuning.dataset.types import SplitData
-from fine_tuning.engine.plan.values import Plan
+from fine_tuning.dataset.prepare.split import NUMBERS
 from fine_tuning.errors import DataError
 from fine_tuning.job.opening import Job
+from fine_tuning.values.data import SplitData
+from fine_tuning.values.plan import Plan
 
 # llamafactory/hparams/data_args.py
 ENGINE_BATCH = 1000  # preprocessing_batch_size
@@ -17,7 +17,7 @@ ENGINE_BUFFER = 16384  # buffer_size
 
 
 def expected(job: Job, parts: SplitData, plan: Plan) -> dict[str, Any]:
-    """What the engine must encode of the training rows (engine/worker/balance.py).
+    """What the engine must encode of the training rows (engine/worker/training/balance.py).
 
     Raises DataError if nothing would be left to train on.
     """

@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.dataset import register
-from fine_tuning.dataset.fit import TurnLengths, fit_problems, fit_rows
 from fine_tuning.dataset.formats import WEIGHT
 from fine_tuning.dataset.insight.rows import read_origins
+from fine_tuning.dataset.prepare import register
+from fine_tuning.dataset.prepare.fit import TurnLengths, fit_problems, fit_rows
 from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.stages import default_stage, stage_mismatch
-from fine_tuning.dataset.types import CheckedData, Problem, SplitData
-from fine_tuning.engine.look import TokenLook
-from fine_tuning.engine.plan.values import Rows
 from fine_tuning.errors import UsageError
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import to_json
-from fine_tuning.screen import ProblemGroup
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.data import CheckedData, Problem, SplitData
+from fine_tuning.values.plan import Rows
+from fine_tuning.values.shown import ProblemGroup
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TokenLook
 
 
 def stage_for(spec: RunSpec, data: CheckedData) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning import demo
-from fine_tuning.dataset import register
+from fine_tuning.dataset.prepare import register
 from fine_tuning.engine.model_hub import Wanted, require_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.errors import UsageError
@@ -27,8 +27,9 @@ from fine_tuning.run_folder import (
     set_aside,
     to_json,
 )
-from fine_tuning.screen import Screen, Source
-from fine_tuning.spec import RunSpec
+from fine_tuning.screen import Screen
+from fine_tuning.values.shown import Source
+from fine_tuning.values.spec import RunSpec
 
 DECIDING_PACKAGES = (
     "llamafactory",

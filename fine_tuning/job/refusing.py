@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset.insight.rows import read_origins
-from fine_tuning.dataset.types import CheckedData, SplitData
-from fine_tuning.engine.look import TokenLook
 from fine_tuning.errors import DataError, UsageError
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.data import CheckedData, SplitData
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TokenLook
 
 NAMED = 5
 

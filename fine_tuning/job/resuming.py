@@ -7,11 +7,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.dataset.fit import TurnLengths
-from fine_tuning.dataset.media_files import files_named, media_state
-from fine_tuning.dataset.types import CheckedData, SplitData
-from fine_tuning.engine.look import TokenLook
-from fine_tuning.engine.plan.values import Plan
+from fine_tuning.dataset.prepare.fit import TurnLengths
+from fine_tuning.dataset.prepare.media_files import files_named, media_state
 from fine_tuning.errors import RunConflict
 from fine_tuning.job import opening
 from fine_tuning.job.asking import export_writing
@@ -20,7 +17,10 @@ from fine_tuning.job.opening import Job, missing_files
 from fine_tuning.job.settling import FREE
 from fine_tuning.run_folder import fingerprint, from_json, has_weights, to_json
 from fine_tuning.ship.merged import is_whole, require_same, require_usable
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.data import CheckedData, SplitData
+from fine_tuning.values.plan import Plan
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TokenLook
 
 # Engine settings that say where the run lies: it may be moved or copied.
 PLACES = {"output_dir", "dataset", "eval_dataset", "dataset_dir", "tokenized_path"}

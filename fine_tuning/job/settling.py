@@ -6,7 +6,7 @@ from typing import Any
 
 from fine_tuning.errors import RunConflict
 from fine_tuning.run_folder import from_json
-from fine_tuning.spec import DataSpec, RunSpec
+from fine_tuning.values.spec import DataSpec, RunSpec
 
 # Settings that change neither what is trained nor how: a repeated command may change them freely.
 FREE = frozenset(

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning import report
-from fine_tuning.dataset.fit import CUT_TURNS, OVERLONG, TRUNCATED
-from fine_tuning.dataset.types import SplitData
-from fine_tuning.engine.look import TemplateLook, TokenLook
-from fine_tuning.engine.plan.memory import GIB, OVERHEAD, MemoryPlan
+from fine_tuning.dataset.prepare.fit import CUT_TURNS, OVERLONG, TRUNCATED
 from fine_tuning.engine.plan.train_yaml import by_hand
-from fine_tuning.engine.plan.values import Plan
 from fine_tuning.job.opening import Job
 from fine_tuning.report.proof import proof_text
 from fine_tuning.report.scores import score_row
 from fine_tuning.screen import Screen
+from fine_tuning.values.data import SplitData
+from fine_tuning.values.plan import GIB, OVERHEAD, MemoryPlan, Plan
+from fine_tuning.values.tokens import TemplateLook, TokenLook
 
 OUTCOMES = {
     OVERLONG: "longer than the cutoff, dropped",

@@ -22,7 +22,7 @@ from fine_tuning.report.facts import (
     Status,
     TokenDifference,
 )
-from fine_tuning.screen import Choice, MaskedRow, ProblemGroup, Span
+from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
 
 STATUSES: Mapping[str, Status] = {
     "done": "done",

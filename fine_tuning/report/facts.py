@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fine_tuning.screen import Choice, MaskedRow, ProblemGroup
+from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 
 Status = Literal["done", "failed", "interrupted", "running", "dry_run"]
 

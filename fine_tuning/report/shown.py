@@ -8,7 +8,7 @@ from typing import Literal
 from markupsafe import Markup, escape
 
 from fine_tuning.report.facts import TokenDifference
-from fine_tuning.screen import MaskedRow, Span
+from fine_tuning.values.shown import MaskedRow, Span
 
 _CONTEXT = 6
 _MOST_TOKENS = 2000  # aligning takes the square of it

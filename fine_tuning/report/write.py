@@ -21,8 +21,8 @@ from fine_tuning.report.histogram import histogram
 from fine_tuning.report.loading import snippets
 from fine_tuning.report.proof import proof_text
 from fine_tuning.report.scores import score_row, verdict
-from fine_tuning.screen import MaskedRow, ProblemGroup
 from fine_tuning.units import bytes_text, duration_text, percent_text
+from fine_tuning.values.shown import MaskedRow, ProblemGroup
 
 MOST_SAMPLES = 20
 MOST_MASKED_ROWS = 8

@@ -4,7 +4,7 @@ from pathlib import Path
 from fine_tuning.cli.data_page import data_facts
 from fine_tuning.dataset.check import account
 from fine_tuning.report import write_data_report
-from fine_tuning.spec import DataSpec
+from fine_tuning.values.spec import DataSpec
 from tests.job.jobs import DATA
 from tests.looks import look_of
 

@@ -13,7 +13,7 @@ from fine_tuning.errors import UsageError
 from fine_tuning.job import asking
 from fine_tuning.job.settling import settle
 from fine_tuning.run_folder import to_json
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.spec import RunSpec
 
 
 def folder(path: Path, **files: str) -> Path:

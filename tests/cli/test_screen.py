@@ -15,7 +15,8 @@ import pytest
 from fine_tuning.cli.progress import Progress, describe, fitting
 from fine_tuning.cli.screen import PlainScreen, is_live, open_screen
 from fine_tuning.cli.tables import visible
-from fine_tuning.screen import Choice, MaskedRow, ProblemGroup, Screen, Span
+from fine_tuning.screen import Screen
+from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
 
 ROOT = Path(__file__).parents[2]
 
@@ -234,7 +235,7 @@ _JOB = """
 import sys, time
 from pathlib import Path
 from fine_tuning.cli.screen import open_screen
-from fine_tuning.screen import Choice, MaskedRow, Span
+from fine_tuning.values.shown import Choice, MaskedRow, Span
 with open_screen() as screen:
     screen.say("hello 中文")
     screen.choices([Choice("seed", "42", "", "you")])

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.cli.token_check import masked_rows, outcomes, refuse_unusable_flags, summary
-from fine_tuning.dataset.fit import Fit
+from fine_tuning.dataset.prepare.fit import Fit
 from fine_tuning.errors import UsageError
 from fine_tuning.job.deciding import Fits
-from fine_tuning.screen import Span
-from fine_tuning.spec import DataSpec, RunSpec
+from fine_tuning.values.shown import Span
+from fine_tuning.values.spec import DataSpec, RunSpec
 from tests.looks import look_of
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.cli.validate import run
-from fine_tuning.spec import DataSpec
+from fine_tuning.values.spec import DataSpec
 from tests.dataset.rows_on_disk import messages, write_jsonl
 
 GOOD = {"instruction": "Name a colour of the sky.", "input": "", "output": "It is blue."}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.cli.validate import run
-from fine_tuning.spec import DataSpec
+from fine_tuning.values.spec import DataSpec
 from tests.dataset.rows_on_disk import write_jsonl
 
 LONG = "The river rises in the hills and flows through three countries before it meets the sea. "

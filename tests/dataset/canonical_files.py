@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.dataset.types import CheckedData, FileAccount, Kind
+from fine_tuning.values.data import CheckedData, FileAccount, Kind
 
 
 def chat(*turns: str, system: str = "") -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from fine_tuning.dataset import check as dataset
 from fine_tuning.dataset.problems import CAUSES
-from fine_tuning.dataset.types import CheckedData
-from fine_tuning.spec import DataSpec
+from fine_tuning.values.data import CheckedData
+from fine_tuning.values.spec import DataSpec
 
 # A GIF of one pixel.
 PIXEL = b"GIF89a\x01\x00\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"

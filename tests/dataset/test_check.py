@@ -14,15 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fine_tuning.dataset import check as dataset
-from fine_tuning.dataset import schedule
-from fine_tuning.dataset.account import report_json
+from fine_tuning.dataset.account import schedule
+from fine_tuning.dataset.account.report import report_json
+from fine_tuning.dataset.account.sink import PartResult
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.passes import PartJob, run_part
 from fine_tuning.dataset.problems import CAUSES
-from fine_tuning.dataset.sink import PartResult
-from fine_tuning.dataset.types import CheckedData
 from fine_tuning.errors import DataError, UsageError
-from fine_tuning.spec import DATASET_FORMATS, DataSpec
+from fine_tuning.values.data import CheckedData
+from fine_tuning.values.spec import DATASET_FORMATS, DataSpec
 from tests.dataset.rows_on_disk import (
     PIXEL,
     account,
@@ -302,7 +302,7 @@ def test_several_processes_give_the_same(tmp_path: Path) -> None:
 
 
 def test_a_finished_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fine_tuning.dataset import outputs
+    from fine_tuning.dataset.account import outputs
 
     paths = [write_jsonl(tmp_path / name, numbered(2)) for name in ("a.jsonl", "b.jsonl")]
     spec = DataSpec(dataset_path=tuple(map(str, paths)), near_duplicates=False)

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fine_tuning.dataset.account.sink import DROPPED, HASHES, LINES, PROBLEMS, REJECTED, ROWS
 from fine_tuning.dataset.convert.fast_path import lines as lines_module
 from fine_tuning.dataset.convert.fast_path.lines import canonical_lines
 from fine_tuning.dataset.convert.fast_path.rows import fast_path
 from fine_tuning.dataset.convert.plan import Converter, Plan
 from fine_tuning.dataset.passes import PartJob, run_part
 from fine_tuning.dataset.read import HubChoice, find_sources
-from fine_tuning.dataset.sink import DROPPED, HASHES, LINES, PROBLEMS, REJECTED, ROWS
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = (

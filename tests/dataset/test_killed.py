@@ -14,21 +14,21 @@ from typing import BinaryIO
 import psutil
 import pytest
 
-from fine_tuning.dataset import join, schedule
+from fine_tuning.dataset.account import join, schedule
+from fine_tuning.dataset.account.sink import FILES, PartResult
 from fine_tuning.dataset.check import account
 from fine_tuning.dataset.insight.findings import Findings
 from fine_tuning.dataset.passes import PartJob, run_part
-from fine_tuning.dataset.sink import FILES, PartResult
-from fine_tuning.spec import DataSpec
+from fine_tuning.values.spec import DataSpec
 from tests.commands import ROOT
 
 # Kills itself in the middle of the second file, with rows of it on disk already.
 CHECK_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from fine_tuning.dataset import schedule
+from fine_tuning.dataset.account import schedule
 from fine_tuning.dataset.check import account
-from fine_tuning.spec import DataSpec
+from fine_tuning.values.spec import DataSpec
 run_part, begun = schedule.run_part, []
 
 def dying(job, advance):
@@ -45,7 +45,7 @@ READ_WITH_TWO = """
 import sys
 from pathlib import Path
 from fine_tuning.dataset.check import account
-from fine_tuning.spec import DataSpec
+from fine_tuning.values.spec import DataSpec
 if __name__ == "__main__":
     spec = DataSpec(dataset_path=tuple(sys.argv[2:]), num_workers=2)
     account(spec, out_dir=Path(sys.argv[1]))

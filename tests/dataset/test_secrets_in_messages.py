@@ -7,7 +7,7 @@ import pytest
 
 from fine_tuning.dataset import check
 from fine_tuning.errors import DataError
-from fine_tuning.spec import DataSpec
+from fine_tuning.values.spec import DataSpec
 
 TOKEN = "ghp_" + "aB3dEfGh1jKlMnOpQrStUvWxYz0123456789"[:36]
 

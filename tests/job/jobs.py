@@ -5,10 +5,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from fine_tuning.dataset.types import CheckedData
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import RunFolder
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.data import CheckedData
+from fine_tuning.values.spec import RunSpec
 
 DATA = CheckedData(
     format="alpaca",

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.engine.plan.values import Plan
 from fine_tuning.job import asking
 from fine_tuning.job.asking import MODEL_ARGUMENTS, token_request
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.plan import Plan
+from fine_tuning.values.spec import RunSpec
 from tests.dataset.canonical_files import chat, checked_data
 from tests.job.jobs import make_job
 from tests.looks import look_of

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fine_tuning.dataset.types import SplitData
 from fine_tuning.job.balance import blocks_of, expected, training_lengths
+from fine_tuning.values.data import SplitData
 from tests.job.jobs import make_job
 
 

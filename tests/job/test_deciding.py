@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from fine_tuning.dataset.types import SplitData
 from fine_tuning.job import deciding
+from fine_tuning.values.data import SplitData
 from tests.job.jobs import DATA, make_job
 from tests.looks import look_of
 

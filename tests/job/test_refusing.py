@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.dataset.types import SplitData
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.job import refusing
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.data import SplitData
+from fine_tuning.values.spec import RunSpec
 from tests.dataset.canonical_files import chat, checked_data
 from tests.looks import WRITTEN, look_of
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.dataset.media_files import media_state
-from fine_tuning.dataset.types import SplitData
-from fine_tuning.engine.look import TokenLook
-from fine_tuning.engine.plan.values import Plan
+from fine_tuning.dataset.prepare.media_files import media_state
 from fine_tuning.errors import RunConflict
 from fine_tuning.job import resuming
 from fine_tuning.job.settling import FREE
 from fine_tuning.run_folder import RunFolder, fingerprint, from_json, to_json
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.data import SplitData
+from fine_tuning.values.plan import Plan
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TokenLook
 from tests.dataset.rows_on_disk import PIXEL, account, messages
 from tests.job.jobs import DATA, make_job
 from tests.looks import OLDER, TEMPLATE, WRITTEN, look_of

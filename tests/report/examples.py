@@ -16,7 +16,7 @@ from fine_tuning.report import (
     Score,
     TokenDifference,
 )
-from fine_tuning.screen import Choice, MaskedRow, ProblemGroup, Span
+from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
 
 
 def curve(steps: int, every: int = 1) -> tuple[CurvePoint, ...]:

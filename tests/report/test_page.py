@@ -20,7 +20,7 @@ from fine_tuning.report import (
     write_report,
 )
 from fine_tuning.report.facts import Artefact, Failure
-from fine_tuning.screen import Choice, MaskedRow, ProblemGroup, Span
+from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
 from tests.report.examples import account, curve, data_check, samples, whole_run
 
 ATTACK = """</pre></script><script>alert(1)</script><img src=x onerror="alert(2)">'"&{{7*7}}{%"""

@@ -7,7 +7,7 @@ from fine_tuning.report.shown import (
     with_code,
     with_newlines,
 )
-from fine_tuning.screen import MaskedRow, Span
+from fine_tuning.values.shown import MaskedRow, Span
 
 
 def test_a_token_difference_is_shown_between_equal_tokens() -> None:

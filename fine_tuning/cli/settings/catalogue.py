@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from fine_tuning.engine.arguments import EngineArgument, number, truth, whole
 from fine_tuning.paths import at_home
-from fine_tuning.spec import DataSpec, RunSpec
+from fine_tuning.values.spec import DataSpec, RunSpec
 
 Kind = Literal["bool", "int", "float", "text", "path", "list", "map", "weights", "engine"]
 # What somebody wrote: a word, several words, or (in a file) a mapping.
@@ -31,7 +31,7 @@ KINDS: Mapping[Any, Kind] = {
     Mapping[str, float]: "weights",
 }
 
-# Other spellings of a choice; the choices themselves are in spec.py.
+# Other spellings of a choice; the choices themselves are in values/spec.py.
 SPELLINGS: Mapping[str, Mapping[str, str]] = {
     "quantization": {
         "4": "4bit",
@@ -150,7 +150,7 @@ class Setting:
 
 
 def spec_settings() -> dict[str, Setting]:
-    """The settings of RunSpec and DataSpec, by name, in the order of spec.py."""
+    """The settings of RunSpec and DataSpec, by name, in the order of values/spec.py."""
     found = {}
     owners: tuple[tuple[Literal["run", "data"], type], ...] = (("data", DataSpec), ("run", RunSpec))
     for owner, spec in owners:

@@ -14,8 +14,8 @@ from fine_tuning.cli.settings.argv import Entry, Found, read_words
 from fine_tuning.cli.settings.catalogue import Setting, Written, did_you_mean
 from fine_tuning.cli.settings.commands import PROGRAM, Command, catalogue, file_catalogue
 from fine_tuning.errors import UsageError
-from fine_tuning.screen import Source
-from fine_tuning.spec import DataSpec, RunSpec
+from fine_tuning.values.shown import Source
+from fine_tuning.values.spec import DataSpec, RunSpec
 
 PRESETS = Path(__file__).parents[3] / "configs"
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from fine_tuning.cli.settings.catalogue import did_you_mean
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)

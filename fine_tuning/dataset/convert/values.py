@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from fine_tuning.dataset.insight.sensitive import masked
-from fine_tuning.dataset.types import WrittenNumber
+from fine_tuning.values.data import WrittenNumber
 
 # Control, format and filler characters: a text of nothing else shows nothing.
 _INVISIBLE = (

@@ -19,7 +19,7 @@ from fine_tuning.dataset.insight.near.find import (
     find_near_duplicates,
 )
 from fine_tuning.dataset.insight.rows import Origins, Row, decode_row, read_lines, read_origins
-from fine_tuning.dataset.types import Problem
+from fine_tuning.values.data import Problem
 
 WARNINGS_PER_CODE = 2000  # named row by row; the rest is counted
 _USUAL_SHARE = 0.2  # one-word answers in more rows than this are the task, not an accident

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fine_tuning.dataset.read.json.record import Decoded
-from fine_tuning.dataset.types import RecordProblem, Records, Severity
+from fine_tuning.values.data import RecordProblem, Records, Severity
 
 BATCH_ROWS = 4096
 BATCH_BYTES = 1 << 21

@@ -5,7 +5,7 @@ docs/data-files.md shows this table; a test keeps both complete.
 
 from dataclasses import dataclass
 
-from fine_tuning.dataset.types import Severity
+from fine_tuning.values.data import Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from fine_tuning.dataset.read.batch import BATCH_BYTES, BATCH_ROWS, file_problem
 from fine_tuning.dataset.read.columnar_values import Mending
 from fine_tuning.dataset.read.raw.stream import CHUNK, unpacked
-from fine_tuning.dataset.types import Records
+from fine_tuning.values.data import Records
 
 # A year 10000, a list as key, a time zone of nowhere, text that is no UTF-8 (Arrow's errors, and
 # those of zoneinfo and pytz, are kinds of these).

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fine_tuning.dataset.read.batch import Batch
 from fine_tuning.dataset.read.json.record import MAX_RECORD, Decoded, Finding, unreadable
 from fine_tuning.dataset.read.plain import split_lines
-from fine_tuning.dataset.types import Records
+from fine_tuning.values.data import Records
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from fine_tuning.dataset.read.batch import Batch
 from fine_tuning.dataset.read.json.record import MAX_RECORD, Decoded, unreadable
-from fine_tuning.dataset.types import Records
+from fine_tuning.values.data import Records
 
 
 def read_plain(chunks: Iterable[bytes]) -> Iterator[Records]:

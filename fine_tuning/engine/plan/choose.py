@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fine_tuning.engine.look import ModelFacts, TokenLook
-from fine_tuning.engine.plan.memory import GIB, MemoryPlan, estimate, largest_batch
-from fine_tuning.engine.plan.values import Rows
-from fine_tuning.spec import RunSpec
+from fine_tuning.engine.plan.memory import estimate, largest_batch
+from fine_tuning.values.plan import GIB, MemoryPlan, Rows
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import ModelFacts, TokenLook
 
 EFFECTIVE_BATCH = 16
 LEAST_STEPS_PER_EPOCH = 40

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.plan.choose import Chosen, alpha, choose
-from fine_tuning.engine.plan.memory import GIB
 from fine_tuning.engine.plan.settings import engine_settings
-from fine_tuning.engine.plan.values import Plan, Rows
-from fine_tuning.screen import Choice, Source
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.plan import GIB, Plan, Rows
+from fine_tuning.values.shown import Choice, Source
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TokenLook
 
 # What holds if nobody says anything; the rest of the table is chosen for this run.
 DEFAULTS = ("method", "quantization", "lora_rank", "lora_alpha", "epochs", "seed")

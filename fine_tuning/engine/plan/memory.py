@@ -7,30 +7,13 @@ compares with measured peaks.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from fine_tuning.engine.look import ModelFacts
+from fine_tuning.values.plan import MemoryPlan
+from fine_tuning.values.tokens import ModelFacts
 
-GIB = 1024**3
-OVERHEAD = 1.0 * GIB  # CUDA context, kernels, fragmentation
 USABLE = 0.92
 BYTES_PER_WEIGHT = {"4bit": 0.58, "8bit": 1.06}
 BATCHES = (8, 4, 2, 1)
-
-
-@dataclass(frozen=True)
-class MemoryPlan:
-    """Bytes that one device needs, by what needs them, for `batch_size` rows per step."""
-
-    batch_size: int
-    weights: float
-    training_state: float
-    activations: float
-
-    @property
-    def total(self) -> float:
-        """All of it, with the fixed overhead."""
-        return self.weights + self.training_state + self.activations + OVERHEAD
 
 
 def estimate(

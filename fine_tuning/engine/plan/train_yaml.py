@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from fine_tuning.engine.plan.values import Plan
+from fine_tuning.values.plan import Plan
 
 
 def by_hand(plan: Plan, path: Path) -> str:

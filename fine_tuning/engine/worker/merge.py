@@ -17,9 +17,9 @@ from transformers import AutoConfig, AutoTokenizer
 
 from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.generate import free_device_memory, prompts_and_answers
 from fine_tuning.engine.worker.rows import first_rows
-from fine_tuning.engine.worker.score import template_settings
+from fine_tuning.engine.worker.scoring.generate import free_device_memory, prompts_and_answers
+from fine_tuning.engine.worker.scoring.score import template_settings
 from fine_tuning.errors import EngineError
 
 TOKENIZER_FILES = (

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.worker.devices import describe_devices
-from fine_tuning.engine.worker.encode import encode
 from fine_tuning.engine.worker.merge import merge
-from fine_tuning.engine.worker.score import score_run
+from fine_tuning.engine.worker.scoring.score import score_run
 from fine_tuning.engine.worker.tokens.look import look_at_tokens
-from fine_tuning.engine.worker.train import train
+from fine_tuning.engine.worker.training.encode import encode
+from fine_tuning.engine.worker.training.train import train
+from fine_tuning.values.tokens import TokenLook
 
 STAGES: Mapping[str, Callable[..., Mapping[str, Any] | TokenLook]] = {
     "devices": describe_devices,

@@ -13,7 +13,7 @@ import pytest
 from fine_tuning.dataset.insight.examine import WARNINGS_PER_CODE, examine
 from fine_tuning.dataset.insight.findings import Findings
 from fine_tuning.dataset.insight.near.find import clusters_path, read_clusters
-from fine_tuning.dataset.types import Problem
+from fine_tuning.values.data import Problem
 from tests.dataset.canonical_files import chat, write_canonical
 
 MAIL = "anna.schmidt@firma-mueller.de"

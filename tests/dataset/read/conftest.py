@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.dataset.read import HubChoice, Reading, decode_block, find_sources, open_batches
-from fine_tuning.dataset.types import UNREADABLE, Block
+from fine_tuning.values.data import UNREADABLE, Block
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import zstandard
 
-from fine_tuning.dataset.types import UNREADABLE as X
+from fine_tuning.values.data import UNREADABLE as X
 
 E, W = "error", "warning"
 ZH = "今天天气很好，我们一起去公园散步吧。"

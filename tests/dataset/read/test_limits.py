@@ -12,8 +12,8 @@ from fine_tuning.dataset.read import Source, decode_block, open_batches, split_r
 from fine_tuning.dataset.read.json import document, lines
 from fine_tuning.dataset.read.json.document import read_document
 from fine_tuning.dataset.read.json.lines import cut_blocks
-from fine_tuning.dataset.types import UNREADABLE, Block
 from fine_tuning.errors import DataError
+from fine_tuning.values.data import UNREADABLE, Block
 
 from .conftest import Read, flatten
 

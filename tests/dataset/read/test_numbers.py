@@ -6,7 +6,7 @@ import pytest
 
 from fine_tuning.dataset.read.json import document
 from fine_tuning.dataset.read.json.record import decode_record
-from fine_tuning.dataset.types import WrittenNumber
+from fine_tuning.values.data import WrittenNumber
 
 from .conftest import Read
 

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fine_tuning.dataset.read import HubChoice, find_sources, open_batches, split_ranges
-from fine_tuning.dataset.types import UNREADABLE
 from fine_tuning.errors import DataError
+from fine_tuning.values.data import UNREADABLE
 
 from .conftest import Outcome, flatten, read_file
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from fine_tuning.engine.look import TokenLook
 from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.plan.train_yaml import by_hand, train_yaml
-from fine_tuning.engine.plan.values import Plan, Rows
 from fine_tuning.errors import UsageError
-from fine_tuning.spec import RunSpec
+from fine_tuning.values.plan import Plan, Rows
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TokenLook
 from tests.looks import look_of
 
 CPU = {"kind": "cpu", "names": [], "memory": [], "bf16": False, "torch": "2", "cuda": None}

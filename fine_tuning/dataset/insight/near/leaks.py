@@ -10,7 +10,7 @@ import numpy as np
 from fine_tuning.dataset.insight.near.find import find_near_duplicates
 from fine_tuning.dataset.insight.near.keys import Hashes, RowKeys
 from fine_tuning.dataset.insight.rows import Origins
-from fine_tuning.dataset.types import Problem
+from fine_tuning.values.data import Problem
 
 NAMED_PER_CODE = 2000
 _MEANING = {

@@ -21,7 +21,7 @@ from fine_tuning.dataset.read.json.record import (
 )
 from fine_tuning.dataset.read.json.window import SPACES, Window, value_end
 from fine_tuning.dataset.read.json.wrapper import next_record_list, record_lists
-from fine_tuning.dataset.types import UNREADABLE, Records
+from fine_tuning.values.data import UNREADABLE, Records
 
 _SPACES = b" \t\n\r\0"
 _SEPARATOR = re.compile(rb"[\s,]*")

@@ -13,7 +13,7 @@ from fine_tuning.dataset.read.json.record import (
     strict_value,
     unreadable,
 )
-from fine_tuning.dataset.types import UNREADABLE, Block, Records
+from fine_tuning.values.data import UNREADABLE, Block, Records
 
 _SECOND_VALUE = re.compile(r"\s*+(?:,\s*+)?(?=[{\[])")
 

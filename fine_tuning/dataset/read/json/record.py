@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from fine_tuning.dataset.insight.sensitive import masked
-from fine_tuning.dataset.types import UNREADABLE, Severity, WrittenNumber
+from fine_tuning.values.data import UNREADABLE, Severity, WrittenNumber
 
 MAX_DEPTH = 100
 # A longer record is no training row; reading stops there instead of filling the memory.

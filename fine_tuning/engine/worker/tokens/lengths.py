@@ -54,7 +54,7 @@ def _text_groups(
         groups[-1] += [*prompt, *response]
         answer = row["conversations"][2 * index + 1]
         complete = answer["from"] == "assistant" and is_trained(answer)
-        if complete and index + 1 < len(pairs):  # dataset/fit.py cuts at the same places
+        if complete and index + 1 < len(pairs):  # dataset/prepare/fit.py cuts at the same places
             groups.append([])  # a tool call and its result stay with the answer that follows
     return groups
 

@@ -17,7 +17,6 @@ from llamafactory.hparams.data_args import DataArguments
 from llamafactory.hparams.model_args import ModelArguments
 from llamafactory.model.loader import load_config, load_tokenizer
 
-from fine_tuning.engine.look import ModelFacts, TokenLook
 from fine_tuning.engine.plan.cutoff import choose_cutoff, longest_allowed
 from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.events import Events
@@ -47,6 +46,7 @@ from fine_tuning.engine.worker.tokens.template import (
 )
 from fine_tuning.engine.worker.tokens.views import shown_rows, views
 from fine_tuning.errors import DataError, ModelError
+from fine_tuning.values.tokens import ModelFacts, TokenLook
 
 SAMPLED = 8
 LOOKED_AT = 2000

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fine_tuning.engine.look import TemplateLook
 from fine_tuning.engine.worker.tokens.rendering import engine_text, own_text, same_rendering
 from fine_tuning.engine.worker.tokens.template import (
     TemplateChoice,
     first_difference,
     token_difference,
 )
+from fine_tuning.values.tokens import TemplateLook
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -9,13 +9,13 @@ from typing import Any
 from llamafactory.data.template import TEMPLATES, ReasoningTemplate, parse_template
 from llamafactory.extras.constants import DEFAULT_TEMPLATE, SUPPORTED_MODELS
 
-from fine_tuning.engine.look import Parity, RenderingDifference
 from fine_tuning.engine.worker.tokens.rendering import (
     engine_text,
     own_text,
     same_rendering,
 )
 from fine_tuning.errors import ModelError
+from fine_tuning.values.tokens import Parity, RenderingDifference
 
 Rows = Sequence[Mapping[str, Any]]
 # Whether rows hold reasoning (None: some do), by the mark that a template begins it with.

@@ -11,12 +11,12 @@ from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 from llamafactory.data.processor.pretrain import PretrainDatasetProcessor
 from llamafactory.extras.constants import IGNORE_INDEX
 
-from fine_tuning.engine.look import RowView
 from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.tokens.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages, with_answer
-from fine_tuning.engine.worker.weights import Marking, WeightedProcessor
+from fine_tuning.engine.worker.training.weights import Marking, WeightedProcessor
 from fine_tuning.errors import EngineError
+from fine_tuning.values.tokens import RowView
 
 REPEATED = 8  # as many equal tokens in a row are shown as one with their number
 

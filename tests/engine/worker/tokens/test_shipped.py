@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.engine.look import TemplateLook
+from fine_tuning.values.tokens import TemplateLook
 from tests.engine.worker.tokens.test_lengths import ROWS as WITH_TOOLS
 from tests.engine.worker.tokens.test_template import ROWS, tokenizer_of
 from tests.models import build_model

@@ -1,0 +1,256 @@
+"""Runs the passes over all files: in this process or in several, continuing what was finished."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from fine_tuning.dataset.account.sink import PartResult, finished, rows_moved
+from fine_tuning.dataset.convert.plan import Plan
+from fine_tuning.dataset.passes import PartJob, run_part
+from fine_tuning.dataset.read import Source, split_ranges
+from fine_tuning.errors import DataError
+
+CHECK_VERSION = 5  # part of every cache key: raise it when rows or problems change
+SMALL = 500_000_000  # below, starting processes costs more than they save (bench/data.py)
+SMALLEST_CUT = 1_000_000
+PART_BYTES = 64_000_000
+PARTS_EACH = 8  # parts of a file for each process, so that all end at about the same time
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the reading is, in bytes of the files on disk."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A file and the plan for its rows."""
+
+    source: Source
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished pass: where its files lie, and its counts."""
+
+    folder: Path
+    result: PartResult
+
+
+def worker_count(asked: int | None, total: int) -> int:
+    """How many processes read: as asked, otherwise one below 500 MB, else one for each core."""
+    if asked:
+        return max(1, asked)
+    return 1 if total < SMALL else len(os.sched_getaffinity(0)) if _has_affinity() else _cores()
+
+
+def in_parts(source: Source, workers: int) -> bool:
+    """Whether a file is cut for several processes; a small one is not worth it."""
+    return workers > 1 and source.size >= SMALLEST_CUT
+
+
+def run_passes(
+    files: Sequence[Planned],
+    *,
+    cache: Path,
+    workers: int,
+    whole: bool = True,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[list[Part]]:
+    """The parts of each file, in order. A part that an earlier run finished is not read again.
+
+    The cache's key holds path, size, time and plan of a file. `whole`: all rows are wanted, so
+    that those that were joined before can stay so.
+    """
+    jobs = [_jobs_of(file, cache, workers) for file in files]
+    flat = [(job, _size(job)) for of_file in jobs for job in of_file]
+    results: dict[Path, PartResult] = {}
+    clock = _Clock(sum(size for _, size in flat), progress)
+    waiting = []
+    moved = whole and rows_moved(cache, [job.folder for job, _ in flat])
+    for job, size in flat:
+        if result := finished(job.folder, rows_moved=moved):
+            results[job.folder] = result
+            clock.finish(size)
+        else:
+            waiting.append((job, size))
+    for folder, result in _run(waiting, workers, clock):
+        results[folder] = result
+    return [[Part(job.folder, results[job.folder]) for job in of_file] for of_file in jobs]
+
+
+class _Clock:
+    """Adds up bytes and tells the caller, not more often than each hundredth of the whole."""
+
+    def __init__(self, total: int, tell: Callable[[Progress], None] | None) -> None:
+        self.total, self._tell = total, tell
+        self._finished = self._open = self._told = 0
+
+    def advance(self, size: int) -> None:
+        self._open += size
+        self._report()
+
+    def finish(self, size: int) -> None:
+        self._finished += size
+        self._open = 0
+        self._report()
+
+    def _report(self) -> None:
+        done = min(self.total, self._finished + self._open)
+        if self._tell and (done - self._told >= self.total // 100 or done == self.total):
+            self._told = done
+            self._tell(Progress(done, self.total))
+
+
+def _run(
+    waiting: Sequence[tuple[PartJob, int]], workers: int, clock: _Clock
+) -> Iterator[tuple[Path, PartResult]]:
+    if workers == 1 or len(waiting) < 2:
+        for job, size in waiting:
+            yield job.folder, run_part(job, clock.advance)
+            clock.finish(size)
+        return
+    # Not fork: the caller may have threads (a progress bar, an engine worker's reader).
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers - 1, context, initializer=_follow_the_parent)
+    try:
+        yield from _shared(pool, waiting, workers, clock)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that read the data was ended from outside",
+            why="perhaps the memory did not suffice",
+            fix="run again with fewer processes: --num_workers 1",
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _shared(
+    pool: ProcessPoolExecutor, waiting: Sequence[tuple[PartJob, int]], workers: int, clock: _Clock
+) -> Iterator[tuple[Path, PartResult]]:
+    """The pool works from the front; this process, which need not start first, from the back.
+
+    Each process of the pool has one part at a time, so that at the end none waits for another.
+    """
+    left = deque(waiting)
+    begun: SimpleQueue[tuple[PartJob, int, Future[PartResult]]] = SimpleQueue()
+
+    def begin_next(_: object = None) -> None:
+        try:
+            job, size = left.popleft()
+        except IndexError:
+            return
+        try:
+            future = pool.submit(run_part, job)
+        except RuntimeError as error:  # a process was killed
+            future = Future()
+            future.set_exception(error)
+        begun.put((job, size, future))
+        if not future.done() or future.exception() is None:
+            future.add_done_callback(begin_next)
+
+    for _ in range(workers - 1):
+        begin_next()
+    of_pool = len(waiting)
+    while left:
+        try:
+            job, size = left.pop()
+        except IndexError:  # the pool was faster
+            break
+        of_pool -= 1
+        yield job.folder, run_part(job, clock.advance)
+        clock.finish(size)
+    for _ in range(of_pool):
+        job, size, future = begun.get()
+        yield job.folder, future.result()
+        clock.finish(size)
+
+
+def _follow_the_parent() -> None:
+    """Leave Ctrl-C to it, which reaches the whole process group, and end when it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_it() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_it, daemon=True).start()
+
+
+def _jobs_of(file: Planned, cache: Path, workers: int) -> list[PartJob]:
+    source, plan = file.source, file.plan
+    folder = cache / _key(source, plan)
+    count = max(PARTS_EACH * workers, -(-source.size // PART_BYTES))
+    try:
+        ranges = split_ranges(source, count) if in_parts(source, workers) else []
+        before = _lines_before(source, [part.start for part in ranges])
+    except OSError:  # the file has just been removed: the pass over it will say so
+        ranges = []
+    if len(ranges) < 2:
+        return [PartJob(source, plan, folder / "whole")]
+    return [
+        PartJob(source, plan, folder / f"{part.start}-{part.end}", part, lines)
+        for part, lines in zip(ranges, before, strict=True)
+    ]
+
+
+def _lines_before(source: Source, starts: Sequence[int]) -> list[int]:
+    """How many lines end before each of these bytes."""
+    counts: list[int] = []
+    lines = at = 0
+    if len(starts) < 2:
+        return counts
+    with source.path.open("rb") as file:
+        for start in starts:
+            while at < start and (data := file.read(min(1 << 20, start - at))):
+                lines += data.count(b"\n")
+                at += len(data)
+            counts.append(lines)
+    return counts
+
+
+def _size(job: PartJob) -> int:
+    return job.part.end - job.part.start if job.part else job.source.size
+
+
+def _key(source: Source, plan: Plan) -> str:
+    try:
+        status = source.path.stat()
+        state = [status.st_size, status.st_mtime_ns]
+    except OSError:  # a broken link in a directory, or a file that has just been removed
+        state = [-1, -1]
+    identity = [
+        CHECK_VERSION,
+        str(source.path.absolute()),
+        *state,
+        source.unusable,
+        source.name,
+        plan.format,
+        sorted(plan.renames.items()),
+        plan.recognised,
+    ]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+
+
+def _has_affinity() -> bool:
+    return hasattr(os, "sched_getaffinity")
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

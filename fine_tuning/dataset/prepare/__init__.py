@@ -1,0 +1,1 @@
+"""Checked rows -> the two files that the engine reads."""

@@ -1,0 +1,199 @@
+"""Answers and loss of a loaded model on held-out rows."""
+
+import gc
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from fine_tuning.engine.worker.scoring.with_media import MediaModel
+from fine_tuning.engine.worker.tokens.rendering import engine_messages
+
+BATCH = 16
+LOSS_TOKENS = 2048  # per forward pass: logits over a large vocabulary are what memory goes to
+MOST_NEW_TOKENS = 512
+Progress = Callable[[int, int], None]
+
+
+@contextmanager
+def scoring_mode(model: Any) -> Iterator[None]:
+    """Evaluate inside, and leave no trace: training continues as if nothing had happened.
+
+    Random states and the training flag are restored, so a scored run and an unscored one train
+    the same weights.
+    """
+    training = model.training
+    states = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if cuda_states:
+            torch.cuda.set_rng_state_all(cuda_states)
+
+
+def keep_weights_unpacked(model: Any) -> None:
+    """Stop bitsandbytes from repacking 4-bit weights for AVX512 in evaluation mode on a CPU.
+
+    The repacked weight has no backward pass ("a view of a leaf Variable that requires grad is
+    being used in an in-place operation"), so training after any evaluation would fail.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def prompts_and_answers(
+    rows: Sequence[Mapping[str, Any]], template: Any, tokenizer: Any
+) -> list[tuple[list[int], list[int]]]:
+    """Token ids of everything before the last answer, and of the last answer, of each row."""
+    return [
+        template.encode_oneturn(
+            tokenizer, engine_messages(row), row.get("system") or "", row.get("tools") or ""
+        )
+        for row in rows
+    ]
+
+
+def answer(
+    model: Any,
+    tokenizer: Any,
+    template: Any,
+    pairs: Sequence[tuple[list[int], list[int]]],
+    progress: Progress,
+) -> list[str]:
+    """The model's greedy answer to each prompt, in the given order.
+
+    Prompts are batched by length, padded on the left; generation ends at the template's stop
+    tokens or at twice the length of the longest expected answer.
+    """
+    how = _greedily(tokenizer, template, pairs)
+    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
+    answers = [""] * len(pairs)
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        ids, mask = _padded_left([pairs[i][0] for i in chosen], tokenizer.pad_token_id)
+        generated = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            **how,
+        )
+        for i, output in zip(chosen, generated[:, ids.shape[1] :], strict=True):
+            answers[i] = tokenizer.decode(output, skip_special_tokens=True)
+        progress(start + len(chosen), len(order))
+    return answers
+
+
+def answer_with_media(
+    model: MediaModel,
+    rows: Sequence[Mapping[str, Any]],
+    pairs: Sequence[tuple[list[int], list[int]]],
+    progress: Progress,
+) -> list[str]:
+    """As `answer`, for rows with media, one by one."""
+    how = _greedily(model.tokenizer, model.template, pairs)
+    answers = []
+    for row, (prompt, _) in zip(rows, pairs, strict=True):
+        answers.append(model.answer(row, prompt, **how))
+        progress(len(answers), len(rows))
+    return answers
+
+
+def _greedily(
+    tokenizer: Any, template: Any, pairs: Sequence[tuple[list[int], list[int]]]
+) -> dict[str, Any]:
+    longest = max((len(expected) for _, expected in pairs), default=0)
+    return {
+        "max_new_tokens": min(MOST_NEW_TOKENS, 2 * longest + 8),
+        "do_sample": False,
+        "temperature": None,
+        "top_p": None,
+        "top_k": None,
+        "use_cache": True,
+        "eos_token_id": template.get_stop_token_ids(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def free_device_memory() -> None:
+    """Give back what an earlier model left on the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _by_tokens(
+    pairs: Sequence[tuple[list[int], list[int]]],
+) -> Iterator[list[tuple[list[int], list[int]]]]:
+    """Batches of rows of like length, of at most LOSS_TOKENS with their padding."""
+    batch: list[tuple[list[int], list[int]]] = []
+    for pair in sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1])):
+        width = len(pair[0]) + len(pair[1])
+        if batch and (len(batch) + 1) * width > LOSS_TOKENS:
+            yield batch
+            batch = []
+        batch.append(pair)
+    if batch:
+        yield batch
+
+
+def _padded_left(
+    sequences: Sequence[Sequence[int]], pad: int
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    width = max(len(sequence) for sequence in sequences)
+    ids = [[pad] * (width - len(s)) + list(s) for s in sequences]
+    mask = [[0] * (width - len(s)) + [1] * len(s) for s in sequences]
+    return torch.tensor(ids), torch.tensor(mask)
+
+
+def answer_loss(
+    model: Any, tokenizer: Any, pairs: Sequence[tuple[list[int], list[int]]]
+) -> tuple[float, int]:
+    """Summed cross-entropy (nats) of the tokens of the expected answers, and their number."""
+    total, count = 0.0, 0
+    for batch in _by_tokens(pairs):
+        ids, mask = _padded_left([[*p, *a] for p, a in batch], tokenizer.pad_token_id)
+        labels = torch.full_like(ids, -100)
+        for row, (_, expected) in enumerate(batch):
+            labels[row, ids.shape[1] - len(expected) :] = torch.tensor(expected)
+        logits = model(
+            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
+        ).logits
+        loss, tokens = _summed(logits, labels)
+        total += loss
+        count += tokens
+    return total, count
+
+
+def answer_loss_with_media(
+    model: MediaModel,
+    rows: Sequence[Mapping[str, Any]],
+    pairs: Sequence[tuple[list[int], list[int]]],
+) -> tuple[float, int]:
+    """As `answer_loss`, for rows with media, one by one."""
+    total, count = 0.0, 0
+    for row, (prompt, expected) in zip(rows, pairs, strict=True):
+        logits = model.logits(row, [*prompt, *expected])
+        loss, tokens = _summed(logits, torch.tensor([[-100] * len(prompt) + expected]))
+        total += loss
+        count += tokens
+    return total, count
+
+
+def _summed(logits: "torch.Tensor", labels: "torch.Tensor") -> tuple[float, int]:
+    """Summed cross-entropy of the labels that are not masked, and their number."""
+    target = labels[:, 1:].to(logits.device)
+    trained = target != -100
+    loss = torch.nn.functional.cross_entropy(
+        logits[:, :-1][trained].float(), target[trained], reduction="sum"
+    )
+    return loss.item(), int(trained.sum())

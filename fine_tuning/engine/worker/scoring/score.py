@@ -1,0 +1,171 @@
+"""Scores on held-out rows: exact match by generation, loss and perplexity of the answers."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llamafactory.data.template import get_template_and_fix_tokenizer
+from llamafactory.hparams import get_infer_args
+from llamafactory.model import load_model, load_tokenizer
+
+from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.rows import first_rows
+from fine_tuning.engine.worker.scoring.generate import (
+    Progress,
+    answer,
+    answer_loss,
+    answer_loss_with_media,
+    answer_with_media,
+    free_device_memory,
+    keep_weights_unpacked,
+    prompts_and_answers,
+    scoring_mode,
+)
+from fine_tuning.engine.worker.scoring.with_media import MediaModel
+from fine_tuning.engine.worker.tokens.media import media_of
+from fine_tuning.engine.worker.tokens.views import decoded
+
+
+class NotScored(Exception):
+    """Rows with media that this kind of model cannot be asked by us: it is trained all the same."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is scored: the held-out rows, at most `samples` of them, by which measures."""
+
+    rows_path: str
+    samples: int
+    kind: str
+
+
+def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the engine's settings that decide how a conversation is rendered."""
+    names = ("template", "enable_thinking", "default_system", "tool_format")
+    return {name: settings[name] for name in names if name in settings}
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Rows with their prompts and answers as ids, the summed loss of these answers and its tokens,
+    and what the model answered (to documents: nothing)."""
+
+    rows: Sequence[Mapping[str, Any]]
+    pairs: Sequence[tuple[list[int], list[int]]]
+    loss: float
+    tokens: int
+    answers: Sequence[str]
+
+
+def score_model(model: MediaModel, scoring: Scoring, events: Events, stage: str) -> dict[str, Any]:
+    """Metrics and, per row, the prompt, the expected and the given answer.
+
+    `exact_match` is the share of answers equal to the expected text but for white space around
+    it; `loss` is in nats per answer token. Rows with media come after the others. Raises NotScored
+    if the model cannot be asked about them.
+    """
+    rows = first_rows(Path(scoring.rows_path), scoring.samples)
+    text = [row for row in rows if not any(media_of(row))]
+    seen = [row for row in rows if any(media_of(row))]
+
+    def progress(before: int) -> Callable[[int, int], None]:
+        return lambda done, _: events.progress(before + done, len(rows), stage=stage)
+
+    with scoring_mode(model.model):
+        parts = [_of_text(model, text, scoring.kind, progress(0))]
+        if seen:
+            parts.append(_of_media(model, seen, progress(len(text))))
+    tokens = sum(part.tokens for part in parts)
+    loss = sum(part.loss for part in parts) / tokens if tokens else math.nan
+    metrics = {"loss": loss, "perplexity": _perplexity(loss), "n": len(rows), "tokens": tokens}
+    if scoring.kind == "text":
+        return {"metrics": metrics, "samples": []}
+    samples = [sample for part in parts for sample in _samples(model.tokenizer, part)]
+    right = sum(sample["answer"] == sample["expected"] for sample in samples)
+    metrics["exact_match"] = right / len(samples) if samples else math.nan
+    return {"metrics": metrics, "samples": samples}
+
+
+def _of_text(
+    model: MediaModel, rows: Sequence[Mapping[str, Any]], kind: str, progress: Progress
+) -> _Scored:
+    network, tokenizer, template = model.model, model.tokenizer, model.template
+    if kind == "text":
+        pairs = [_document_ids(tokenizer, row) for row in rows]
+        return _Scored(rows, pairs, *answer_loss(network, tokenizer, pairs), ())
+    pairs = prompts_and_answers(rows, template, tokenizer)
+    loss, tokens = answer_loss(network, tokenizer, pairs)
+    answers = answer(network, tokenizer, template, pairs, progress)
+    return _Scored(rows, pairs, loss, tokens, answers)
+
+
+def _of_media(model: MediaModel, rows: Sequence[Mapping[str, Any]], progress: Progress) -> _Scored:
+    try:
+        pairs = [model.prompt_and_answer(row) for row in rows]
+        loss, tokens = answer_loss_with_media(model, rows, pairs)
+        return _Scored(rows, pairs, loss, tokens, answer_with_media(model, rows, pairs, progress))
+    except Exception as error:  # there are many kinds of such models
+        raise NotScored(f"{type(error).__name__}: {error}") from error
+
+
+def _samples(tokenizer: Any, part: _Scored) -> Iterator[dict[str, Any]]:
+    for row, (prompt, _), text in zip(part.rows, part.pairs, part.answers, strict=True):
+        yield {
+            "prompt": decoded(tokenizer, prompt),
+            "question": row["conversations"][-2]["value"],
+            "expected": row["conversations"][-1]["value"].strip(),
+            "answer": text.strip(),
+        }
+
+
+def _document_ids(tokenizer: Any, row: Mapping[str, Any]) -> tuple[list[int], list[int]]:
+    ids = tokenizer.encode(row["conversations"][0]["value"], add_special_tokens=False)[:1024]
+    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else ids[:1]
+    return start, ids if tokenizer.bos_token_id is not None else ids[1:]
+
+
+def _perplexity(loss: float) -> float:
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+def score_run(
+    *, events: Events, settings: Mapping[str, Any], scoring: Mapping[str, Any], out: str, name: str
+) -> dict[str, Any]:
+    """Load a model (with adapter, if `settings` name one) by itself and score it.
+
+    Used where the model that was trained is not in this process, as after torchrun.
+    """
+    model_args, data_args, finetuning_args, _ = get_infer_args(dict(settings))
+    loaded = load_tokenizer(model_args)
+    tokenizer = loaded["tokenizer"]
+    template = get_template_and_fix_tokenizer(tokenizer, data_args)
+    network = load_model(tokenizer, model_args, finetuning_args)
+    keep_weights_unpacked(network)
+    model = MediaModel(network, tokenizer, template, loaded["processor"])
+    try:
+        scores = score_model(model, Scoring(**scoring), events, name)
+    except NotScored as error:
+        events.note(not_scored_text(error))
+        return {}
+    finally:
+        del model, network  # this process may stay beside the training
+        free_device_memory()
+    write_scores(Path(out), name, scores)
+    return dict(scores["metrics"])
+
+
+def not_scored_text(error: NotScored) -> str:
+    """What the user is told where rows with media could not be scored."""
+    return f"the held-out rows are not scored: this model cannot be asked about media ({error})"
+
+
+def write_scores(path: Path, name: str, scores: Mapping[str, Any]) -> None:
+    """Add the scores under `name` to the JSON file."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known[name] = scores
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(known, ensure_ascii=False, indent=1), encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,1 @@
+"""Training, and what is encoded and counted before it."""

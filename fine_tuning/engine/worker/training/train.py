@@ -1,0 +1,239 @@
+"""Training: LLaMA-Factory's `run_exp`, watched, stopped cleanly, scored before and after."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from llamafactory.data.template import get_template_and_fix_tokenizer
+from llamafactory.hparams.data_args import DataArguments
+from llamafactory.train.tuner import run_exp
+from transformers import TrainerCallback
+
+from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.scoring.generate import keep_weights_unpacked
+from fine_tuning.engine.worker.scoring.score import (
+    NotScored,
+    Scoring,
+    not_scored_text,
+    score_model,
+    template_settings,
+    write_scores,
+)
+from fine_tuning.engine.worker.scoring.with_media import MediaModel
+from fine_tuning.engine.worker.training.balance import Expected, read_expected, require_all
+from fine_tuning.engine.worker.training.continuing import continued_exactly
+from fine_tuning.errors import EngineError
+
+PROGRESS_EVERY_S = 0.2
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
+    """Reports progress, and stops after the current step when asked to."""
+
+    def __init__(self, events: Events, stop_path: Path, expected: Expected) -> None:
+        self.expected = expected
+        self.events = events
+        self.stop_path = stop_path
+        self.encoded: int | None = None
+        self.stop_asked = False
+        self.ended = False
+        self.facts: dict[str, Any] = {}
+        self.metrics: dict[str, Any] = {}
+        self._last_sent = 0.0
+        self._step_began = 0.0
+        self._seconds = 0.0
+        self._tokens_before = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        require_same_step(state.global_step, args.device)
+        keep_weights_unpacked(known["model"])
+        require_targets(known["model"])
+        if self.expected.workers:
+            self.events.stage("balance", self.expected.count, self.expected.unit)
+        dataset = known["train_dataloader"].dataset
+        self.encoded = require_all(dataset, self.expected, self.events.progress)
+        self._tokens_before = state.num_input_tokens_seen
+        self.events.stage("train", state.max_steps, "steps")
+        self.events.progress(state.global_step, state.max_steps)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        self._step_began = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        self.stop_asked = _agreed(self.stop_path.exists(), args.device)
+        if self.stop_asked:
+            control.should_training_stop = True
+            control.should_save = True
+        now = time.monotonic()
+        self._seconds += now - self._step_began  # without evaluating and saving
+        if now - self._last_sent >= PROGRESS_EVERY_S:
+            self._last_sent = now
+            self._send(state)
+
+    def on_log(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        logs = known.get("logs") or {}
+        for ours, theirs in (
+            ("loss", "loss"),
+            ("learning_rate", "learning_rate"),
+            ("grad_norm", "grad_norm"),
+            ("eval_loss", "eval_loss"),
+        ):
+            if theirs in logs:
+                self.facts[ours] = float(logs[theirs])
+        self.metrics.update({k: v for k, v in logs.items() if isinstance(v, int | float)})
+        if not self.ended:  # LLaMA-Factory evaluates once more after the training
+            self._send(state)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        self.ended = True
+
+    def _send(self, state: Any) -> None:
+        tokens = state.num_input_tokens_seen - self._tokens_before
+        if tokens and self._seconds:
+            self.facts["tokens_per_second"] = tokens / self._seconds
+        self.facts["epoch"] = state.epoch
+        self.events.progress(state.global_step, state.max_steps, **self.facts)
+        self.facts.pop("eval_loss", None)  # news once
+
+
+def _agreed(stop: bool, device: Any) -> bool:
+    """Whether any process was asked to stop; all must end after the same step."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return stop
+    flag = torch.tensor([int(stop)], device=device)
+    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+    return bool(flag.item())
+
+
+def require_same_step(step: int, device: Any) -> None:
+    """Raise EngineError unless all processes begin at the same step.
+
+    A node that does not see the checkpoints of the first would begin anew, and average its
+    gradients with theirs.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return
+    ends = torch.tensor([-step, step], device=device)
+    dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+    first, last = -int(ends[0]), int(ends[1])
+    if first != last:
+        raise EngineError(
+            f"The nodes do not continue from the same step: {first} and {last}.",
+            why="one of them does not see the checkpoints of the first node",
+            fix="give an --output_dir on a disk that all nodes share",
+        )
+
+
+class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
+    """Scores the model that is being trained, before its first and after its last step.
+
+    A fresh LoRA adapter changes nothing, so before the first step this is the base model. A
+    training that somebody stopped is not scored: it goes on later. `watch` knows who ended it.
+    """
+
+    def __init__(
+        self,
+        watch: Watch,
+        scoring: Scoring,
+        out: Path,
+        data_args: Mapping[str, Any],
+    ) -> None:
+        self.watch = watch
+        self.events = watch.events
+        self.scoring = scoring
+        self.out = out
+        self.data_args = data_args
+        self.can_score = True
+        self.before: dict[str, Any] = {}
+        self.after: dict[str, Any] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        if state.global_step == 0:
+            self.before = self._score("before", known)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        # early stopping ends before the last step, and is an end
+        if self.can_score and not self.watch.stop_asked:
+            self.after = self._score("after", known)
+
+    def _score(self, name: str, known: Mapping[str, Any]) -> dict[str, Any]:
+        tokenizer = known["processing_class"]
+        template = get_template_and_fix_tokenizer(tokenizer, DataArguments(**self.data_args))
+        self.events.stage(f"score_{name}", self.scoring.samples, "rows")
+        processor = getattr(known["train_dataloader"].collate_fn, "processor", None)
+        model = MediaModel(known["model"], tokenizer, template, processor)
+        try:
+            scores = score_model(model, self.scoring, self.events, f"score_{name}")
+        except NotScored as error:  # it is trained all the same
+            self.events.note(not_scored_text(error))
+            self.can_score = False
+            return {}
+        write_scores(self.out, name, scores)
+        self.events.send("scores", {"name": name, "metrics": scores["metrics"]})
+        return dict(scores["metrics"])
+
+
+def require_targets(model: Any) -> None:
+    """Raise EngineError if the adapter was to change modules that the model does not have.
+
+    PEFT leaves such names out without a word, as long as one of them is found.
+    """
+    names = [name for name, _ in model.named_modules()]
+    for config in getattr(model, "peft_config", {}).values():
+        wanted = config.target_modules
+        if not isinstance(wanted, list | set | tuple):  # a pattern
+            continue
+        missing = sorted(
+            t for t in wanted if not any(f".{name}".endswith(f".{t}") for name in names)
+        )
+        if missing:
+            raise EngineError(
+                f"--lora_target names modules that this model does not have: {', '.join(missing)}.",
+                why="every architecture names its layers differently",
+                fix="leave --lora_target out to adapt all linear layers",
+            )
+
+
+def train(
+    *,
+    events: Events,
+    settings: Mapping[str, Any],
+    stop_path: str,
+    expected: Mapping[str, Any],
+    resume_from: str | None = None,
+    scoring: Mapping[str, Any] | None = None,
+    scores_path: str = "",
+) -> dict[str, Any]:
+    """Run LLaMA-Factory's training with the settings of `train.yaml`.
+
+    The training ends after the step during which the file `stop_path` appears. `interrupted` in
+    the result says that it did; a checkpoint was saved then.
+    """
+    arguments = dict(settings)
+    if resume_from:
+        arguments["resume_from_checkpoint"] = resume_from
+    else:  # an adapter of an earlier attempt may lie there (llamafactory/hparams/parser.py)
+        arguments["overwrite_output_dir"] = True
+    watch = Watch(events, Path(stop_path), read_expected(expected))
+    callbacks: list[Any] = [watch]
+    around = None
+    if scoring:
+        data_args = template_settings(settings)
+        around = ScoreAround(watch, Scoring(**scoring), Path(scores_path), data_args)
+        callbacks.insert(0, around)  # before the bar of the training begins
+    with continued_exactly():
+        run_exp(arguments, callbacks=callbacks)
+    return {
+        "interrupted": watch.stop_asked,
+        "encoded": watch.encoded,
+        "expected": {"unit": watch.expected.unit, "count": watch.encoded},  # or it had ended
+        "metrics": watch.metrics,
+        "before": around.before if around else {},
+        "after": around.after if around else {},
+        "peak_memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+    }

@@ -1,0 +1,1 @@
+"""What passes between the rooms: frozen, typed, written and read as JSON."""

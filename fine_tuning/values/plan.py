@@ -1,0 +1,65 @@
+"""What a plan is made from, and what it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fine_tuning.values.shown import Choice
+
+GIB = 1024**3
+OVERHEAD = 1.0 * GIB  # CUDA context, kernels, fragmentation
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes that one device needs, by what needs them, for `batch_size` rows per step."""
+
+    batch_size: int
+    weights: float
+    training_state: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        """All of it, with the fixed overhead."""
+        return self.weights + self.training_state + self.activations + OVERHEAD
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What the plan needs to know of the prepared rows."""
+
+    kind: str
+    stage: str
+    train: int
+    validation: int
+    tokens: int
+    packed: bool = False  # text that the engine joins and cuts into blocks
+    encoded: Path | None = None  # where they are encoded ahead of the training
+    train_name: str
+    validation_name: str
+    dataset_dir: Path
+
+    def blocks(self, part: int, cutoff: int) -> int:
+        """Blocks that a part of the text fills, about, if it is packed; the rest is dropped.
+
+        Rows that are not packed: as many as there are.
+        """
+        if not self.packed:
+            return part
+        share = part / max(1, self.train + self.validation)
+        return max(1, int(self.tokens * share) // cutoff)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The settings of `train.yaml`, those that only our worker adds, and the reasons for both."""
+
+    settings: Mapping[str, Any]
+    worker_settings: Mapping[str, Any]
+    choices: tuple[Choice, ...]
+    steps: int
+    launch: Mapping[str, Any]
+    memory: MemoryPlan | None
+    warnings: tuple[str, ...] = ()
