@@ -44,7 +44,7 @@ webui: install ## LLaMA Board over the prepared datasets
 	@$(VENV_PYTHON) llama_factory_fine_tuning.py webui
 
 demo-model: install ## build the demo model and the samples again
-	@$(VENV_PYTHON) -m fine_tuning.demo.make_model
+	@$(VENV_PYTHON) -m tools.demo_model.make_model
 
 clean: ## remove runs and caches (not .venv)
 	@rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

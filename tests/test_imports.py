@@ -24,15 +24,13 @@ ALLOWED = {
     "screen": {"errors", "values", "units"},
     "run_folder": VALUES,
     **{stage: {*VALUES, "run_folder"} for stage in STAGES},
-    # the demo model and the samples are made by hand, from data of their own
-    "demo": {*VALUES},
+    "demo": set(),
     "job": {*VALUES, *STAGES, "run_folder", "demo"},
     "pipeline": {*VALUES, *STAGES, "run_folder", "job", "demo"},
     "cli": {*VALUES, *STAGES, "run_folder", "job", "pipeline", "demo"},
 }
 HEAVY = {"torch", "transformers", "llamafactory", "peft", "trl", "accelerate", "bitsandbytes"}
-# The demo model is made with torch, by hand or by `make`, never during a run.
-HEAVY_ROOMS = ("engine/worker", "demo")
+HEAVY_ROOMS = ("engine/worker",)
 
 
 def room(path: Path) -> str:

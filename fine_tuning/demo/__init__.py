@@ -1,4 +1,4 @@
-"""The demo model and the bundled samples: where they are (`make_model`, `samples` make them)."""
+"""The demo model and the bundled samples: where they are (`tools/demo_model` makes them)."""
 
 from pathlib import Path
 

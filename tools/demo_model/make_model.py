@@ -1,6 +1,6 @@
 """Make the demo model: train its tokenizer, pre-train it, write it to `demo_model/`.
 
-    python -m fine_tuning.demo.make_model [--output_dir demo_model]
+    python -m tools.demo_model.make_model [--output_dir demo_model]
 
 About fifteen minutes on two CPU cores. One seed decides corpus, tokenizer and first weights. The
 order of floating-point sums depends on processor and threads, so a model made again is as good but
@@ -22,9 +22,9 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from fine_tuning.demo import model_path
-from fine_tuning.demo.corpus import Piece, corpus
-from fine_tuning.demo.knowledge import load_things
-from fine_tuning.demo.tokenizer import CHAT_TEMPLATE, save_tokenizer, train_tokenizer
+from tools.demo_model.corpus import Piece, corpus
+from tools.demo_model.knowledge import load_things
+from tools.demo_model.tokenizer import CHAT_TEMPLATE, save_tokenizer, train_tokenizer
 
 PAD_ID = 3
 README = """# Demo model
@@ -34,7 +34,7 @@ plants and other things, in English and Chinese, in plain sentences. It is there
 in a minute; it knows nothing else. Pre-trained from nothing on a synthetic corpus for {steps} steps
 with seed {seed}:
 
-    python -m fine_tuning.demo.make_model
+    python -m tools.demo_model.make_model
 
 See `docs/demo-model.md`.
 

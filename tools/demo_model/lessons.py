@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from fine_tuning.demo.corpus import follow_up, some_attributes
-from fine_tuning.demo.knowledge import Thing
+from tools.demo_model.corpus import follow_up, some_attributes
+from tools.demo_model.knowledge import Thing
 
 
 @dataclass(frozen=True)

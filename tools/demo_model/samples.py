@@ -1,6 +1,6 @@
 """Write the bundled samples to `data/`, one or two per dataset format.
 
-python -m fine_tuning.demo.samples [--output_dir data]
+python -m tools.demo_model.samples [--output_dir data]
 """
 
 import argparse
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.demo import ROOT
-from fine_tuning.demo.knowledge import Thing, load_things
-from fine_tuning.demo.lessons import Lesson, lessons, price_lessons
+from tools.demo_model.knowledge import Thing, load_things
+from tools.demo_model.lessons import Lesson, lessons, price_lessons
 
 PRICE_TOOL = {
     "type": "function",

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fine_tuning.demo.knowledge import Thing
+from tools.demo_model.knowledge import Thing
 
 START, END = "<|im_start|>", "<|im_end|>"
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from fine_tuning.demo import model_path
-from fine_tuning.demo.samples import make_samples
-from fine_tuning.demo.tokenizer import SPECIAL, fast_tokenizer
+from tools.demo_model.samples import make_samples
+from tools.demo_model.tokenizer import SPECIAL, fast_tokenizer
 
 FAST = Tokenizer.from_file(str(model_path() / "tokenizer.json"))
 PIECES = sentencepiece.SentencePieceProcessor(model_file=str(model_path() / "tokenizer.model"))

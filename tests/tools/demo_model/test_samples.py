@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from fine_tuning.demo import SAMPLES, sample_path
-from fine_tuning.demo.knowledge import load_things
-from fine_tuning.demo.lessons import lessons
-from fine_tuning.demo.samples import make_samples
+from tools.demo_model.knowledge import load_things
+from tools.demo_model.lessons import lessons
+from tools.demo_model.samples import make_samples
 
 CONTENTS = make_samples()
 SHINGLE = 5
@@ -113,4 +113,4 @@ def jaccard(one: set[str], other: set[str]) -> float:
 
 
 def test_sample_paths_are_in_the_project() -> None:
-    assert sample_path("auto") == Path(__file__).resolve().parents[2] / "data" / "alpaca.json"
+    assert sample_path("auto") == Path(__file__).resolve().parents[3] / "data" / "alpaca.json"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.demo import model_path
-from fine_tuning.demo.samples import make_samples
+from tools.demo_model.samples import make_samples
 
 pytestmark = pytest.mark.engine
 ROLES = {"system": "system", "user": "user", "assistant": "assistant", "tool": "observation"}
