@@ -12,11 +12,11 @@ from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.validate import run as check_data
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.prepare.fit import Fit
-from fine_tuning.dataset.stages import stage_mismatch
 from fine_tuning.errors import UsageError
 from fine_tuning.job import deciding, telling
 from fine_tuning.screen import Screen
 from fine_tuning.values.data import CheckedData
+from fine_tuning.values.objectives import stage_mismatch
 from fine_tuning.values.shown import MaskedRow, Span
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import RowView, TokenLook

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from fine_tuning.values.data import Kind
+from fine_tuning.values.kinds import Kind
 
 FORMATS_DIR = Path(__file__).resolve().parents[2] / "dataset_info"
 

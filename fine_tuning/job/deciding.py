@@ -11,11 +11,12 @@ from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.prepare import register
 from fine_tuning.dataset.prepare.fit import TurnLengths, fit_problems, fit_rows
 from fine_tuning.dataset.problems import cause_of
-from fine_tuning.dataset.stages import default_stage, stage_mismatch
 from fine_tuning.errors import UsageError
 from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import to_json
 from fine_tuning.values.data import CheckedData, Problem, SplitData
+from fine_tuning.values.kinds import KINDS
+from fine_tuning.values.objectives import default_stage, stage_mismatch
 from fine_tuning.values.plan import Rows
 from fine_tuning.values.shown import ProblemGroup
 from fine_tuning.values.spec import RunSpec
@@ -48,7 +49,7 @@ def planned_rows(
         validation=validation,
         tokens=look.tokens * (train + validation) // max(1, there),
         encoded=encoded_path(job) if WEIGHT in data.columns else None,
-        packed=data.kind == "text" and job.spec.engine_args.get("packing") is not False,
+        packed=not KINDS[data.kind].is_chat and job.spec.engine_args.get("packing") is not False,
         train_name=entry_name(job, "train"),
         validation_name=entry_name(job, "validation"),
         dataset_dir=job.folder.dataset,

@@ -18,6 +18,7 @@ from fine_tuning.job.settling import FREE
 from fine_tuning.run_folder import fingerprint, from_json, has_weights, to_json
 from fine_tuning.ship.merged import is_whole, require_same, require_usable
 from fine_tuning.values.data import CheckedData, SplitData
+from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
@@ -220,7 +221,7 @@ def resumable(job: Job, plan: Plan) -> list[Path]:
             f"{checkpoints[-1].name} holds no optimizer state (--save_only_model): the continued "
             "training is not the one that would have gone on"
         )
-    if not checkpoints or plan.settings["stage"] != "rm":
+    if not checkpoints or OBJECTIVES[plan.settings["stage"]].resumable:
         return checkpoints
     for path in checkpoints if job.is_first_node else ():
         path.rename(path.with_name(f"unused-{path.name}-{int(time.time())}"))

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from fine_tuning.values.kinds import Kind
 from fine_tuning.values.shown import ProblemGroup
 
 Severity = Literal["error", "warning"]
-Kind = Literal["chat", "text", "preference", "kto"]
 
 
 class _Missing:

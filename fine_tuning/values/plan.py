@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.values.kinds import Kind
 from fine_tuning.values.shown import Choice
 
 GIB = 1024**3
@@ -30,7 +31,7 @@ class MemoryPlan:
 class Rows:
     """What the plan needs to know of the prepared rows."""
 
-    kind: str
+    kind: Kind
     stage: str
     train: int
     validation: int

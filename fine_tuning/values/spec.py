@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.values.methods import METHODS, SHORT_FOR
+from fine_tuning.values.objectives import OBJECTIVES
+
 DATASET_FORMATS = (
     "auto",
     "alpaca",
@@ -22,8 +25,6 @@ DATASET_FORMATS = (
     "preference",
     "kto",
 )
-METHODS = ("lora", "qlora", "oft", "freeze", "full")
-STAGES = ("sft", "pt", "rm", "dpo", "kto", "orpo", "simpo")
 QUANTIZATIONS = ("none", "4bit", "8bit")
 OVERLONG = ("auto", "drop", "truncate", "error")
 
@@ -144,14 +145,14 @@ class RunSpec:
         "lora",
         "what is trained (qlora: lora with 4bit)",
         group="method",
-        choices=METHODS,
+        choices=(*METHODS, *SHORT_FOR),
         engine_name="finetuning_type",
     )
     stage: str | None = flag(
         None,
         "kind of training (default: sft for chat, pt for text, kto for KTO data)",
         group="method",
-        choices=STAGES,
+        choices=tuple(OBJECTIVES),
     )
     quantization: str = flag(
         "none",

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.values.data import CheckedData, FileAccount, Kind
+from fine_tuning.values.data import CheckedData, FileAccount
+from fine_tuning.values.kinds import Kind
 
 
 def chat(*turns: str, system: str = "") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from fine_tuning.cli.settings.argv import Entry, Found, read_words
 from fine_tuning.cli.settings.catalogue import Setting, Written, did_you_mean
 from fine_tuning.cli.settings.commands import PROGRAM, Command, catalogue, file_catalogue
 from fine_tuning.errors import UsageError
+from fine_tuning.values.methods import SHORT_FOR
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import DataSpec, RunSpec
 
@@ -213,13 +214,16 @@ def _spec(values: Mapping[str, _Value]) -> RunSpec:
 
 def _short_forms(asked: rules.Asked, mistakes: list[str]) -> rules.Asked:
     """`--method qlora` is lora on a quantised base: in 4 bits, unless --quantization says 8bit."""
-    if asked.spec.method != "qlora":
+    if asked.spec.method not in SHORT_FOR:
         return asked
+    method, usual = SHORT_FOR[asked.spec.method]
     quantization = asked.spec.quantization
     if "quantization" in asked.given and quantization == "none":
-        mistakes.append("--method qlora needs a quantised base: --quantization 4bit or 8bit.")
-    chosen = quantization if quantization != "none" else "4bit"
-    return rules.Asked(asked.spec.replace(method="lora", quantization=chosen), asked.given)
+        mistakes.append(
+            f"--method {asked.spec.method} needs a quantised base: --quantization 4bit or 8bit."
+        )
+    chosen = quantization if quantization != "none" else usual
+    return rules.Asked(asked.spec.replace(method=method, quantization=chosen), asked.given)
 
 
 def _option(values: Mapping[str, _Value], setting: Setting) -> Any:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from fine_tuning.cli.settings.catalogue import did_you_mean
+from fine_tuning.values.methods import METHODS, Method
 from fine_tuning.values.spec import RunSpec
 
 
@@ -132,6 +133,11 @@ class Asked:
     spec: RunSpec
     given: frozenset[str]
 
+    @property
+    def method(self) -> Method:
+        """What its method means."""
+        return METHODS[self.spec.method]
+
     def engine(self, name: str, default: Any = None) -> Any:
         """The value of a pass-through argument."""
         return self.spec.engine_args.get(name, default)
@@ -207,7 +213,7 @@ RANGES: tuple[Rule, ...] = (
 
 REFUSED: tuple[Rule, ...] = (
     (  # hparams/parser.py:_verify_model_args
-        lambda job: job.spec.quantization != "none" and job.spec.method in ("full", "freeze"),
+        lambda job: job.spec.quantization != "none" and not job.method.takes_quantized,
         "--quantization trains an adapter on quantised weights, so it goes with --method lora or "
         "oft, not with full or freeze. Leave one of the two out.",
     ),
@@ -220,19 +226,21 @@ REFUSED: tuple[Rule, ...] = (
         "--resize_vocab cannot change a quantised embedding. Leave --quantization out.",
     ),
     (  # hparams/parser.py:_verify_model_args
-        lambda job: "adapter_name_or_path" in job.spec.engine_args and job.spec.method != "lora",
+        lambda job: (
+            "adapter_name_or_path" in job.spec.engine_args and not job.method.continues_adapters
+        ),
         "--adapter_name_or_path continues a LoRA adapter, so it goes with --method lora.",
     ),
     (  # hparams/finetuning_args.py
         lambda job: (
-            job.spec.method == "lora"
+            job.method.makes_adapter
             and any(job.engine(name) for name in ("use_galore", "use_apollo", "use_badam"))
         ),
         "GaLore, APOLLO and BAdam train the whole model. Add --method full.",
     ),
     (  # hparams/finetuning_args.py
         lambda job: (
-            job.spec.method != "lora"
+            not job.method.has_rank
             and any(
                 job.engine(name)
                 for name in ("use_dora", "use_rslora", "pissa_init", "loraplus_lr_ratio")
@@ -386,7 +394,7 @@ def doubts(job: Asked) -> list[str]:
         if name in job.given and job.engine(name) not in (False, None)
     ]
     unused = [name for name in LORA_ONLY if name in job.given]
-    if unused and job.spec.method in ("full", "freeze"):
+    if unused and not job.method.makes_adapter:
         flags = ", ".join(f"--{name}" for name in unused)
         found.append(f"{flags}: without effect, because --method {job.spec.method} has no adapter.")
     return found

@@ -19,7 +19,8 @@ from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.problems import CAUSES
 from fine_tuning.dataset.read import Source
-from fine_tuning.values.data import Kind, Problem, Severity
+from fine_tuning.values.data import Problem, Severity
+from fine_tuning.values.kinds import Kind
 
 
 @dataclass(frozen=True)

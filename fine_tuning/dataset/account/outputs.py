@@ -15,17 +15,12 @@ from fine_tuning.dataset.insight.near.leaks import RowFile, find_leaks, report_l
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.prepare.media_files import content_key
 from fine_tuning.dataset.problems import cause_of
-from fine_tuning.values.data import CheckedData, FileAccount, Kind, Problem
+from fine_tuning.values.data import CheckedData, FileAccount, Problem
+from fine_tuning.values.kinds import KINDS, Kind
 from fine_tuning.values.shown import ProblemGroup
 from fine_tuning.values.spec import DataSpec
 
 Look = Callable[..., Findings]  # insight.examine
-COLUMNS: dict[Kind, frozenset[str]] = {
-    "chat": frozenset({"conversations", "system", "tools"}),
-    "text": frozenset({"conversations"}),
-    "preference": frozenset({"conversations", "system", "tools", "chosen", "rejected"}),
-    "kto": frozenset({"conversations", "system", "tools", "label"}),
-}
 
 
 def write(
@@ -42,7 +37,7 @@ def write(
     """
     kind = _kind_of_most_rows(files)
     rare = {name for file in files for part in file.parts for name in part.result.rare_columns}
-    columns = COLUMNS[kind] | rare
+    columns = KINDS[kind].columns | rare
     rows = join_rows(files, out_dir, dedup=spec.dedup, typed_columns=columns if rare else None)
     accounts = tuple(_account(file, rows) for file in files)
     found = _of_other_kinds(accounts, kind)

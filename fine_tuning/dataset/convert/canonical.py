@@ -64,12 +64,6 @@ class KtoRow(msgspec.Struct, gc=False):
 
 
 Row = ChatRow | TextRow | PreferenceRow | KtoRow
-ROW_OF_KIND: dict[str, type[Row]] = {
-    "chat": ChatRow,
-    "text": TextRow,
-    "preference": PreferenceRow,
-    "kto": KtoRow,
-}
 TEXT = "(text)"
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from fine_tuning.dataset.insight.rows import Origins
 from fine_tuning.errors import DataError
-from fine_tuning.values.data import Kind, Problem
+from fine_tuning.values.data import Problem
+from fine_tuning.values.kinds import KINDS, Kind
 
 # Row number -> tokens after each complete round, the system prompt and the template included.
 # A round begins with a user turn and ends with the assistant's answer; tool calls and results lie
@@ -71,9 +72,10 @@ def fit_rows(
         raise _overlong_error(over, cutoff, origins)
     cuttable = over.keys() - with_media
     truncated, keep_rounds = frozenset[int](), dict[int, int]()
-    if policy == "truncate" or (policy == "auto" and kind == "text"):
+    cut = KINDS[kind].cut
+    if policy == "truncate" or (policy == "auto" and cut == "blocks"):
         truncated = frozenset(cuttable)
-    elif policy == "auto" and kind == "chat":
+    elif policy == "auto" and cut == "rounds":
         fitting = {row: _rounds_that_fit(over[row], cutoff) for row in cuttable}
         keep_rounds = {row: rounds for row, rounds in fitting.items() if rounds}
     return Fit(

@@ -17,7 +17,7 @@ import xxhash
 from filelock import FileLock, Timeout
 
 from fine_tuning.errors import DataError
-from fine_tuning.values.data import Kind
+from fine_tuning.values.kinds import KINDS, Kind
 
 DATASET_INFO = "dataset_info.json"
 _LOCK_SECONDS = 30
@@ -42,12 +42,6 @@ _COLUMNS = {  # LLaMA-Factory's name -> ours
     "rejected": "rejected",
     "kto_tag": "label",
 }
-_REQUIRED: Mapping[Kind, frozenset[str]] = {
-    "chat": frozenset({"conversations"}),
-    "text": frozenset({"conversations"}),
-    "preference": frozenset({"conversations", "chosen", "rejected"}),
-    "kto": frozenset({"conversations", "label"}),
-}
 _GLOB = re.compile(r"[*?\[\]]|::|://")
 
 Entry = dict[str, Any]
@@ -60,13 +54,13 @@ def dataset_entry(kind: Kind, columns: frozenset[str], file_name: str) -> Entry:
     row. `file_name` is absolute, so that it holds from any `dataset_dir`. Raises DataError for a
     path that the `datasets` library would take for a pattern.
     """
-    if missing := _REQUIRED[kind] - columns:
+    if missing := KINDS[kind].required - columns:
         raise ValueError(f"canonical {kind} rows without {', '.join(sorted(missing))}")
     refuse_patterns(file_name)
     return {
         "file_name": file_name,
         "formatting": "sharegpt",
-        "ranking": kind == "preference",
+        "ranking": KINDS[kind].is_pair,
         "columns": {theirs: ours for theirs, ours in _COLUMNS.items() if ours in columns},
         "tags": dict(_TAGS),
     }

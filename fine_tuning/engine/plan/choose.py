@@ -6,29 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from fine_tuning.engine.plan.memory import estimate, largest_batch
+from fine_tuning.values.kinds import KINDS
+from fine_tuning.values.methods import METHODS
+from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import GIB, MemoryPlan, Rows
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import ModelFacts, TokenLook
 
 EFFECTIVE_BATCH = 16
 LEAST_STEPS_PER_EPOCH = 40
-LEARNING_RATES = {
-    ("sft", "adapter"): 2e-4,
-    ("pt", "adapter"): 1e-4,
-    ("rm", "adapter"): 1e-4,
-    ("dpo", "adapter"): 5e-6,
-    ("kto", "adapter"): 5e-6,
-    ("sft", "full"): 1e-5,
-    ("pt", "full"): 1e-5,
-    ("rm", "full"): 1e-5,
-    ("dpo", "full"): 5e-7,
-    ("kto", "full"): 5e-7,
-}
 # Rates for adapters grow as models shrink; one as small as the demo model needs much more.
 TINY_MODEL, TINY_RATE = 20_000_000, 4e-3
 NO_ESTIMATE = "no memory estimate with DeepSpeed or FSDP"
-# ORPO and SimPO are losses of LLaMA-Factory's dpo stage.
-ENGINE_STAGES = {"orpo": "dpo", "simpo": "dpo"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +46,11 @@ def choose(spec: RunSpec, rows: Rows, look: TokenLook, devices: Mapping[str, Any
     kind = "cpu" if spec.use_cpu else str(devices["kind"])
     processes = spec.nproc_per_node or (max(1, len(devices["names"])) if kind == "cuda" else 1)
     world = processes * spec.nnodes
-    quantization = "4bit" if spec.method == "qlora" else spec.quantization
-    method = "lora" if spec.method == "qlora" else spec.method
+    quantization, method = spec.quantization, spec.method
     precision, precision_why = _precision(kind, bool(devices["bf16"]), spec.engine_args)
     optimizer, optimizer_why = _optimizer(kind, spec.engine_args)
     memory = _memory_by_batch(
-        look.model, look.cutoff, method, quantization, spec, precision, rows.kind == "preference"
+        look.model, look.cutoff, method, quantization, spec, precision, KINDS[rows.kind].is_pair
     )
     units = rows.blocks(rows.train, look.cutoff)
     batch, batch_why = _batch_size(spec, kind, devices, memory, units, world)
@@ -197,12 +185,11 @@ def _learning_rate(
 ) -> tuple[float, str]:
     if spec.learning_rate is not None:
         return spec.learning_rate, ""
-    size = "full" if method in ("full", "freeze") else "adapter"
+    objective, leaves = OBJECTIVES[stage], METHODS[method].leaves
     tiny = model is not None and model.parameters < TINY_MODEL
-    if tiny and size == "adapter" and stage in ("sft", "pt"):
+    if tiny and leaves == "adapter" and objective.fits_small_models:
         return TINY_RATE, f"usual for {method} {stage} of so small a model"
-    rate = LEARNING_RATES[(ENGINE_STAGES.get(stage, stage), size)]
-    return rate, f"usual for {method} {stage}"
+    return objective.rate(leaves), f"usual for {method} {stage}"
 
 
 def _cutoff_reason(look: TokenLook) -> str:

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.engine.plan.choose import ENGINE_STAGES, Chosen, alpha
+from fine_tuning.engine.plan.choose import Chosen, alpha
 from fine_tuning.errors import UsageError
 from fine_tuning.values.plan import Rows
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TemplateLook, TokenLook
 
 QUANTIZATION_BITS = {"4bit": 4, "8bit": 8}
+# ORPO and SimPO are losses of LLaMA-Factory's dpo stage.
+ENGINE_STAGES = {"orpo": "dpo", "simpo": "dpo"}
 OF_EVALUATION = (
     "eval_strategy",
     "eval_steps",

@@ -98,8 +98,8 @@ def test_quantisation_makes_the_model_fit() -> None:
     assert quantised.memory.weights < plain.memory.weights / 3
 
 
-def test_qlora_is_lora_in_four_bits() -> None:
-    settings = plan(RunSpec(method="qlora")).settings
+def test_four_bits_are_the_engines_quantisation() -> None:
+    settings = plan(RunSpec(method="lora", quantization="4bit")).settings
     assert (settings["finetuning_type"], settings["quantization_bit"]) == ("lora", 4)
 
 

@@ -1,0 +1,73 @@
+"""What a training optimises, one row a stage (`--stage`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from fine_tuning.values.kinds import KINDS, Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """One kind of training: the rows it takes, its usual peak learning rates, how it is scored.
+
+    The rates are those at which the engine's own examples and users' recipes start for a model of
+    about 7 billion parameters, for an adapter and for a whole model.
+    """
+
+    takes: Kind
+    adapter_rate: float
+    model_rate: float
+    scored: Literal["answers", "text"] | None = None  # what held-out rows are asked for
+    fits_small_models: bool = False  # the rate grows as models shrink (engine/plan/choose.py)
+    resumable: bool = True  # whether the engine can continue it from a checkpoint
+
+    def rate(self, leaves: Literal["adapter", "model"]) -> float:
+        """The usual peak learning rate."""
+        return self.adapter_rate if leaves == "adapter" else self.model_rate
+
+
+OBJECTIVES: Mapping[str, Objective] = {
+    "sft": Objective(
+        takes="chat",
+        adapter_rate=2e-4,
+        model_rate=1e-5,
+        scored="answers",
+        fits_small_models=True,
+    ),
+    "pt": Objective(
+        takes="text", adapter_rate=1e-4, model_rate=1e-5, scored="text", fits_small_models=True
+    ),
+    "dpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7),
+    # the value head lies beside the model, where the engine does not look when it continues
+    "rm": Objective(takes="preference", adapter_rate=1e-4, model_rate=1e-5, resumable=False),
+    "orpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7),
+    "simpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7),
+    "kto": Objective(takes="kto", adapter_rate=5e-6, model_rate=5e-7),
+}
+
+
+def stages_for(kind: Kind) -> tuple[str, ...]:
+    """The stages that train on such rows."""
+    return tuple(name for name, objective in OBJECTIVES.items() if objective.takes == kind)
+
+
+def default_stage(kind: Kind) -> str | None:
+    """The stage that fits the rows; None where the user must choose between several."""
+    fitting = stages_for(kind)
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def stage_mismatch(kind: Kind, stage: str | None) -> str | None:
+    """Why rows of this kind cannot be used for the stage, and which stages they fit."""
+    fitting = stages_for(kind)
+    if stage in fitting:
+        return None
+    ways = " or ".join(f"--stage {name}" for name in fitting)
+    if stage is None:
+        return f"The rows are {KINDS[kind].rows_are}: say how to train on them with {ways}."
+    needs = KINDS[OBJECTIVES[stage].takes].rows_are
+    return (
+        f"--stage {stage} needs {needs}, but these rows are {KINDS[kind].rows_are}; "
+        f"they fit {ways}."
+    )
