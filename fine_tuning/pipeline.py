@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import report
+from fine_tuning import files, report
 from fine_tuning.dataset.check import account, download, refuse_unusable
 from fine_tuning.dataset.prepare import register
 from fine_tuning.dataset.prepare.media_files import media_state
@@ -38,9 +38,9 @@ from fine_tuning.job import (
     telling,
 )
 from fine_tuning.job.opening import Job
-from fine_tuning.run_folder import fingerprint, from_json, to_json, write_atomically
+from fine_tuning.run_folder import fingerprint, from_json, to_json
 from fine_tuning.screen import Screen
-from fine_tuning.ship.merged import is_whole, written_whole
+from fine_tuning.ship.merged import is_whole
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.shown import Source
@@ -219,7 +219,7 @@ def decide(job: Job, data: CheckedData, parts: SplitData, look: TokenLook, worke
     known = folder.result_of("plan", inputs)
     if known is not None and folder.stage("train"):
         plan = resuming.located(job, from_json(known, Plan))
-        write_atomically(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
+        files.write_text(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
         return plan
     devices = worker.request("devices", {}, telling.events_to(job.screen))
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
@@ -234,7 +234,7 @@ def decide(job: Job, data: CheckedData, parts: SplitData, look: TokenLook, worke
         run_dir=folder.path,
     )
     resuming.refuse_another_training(job, plan)
-    write_atomically(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
+    files.write_text(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
     folder.record["choices"] = to_json(plan.choices)
     folder.record["warnings"] = [*telling.token_warnings(look), *plan.warnings]
     folder.mark("plan", state="done", inputs=inputs, result=to_json(plan))
@@ -259,7 +259,7 @@ def encode(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Work
     if asking.forks_readers(plan, look):
         worker.restart()
     job.screen.begin("encode")
-    with written_whole(target) as partial:
+    with files.written_whole(target) as partial:
         request = asking.encode_request(plan, partial)
         result = worker.request("encode", request, telling.events_to(job.screen))
         refusing.refuse_untrained(result)
@@ -364,7 +364,7 @@ def export(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Work
     }
     if asking.needs_fresh_worker(plan):
         worker.restart()
-    with written_whole(target) as partial:
+    with files.written_whole(target) as partial:
         job.screen.begin("merge")
         result = worker.request(
             "merge", {**request, "partial_dir": str(partial)}, telling.events_to(job.screen)

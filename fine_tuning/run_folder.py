@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 from filelock import FileLock, Timeout
 
+from fine_tuning import files
 from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
 
 T = TypeVar("T")
@@ -50,17 +51,6 @@ def fingerprint(*values: Any) -> str:
     """A short hash of JSON-able values, equal exactly when they are."""
     text = json.dumps([to_json(value) for value in values], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the file in one step: it is never seen half written."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 @dataclass
@@ -145,7 +135,7 @@ class RunFolder:
         """Write `run.json`."""
         self.record["schema"] = SCHEMA
         text = json.dumps(self.record, ensure_ascii=False, indent=1, default=str)
-        write_atomically(self.path / "run.json", text + "\n")
+        files.write_text(self.path / "run.json", text + "\n", durable=True)
 
     def stage(self, name: str) -> dict[str, Any]:
         """What is known of a stage; empty if it never began."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.errors import EnvironmentProblem
+from fine_tuning.files import write_text
 
 # The five dataclasses of hparams/parser.py:_TRAIN_ARGS, with the files that define them.
 ROOTS = (
@@ -188,15 +189,9 @@ def _load(cache: Path) -> dict[str, EngineArgument] | None:
 
 def _save(cache: Path, arguments: Mapping[str, EngineArgument]) -> None:
     """Keep the answer; a read-only home only costs the next command a fraction of a second."""
-    partial = cache.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        rows = [asdict(argument) for argument in arguments.values()]
-        partial.write_text(json.dumps(rows), encoding="utf-8")
-        partial.replace(cache)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    rows = [asdict(argument) for argument in arguments.values()]
+    with suppress(OSError):
+        write_text(cache, json.dumps(rows))
 
 
 def _read(files: Mapping[str, Path]) -> dict[str, EngineArgument]:

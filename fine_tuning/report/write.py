@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from fine_tuning import files
 from fine_tuning.report import shown
 from fine_tuning.report.axes import WIDE_HEIGHT, WIDE_WIDTH, Scale
 from fine_tuning.report.chart import line_chart
@@ -87,18 +86,7 @@ def problems_shown(groups: Sequence[ProblemGroup]) -> list[ProblemGroup]:
 
 
 def _write(path: Path, template: str, values: Mapping[str, Any]) -> Path:
-    """Atomically: an older page stays whole until the new one is complete."""
-    html = shown.printable(_environment().get_template(template).render(values))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(html)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    files.write_text(path, shown.printable(_environment().get_template(template).render(values)))
     return path
 
 

@@ -1,25 +1,12 @@
 """The merged model's directory: empty before, whole or absent after."""
 
 import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fine_tuning import files
 from fine_tuning.errors import EnvironmentProblem, UsageError
-
-
-def require_empty(target: Path) -> None:
-    """Raise UsageError if there is something in the directory.
-
-    Left-over shards of another export would be loaded together with the new ones.
-    """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(
-            f"--export_dir {target} is not empty; nothing in it was touched.",
-            fix="give another directory, or empty this one",
-        )
 
 
 def require_usable(target: Path, run_dir: Path) -> None:
@@ -41,7 +28,7 @@ def require_usable(target: Path, run_dir: Path) -> None:
             f"--export_dir {target} lies in the run's {inside}, which the run replaces.",
             fix=f"give another directory, for example {run_dir / 'merged'}",
         )
-    require_empty(target)
+    files.require_empty(target, "--export_dir ")
     above = next(part for part in (target.parent, *target.parent.parents) if part.exists())
     if not above.is_dir():
         raise UsageError(
@@ -75,35 +62,3 @@ def require_same(target: Path, made_with: Mapping[str, Any], wished: Mapping[str
             "\n".join([f"--export_dir {target} holds this run's merged model:", *differing]),
             fix="give another directory, or move this one away to write it again",
         )
-
-
-@contextmanager
-def written_whole(target: Path) -> Iterator[Path]:
-    """The directory beside `target` to write into; it gets the name `target` if all goes well.
-
-    Else, also on Ctrl-C, nothing is left of it. UsageError if `target` is in use.
-    """
-    partial = _partial_beside(target)
-    try:
-        yield partial
-        _publish(partial, target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def _partial_beside(target: Path) -> Path:
-    require_empty(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f".{target.name}.partial"
-    if partial.exists():
-        shutil.rmtree(partial)  # ours, from an export that was killed
-    partial.mkdir()
-    return partial
-
-
-def _publish(partial: Path, target: Path) -> None:
-    """Give the finished directory its name, in one step."""
-    if target.exists():
-        target.rmdir()
-    partial.rename(target)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.errors import UsageError
-from fine_tuning.ship.merged import is_whole, require_same, require_usable, written_whole
+from fine_tuning.ship.merged import is_whole, require_same, require_usable
 
 
 @pytest.mark.parametrize("place", [".", "..", "link"])
@@ -41,26 +41,6 @@ def test_a_merged_model_without_weights_is_not_whole(tmp_path: Path) -> None:
     assert not is_whole(tmp_path)
     (tmp_path / "model.safetensors").touch()
     assert is_whole(tmp_path)
-
-
-@pytest.mark.parametrize("error", [UsageError("no"), OSError(28, "full"), KeyboardInterrupt()])
-def test_a_failed_or_interrupted_export_leaves_nothing_behind(
-    tmp_path: Path, error: BaseException
-) -> None:
-    """A whole model stayed behind in a hidden directory."""
-    with pytest.raises(type(error)), written_whole(tmp_path / "merged") as partial:
-        (partial / "model.safetensors").write_bytes(b"x" * 100)
-        raise error
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_merged_model_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
-    target = tmp_path / "a" / "merged"
-    with written_whole(target) as partial:
-        (partial / "model.safetensors").touch()
-        assert not target.exists()
-    assert [path.name for path in target.parent.iterdir()] == ["merged"]
-    assert (target / "model.safetensors").exists()
 
 
 def test_a_merged_model_is_not_silently_kept_as_it_was_written(tmp_path: Path) -> None:

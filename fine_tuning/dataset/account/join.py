@@ -22,6 +22,7 @@ from fine_tuning.dataset.account.sink import (
     rows_moved,
 )
 from fine_tuning.dataset.prepare.media_table import write_typed
+from fine_tuning.files import written
 
 ORIGIN = np.dtype([("file", "<u4"), ("line", "<u8")])
 
@@ -122,24 +123,20 @@ def _write_origins(
 ) -> None:
     """Beside the rows: file and line of each."""
     origins_path = rows_path.with_suffix(".origins")
-    waiting = origins_path.with_name(origins_path.name + ".part")
     start = 0
-    with waiting.open("wb") as out:
+    with written(origins_path) as partial, partial.open("wb") as out:
         for file in files:
             for lines in read_numbers(file.paths(LINES)):
                 table = np.empty(len(lines), dtype=ORIGIN)
                 table["file"], table["line"] = order[id(file)], lines
                 table[~gone[start : start + len(lines)]].tofile(out)
                 start += len(lines)
-    waiting.replace(origins_path)
 
 
 def _copy_joined(parts: Sequence[Path], target: Path) -> None:
-    waiting = target.with_name(target.name + ".part")
-    with waiting.open("wb") as out:
+    with written(target) as partial, partial.open("wb") as out:
         for part in parts:
             _append(part, out)
-    waiting.replace(target)
 
 
 def _move_joined(parts: Sequence[Path], target: Path) -> None:
@@ -147,18 +144,16 @@ def _move_joined(parts: Sequence[Path], target: Path) -> None:
 
     A check that is killed meanwhile reads those parts again, and none once all are joined.
     """
-    waiting = target.with_name(target.name + ".part")
-    waiting.unlink(missing_ok=True)
-    if len(parts) == 1 and _linked(parts[0], waiting):
-        waiting.replace(target)
-        return
     first, *others = parts
-    first.replace(waiting)
-    with waiting.open("ab") as out:
-        for part in others:
-            _append(part, out)
-            part.unlink()
-    waiting.replace(target)
+    with written(target) as partial:
+        partial.unlink()
+        if not others and _linked(first, partial):
+            return
+        first.replace(partial)
+        with partial.open("ab") as out:
+            for part in others:
+                _append(part, out)
+                part.unlink()
 
 
 def _append(part: Path, out: BinaryIO) -> None:
@@ -176,16 +171,14 @@ def _linked(path: Path, name: Path) -> bool:
 
 
 def _join_lines(parts: Sequence[Path], target: Path, gone: Any) -> None:
-    waiting = target.with_name(target.name + ".part")
     row = 0
-    with waiting.open("wb") as out:
+    with written(target) as partial, partial.open("wb") as out:
         for part in parts:
             with part.open("rb") as file:
                 for line in file:
                     if not gone[row]:
                         out.write(line)
                     row += 1
-    waiting.replace(target)
 
 
 def _fingerprint(paths: Sequence[Path], gone: Any, train_rows: int) -> str:

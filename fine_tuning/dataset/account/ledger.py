@@ -19,6 +19,7 @@ from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.problems import CAUSES
 from fine_tuning.dataset.read import Source
+from fine_tuning.files import written
 from fine_tuning.values.data import Problem, Severity
 from fine_tuning.values.kinds import Kind
 
@@ -191,8 +192,7 @@ def write_report(
 ) -> None:
     """The report as JSON, written row by row: `head`, the problems, then what `tail` gives."""
     encode = msgspec.json.Encoder().encode
-    waiting = path.with_name(path.name + ".part")
-    with waiting.open("wb") as file:
+    with written(path) as partial, partial.open("wb") as file:
         file.write(encode(head)[:-1] + b',"problems":[')
         separator = b"\n"
         for problem in problems:
@@ -200,7 +200,6 @@ def write_report(
             separator = b",\n"
         rest = encode(tail())
         file.write(b"\n]" + (b"," + rest[1:] if len(rest) > 2 else rest[1:]) + b"\n")
-    waiting.replace(path)
 
 
 def file_notes(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:

@@ -4,16 +4,15 @@ import shutil
 from pathlib import Path
 
 from fine_tuning.errors import DataError
+from fine_tuning.files import written
 from fine_tuning.values.data import CheckedData
 
 
 def report_json(data: CheckedData, path: Path) -> None:
     """Write the whole report (docs/data.md) to `path`, which appears when it is complete."""
-    waiting = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(data.report_path, waiting)
-        waiting.replace(path)
+        with written(path) as partial:
+            shutil.copyfile(data.report_path, partial)
     except OSError as error:
         raise DataError(
             f"the report cannot be written to {path}",

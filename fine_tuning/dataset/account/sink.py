@@ -19,6 +19,7 @@ import msgspec
 import xxhash
 
 from fine_tuning.dataset.insight.sensitive import masked
+from fine_tuning.files import written
 from fine_tuning.values.data import Severity
 
 ROWS, LINES, HASHES = "rows.jsonl", "lines.u64", "hashes.u64"
@@ -123,9 +124,8 @@ class Sink:
         self._open.close()
         result.rows_read, result.rows_kept = self.rows_read, self.rows_kept
         result.counts, result.first = dict(self.counts), self.first
-        waiting = self.folder / (RESULT + ".part")
-        waiting.write_bytes(_encode(result))
-        waiting.replace(self.folder / RESULT)
+        with written(self.folder / RESULT) as partial:
+            partial.write_bytes(_encode(result))
         return result
 
 
@@ -149,9 +149,8 @@ def note_moved(cache: Path, folders: Sequence[Path], joined: Sequence[Path]) -> 
         "parts": sorted(map(str, folders)),
         "files": {path.name: path.stat().st_size for path in joined},
     }
-    waiting = cache / (MOVED + ".part")
-    waiting.write_bytes(_encode(moved))
-    waiting.replace(cache / MOVED)
+    with written(cache / MOVED) as partial:
+        partial.write_bytes(_encode(moved))
 
 
 def rows_moved(cache: Path, folders: Sequence[Path]) -> bool:

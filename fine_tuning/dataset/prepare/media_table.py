@@ -14,6 +14,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 
 from fine_tuning.dataset.formats import MEDIA_COLUMNS, WEIGHT
+from fine_tuning.files import written
 
 BATCH = 1000
 TURN = pyarrow.struct([("from", pyarrow.string()), ("value", pyarrow.string())])
@@ -32,18 +33,20 @@ TYPES: dict[str, Any] = {
 def write_typed(rows_path: Path, columns: Set[str]) -> Path:
     """Replaces canonical JSON Lines by parquet with the same rows, in the same order."""
     target = rows_path.with_suffix(".parquet")
-    waiting = target.with_name(target.name + ".part")
     names = [name for name in TYPES if name in columns]
     types = {**TYPES, "conversations": pyarrow.list_(WEIGHTED_TURN)} if WEIGHT in columns else TYPES
     schema = pyarrow.schema([(name, types[name]) for name in names])
-    with rows_path.open("rb") as lines, parquet.ParquetWriter(waiting, schema) as writer:
+    with (
+        written(target) as partial,
+        rows_path.open("rb") as lines,
+        parquet.ParquetWriter(partial, schema) as writer,
+    ):
         for rows in _batches(lines):
             for row in rows:
                 for column in MEDIA_COLUMNS:
                     if column in columns:
                         row.setdefault(column, [])
             writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
-    waiting.replace(target)
     rows_path.unlink()
     return target
 

@@ -5,10 +5,8 @@ the locale's encoding (llamafactory/data/parser.py): so everything is named, in 
 """
 
 import json
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import xxhash
 from filelock import FileLock, Timeout
 
+from fine_tuning import files
 from fine_tuning.errors import DataError
 from fine_tuning.values.kinds import KINDS, Kind
 
@@ -90,19 +89,7 @@ def entry_name(run_dir: Path, part: str) -> str:
 def write_dataset_info(path: Path, entries: Mapping[str, Entry]) -> None:
     """Writes a `dataset_info.json`: ASCII, and whole or not at all."""
     text = json.dumps(dict(entries), indent=2, ensure_ascii=True) + "\n"
-    target = path.resolve()  # a link stays a link
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(target.stat().st_mode & 0o777 if target.exists() else 0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    files.write_text(path, text, durable=True)
 
 
 def register(dataset_dir: Path, entries: Mapping[str, Entry]) -> None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as parquet
 
 from fine_tuning.dataset.insight.rows import is_parquet, read_lines
 from fine_tuning.dataset.prepare.fit import keep_leading_rounds
+from fine_tuning.files import written
 
 
 def write_rows(
@@ -20,12 +21,9 @@ def write_rows(
 
     The target appears when it is complete. Parquet keeps its schema.
     """
-    partial = target.with_name(target.name + ".partial")
-    if is_parquet(source):
-        _write_parquet(source, partial, wanted, keep_rounds)
-    else:
-        _write_lines(source, partial, wanted, keep_rounds)
-    partial.replace(target)
+    write = _write_parquet if is_parquet(source) else _write_lines
+    with written(target) as partial:
+        write(source, partial, wanted, keep_rounds)
 
 
 def _write_lines(

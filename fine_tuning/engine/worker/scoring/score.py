@@ -27,6 +27,7 @@ from fine_tuning.engine.worker.scoring.generate import (
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.media import media_of
 from fine_tuning.engine.worker.tokens.views import decoded
+from fine_tuning.files import write_text
 
 
 class NotScored(Exception):
@@ -166,6 +167,4 @@ def write_scores(path: Path, name: str, scores: Mapping[str, Any]) -> None:
     """Add the scores under `name` to the JSON file."""
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known[name] = scores
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(known, ensure_ascii=False, indent=1), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(known, ensure_ascii=False, indent=1))

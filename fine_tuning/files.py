@@ -1,0 +1,225 @@
+"""Files and directories that are written whole or not at all, and why the system refused one.
+
+Whatever is being written lies beside its place under a hidden name, and takes the place in one
+step. What a killed process left of it is removed by the next one that writes there; what a living
+process is still writing is never touched: a lock of the system tells them apart, which ends with
+the process, also in another container or on another machine of a shared disk.
+"""
+
+import errno
+import glob
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fine_tuning.errors import EnvironmentProblem, RunConflict, UsageError
+
+if sys.platform != "win32":
+    import fcntl
+
+FULL = 64 * 1024  # bytes: with less, not even a log can say that the disk is full
+DISK_FULL = "The disk is full."
+FREE_SPACE = "free space, or name a place on another disk, and repeat the command"
+_ANOTHER_PLACE = "give yourself the permission, or name another place"
+# What a user can do about it; every other error of the system is a bug of ours until proved.
+REFUSALS: Mapping[int, str] = {
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
+    errno.EACCES: _ANOTHER_PLACE,
+    errno.EPERM: _ANOTHER_PLACE,
+    errno.EROFS: "name a place that can be written to",
+    errno.ENAMETOOLONG: "name a shorter path",
+}
+_NAME = 40  # characters of a file's name that its hidden name repeats; names end at 255 bytes
+
+
+@contextmanager
+def written(target: Path, *, durable: bool = False) -> Iterator[Path]:
+    """The path to write to; the file takes its name when the block ends, or is gone if it fails.
+
+    An older file stays whole until then, and its mode stays; a link stays a link. `durable`: also
+    a power cut right afterwards does not lose it.
+    """
+    target = target.resolve() if target.is_symlink() else target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_over(target)
+    partial, alive = _partial_of(target)
+    try:
+        try:
+            yield partial
+            if target.exists():
+                partial.chmod(target.stat().st_mode & 0o777)
+            if durable:
+                _flush(partial)
+        finally:
+            os.close(alive)  # Windows moves no open file
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    if durable:
+        _flush(target.parent)
+
+
+def write_text(target: Path, text: str, *, durable: bool = False) -> None:
+    """Write the file, in UTF-8 and with its line ends as they are, whole or not at all."""
+    with written(target, durable=durable) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """The directory to write to; it takes its name when the block ends, or is gone if it fails.
+
+    Raises UsageError if the place is in use, RunConflict if another process writes there. Also a
+    power cut right afterwards does not lose it.
+    """
+    with reserved(target):
+        require_empty(target)
+        partial = target.parent / f".{target.name}.partial"
+        if partial.exists():
+            shutil.rmtree(partial)  # of a killed process: a living one would hold the place
+        partial.mkdir()
+        try:
+            yield partial
+            for folder, _, files in os.walk(partial):
+                for name in files:
+                    _flush(Path(folder, name))
+                _flush(Path(folder))
+            if target.exists():
+                target.rmdir()
+            partial.rename(target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        _flush(target.parent)
+
+
+@contextmanager
+def reserved(target: Path | None) -> Iterator[None]:
+    """Keep other processes from writing this directory; RunConflict if one does.
+
+    May be nested in one process. What was made for the lock goes with it.
+    """
+    if target is None:
+        yield
+        return
+    from filelock import FileLock, Timeout  # 0.03 s that `--help` need not pay
+
+    missing = [part for part in target.absolute().parents if not part.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    place = target.parent.resolve() / f".{target.name}.lock"
+    lock = FileLock(place, is_singleton=True)
+    nested = lock.is_locked
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunConflict(
+            f"Another process is writing {target}; nothing in it was touched.",
+            fix="wait until it has finished, or name another directory",
+        ) from None
+    try:
+        yield
+    finally:
+        if not nested:
+            # while it is held: whoever waits for it sees that it has gone, and makes another
+            with suppress(OSError):  # Windows removes no open file
+                place.unlink()
+        lock.release()
+        for folder in missing:
+            with suppress(OSError):  # something was written there
+                folder.rmdir()
+
+
+def require_empty(target: Path, flag: str = "") -> None:
+    """Raise UsageError if there is something in the directory (that `flag` names).
+
+    Left-over shards of another export would be loaded together with the new ones.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(
+            f"{flag}{target} is not empty; nothing in it was touched.",
+            fix="give another directory, or empty this one",
+        )
+
+
+def _partial_of(target: Path) -> tuple[Path, int]:
+    """A new hidden file beside the target, and the descriptor that holds its lock."""
+    while True:
+        partial = target.with_name(f".{target.name[:_NAME]}.{secrets.token_hex(4)}.partial")
+        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        if sys.platform != "win32":  # which removes no open file: a lock of its own kind
+            with suppress(OSError):  # a disk without locks, where nothing is removed either
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return partial, descriptor
+        os.close(descriptor)  # removed as left over in the moment before it was locked
+
+
+def _remove_left_over(target: Path) -> None:
+    """Remove what killed processes left of this file."""
+    pattern = f".{glob.escape(target.name[:_NAME])}.????????.partial"
+    for partial in target.parent.glob(pattern):
+        with suppress(OSError):  # locked, or gone meanwhile
+            descriptor = os.open(partial, os.O_RDWR)
+            try:
+                if sys.platform != "win32":
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    partial.unlink()
+            finally:
+                os.close(descriptor)
+            if sys.platform == "win32":
+                partial.unlink()
+
+
+def _flush(path: Path) -> None:
+    """Bring a file, or the names in a directory, to the disk."""
+    is_folder = path.is_dir()
+    if is_folder and sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    try:
+        with suppress(*([OSError] if is_folder else [])):  # some network disks cannot
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the system refused something that its user can change: disk, quota, permission."""
+    return isinstance(error, OSError) and error.errno in REFUSALS
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether disk or quota are used up."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def explained(error: OSError, *places: Path | None) -> EnvironmentProblem:
+    """What the system refused, why, and what to do about it.
+
+    `places` may have been written to: a write to a full disk names no file.
+    """
+    named = [Path(os.fsdecode(error.filename))] if error.filename else places
+    where = " or ".join(dict.fromkeys(str(place) for place in named if place is not None))
+    why = error.strerror or str(error)
+    fix = REFUSALS.get(error.errno or 0, _ANOTHER_PLACE)
+    if is_disk_full(error):
+        return EnvironmentProblem(
+            DISK_FULL, why=f"{why}, in {where}" if where else f"{why}.", fix=fix
+        )
+    return EnvironmentProblem(
+        f"The system refused to write or read {where or 'a file'}.", why=f"{why}.", fix=fix
+    )
+
+
+def has_no_room(folder: Path) -> bool:
+    """Whether the folder's disk is so full that nothing can be written there."""
+    try:
+        return shutil.disk_usage(folder).free < FULL
+    except OSError:
+        return False
