@@ -13,19 +13,20 @@ PACKAGE = Path(__file__).parents[1] / "fine_tuning"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Who may import whom: a room may import itself and the rooms of its row.
-VALUES = {"values", "errors", "screen", "units", "paths", "files", "hubs"}
+VALUES = {"values", "errors", "screen", "units", "paths", "files", "hubs", "resources"}
 STAGES = {"dataset", "engine", "report", "ship"}
 ALLOWED = {
     "errors": set(),
     "units": set(),
     "paths": set(),
     "files": {"errors"},
+    "resources": set(),
     "hubs": set(),
     "values": {"errors"},
     "screen": {"errors", "values", "units"},
     "run_folder": VALUES,
     **{stage: {*VALUES, "run_folder"} for stage in STAGES},
-    "demo": set(),
+    "demo": {"resources"},
     "job": {*VALUES, *STAGES, "run_folder", "demo"},
     "pipeline": {*VALUES, *STAGES, "run_folder", "job", "demo"},
     "cli": {*VALUES, *STAGES, "run_folder", "job", "pipeline", "demo"},

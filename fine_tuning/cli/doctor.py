@@ -16,10 +16,9 @@ from textwrap import wrap
 from typing import Any, Literal
 
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
+from fine_tuning.resources import CONSTRAINTS, REINSTALL
 from fine_tuning.values.spec import RunSpec
 
-CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
-REINSTALL = "run `make install`, or `pip install -r requirements.txt -c constraints.txt`"
 ENGINE_STACK = ("torch", "transformers", "peft", "datasets", "accelerate", "trl", "llamafactory")
 OPTIONAL = ("bitsandbytes", "deepspeed")
 GIB = 2**30

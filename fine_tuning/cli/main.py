@@ -20,6 +20,7 @@ from fine_tuning.errors import (
     FineTuningError,
     UsageError,
 )
+from fine_tuning.resources import REINSTALL, ROOT
 
 FULL_OR_FORBIDDEN: Mapping[int, str] = {
     errno.ENOSPC: "free space, or name a place on another disk",
@@ -105,9 +106,8 @@ def refused_by_system(error: OSError) -> EnvironmentProblem:
 
 def missing_package(error: ModuleNotFoundError) -> EnvironmentProblem:
     """What to do about a package that this Python does not have."""
-    root = Path(__file__).parents[2]
-    own = root / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    fix = "run `make install`, or `pip install -r requirements.txt` into this Python's environment."
+    own = ROOT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    fix = f"{REINSTALL}."
     if own.exists() and Path(sys.prefix).resolve() != own.parents[1].resolve():
         fix = f"start it with {own}, where the packages are."
     name = (error.name or str(error)).partition(".")[0]

@@ -18,6 +18,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from fine_tuning.cli.samples import register_samples
 from fine_tuning.errors import EXIT_DONE, EnvironmentProblem, UsageError
+from fine_tuning.resources import python_path
 from fine_tuning.run_folder import make_directory
 
 LOCAL = "127.0.0.1"
@@ -114,9 +115,7 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
         "GRADIO_SHARE": "False",
         "no_proxy": f"{past_proxy},localhost",
         "NO_PROXY": f"{past_proxy},localhost",
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(Path(__file__).parents[2]), own.get("PYTHONPATH")])
-        ),
+        "PYTHONPATH": python_path(own.get("PYTHONPATH")),
     }
 
 

@@ -14,9 +14,8 @@ from typing import Any
 
 import msgspec
 
+from fine_tuning.resources import FORMATS
 from fine_tuning.values.kinds import Kind
-
-FORMATS_DIR = Path(__file__).resolve().parents[2] / "dataset_info"
 
 MEDIA_COLUMNS = ("images", "videos", "audios")
 WEIGHT = "weight"  # of a turn, where some are not trained
@@ -89,7 +88,7 @@ def _shape(written: Mapping[str, Any]) -> Shape:
 
 
 @cache
-def all_formats(folder: Path = FORMATS_DIR) -> Mapping[str, Format]:
+def all_formats(folder: Path = FORMATS) -> Mapping[str, Format]:
     """Every format by name, read from `dataset_info/`."""
     written = {
         path.stem: msgspec.json.decode(path.read_bytes()) for path in sorted(folder.glob("*.json"))

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from fine_tuning import resources
+
 SAMPLES = {
     "auto": "alpaca.json",
     "alpaca": "alpaca.json",
@@ -18,7 +19,7 @@ SAMPLES = {
 
 def model_path() -> Path:
     """The directory of the demo model (Transformers format)."""
-    return ROOT / "demo_model"
+    return resources.DEMO_MODEL
 
 
 def sample_path(dataset_format: str) -> Path:
@@ -26,4 +27,4 @@ def sample_path(dataset_format: str) -> Path:
 
     Raises KeyError for a format that has no sample.
     """
-    return ROOT / "data" / SAMPLES[dataset_format]
+    return resources.SAMPLES / SAMPLES[dataset_format]

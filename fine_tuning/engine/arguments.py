@@ -19,6 +19,7 @@ from typing import Any
 
 from fine_tuning.errors import EnvironmentProblem
 from fine_tuning.files import write_text
+from fine_tuning.resources import REINSTALL
 
 # The five dataclasses of hparams/parser.py:_TRAIN_ARGS, with the files that define them.
 ROOTS = (
@@ -157,8 +158,7 @@ def _package(name: str) -> Path:
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise EnvironmentProblem(
-            f"The Python package {name} is not installed for this Python.",
-            fix="Run `make install`, or `pip install -r requirements.txt` in your environment.",
+            f"The Python package {name} is not installed for this Python.", fix=REINSTALL
         )
     return Path(spec.submodule_search_locations[0])
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fine_tuning.errors import EngineError, EnvironmentProblem, FineTuningError, ModelError
+from fine_tuning.resources import REINSTALL
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ KNOWN_ERRORS = (
         EnvironmentProblem,
         "4-bit and 8-bit training need bitsandbytes, which is not installed.",
         "it does the quantised arithmetic",
-        "install the versions of requirements.txt, or leave --quantization out",
+        f"{REINSTALL}, or leave --quantization out",
     ),
     KnownError(
         r"no file named (pytorch_model\.bin|model\.safetensors)|Error no file named",

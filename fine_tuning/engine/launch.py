@@ -21,8 +21,8 @@ import psutil
 from fine_tuning import errors
 from fine_tuning.engine.known_errors import explain
 from fine_tuning.errors import FineTuningError, Interrupted
+from fine_tuning.resources import python_path
 
-PROJECT = Path(__file__).resolve().parents[2]
 MODULE = "fine_tuning.engine.worker"
 FULL = 64 * 1024  # bytes
 TAIL = 16_000  # bytes of the log that may say why a worker ended
@@ -207,7 +207,6 @@ def start_process(
 ) -> "subprocess.Popen[str]":
     """Start a worker command; what it says outside its events is appended to the log."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    paths = [str(PROJECT), os.environ.get("PYTHONPATH", "")]
     inherited = dict(os.environ)
     # The tokenizers library keeps forked readers from waiting for threads that they do not have,
     # but not where somebody has set this.
@@ -228,7 +227,7 @@ def start_process(
                 # twice as slow or worse on two cores (bench/contention.py).
                 "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
                 **environment,
-                "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+                "PYTHONPATH": python_path(os.environ.get("PYTHONPATH")),
                 "PYTHONUNBUFFERED": "1",
                 "FINE_TUNING_FRONT_END": str(os.getpid()),
             },

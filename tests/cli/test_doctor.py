@@ -9,6 +9,7 @@ import pytest
 
 from fine_tuning.cli import doctor
 from fine_tuning.cli.doctor import Finding
+from fine_tuning.resources import REINSTALL
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,9 +57,7 @@ def test_versions_other_than_the_tested_ones_are_named() -> None:
     import yaml
 
     found = list(doctor.version_findings({"PyYAML": "1.0", "no-such-package": "2"}))
-    assert found[0] == Finding(
-        "warn", "PyYAML", f"{yaml.__version__}, tested with 1.0", doctor.REINSTALL
-    )
+    assert found[0] == Finding("warn", "PyYAML", f"{yaml.__version__}, tested with 1.0", REINSTALL)
     assert found[1].found == "0 packages have their tested versions"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.demo import ROOT
+from fine_tuning import resources
 from tools.demo_model.knowledge import Thing, load_things
 from tools.demo_model.lessons import Lesson, lessons, price_lessons
 
@@ -31,7 +31,7 @@ Row = Mapping[str, Any]
 def main() -> None:
     """Write every sample."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output_dir", type=Path, default=ROOT / "data")
+    parser.add_argument("--output_dir", type=Path, default=resources.SAMPLES)
     directory: Path = parser.parse_args().output_dir
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in make_samples().items():

@@ -1,16 +1,16 @@
 """Writes docs/settings.md from the settings: `python -m fine_tuning.cli.settings.page`."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from fine_tuning.cli.settings.catalogue import Setting, spec_settings
 from fine_tuning.cli.settings.commands import COMMANDS, FILES
 from fine_tuning.cli.settings.config_file import SECTIONS
 from fine_tuning.cli.settings.help import default_text, grouped
-from fine_tuning.cli.settings.resolve import PRESETS, preset_names
+from fine_tuning.cli.settings.resolve import preset_names
 from fine_tuning.cli.settings.rules import OWNED, SECRETS
+from fine_tuning.resources import CONFIGS, ROOT
 
-PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
+PAGE = ROOT / "docs" / "settings.md"
 
 INTRO = """\
 # Settings
@@ -113,7 +113,7 @@ def _files() -> Iterator[str]:
             yield f"| `{section}` | `{key}` | `{name}` |"
     yield "\n`--preset NAME` is a file in `configs/`:\n"
     for name in preset_names():
-        lines = (PRESETS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+        lines = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
         about = lines[lines.index("#") + 1].lstrip("# ")
         yield f"- `{name}`: {about}"
     yield ""

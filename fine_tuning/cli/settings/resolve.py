@@ -14,11 +14,10 @@ from fine_tuning.cli.settings.argv import Entry, Found, read_words
 from fine_tuning.cli.settings.catalogue import Setting, Written, did_you_mean
 from fine_tuning.cli.settings.commands import PROGRAM, Command, catalogue, file_catalogue
 from fine_tuning.errors import UsageError
+from fine_tuning.resources import CONFIGS, ROOT
 from fine_tuning.values.methods import SHORT_FOR
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import DataSpec, RunSpec
-
-PRESETS = Path(__file__).parents[3] / "configs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
 
 def preset_names() -> tuple[str, ...]:
     """The presets in configs/, by name."""
-    return tuple(sorted(path.stem for path in PRESETS.glob("*.yaml")))
+    return tuple(sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 
 
 def _files(
@@ -100,7 +99,7 @@ def _files(
     if "preset" in files:
         name = str(files["preset"].value).removesuffix(".yaml")
         if name in preset_names():
-            yield "preset", read_file(PRESETS / f"{name}.yaml", known)
+            yield "preset", read_file(CONFIGS / f"{name}.yaml", known)
         else:
             from difflib import get_close_matches
 
@@ -172,13 +171,13 @@ def _repeated(entries: Iterable[Entry]) -> list[str]:
 
 
 def _located(values: Mapping[str, _Value], mistakes: list[str]) -> dict[str, _Value]:
-    """Files that engine arguments name, as absolute paths: seen from here, or from the project."""
+    """Files that engine arguments name, as absolute paths: seen from here, or bundled."""
     found = {}
     for name in rules.FILES:
         item = values.get(name)
         if item is None or not isinstance(item.value, str):
             continue
-        places = [Path(item.value).absolute(), PRESETS.parent / item.value]
+        places = [Path(item.value).absolute(), ROOT / item.value]
         place = next((place for place in places if place.is_file()), None)
         if place is None:
             mistakes.append(f"--{name}: there is no file {item.value}.")

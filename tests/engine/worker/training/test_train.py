@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from fine_tuning.engine.launch import PROJECT, free_port, torchrun_command
+from fine_tuning.engine.launch import free_port, torchrun_command
 from fine_tuning.errors import EngineError
+from tests.commands import ROOT
 
 pytestmark = pytest.mark.engine
 
@@ -33,6 +34,7 @@ import os
 import torch.distributed as dist
 from fine_tuning.engine.worker.training.train import require_same_step
 from fine_tuning.errors import EngineError
+from tests.commands import ROOT
 dist.init_process_group("gloo")
 rank = int(os.environ["RANK"])
 require_same_step(7, "cpu")
@@ -48,7 +50,7 @@ def test_nodes_that_begin_at_different_steps_stop(tmp_path: Path) -> None:
     """A node without the first one's disk found no checkpoint and began anew, unseen."""
     (tmp_path / "nodes_job.py").write_text(NODES, encoding="utf-8")
     place = {"nproc_per_node": 2, "nnodes": 1, "node_rank": 0, "master_addr": "127.0.0.1"}
-    paths = os.pathsep.join([str(tmp_path), str(PROJECT)])
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
     done = subprocess.run(
         torchrun_command({**place, "master_port": free_port()}, ["nodes_job"]),
         env={**os.environ, "PYTHONPATH": paths, "OUT": str(tmp_path), "OMP_NUM_THREADS": "1"},
