@@ -15,6 +15,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, Literal
 
+from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
 from fine_tuning.resources import CONSTRAINTS, REINSTALL
 from fine_tuning.values.spec import RunSpec
@@ -57,10 +58,10 @@ class Finding:
     next: str = ""
 
 
-def run(spec: RunSpec) -> int:
+def run(job: Resolved) -> int:
     """Print the findings as they come; 1 if something that a run needs is broken."""
     failed = 0
-    for finding in findings(spec, os.environ):
+    for finding in findings(job.spec, os.environ):
         print(line_of(finding), flush=True)
         failed += finding.level == "fail"
     print(f"\n{failed} of these must be mended before a run." if failed else "\nReady for a run.")

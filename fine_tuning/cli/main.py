@@ -3,14 +3,15 @@
 import errno
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 
 from fine_tuning.cli.settings.argv import LONG_DASHES
 from fine_tuning.cli.settings.catalogue import did_you_mean
 from fine_tuning.cli.settings.commands import COMMANDS
-from fine_tuning.cli.settings.resolve import Resolved, resolve
+from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.errors import (
     EXIT_BUG,
     EXIT_DONE,
@@ -82,7 +83,10 @@ def dispatch(words: Sequence[str]) -> int:
         if word in ("--help", "-h"):
             asked = rest[position + 1 :]
             return _help(asked if asked[:1] == ["engine"] else [name])
-    return RUNNERS[name](resolve(COMMANDS[name], rest))
+    module, _, function = COMMANDS[name].runner.partition(":")
+    job = resolve(COMMANDS[name], rest)
+    code: int = getattr(import_module(module), function)(job)
+    return code
 
 
 def error_text(error: FineTuningError) -> str:
@@ -170,43 +174,3 @@ def _bug_text(error: Exception, words: Sequence[str]) -> str:
         f"error: a bug in this program ({type(error).__name__}: {error}).\n"
         f"  next: report it with the details in {log.name}"
     )
-
-
-def _run(job: Resolved) -> int:
-    from fine_tuning.cli.run import run
-
-    return run(job)
-
-
-def _validate(job: Resolved) -> int:
-    from fine_tuning.cli.token_check import validate
-
-    return validate(job)
-
-
-def _export(job: Resolved) -> int:
-    from fine_tuning.cli.export import run
-
-    return run(job)
-
-
-def _webui(job: Resolved) -> int:
-    from fine_tuning.cli.webui import run
-
-    return run(job.spec.dataset_dir, host=job.options["host"], port=job.options["port"])
-
-
-def _doctor(job: Resolved) -> int:
-    from fine_tuning.cli.doctor import run
-
-    return run(job.spec)
-
-
-# each command is imported when it is called: `--help` answers in a fraction of a second
-RUNNERS: Mapping[str, Callable[[Resolved], int]] = {
-    "run": _run,
-    "validate": _validate,
-    "export": _export,
-    "webui": _webui,
-    "doctor": _doctor,
-}

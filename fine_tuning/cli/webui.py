@@ -17,6 +17,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from fine_tuning.cli.samples import register_samples
+from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import EXIT_DONE, EnvironmentProblem, UsageError
 from fine_tuning.resources import python_path
 from fine_tuning.run_folder import make_directory
@@ -26,10 +27,13 @@ USUAL_PORT = 7860
 START_SECONDS = 240
 
 
-def run(dataset_dir: Path, *, host: str | None = None, port: int | None = None) -> int:
+def run(job: Resolved) -> int:
     """Serve LLaMA Board until Ctrl-C; everything that it started ends with it."""
-    host = host or os.environ.get("GRADIO_SERVER_NAME") or LOCAL
-    port = _port(host, port or _number(os.environ.get("GRADIO_SERVER_PORT")))
+    dataset_dir: Path = job.spec.dataset_dir
+    host = job.options["host"] or os.environ.get("GRADIO_SERVER_NAME") or LOCAL
+    port = port_to_listen_on(
+        host, job.options["port"] or _number(os.environ.get("GRADIO_SERVER_PORT"))
+    )
     make_directory(dataset_dir, "dataset_dir")
     samples = register_samples(dataset_dir)
     if samples:
@@ -49,7 +53,7 @@ def run(dataset_dir: Path, *, host: str | None = None, port: int | None = None) 
     raise EnvironmentProblem(f"LLaMA Board ended by itself ({code}).", fix=f"look into {log.name}")
 
 
-def _port(host: str, wanted: int | None) -> int:
+def port_to_listen_on(host: str, wanted: int | None) -> int:
     """The port to listen on: the one asked for, else the usual one, else any free one."""
     if wanted is not None and not 0 < wanted < 65536:
         raise UsageError(f"--port {wanted} is not a port; ports are 1 to 65535.")

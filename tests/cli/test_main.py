@@ -1,5 +1,6 @@
 """The command line as a user meets it: output, exit codes, and how fast help answers."""
 
+import importlib
 import os
 import shlex
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from fine_tuning.cli import main as cli
 from fine_tuning.cli.settings.catalogue import spec_settings
-from fine_tuning.cli.settings.commands import COMMANDS
+from fine_tuning.cli.settings.commands import COMMANDS, Command
 from fine_tuning.errors import DataError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,12 @@ def test_the_help_of_a_command_fits_80_columns_and_shows_an_example(name: str) -
     assert done.returncode == 0
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert f"python llama_factory_fine_tuning.py {name}" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_every_command_has_its_function(command: Command) -> None:
+    module, _, function = command.runner.partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
 
 
 def test_help_engine_searches_and_shows_what_is_ours() -> None:

@@ -1,20 +1,33 @@
 """The commands, and which settings each of them takes."""
 
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 from fine_tuning.cli.settings.catalogue import Catalogue, Setting, spec_settings
 from fine_tuning.engine.arguments import EngineArgument, engine_arguments
+from fine_tuning.values.spec import DataSpec
 
-PROGRAM = "llama_factory_fine_tuning.py"
+SCRIPT = "llama_factory_fine_tuning.py"
+INSTALLED = ("lfft", "llama-factory-fine-tuning")  # as in pyproject.toml
+
+
+def program() -> str:
+    """How the user calls it: the script by Python, or the installed command as it was typed."""
+    name = Path(sys.argv[0]).stem
+    return name if name in INSTALLED else f"python {SCRIPT}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One command: `takes` names settings of RunSpec and DataSpec (None: all of them), `options`
-    are its own; `passes` says whether it takes the engine's arguments too."""
+    """One command: `runner` names its function as `module:function`, which is imported when it is
+    called, so that `--help` answers at once. `takes` names settings of RunSpec and DataSpec (None:
+    all of them), `options` are its own; `passes` says whether it takes the engine's arguments
+    too."""
 
     name: str
+    runner: str
     summary: str
     about: str
     examples: tuple[str, ...]
@@ -38,26 +51,14 @@ FILES = (
     _option("config", "path", "YAML file of settings, flat or nested", "FILE", "files"),
     _option("preset", "text", "settings from configs/NAME.yaml", "NAME", "files"),
 )
-DATA = (
-    "dataset_path",
-    "dataset_format",
-    "text_column",
-    "columns",
-    "dataset_config",
-    "dataset_split",
-    "dataset_revision",
-    "mix",
-    "dedup",
-    "near_duplicates",
-    "max_bad_rows",
-    "num_workers",
-)
+DATA = tuple(item.name for item in fields(DataSpec))
 
 COMMANDS: Mapping[str, Command] = {
     command.name: command
     for command in (
         Command(
             name="run",
+            runner="fine_tuning.cli.run:run",
             summary="the whole job: check, train, score, merge, report",
             about="Fine-tune a model on a dataset. Without --model_name_or_path it takes the "
             "bundled demo model, without --dataset_path the bundled sample.",
@@ -72,6 +73,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             name="validate",
+            runner="fine_tuning.cli.token_check:validate",
             summary="check a dataset; needs no model and no GPU",
             about="Read every row, say which are usable and what is wrong with the others.",
             examples=(
@@ -103,6 +105,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             name="export",
+            runner="fine_tuning.cli.export:run",
             summary="merge a finished run into a model",
             about="Merge the adapter of a finished run into its base model, with the settings that "
             "it was trained with.",
@@ -113,6 +116,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             name="webui",
+            runner="fine_tuning.cli.webui:run",
             summary="LLaMA Board over the same data, in the browser",
             about="Start LLaMA-Factory's web interface on this machine. It lists the datasets "
             "that runs have prepared, and the bundled samples.",
@@ -133,6 +137,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             name="doctor",
+            runner="fine_tuning.cli.doctor:run",
             summary="test the environment",
             about="Test what a run needs: packages and their versions, devices, memory, disk, "
             "network. Each line says what to do next.",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from textwrap import wrap
 
 from fine_tuning.cli.settings.catalogue import Setting, did_you_mean, spec_settings
-from fine_tuning.cli.settings.commands import COMMANDS, PROGRAM, Command, catalogue
+from fine_tuning.cli.settings.commands import COMMANDS, Command, catalogue, program
 from fine_tuning.cli.settings.rules import OWNED, SECRETS
 from fine_tuning.engine.arguments import EngineArgument
 from fine_tuning.errors import UsageError
@@ -32,7 +32,7 @@ OVERVIEW = (
 
 def overview() -> str:
     """What `--help` alone prints: the commands, and the flags of `run`."""
-    lines = [f"usage: python {PROGRAM} [command] [flags]", "", *wrap(OVERVIEW, WIDTH), ""]
+    lines = [f"usage: {program()} [command] [flags]", "", *wrap(OVERVIEW, WIDTH), ""]
     lines += ["Commands (`COMMAND --help` for the flags of each)"]
     lines += [line for item in COMMANDS.values() for line in _row(item.name, item.summary)]
     lines += _row("help engine [NAME]", "LLaMA-Factory's own arguments, which `run` takes as well")
@@ -42,7 +42,7 @@ def overview() -> str:
 
 def command_help(command: Command) -> str:
     """What `COMMAND --help` prints."""
-    lines = [f"usage: python {PROGRAM} {command.name} [flags]", "", *wrap(command.about, WIDTH), ""]
+    lines = [f"usage: {program()} {command.name} [flags]", "", *wrap(command.about, WIDTH), ""]
     return "\n".join([*lines, *_flags(command), *_ending(command)])
 
 
@@ -148,7 +148,7 @@ def _ending(command: Command) -> Iterator[str]:
     yield "Examples"
     for example in command.examples:
         words = wrap(
-            f"python {PROGRAM} {command.name} {example}".rstrip(),
+            f"{program()} {command.name} {example}".rstrip(),
             WIDTH - 4,  # room for the backslash
             subsequent_indent="    ",
             break_long_words=False,

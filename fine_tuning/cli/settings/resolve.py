@@ -12,7 +12,7 @@ from typing import Any
 from fine_tuning.cli.settings import rules
 from fine_tuning.cli.settings.argv import Entry, Found, read_words
 from fine_tuning.cli.settings.catalogue import Setting, Written, did_you_mean
-from fine_tuning.cli.settings.commands import PROGRAM, Command, catalogue, file_catalogue
+from fine_tuning.cli.settings.commands import Command, catalogue, file_catalogue, program
 from fine_tuning.errors import UsageError
 from fine_tuning.resources import CONFIGS, ROOT
 from fine_tuning.values.methods import SHORT_FOR
@@ -65,7 +65,7 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
     mistakes += rules.broken(asked)
     if mistakes:
         mistakes = list(dict.fromkeys(mistakes))
-        raise UsageError(mistakes, fix=f"`python {PROGRAM} {command.name} --help` lists the flags.")
+        raise UsageError(mistakes, fix=f"`{program()} {command.name} --help` lists the flags.")
     sources: dict[str, Source] = {
         name: item.source for name, item in values.items() if item.setting.owner != "command"
     }
@@ -73,7 +73,7 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
         sources["quantization"] = sources["method"]
     return Resolved(
         command=command.name,
-        line=shlex.join(["python", PROGRAM, command.name, *words]),
+        line=f"{program()} {shlex.join([command.name, *words])}",
         spec=asked.spec,
         sources=sources,
         options={item.name: _option(values, item) for item in command.options},
