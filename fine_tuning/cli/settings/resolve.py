@@ -98,8 +98,10 @@ def _files(
     known = file_catalogue(command)
     if "preset" in files:
         name = str(files["preset"].value).removesuffix(".yaml")
-        if name in preset_names():
-            yield "preset", read_file(CONFIGS / f"{name}.yaml", known)
+        spelled = {preset.replace("-", "_"): preset for preset in preset_names()}
+        preset = spelled.get(name.replace("-", "_"))
+        if preset is not None:
+            yield "preset", read_file(CONFIGS / f"{preset}.yaml", known)
         else:
             from difflib import get_close_matches
 

@@ -215,3 +215,12 @@ def test_validate_takes_the_settings_file_of_a_run(tmp_path: Path) -> None:
     assert preset.spec.stage == "dpo"
     file.write_text("dataset_pth: d.json\n")
     assert "Did you mean dataset_path" in mistakes("--config", str(file), command="validate")
+
+
+@pytest.mark.parametrize("name", ["deepspeed_zero3", "deepspeed-zero3", "deepspeed_zero3.yaml"])
+def test_a_preset_is_found_with_either_dash_and_its_file_from_any_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = resolve(COMMANDS["run"], ["--preset", name, "--dataset_path", "e.json"])
+    assert Path(job.spec.engine_args["deepspeed"]).is_file()
