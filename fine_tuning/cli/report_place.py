@@ -66,7 +66,7 @@ def _same(one: Path, other: Path) -> bool:
 
 @contextmanager
 def workplace(report: Path | None) -> Iterator[Path]:
-    """Where the check writes; beside the report it survives a kill, so that it can go on.
+    """Where the check writes: beside the report, on a disk that the user chose; gone at the end.
 
     Raises DataError if nothing can be written there, or another check writes the same report.
     """
@@ -92,8 +92,8 @@ def workplace(report: Path | None) -> Iterator[Path]:
     try:
         with _where(place):
             yield place
-        shutil.rmtree(place, ignore_errors=True)
     finally:
+        shutil.rmtree(place, ignore_errors=True)
         lock.release()
 
 

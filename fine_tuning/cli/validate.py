@@ -3,7 +3,6 @@
 import filecmp
 import io
 import json
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fine_tuning.cli.report_place import refuse_report_place, workplace
 from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
-from fine_tuning.dataset.account.report import report_json
+from fine_tuning.dataset.account.report import copy_whole
 from fine_tuning.dataset.check import account, download
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, FineTuningError
 from fine_tuning.job import telling
@@ -38,10 +37,9 @@ def run(
 ) -> int:
     """Check the data, print what was found, write the report; gives the exit code.
 
-    1 exactly if some problem is an error. With a report, the dropped rows lie beside it, and a
-    check that was killed goes on where it was. `after` looks further at the usable rows; what it
-    finds of their tokens is shown on the page and kept beside the report. If it is refused, that is
-    said after the account.
+    1 exactly if some problem is an error. With a report, the dropped rows lie beside it. `after`
+    looks further at the usable rows; what it finds of their tokens is shown on the page and kept
+    beside the report. If it is refused, that is said after the account.
     """
     look, refused = None, None
     if report is not None:
@@ -226,7 +224,7 @@ def _deliver(data: CheckedData, report: Path) -> Path | None:
 
     An older file of dropped rows, which somebody may be mending, is never overwritten.
     """
-    report_json(data, report)
+    copy_whole(data.report_path, report)
     target = report.with_name("rejected.jsonl")
     dropped = data.rejected_path.stat().st_size > 0
     sources = {Path(file.path).resolve() for file in data.files}
@@ -237,7 +235,7 @@ def _deliver(data: CheckedData, report: Path) -> Path | None:
             target.replace(_free(target))
     if not dropped:
         return None
-    shutil.copyfile(data.rejected_path, target)
+    copy_whole(data.rejected_path, target)
     return target
 
 

@@ -70,14 +70,18 @@ def account(
 
     `look` is what looks at the content of the good rows; None leaves it out. `name_leaks` names the
     training rows that the validation data holds too (a run does so when it splits the rows).
+    What an earlier check left in `out_dir` stays until the new results are whole.
     """
     sources = _sources(spec, validation_paths)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    cache = out_dir / "cache"
-    files = _read(sources, spec, cache, progress)
-    data = outputs.write(files, spec, out_dir, look, name_leaks=name_leaks)
-    shutil.rmtree(cache, ignore_errors=True)  # it serves a run that was killed before this line
-    return data
+    unfinished = out_dir / "unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a check that was killed
+    unfinished.mkdir(parents=True)
+    try:
+        files = _read(sources, spec, unfinished / "parts", progress)
+        data = outputs.write(files, spec, unfinished, look, name_leaks=name_leaks)
+        return outputs.put_in_place(data, out_dir)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def refuse_unusable(data: CheckedData, spec: DataSpec) -> None:
@@ -162,7 +166,7 @@ def _refuse_hub_words(spec: DataSpec, paths: Sequence[str]) -> None:
 def _read(
     sources: Sequence[Source],
     spec: DataSpec,
-    cache: Path,
+    folder: Path,
     progress: Callable[[Progress], None] | None,
 ) -> list[ReadFile]:
     """Every file read by the format that all its rows speak for."""
@@ -173,10 +177,8 @@ def _read(
     planned = [Planned(source, plan) for source, (plan, _) in zip(sources, looks, strict=True)]
     workers = worker_count(spec.num_workers, sum(source.size for source in sources))
     hashes = _Hashes([source for source in sources if in_parts(source, workers)])
-    passes = partial(
-        run_passes, cache=cache, workers=workers, whole=not spec.dedup, progress=progress
-    )
-    parts = passes(planned)
+    passes = partial(run_passes, workers=workers, progress=progress)
+    parts = passes(planned, folder=folder / "first")
     again: dict[int, Planned] = {}
     for index, (file, of_file) in enumerate(zip(planned, parts, strict=True)):
         votes = _votes(of_file)
@@ -184,7 +186,7 @@ def _read(
         if name != file.plan.format:
             again[index] = Planned(file.source, dataclasses.replace(file.plan, format=name))
     if again:
-        redone = passes(list(again.values()))
+        redone = passes(list(again.values()), folder=folder / "again")
         for index, of_file in zip(again, redone, strict=True):
             planned[index], parts[index] = again[index], of_file
     unread = unread_columns([file.plan for file in planned], [rows for _, rows in looks])

@@ -1,7 +1,6 @@
 """A whole check: accounts, files, origins, formats of files, and when it stops."""
 
 import json
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ from hypothesis import strategies as st
 
 from fine_tuning.dataset import check as dataset
 from fine_tuning.dataset.account import schedule
-from fine_tuning.dataset.account.report import report_json
-from fine_tuning.dataset.account.sink import PartResult
+from fine_tuning.dataset.account.report import copy_whole
 from fine_tuning.dataset.insight.rows import read_origins
-from fine_tuning.dataset.passes import PartJob, run_part
 from fine_tuning.dataset.problems import CAUSES
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.values.data import CheckedData
@@ -70,7 +67,7 @@ def test_a_row_in_a_file_of_one_line_is_named_by_its_number(tmp_path: Path) -> N
 def test_the_report_follows_the_contract(tmp_path: Path) -> None:
     data = account(tmp_path, [GOOD, BLANK])
     target = tmp_path / "deep" / "report.json"
-    report_json(data, target)
+    copy_whole(data.report_path, target)
     written = json.loads(target.read_text())
     assert written["format"] == "alpaca"
     assert (written["rows_read"], written["rows_kept"], written["rows_dropped"]) == (2, 1, 1)
@@ -299,33 +296,6 @@ def test_several_processes_give_the_same(tmp_path: Path) -> None:
     assert (two.fingerprint, two.origins_path.read_bytes()) == (one.fingerprint, origins)
     for key in ("rows_read", "rows_kept", "problems", "files", "counts"):
         assert report(two)[key] == first_report[key]
-
-
-def test_a_finished_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fine_tuning.dataset.account import outputs
-
-    paths = [write_jsonl(tmp_path / name, numbered(2)) for name in ("a.jsonl", "b.jsonl")]
-    spec = DataSpec(dataset_path=tuple(map(str, paths)), near_duplicates=False)
-
-    def killed(*arguments: object, **settings: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as context:
-        context.setattr(outputs, "write", killed)
-        with pytest.raises(KeyboardInterrupt):
-            dataset.account(spec, out_dir=tmp_path / "out")
-    write_jsonl(paths[1], numbered(3))
-    read: list[Path] = []
-
-    def noted(job: PartJob, advance: Callable[[int], None]) -> PartResult:
-        read.append(job.source.path)
-        return run_part(job)
-
-    monkeypatch.setattr(schedule, "run_part", noted)
-    data = dataset.account(spec, out_dir=tmp_path / "out")
-    assert read == [paths[1]]
-    assert data.rows_kept == 5
-    assert not (tmp_path / "out" / "cache").exists()
 
 
 def test_progress_ends_at_the_whole(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A check that is killed (kill -9) goes on with the files that it had not finished."""
+"""A check that is killed (kill -9) starts again, and leaves nothing that could mislead."""
 
 import json
 import os
@@ -6,38 +6,34 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import psutil
 import pytest
 
-from fine_tuning.dataset.account import join, schedule
-from fine_tuning.dataset.account.sink import FILES, PartResult
-from fine_tuning.dataset.check import account
-from fine_tuning.dataset.insight.findings import Findings
-from fine_tuning.dataset.passes import PartJob, run_part
-from fine_tuning.values.spec import DataSpec
 from tests.commands import ROOT
 
-# Kills itself in the middle of the second file, with rows of it on disk already.
-CHECK_AND_DIE = """
+ENTRY = ("llama_factory_fine_tuning.py",)
+
+# Kills itself as it enters a function for the second time (or the only one).
+VALIDATE_AND_DIE = """
 import os, signal, sys
-from pathlib import Path
-from fine_tuning.dataset.account import schedule
-from fine_tuning.dataset.check import account
-from fine_tuning.values.spec import DataSpec
-run_part, begun = schedule.run_part, []
+from importlib import import_module
+from fine_tuning.cli.main import main
+place, times, arguments = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+module, name = import_module(place.rpartition(".")[0]), place.rpartition(".")[2]
+called, original = [], getattr(module, name)
 
-def dying(job, advance):
-    begun.append(job)
-    die = lambda size: os.kill(os.getpid(), signal.SIGKILL)
-    return run_part(job, die if len(begun) == 2 else advance)
+def dying(*known, **named):
+    called.append(name)
+    if len(called) == times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*known, **named)
 
-schedule.run_part = dying
-account(DataSpec(dataset_path=tuple(sys.argv[2:])), out_dir=Path(sys.argv[1]))
+setattr(module, name, dying)
+main(arguments)
 """
 
 # Two processes read; the parent is killed as soon as both have begun.
@@ -62,8 +58,8 @@ def test_reading_processes_end_when_the_command_is_killed(tmp_path: Path) -> Non
         [sys.executable, str(script), str(tmp_path / "out"), str(path)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    parts = tmp_path / "out" / "cache"
-    wait_until(lambda: len(list(parts.glob("*/*/rows.jsonl"))) == 2)
+    parts = tmp_path / "out" / "unfinished" / "parts"
+    wait_until(lambda: len(list(parts.glob("**/rows.jsonl"))) == 2)
     family = psutil.Process(reading.pid).children(recursive=True)
     reading.kill()
     reading.wait()
@@ -81,142 +77,61 @@ def alive(process: psutil.Process) -> bool:
     return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
 
 
-@pytest.mark.parametrize("dedup", [False, True])
-@pytest.mark.parametrize("joined", range(4))
-def test_a_check_that_ended_while_it_joined_its_parts_ends_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: int, dedup: bool
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three files with repeats, blank answers and a validation split."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("a", "b", "validation"):
+        rows = [{"instruction": f"{name}{row}", "output": "an answer " * 20} for row in range(60)]
+        rows += [rows[0], {"instruction": "blank", "output": " "}]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [folder / f"{name}.jsonl" for name in ("a", "b", "validation")]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Every file that a check left, without times and places."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".json":
+            report = json.loads(path.read_bytes())
+            report["findings"].pop("seconds")
+            report["findings"]["near"].pop("seconds")
+            found[path.name] = report
+        elif path.suffix != ".html":
+            found[str(path.relative_to(folder))] = path.read_bytes() if path.is_file() else None
+    return found
+
+
+def validate(report: Path, data: list[Path], *more: str, by: Sequence[str] = ENTRY) -> int:
+    command = ["validate", "--dataset_path", *map(str, data[:2]), "--val_dataset_path"]
+    command += [str(data[2]), "--report", str(report), *more]
+    done = subprocess.run([sys.executable, *by, *command], cwd=ROOT, capture_output=True)
+    return done.returncode
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: list[Path]) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert validate(folder / "report.json", data) == 1
+    return results(folder)
+
+
+@pytest.mark.parametrize(
+    ("place", "times"),
+    [
+        ("fine_tuning.dataset.account.schedule.run_part", 2),
+        ("fine_tuning.dataset.account.join._write_origins", 2),
+        ("fine_tuning.dataset.insight.near.find._match", 1),
+        ("shutil.copyfile", 2),
+    ],
+)
+def test_a_killed_check_leaves_nothing_to_the_next(
+    tmp_path: Path, data: list[Path], undisturbed: dict[str, Any], place: str, times: int
 ) -> None:
-    """Rows of joined parts are gone, so these parts are read again, and others are not."""
-    for name in "abc":
-        good = [{"instruction": f"{name}{row}", "output": "answer"} for row in range(50)]
-        rows = [*good, good[0], {"instruction": "blank", "output": " "}]
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    spec = DataSpec(dataset_path=tuple(str(tmp_path / f"{name}.jsonl") for name in "abc"))
-    spec = replace(spec, dedup=dedup, near_duplicates=False)
-    whole = account(spec, out_dir=tmp_path / "whole")
-    append = join._append
-    calls: list[Path] = []
-
-    def ending(part: Path, out: BinaryIO) -> None:
-        if len(calls) == joined:
-            raise KeyboardInterrupt
-        calls.append(part)
-        append(part, out)
-
-    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
-        killed.setattr(join, "_append", ending)
-        account(spec, out_dir=tmp_path / "out")
-        raise KeyboardInterrupt  # it joins fewer parts than that
-    again = account(spec, out_dir=tmp_path / "out")
-    for before, after in (
-        (whole.rows_path, again.rows_path),
-        (whole.origins_path, again.origins_path),
-        (whole.rejected_path, again.rejected_path),
-    ):
-        assert after.read_bytes() == before.read_bytes()
-    reports = [json.loads(data.report_path.read_bytes()) for data in (whole, again)]
-    for report in reports:
-        report["findings"].pop("seconds")
-    assert reports[0] == reports[1]
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_parts_are_not_read_again_once_their_rows_are_joined(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
-    """A check that is killed in the search for near-duplicates has all its rows still."""
-    path, held_out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
-    rows = [{"instruction": f"q{row}", "output": "answer " * 30} for row in range(8_000)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    held_out.write_text(json.dumps({"instruction": "q", "output": "a"}) + "\n", encoding="utf-8")
-    spec = DataSpec(dataset_path=(str(path),), num_workers=workers)
-    monkeypatch.setattr(schedule, "SMALLEST_CUT", 1000)
-
-    def ending(*known: object, **named: object) -> Findings:
-        raise KeyboardInterrupt
-
-    out = tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt):
-        account(spec, out_dir=out, validation_paths=[str(held_out)], look=ending)
-    with monkeypatch.context() as reading:
-        reading.setattr(schedule, "run_part", ending)
-        reading.setattr(schedule, "ProcessPoolExecutor", ending)
-        again = account(spec, out_dir=out, validation_paths=[str(held_out)])
-    whole = account(spec, out_dir=tmp_path / "whole", validation_paths=[str(held_out)])
-    assert again.rows_kept == 8_001
-    assert again.rows_path.read_bytes() == whole.rows_path.read_bytes()
-    assert again.origins_path.read_bytes() == whole.origins_path.read_bytes()
-    assert again.fingerprint == whole.fingerprint
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_a_killed_check_with_dedup_leaves_nothing_to_one_without(
-    tmp_path: Path, first: bool
-) -> None:
-    """Its joined rows lack the repeats; and the other way round they have them still."""
-    path = tmp_path / "a.jsonl"
-    rows = [{"instruction": f"q{row % 40}", "output": "answer"} for row in range(50)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-    def ending(*known: object, **named: object) -> Findings:
-        raise KeyboardInterrupt
-
-    out = tmp_path / "out"
-    spec = DataSpec(dataset_path=(str(path), str(path)), near_duplicates=False)
-    with pytest.raises(KeyboardInterrupt):
-        account(replace(spec, dedup=first), out_dir=out, look=ending)
-    again = account(replace(spec, dedup=not first), out_dir=out)
-    whole = account(replace(spec, dedup=not first), out_dir=tmp_path / "whole")
-    assert again.rows_kept == whole.rows_kept
-    assert again.rows_path.read_bytes() == whole.rows_path.read_bytes()
-    assert again.origins_path.read_bytes() == whole.origins_path.read_bytes()
-
-
-@pytest.mark.parametrize("lost", FILES)
-def test_a_part_that_lost_a_file_is_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
-) -> None:
-    """As a check leaves it that is killed while it clears its cache."""
-    path = tmp_path / "a.jsonl"
-    path.write_text('{"instruction": "q", "output": "a"}\n{"instruction": ""}\n')
-    spec = DataSpec(dataset_path=(str(path),))
-    whole = account(spec, out_dir=tmp_path / "whole")
-
-    def clearing(cache: Path | str, **named: object) -> None:
-        if Path(cache).name == "cache":
-            next(Path(cache).glob(f"*/*/{lost}")).unlink()
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
-        killed.setattr("shutil.rmtree", clearing)
-        account(spec, out_dir=tmp_path / "out")
-    again = account(spec, out_dir=tmp_path / "out")
-    assert again.rows_path.read_bytes() == whole.rows_path.read_bytes()
-    assert again.rejected_path.read_bytes() == whole.rejected_path.read_bytes()
-
-
-def test_finished_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = [tmp_path / f"{name}.jsonl" for name in "abc"]
-    for number, path in enumerate(paths):
-        rows = [
-            {"instruction": f"q{number}.{row}", "output": "answer " * 20} for row in range(20_000)
-        ]
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    out = tmp_path / "out"
-    killed = subprocess.run(
-        [sys.executable, "-c", CHECK_AND_DIE, str(out), *map(str, paths)], cwd=ROOT
-    )
-    assert killed.returncode == -signal.SIGKILL
-    read: list[Path] = []
-
-    def noted(job: PartJob, advance: Callable[[int], None]) -> PartResult:
-        read.append(job.source.path)
-        return run_part(job)
-
-    monkeypatch.setattr(schedule, "run_part", noted)
-    data = account(DataSpec(dataset_path=tuple(map(str, paths))), out_dir=out)
-    assert read == paths[1:]
-    assert data.rows_read == data.rows_kept == 60_000
-    lines = data.rows_path.read_bytes().splitlines()
-    assert len(lines) == len(set(lines)) == 60_000
-    assert not (out / "cache").exists()
+    report = tmp_path / "report.json"
+    dying = ["-c", VALIDATE_AND_DIE, place, str(times)]
+    assert validate(report, data, "--dedup", by=dying) == -signal.SIGKILL
+    assert not report.with_name("rejected.jsonl").exists()
+    assert validate(report, data) == 1
+    assert results(tmp_path) == undisturbed
+    assert undisturbed.keys() == {"report.json", "rejected.jsonl"}

@@ -1,6 +1,5 @@
 """The canonical rows of all parts in one file (two with a validation split), with their origins."""
 
-import os
 import shutil
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -12,17 +11,8 @@ import xxhash
 
 from fine_tuning.dataset.account.duplicates import Repeats, find_repeats, read_numbers
 from fine_tuning.dataset.account.ledger import ReadFile
-from fine_tuning.dataset.account.sink import (
-    HASHES,
-    LINES,
-    MOVED,
-    REJECTED,
-    ROWS,
-    note_moved,
-    rows_moved,
-)
+from fine_tuning.dataset.account.sink import HASHES, LINES, REJECTED, ROWS
 from fine_tuning.dataset.prepare.media_table import write_typed
-from fine_tuning.files import written
 
 ORIGIN = np.dtype([("file", "<u4"), ("line", "<u8")])
 
@@ -62,7 +52,8 @@ class JoinedRows:
 def join_rows(
     files: Sequence[ReadFile], out_dir: Path, *, dedup: bool, typed_columns: Set[str] | None
 ) -> JoinedRows:
-    """Writes rows, origins and dropped rows; `typed_columns` asks for parquet, with these."""
+    """Writes rows, origins and dropped rows into the new `out_dir`, where those of the parts are
+    moved to. `typed_columns` asks for parquet, with these columns."""
     order = {id(file): index for index, file in enumerate(files)}
     train = [file for file in files if file.source.split == "train"]
     held_out = [file for file in files if file.source.split == "validation"]
@@ -74,28 +65,19 @@ def join_rows(
     train_rows = sum(file.rows_kept for file in train)
     for row, _ in repeats.rows() if dedup else ():
         gone[row] = row < train_rows  # the validation rows are never changed
-    folders = [part.folder for file in joined for part in file.parts]
-    there = not dedup and rows_moved(out_dir / "cache", folders)
-    for stale in ("rows.parquet", "validation.parquet", "validation.origins"):
-        (out_dir / stale).unlink(missing_ok=True)
     path = out_dir / "rows.jsonl"
     validation = out_dir / "validation.jsonl" if held_out else None
-    if not there:
-        (out_dir / "cache" / MOVED).unlink(missing_ok=True)
-        (out_dir / "validation.jsonl").unlink(missing_ok=True)
-        _write_rows(train, path, gone[:train_rows])
-        if validation:
-            _write_rows(held_out, validation, gone[train_rows:])
-        if not dedup:  # else the joined files lack rows
-            note_moved(out_dir / "cache", folders, [path, validation] if validation else [path])
+    _write_rows(train, path, gone[:train_rows])
     _write_origins(train, path, order, gone[:train_rows])
     if validation:
+        _write_rows(held_out, validation, gone[train_rows:])
         _write_origins(held_out, validation, order, gone[train_rows:])
     if typed_columns:
         path = write_typed(path, typed_columns)
         validation = write_typed(validation, typed_columns) if validation else None
     rejected = out_dir / "rejected.jsonl"
-    _copy_joined([part for file in files for part in file.paths(REJECTED)], rejected)
+    with rejected.open("wb") as out:
+        _move_into(out, [part for file in files for part in file.paths(REJECTED)])
     return JoinedRows(
         files=joined,
         path=path,
@@ -111,74 +93,44 @@ def join_rows(
 
 
 def _write_rows(files: Sequence[ReadFile], rows_path: Path, gone: Any) -> None:
-    parts = [path for file in files for path in file.paths(ROWS)]
+    """One file of all parts without the rows that are gone; no disk need hold the rows twice."""
+    first, *others = [path for file in files for path in file.paths(ROWS)]
     if not gone.any():
-        _move_joined(parts, rows_path)
-    else:
-        _join_lines(parts, rows_path, gone)
+        first.replace(rows_path)
+        with rows_path.open("ab") as out:
+            _move_into(out, others)
+        return
+    wanted = (~gone).tolist()
+    row = 0
+    with rows_path.open("wb") as out:
+        for part in (first, *others):
+            with part.open("rb") as lines:
+                for line in lines:
+                    if wanted[row]:
+                        out.write(line)
+                    row += 1
+            part.unlink()
+
+
+def _move_into(out: BinaryIO, parts: Sequence[Path]) -> None:
+    for part in parts:
+        with part.open("rb") as file:
+            shutil.copyfileobj(file, out, 1 << 20)
+        part.unlink()
 
 
 def _write_origins(
     files: Sequence[ReadFile], rows_path: Path, order: dict[int, int], gone: Any
 ) -> None:
     """Beside the rows: file and line of each."""
-    origins_path = rows_path.with_suffix(".origins")
     start = 0
-    with written(origins_path) as partial, partial.open("wb") as out:
+    with rows_path.with_suffix(".origins").open("wb") as out:
         for file in files:
             for lines in read_numbers(file.paths(LINES)):
                 table = np.empty(len(lines), dtype=ORIGIN)
                 table["file"], table["line"] = order[id(file)], lines
                 table[~gone[start : start + len(lines)]].tofile(out)
                 start += len(lines)
-
-
-def _copy_joined(parts: Sequence[Path], target: Path) -> None:
-    with written(target) as partial, partial.open("wb") as out:
-        for part in parts:
-            _append(part, out)
-
-
-def _move_joined(parts: Sequence[Path], target: Path) -> None:
-    """One file of all parts, which are gone then: no disk need hold them twice.
-
-    A check that is killed meanwhile reads those parts again, and none once all are joined.
-    """
-    first, *others = parts
-    with written(target) as partial:
-        partial.unlink()
-        if not others and _linked(first, partial):
-            return
-        first.replace(partial)
-        with partial.open("ab") as out:
-            for part in others:
-                _append(part, out)
-                part.unlink()
-
-
-def _append(part: Path, out: BinaryIO) -> None:
-    with part.open("rb") as file:
-        shutil.copyfileobj(file, out, 1 << 20)
-
-
-def _linked(path: Path, name: Path) -> bool:
-    """Whether `name` now names the same file, which saves writing it a second time."""
-    try:
-        os.link(path, name)
-    except OSError:  # this file system has no hard links
-        return False
-    return True
-
-
-def _join_lines(parts: Sequence[Path], target: Path, gone: Any) -> None:
-    row = 0
-    with written(target) as partial, partial.open("wb") as out:
-        for part in parts:
-            with part.open("rb") as file:
-                for line in file:
-                    if not gone[row]:
-                        out.write(line)
-                    row += 1
 
 
 def _fingerprint(paths: Sequence[Path], gone: Any, train_rows: int) -> str:

@@ -19,7 +19,6 @@ from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.problems import CAUSES
 from fine_tuning.dataset.read import Source
-from fine_tuning.files import written
 from fine_tuning.values.data import Problem, Severity
 from fine_tuning.values.kinds import Kind
 
@@ -192,7 +191,7 @@ def write_report(
 ) -> None:
     """The report as JSON, written row by row: `head`, the problems, then what `tail` gives."""
     encode = msgspec.json.Encoder().encode
-    with written(path) as partial, partial.open("wb") as file:
+    with path.open("wb") as file:
         file.write(encode(head)[:-1] + b',"problems":[')
         separator = b"\n"
         for problem in problems:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from fine_tuning.values.kinds import KINDS, Kind
 from fine_tuning.values.shown import ProblemGroup
 from fine_tuning.values.spec import DataSpec
 
+REPORT = "report.json"
 Look = Callable[..., Findings]  # insight.examine
 
 
@@ -54,7 +55,7 @@ def write(
         causes = [asdict(group) for group in _groups(tally)]
         return {"causes": causes, "counts": tally.counts, "findings": findings}
 
-    report_path = out_dir / "report.json"
+    report_path = out_dir / REPORT
     write_report(report_path, head, tally.watch(problems), tail)
     return CheckedData(
         format=head["format"],
@@ -76,6 +77,23 @@ def write(
         findings=findings,
         problems=tuple(_groups(tally)),
     )
+
+
+def put_in_place(data: CheckedData, folder: Path) -> CheckedData:
+    """Moves the results into `folder`, in place of older ones; the report comes last, so that it
+    always speaks of the rows beside it."""
+    (folder / REPORT).unlink(missing_ok=True)
+    for stale in (*folder.glob("rows.*"), *folder.glob("validation.*")):
+        stale.unlink()
+    made = [path for path in data.report_path.parent.iterdir() if path.is_file()]
+    for path in sorted(made, key=lambda path: path.name == REPORT):
+        path.replace(folder / path.name)
+    moved: dict[str, Any] = {
+        field.name: folder / value.name
+        for field in fields(data)
+        if isinstance(value := getattr(data, field.name), Path)
+    }
+    return replace(data, **moved)
 
 
 def _kind_of_most_rows(files: Sequence[ReadFile]) -> Kind:

@@ -1,18 +1,17 @@
-"""What a check has to say, for the terminal, the page and `--report`."""
+"""What a check has to say, put where the user wants it."""
 
 import shutil
 from pathlib import Path
 
 from fine_tuning.errors import DataError
 from fine_tuning.files import written
-from fine_tuning.values.data import CheckedData
 
 
-def report_json(data: CheckedData, path: Path) -> None:
-    """Write the whole report (docs/data.md) to `path`, which appears when it is complete."""
+def copy_whole(made: Path, path: Path) -> None:
+    """Copy the report (docs/data.md) or the dropped rows to `path`, which then appears whole."""
     try:
         with written(path) as partial:
-            shutil.copyfile(data.report_path, partial)
+            shutil.copyfile(made, partial)
     except OSError as error:
         raise DataError(
             f"the report cannot be written to {path}",

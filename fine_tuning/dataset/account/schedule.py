@@ -1,7 +1,5 @@
-"""Runs the passes over all files: in this process or in several, continuing what was finished."""
+"""Runs the passes over all files: in this process or in several."""
 
-import hashlib
-import json
 import multiprocessing
 import os
 import signal
@@ -14,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from fine_tuning.dataset.account.sink import PartResult, finished, rows_moved
+from fine_tuning.dataset.account.sink import PartResult
 from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.passes import PartJob, run_part
 from fine_tuning.dataset.read import Source, split_ranges
 from fine_tuning.errors import DataError
 
-CHECK_VERSION = 5  # part of every cache key: raise it when rows or problems change
 SMALL = 500_000_000  # below, starting processes costs more than they save (bench/data.py)
 SMALLEST_CUT = 1_000_000
 PART_BYTES = 64_000_000
@@ -66,30 +63,15 @@ def in_parts(source: Source, workers: int) -> bool:
 def run_passes(
     files: Sequence[Planned],
     *,
-    cache: Path,
+    folder: Path,
     workers: int,
-    whole: bool = True,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[list[Part]]:
-    """The parts of each file, in order. A part that an earlier run finished is not read again.
-
-    The cache's key holds path, size, time and plan of a file. `whole`: all rows are wanted, so
-    that those that were joined before can stay so.
-    """
-    jobs = [_jobs_of(file, cache, workers) for file in files]
-    flat = [(job, _size(job)) for of_file in jobs for job in of_file]
-    results: dict[Path, PartResult] = {}
-    clock = _Clock(sum(size for _, size in flat), progress)
-    waiting = []
-    moved = whole and rows_moved(cache, [job.folder for job, _ in flat])
-    for job, size in flat:
-        if result := finished(job.folder, rows_moved=moved):
-            results[job.folder] = result
-            clock.finish(size)
-        else:
-            waiting.append((job, size))
-    for folder, result in _run(waiting, workers, clock):
-        results[folder] = result
+    """The parts of each file, in order; their files lie in `folder`, which is made."""
+    jobs = [_jobs_of(file, folder / str(number), workers) for number, file in enumerate(files)]
+    waiting = [(job, _size(job)) for of_file in jobs for job in of_file]
+    clock = _Clock(sum(size for _, size in waiting), progress)
+    results = dict(_run(waiting, workers, clock))
     return [[Part(job.folder, results[job.folder]) for job in of_file] for of_file in jobs]
 
 
@@ -193,9 +175,8 @@ def _follow_the_parent() -> None:
     threading.Thread(target=end_with_it, daemon=True).start()
 
 
-def _jobs_of(file: Planned, cache: Path, workers: int) -> list[PartJob]:
+def _jobs_of(file: Planned, folder: Path, workers: int) -> list[PartJob]:
     source, plan = file.source, file.plan
-    folder = cache / _key(source, plan)
     count = max(PARTS_EACH * workers, -(-source.size // PART_BYTES))
     try:
         ranges = split_ranges(source, count) if in_parts(source, workers) else []
@@ -227,25 +208,6 @@ def _lines_before(source: Source, starts: Sequence[int]) -> list[int]:
 
 def _size(job: PartJob) -> int:
     return job.part.end - job.part.start if job.part else job.source.size
-
-
-def _key(source: Source, plan: Plan) -> str:
-    try:
-        status = source.path.stat()
-        state = [status.st_size, status.st_mtime_ns]
-    except OSError:  # a broken link in a directory, or a file that has just been removed
-        state = [-1, -1]
-    identity = [
-        CHECK_VERSION,
-        str(source.path.absolute()),
-        *state,
-        source.unusable,
-        source.name,
-        plan.format,
-        sorted(plan.renames.items()),
-        plan.recognised,
-    ]
-    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
 
 
 def _has_affinity() -> bool:

@@ -3,10 +3,8 @@
 rows.jsonl      canonical rows                rejected.jsonl  dropped rows, as they were
 lines.u64       line of each kept row         problems.jsonl  one array for each problem
 hashes.u64      xxh3 of each canonical row    dropped.u64     number of each dropped record
-result.json     the counts; written last, so that it says that the pass is complete
 """
 
-import shutil
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,18 +17,11 @@ import msgspec
 import xxhash
 
 from fine_tuning.dataset.insight.sensitive import masked
-from fine_tuning.files import written
 from fine_tuning.values.data import Severity
 
 ROWS, LINES, HASHES = "rows.jsonl", "lines.u64", "hashes.u64"
-REJECTED, PROBLEMS, DROPPED, RESULT = (
-    "rejected.jsonl",
-    "problems.jsonl",
-    "dropped.u64",
-    "result.json",
-)
+REJECTED, PROBLEMS, DROPPED = "rejected.jsonl", "problems.jsonl", "dropped.u64"
 FILES = (ROWS, LINES, HASHES, REJECTED, PROBLEMS, DROPPED)
-MOVED = "moved.json"  # in the cache: the parts whose rows lie in joined files, and their sizes
 
 _encode = msgspec.json.Encoder().encode
 _digest = xxhash.xxh3_64_intdigest
@@ -68,7 +59,6 @@ class Sink:
     """Takes rows and problems in the order of the file. Use as a context manager."""
 
     def __init__(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.folder = folder
         self.rows_read = 0
@@ -119,48 +109,12 @@ class Sink:
         self._problems.write(_encode(problem) + b"\n")
 
     def finish(self, result: PartResult) -> PartResult:
-        """Closes everything and writes `result.json`."""
+        """Closes everything; gives the result with the counts of this pass."""
         self._written()
         self._open.close()
         result.rows_read, result.rows_kept = self.rows_read, self.rows_kept
         result.counts, result.first = dict(self.counts), self.first
-        with written(self.folder / RESULT) as partial:
-            partial.write_bytes(_encode(result))
         return result
-
-
-def finished(folder: Path, *, rows_moved: bool = False) -> PartResult | None:
-    """The result of a pass that was completed earlier, if all its files are there still.
-
-    `rows_moved`: its rows lie in a joined file (join.py).
-    """
-    names = [name for name in FILES if not (rows_moved and name == ROWS)]
-    if not all((folder / name).exists() for name in names):
-        return None
-    try:
-        return msgspec.json.decode((folder / RESULT).read_bytes(), type=PartResult)
-    except (OSError, msgspec.MsgspecError):
-        return None
-
-
-def note_moved(cache: Path, folders: Sequence[Path], joined: Sequence[Path]) -> None:
-    """Note that the rows of all these parts lie in joined files beside the cache."""
-    moved = {
-        "parts": sorted(map(str, folders)),
-        "files": {path.name: path.stat().st_size for path in joined},
-    }
-    with written(cache / MOVED) as partial:
-        partial.write_bytes(_encode(moved))
-
-
-def rows_moved(cache: Path, folders: Sequence[Path]) -> bool:
-    """Whether the rows of exactly these parts lie in joined files that are whole."""
-    try:
-        moved = msgspec.json.decode((cache / MOVED).read_bytes())
-        sizes = {name: (cache.parent / name).stat().st_size for name in moved["files"]}
-    except (OSError, msgspec.MsgspecError):
-        return False
-    return bool(moved["parts"] == sorted(map(str, folders)) and sizes == moved["files"])
 
 
 def spooled_problems(folder: Path) -> Iterator[Spooled]:

@@ -14,7 +14,6 @@ import pyarrow
 import pyarrow.parquet as parquet
 
 from fine_tuning.dataset.formats import MEDIA_COLUMNS, WEIGHT
-from fine_tuning.files import written
 
 BATCH = 1000
 TURN = pyarrow.struct([("from", pyarrow.string()), ("value", pyarrow.string())])
@@ -36,11 +35,7 @@ def write_typed(rows_path: Path, columns: Set[str]) -> Path:
     names = [name for name in TYPES if name in columns]
     types = {**TYPES, "conversations": pyarrow.list_(WEIGHTED_TURN)} if WEIGHT in columns else TYPES
     schema = pyarrow.schema([(name, types[name]) for name in names])
-    with (
-        written(target) as partial,
-        rows_path.open("rb") as lines,
-        parquet.ParquetWriter(partial, schema) as writer,
-    ):
+    with rows_path.open("rb") as lines, parquet.ParquetWriter(target, schema) as writer:
         for rows in _batches(lines):
             for row in rows:
                 for column in MEDIA_COLUMNS:
