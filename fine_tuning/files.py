@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeGuard
 
 from fine_tuning.errors import EnvironmentProblem, RunConflict, UsageError
 
@@ -24,13 +25,13 @@ if sys.platform != "win32":
 FULL = 64 * 1024  # bytes: with less, not even a log can say that the disk is full
 DISK_FULL = "The disk is full."
 FREE_SPACE = "free space, or name a place on another disk, and repeat the command"
-_ANOTHER_PLACE = "give yourself the permission, or name another place"
+_PERMISSION = "give yourself the permission, or name another place"
 # What a user can do about it; every other error of the system is a bug of ours until proved.
 REFUSALS: Mapping[int, str] = {
     errno.ENOSPC: FREE_SPACE,
     errno.EDQUOT: FREE_SPACE,
-    errno.EACCES: _ANOTHER_PLACE,
-    errno.EPERM: _ANOTHER_PLACE,
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
     errno.EROFS: "name a place that can be written to",
     errno.ENAMETOOLONG: "name a shorter path",
 }
@@ -189,32 +190,37 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def is_refusal(error: BaseException) -> bool:
+def is_refusal(error: BaseException) -> TypeGuard[OSError]:
     """Whether the system refused something that its user can change: disk, quota, permission."""
     return isinstance(error, OSError) and error.errno in REFUSALS
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether disk or quota are used up."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def explained(error: OSError, *places: Path | None) -> EnvironmentProblem:
     """What the system refused, why, and what to do about it.
 
-    `places` may have been written to: a write to a full disk names no file.
+    `places` may be on the full disk: a write to it names no file.
     """
-    named = [Path(os.fsdecode(error.filename))] if error.filename else places
-    where = " or ".join(dict.fromkeys(str(place) for place in named if place is not None))
+    file = os.fsdecode(error.filename) if error.filename else ""
     why = error.strerror or str(error)
-    fix = REFUSALS.get(error.errno or 0, _ANOTHER_PLACE)
-    if is_disk_full(error):
-        return EnvironmentProblem(
-            DISK_FULL, why=f"{why}, in {where}" if where else f"{why}.", fix=fix
-        )
-    return EnvironmentProblem(
-        f"The system refused to write or read {where or 'a file'}.", why=f"{why}.", fix=fix
-    )
+    fix = REFUSALS.get(error.errno or 0, "name another place")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        named = [file] if file else [str(place) for place in places if place is not None]
+        where = " or ".join(dict.fromkeys(named))
+        while_writing = f", while {where} was written" if where else ""
+        return EnvironmentProblem(DISK_FULL, why=why + while_writing, fix=fix)
+    what = f"The system refused to write or read {file or 'a file'}."
+    return EnvironmentProblem(what, why=why, fix=fix)
+
+
+@contextmanager
+def refusals_explained(*places: Path | None) -> Iterator[None]:
+    """What the system refuses in the block becomes an error that a user can act on."""
+    try:
+        yield
+    except OSError as error:
+        if not is_refusal(error):
+            raise
+        raise explained(error, *places) from error
 
 
 def has_no_room(folder: Path) -> bool:

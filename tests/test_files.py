@@ -150,11 +150,16 @@ def test_what_a_killed_export_left_is_written_anew(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_system_refused_is_said_with_its_place(number: int, what: str, fix: str) -> None:
-    error = OSError(number, os.strerror(number))
-    told = files.explained(error, Path("out"), None, Path("out"))
+    error = OSError(number, os.strerror(number), "out")
+    told = files.explained(error)
     assert what in told.what
     assert os.strerror(number) in told.why
     assert fix in told.fix
     assert "out" in str(told)
-    assert "elsewhere" in str(files.explained(OSError(number, "no", "elsewhere"), Path("out")))
     assert files.is_refusal(error)
+
+
+def test_a_full_disk_that_names_no_file_is_said_with_the_places_written_to() -> None:
+    error = OSError(errno.ENOSPC, "No space left on device")
+    told = files.explained(error, Path("run"), None, Path("merged"), Path("run"))
+    assert told.why == "No space left on device, while run or merged was written"

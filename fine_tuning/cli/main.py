@@ -1,13 +1,13 @@
 """The command line: the first word chooses the command, one handler reports every error."""
 
-import errno
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
+from fine_tuning import files
 from fine_tuning.cli.settings.argv import LONG_DASHES
 from fine_tuning.cli.settings.catalogue import did_you_mean
 from fine_tuning.cli.settings.commands import COMMANDS
@@ -22,15 +22,6 @@ from fine_tuning.errors import (
     UsageError,
 )
 from fine_tuning.resources import REINSTALL, ROOT
-
-FULL_OR_FORBIDDEN: Mapping[int, str] = {
-    errno.ENOSPC: "free space, or name a place on another disk",
-    errno.EDQUOT: "free space within your quota, or name a place on another disk",
-    errno.EACCES: "give yourself the permission, or name another place",
-    errno.EPERM: "give yourself the permission, or name another place",
-    errno.EROFS: "name a place that can be written to",
-    errno.ENAMETOOLONG: "name a shorter path",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error_text(missing_package(error)), file=sys.stderr)
         return EXIT_FAILED
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in FULL_OR_FORBIDDEN:
-            print(error_text(refused_by_system(error)), file=sys.stderr)
+        if files.is_refusal(error):
+            print(error_text(files.explained(error)), file=sys.stderr)
             return EXIT_FAILED
         print(_bug_text(error, words), file=sys.stderr)
         return EXIT_BUG
@@ -96,16 +87,6 @@ def error_text(error: FineTuningError) -> str:
     numbered = (f"  {index}. {text}" for index, text in enumerate(error.mistakes, 1))
     fix = (f"  next: {error.fix}",) if error.fix else ()
     return "\n".join([f"error: {len(error.mistakes)} mistakes", *numbered, *fix])
-
-
-def refused_by_system(error: OSError) -> EnvironmentProblem:
-    """A full disk, a missing permission: which file, why, and what to do about it."""
-    file = f" {error.filename}" if error.filename else ""
-    return EnvironmentProblem(
-        f"The system refused to write or read{file or ' a file'}.",
-        why=f"{error.strerror}.",
-        fix=FULL_OR_FORBIDDEN[error.errno or 0],
-    )
 
 
 def missing_package(error: ModuleNotFoundError) -> EnvironmentProblem:

@@ -1,6 +1,5 @@
 """Where `validate --report` writes: never over a file that it did not write itself."""
 
-import errno
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from fine_tuning import files
 from fine_tuning.dataset.read.find import is_data_name
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.paths import at_home
@@ -68,10 +68,14 @@ def _same(one: Path, other: Path) -> bool:
 def workplace(report: Path | None) -> Iterator[Path]:
     """Where the check writes: beside the report, on a disk that the user chose; gone at the end.
 
-    Raises DataError if nothing can be written there, or another check writes the same report.
+    Raises EnvironmentProblem if nothing can be written there, DataError if another check writes the
+    same report.
     """
     if report is None:
-        with tempfile.TemporaryDirectory(prefix="validate-") as folder, _where(Path(folder)):
+        with (
+            tempfile.TemporaryDirectory(prefix="validate-") as folder,
+            files.refusals_explained(Path(folder)),
+        ):
             yield Path(folder)
         return
     place = report.parent / f".{report.name}.work"
@@ -84,25 +88,10 @@ def workplace(report: Path | None) -> Iterator[Path]:
             f"another check is writing {report}", fix=f"wait for it, or {_ELSEWHERE}"
         ) from None
     except OSError as error:
-        raise DataError(
-            f"the report cannot be written to {report}",
-            why=error.strerror or str(error),
-            fix="give --report another place",
-        ) from error
+        raise files.explained(error, report) from error
     try:
-        with _where(place):
+        with files.refusals_explained(place):
             yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
         lock.release()
-
-
-@contextmanager
-def _where(place: Path) -> Iterator[None]:
-    """A full disk does not say which one it is: the place that is written to tells."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
-            error.filename = str(place)
-        raise

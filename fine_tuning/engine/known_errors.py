@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from fine_tuning import files
 from fine_tuning.errors import EngineError, EnvironmentProblem, FineTuningError, ModelError
 from fine_tuning.resources import REINSTALL
 
@@ -43,9 +44,9 @@ KNOWN_ERRORS = (
         r"No space left on device|Errno 28|disk quota exceeded"
         r"|inline_container\.cc.*unexpected pos|PytorchStreamWriter failed writing",
         EnvironmentProblem,
-        "The disk is full.",
+        files.DISK_FULL,
         "a checkpoint, a download or the merged model did not fit",
-        "free space, or choose another --output_dir or HF_HOME, and repeat the command",
+        files.FREE_SPACE,
     ),
     KnownError(
         r"GatedRepoError|Access to model \S+ is restricted|Cannot access gated repo",

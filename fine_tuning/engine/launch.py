@@ -1,9 +1,9 @@
 """Starts the worker, speaks with it, and turns its failures into errors that a user can act on."""
 
+import errno
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,13 +18,12 @@ from typing import Any
 
 import psutil
 
-from fine_tuning import errors
+from fine_tuning import errors, files
 from fine_tuning.engine.known_errors import explain
 from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.resources import python_path
 
 MODULE = "fine_tuning.engine.worker"
-FULL = 64 * 1024  # bytes
 TAIL = 16_000  # bytes of the log that may say why a worker ended
 LAST_LINES = 20
 TRACEBACK = re.compile(r"^.*Traceback \(most recent call last\)", re.MULTILINE)
@@ -292,9 +291,8 @@ def died(process: "subprocess.Popen[str]", log: "Log") -> FineTuningError:
         tail += "\nthe process was killed (SIGKILL), as the system does when memory is exhausted"
     elif code < 0:
         tail += f"\nthe process was ended by {signal.Signals(-code).name}"
-    with suppress(OSError):
-        if shutil.disk_usage(log.path.parent).free < FULL:
-            tail += "\nNo space left on device"  # which the log had no room to say
+    if files.has_no_room(log.path.parent):
+        tail += f"\n{os.strerror(errno.ENOSPC)}"  # which the log had no room to say
     lines = [line for line in tail.splitlines() if line.strip()]
     return explain(tail, log.path, last_line=lines[-1] if lines else f"exit code {code}")
 

@@ -1,12 +1,11 @@
 """How a job ends when it does not reach its end: what the run's folder then says of it."""
 
-import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from fine_tuning import report
-from fine_tuning.errors import EnvironmentProblem, FineTuningError, Interrupted, UsageError
+from fine_tuning import files, report
+from fine_tuning.errors import FineTuningError, Interrupted, UsageError
 from fine_tuning.job.opening import Job, restored
 
 
@@ -27,12 +26,12 @@ def recorded(job: Job, before: Mapping[str, Any]) -> Iterator[None]:
         _record(job, error)
         raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not files.is_refusal(error):
             _record(job, _unexpected(job, error))
             raise
-        full = _disk_full(job, error)
-        _record(job, full)
-        raise full from error
+        refused = files.explained(error, job.folder.path, job.spec.export_dir)
+        _record(job, refused)
+        raise refused from error
     except KeyboardInterrupt:
         stopped = Interrupted("Interrupted.", fix="the same command continues")
         _record(job, stopped)
@@ -60,14 +59,4 @@ def _unexpected(job: Job, error: Exception) -> FineTuningError:
         f"{type(error).__name__}: {error}",
         why="this is a bug in this program, or a failure that it does not know",
         fix=f"the same command continues; the engine's output is in {job.folder.log}",
-    )
-
-
-def _disk_full(job: Job, error: OSError) -> EnvironmentProblem:
-    """A write that the system refused names no file: say which places may be full."""
-    places = dict.fromkeys([job.folder.path, job.spec.export_dir or job.folder.path])
-    return EnvironmentProblem(
-        "The disk is full.",
-        why=f"{error.strerror}, while the run wrote below {' or '.join(map(str, places))}",
-        fix="free space, or choose another --output_dir, and repeat the command",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.cli.report_place import refuse_report_place, workplace
-from fine_tuning.errors import DataError, UsageError
+from fine_tuning.errors import DataError, EnvironmentProblem, UsageError
 
 
 def test_the_dataset_is_not_overwritten_by_its_report(tmp_path: Path) -> None:
@@ -38,9 +38,10 @@ def test_a_report_inside_the_dataset_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_names_the_place_that_is_full(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No space left") as caught, workplace(tmp_path / "r.json"):
+    full = pytest.raises(EnvironmentProblem, match="The disk is full")
+    with full as caught, workplace(tmp_path / "r.json"):
         raise OSError(errno.ENOSPC, "No space left on device")
-    assert caught.value.filename == str(tmp_path / ".r.json.work")
+    assert str(tmp_path / ".r.json.work") in caught.value.why
 
 
 def test_two_checks_do_not_write_one_report_at_once(tmp_path: Path) -> None:

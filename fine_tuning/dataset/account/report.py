@@ -3,8 +3,7 @@
 import shutil
 from pathlib import Path
 
-from fine_tuning.errors import DataError
-from fine_tuning.files import written
+from fine_tuning.files import explained, written
 
 
 def copy_whole(made: Path, path: Path) -> None:
@@ -13,8 +12,4 @@ def copy_whole(made: Path, path: Path) -> None:
         with written(path) as partial:
             shutil.copyfile(made, partial)
     except OSError as error:
-        raise DataError(
-            f"the report cannot be written to {path}",
-            why=error.strerror or str(error),
-            fix="give --report another place",
-        ) from error
+        raise explained(error, path) from error
