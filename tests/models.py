@@ -10,16 +10,28 @@ CHATML = (
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>", "</s>"]
 
 
-def build_model(path: Path, *, chat_template: str | None = CHATML, eos: str = "<|im_end|>") -> Path:
-    """Write a 2-layer Llama with random weights and a byte-level BPE tokenizer."""
+def build_model(
+    path: Path,
+    *,
+    chat_template: str | None = CHATML,
+    eos: str = "<|im_end|>",
+    biases: bool = False,
+    tied: bool = True,
+    dtype: str = "float32",
+) -> Path:
+    """Write a 2-layer Llama (with biases: a Qwen2) with random weights, and a byte-level BPE
+    tokenizer."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
     fast = train_tokenizer(SPECIAL, eos)
     fast.chat_template = chat_template
     fast.save_pretrained(path)
     torch.manual_seed(0)
-    config = LlamaConfig(
+    configured, built = (
+        (Qwen2Config, Qwen2ForCausalLM) if biases else (LlamaConfig, LlamaForCausalLM)
+    )
+    config = configured(
         vocab_size=len(fast),
         hidden_size=64,
         intermediate_size=128,
@@ -30,9 +42,9 @@ def build_model(path: Path, *, chat_template: str | None = CHATML, eos: str = "<
         eos_token_id=fast.eos_token_id,
         pad_token_id=fast.pad_token_id,
         bos_token_id=None,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
     )
-    LlamaForCausalLM(config).save_pretrained(path)
+    built(config).to(getattr(torch, dtype)).save_pretrained(path)
     return path
 
 

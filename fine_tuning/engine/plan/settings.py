@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.engine.defects import REPACKED_4BIT
 from fine_tuning.engine.plan.choose import Chosen, alpha
 from fine_tuning.errors import UsageError
 from fine_tuning.values.plan import Rows
@@ -45,9 +46,7 @@ def engine_settings(
         **interval_settings(chosen),
     }
     evaluation, given = _evaluation(spec, _evaluation_settings(rows, chosen))
-    # bitsandbytes repacks 4-bit weights when it evaluates on a CPU, and the next step fails; our
-    # worker prevents that, `llamafactory-cli train` by hand cannot.
-    if chosen.kind == "cpu" and chosen.quantization == "4bit":
+    if REPACKED_4BIT.applies(settings | given):
         return settings | given, evaluation
     return settings | evaluation | given, {}
 

@@ -1,14 +1,13 @@
 """Answers and loss of a loaded model on held-out rows."""
 
 import gc
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 
+from fine_tuning.engine.worker.no_trace import random_states_kept
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.rendering import engine_messages
 
@@ -26,30 +25,12 @@ def scoring_mode(model: Any) -> Iterator[None]:
     the same weights.
     """
     training = model.training
-    states = (random.getstate(), np.random.get_state(), torch.get_rng_state())
-    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     model.eval()
     try:
-        with torch.no_grad():
+        with random_states_kept(), torch.no_grad():
             yield
     finally:
         model.train(training)
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if cuda_states:
-            torch.cuda.set_rng_state_all(cuda_states)
-
-
-def keep_weights_unpacked(model: Any) -> None:
-    """Stop bitsandbytes from repacking 4-bit weights for AVX512 in evaluation mode on a CPU.
-
-    The repacked weight has no backward pass ("a view of a leaf Variable that requires grad is
-    being used in an in-place operation"), so training after any evaluation would fail.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
 
 
 def prompts_and_answers(

@@ -12,6 +12,7 @@ from llamafactory.hparams import get_infer_args
 from llamafactory.model import load_model, load_tokenizer
 
 from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.no_trace import weights_unpacked
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.generate import (
     Progress,
@@ -20,7 +21,6 @@ from fine_tuning.engine.worker.scoring.generate import (
     answer_loss_with_media,
     answer_with_media,
     free_device_memory,
-    keep_weights_unpacked,
     prompts_and_answers,
     scoring_mode,
 )
@@ -143,8 +143,8 @@ def score_run(
     loaded = load_tokenizer(model_args)
     tokenizer = loaded["tokenizer"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
-    network = load_model(tokenizer, model_args, finetuning_args)
-    keep_weights_unpacked(network)
+    with weights_unpacked():
+        network = load_model(tokenizer, model_args, finetuning_args)
     model = MediaModel(network, tokenizer, template, loaded["processor"])
     try:
         scores = score_model(model, Scoring(**scoring), events, name)

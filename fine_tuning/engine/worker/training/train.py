@@ -14,7 +14,7 @@ from llamafactory.train.tuner import run_exp
 from transformers import TrainerCallback
 
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.scoring.generate import keep_weights_unpacked
+from fine_tuning.engine.worker.no_trace import evaluated_unseen, weights_unpacked
 from fine_tuning.engine.worker.scoring.score import (
     NotScored,
     Scoring,
@@ -50,7 +50,6 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         require_same_step(state.global_step, args.device)
-        keep_weights_unpacked(known["model"])
         require_targets(known["model"])
         if self.expected.workers:
             self.events.stage("balance", self.expected.count, self.expected.unit)
@@ -225,7 +224,7 @@ def train(
         data_args = template_settings(settings)
         around = ScoreAround(watch, Scoring(**scoring), Path(scores_path), data_args)
         callbacks.insert(0, around)  # before the bar of the training begins
-    with continued_exactly():
+    with continued_exactly(), weights_unpacked(), evaluated_unseen(arguments):
         run_exp(arguments, callbacks=callbacks)
     return {
         "interrupted": watch.stop_asked,
