@@ -140,7 +140,7 @@ def test_a_hub_name_without_network(tmp_path: Path) -> None:
         HF_HOME=str(tmp_path / "hub"),
     )
     assert code == 1
-    assert "hub cannot be reached" in text
+    assert "http://127.0.0.1:9 cannot be reached" in text
     assert "HF_ENDPOINT" in text
 
 
@@ -157,7 +157,7 @@ def test_a_gated_model_without_a_token(tmp_path: Path) -> None:
             HF_HOME=str(tmp_path / "hub"),
         )
     assert code == 1
-    assert "The model is gated." in text and "HF_TOKEN" in text
+    assert "The model someone/gated is gated." in text and "HF_TOKEN" in text
 
 
 @pytest.mark.engine

@@ -21,7 +21,7 @@ ALLOWED = {
     "paths": set(),
     "files": {"errors"},
     "resources": set(),
-    "hubs": set(),
+    "hubs": {"errors", "files"},
     "values": {"errors"},
     "screen": {"errors", "values", "units"},
     "run_folder": VALUES,

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from fine_tuning import files
+from fine_tuning import files, hubs
 from fine_tuning.errors import EngineError, EnvironmentProblem, FineTuningError, ModelError
 from fine_tuning.resources import REINSTALL
 
@@ -21,6 +21,14 @@ class KnownError:
     what: str
     why: str
     fix: str
+
+
+MODEL = hubs.Repo("model")  # the engine's log may name it or not
+
+
+def _said(pattern: str, error: FineTuningError) -> KnownError:
+    """A failure that is explained elsewhere too."""
+    return KnownError(pattern, type(error), error.what, error.why, error.fix)
 
 
 KNOWN_ERRORS = (
@@ -48,12 +56,9 @@ KNOWN_ERRORS = (
         "a checkpoint, a download or the merged model did not fit",
         files.FREE_SPACE,
     ),
-    KnownError(
+    _said(
         r"GatedRepoError|Access to model \S+ is restricted|Cannot access gated repo",
-        ModelError,
-        "The model is gated.",
-        "its owner lets only accepted accounts download it",
-        "accept its terms on the model's page, then set HF_TOKEN to a token of that account",
+        hubs.gated(MODEL),
     ),
     KnownError(
         r"Can't find 'adapter_config\.json'",
@@ -62,23 +67,16 @@ KNOWN_ERRORS = (
         "no adapter_config.json is there, or no directory or Hub repository of this name",
         "give the directory that holds adapter_config.json, for example the --output_dir of a run",
     ),
-    KnownError(
+    _said(
         r"RepositoryNotFoundError|is not a local folder and is not a valid model identifier"
         r"|404 Client Error|Repository Not Found",
-        ModelError,
-        "The model was not found.",
-        "there is neither a local directory nor a Hub repository of this name (a private one "
-        "also looks like this without HF_TOKEN)",
-        "check --model_name_or_path; for a local model give its directory",
+        hubs.not_found(MODEL),
     ),
-    KnownError(
+    _said(
         r"OfflineModeIsEnabled|LocalEntryNotFoundError|couldn't connect to|ConnectionError"
         r"|Name or service not known|Temporary failure in name resolution|Network is unreachable"
         r"|ConnectError|Max retries exceeded|MaxRetryError",
-        EnvironmentProblem,
-        "The model hub cannot be reached, and the files are not in the local cache.",
-        "there is no network, or HF_HUB_OFFLINE is set",
-        "check the network, set HF_ENDPOINT to a mirror, or give a local model directory",
+        hubs.unreachable(MODEL, "there is no network, or HF_HUB_OFFLINE is set"),
     ),
     KnownError(
         r"No module named 'bitsandbytes'|bitsandbytes is not installed"

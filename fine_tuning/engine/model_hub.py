@@ -15,14 +15,19 @@ from fine_tuning.engine.model_source import require_whole_model
 from fine_tuning.errors import EnvironmentProblem, FineTuningError, ModelError
 from fine_tuning.hubs import (
     OnBytes,
+    Repo,
+    Unreachable,
     endpoint,
     escaped,
+    explained,
     hugging_face_meter,
+    is_network,
     is_offline,
+    modelscope,
     modelscope_meter,
     on_modelscope,
     on_openmind,
-    quiet_modelscope,
+    unreachable,
 )
 
 # Everything but weights that Transformers may read; a repository's code is only executed when the
@@ -41,6 +46,11 @@ class Wanted:
     revision: str | None = None
     cache_dir: str | None = None
     weights: bool = True
+
+    @property
+    def repo(self) -> Repo:
+        """As the hubs are asked for it."""
+        return Repo("model", self.name, self.revision)
 
 
 def require_model(wanted: Wanted) -> None:
@@ -73,7 +83,7 @@ def fetch_model(wanted: Wanted, on_bytes: OnBytes) -> str:
         with _hub_errors(wanted):
             _ask_hub(wanted)
             _download_from_hub(wanted, on_bytes)
-    except _Unreachable:
+    except Unreachable:
         config = _cached_config(wanted)
         if config is None:
             raise
@@ -99,10 +109,6 @@ def _is(file: str, pattern: str) -> bool:
     return fnmatch(PurePosixPath(file).name, pattern)
 
 
-class _Unreachable(EnvironmentProblem):
-    """No hub answers: what is in the cache may do."""
-
-
 def _is_cached(wanted: Wanted) -> bool:
     return _cached_config(wanted) is not None
 
@@ -121,7 +127,7 @@ def _require_whole(wanted: Wanted, folder: Path) -> None:
         require_whole_model(folder)
     except ModelError as error:
         raise EnvironmentProblem(
-            f"The model hub cannot be reached, and only a part of {wanted.name} is in the cache.",
+            f"No hub can be reached, and only a part of {wanted.name} is in the cache.",
             why=error.what,
             fix="repeat the command with network: the download goes on where it stopped",
         ) from error
@@ -131,7 +137,7 @@ def _ask_hub(wanted: Wanted) -> None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     if is_offline():
-        raise _unreachable(wanted.name, "HF_HUB_OFFLINE is set")
+        raise unreachable(wanted.repo, "HF_HUB_OFFLINE is set")
     url = hf_hub_url(wanted.name, "config.json", revision=wanted.revision, endpoint=endpoint())
     get_hf_file_metadata(url, timeout=10)
 
@@ -158,23 +164,30 @@ def _download_from_hub(wanted: Wanted, on_bytes: OnBytes) -> None:
 @contextmanager
 def _hub_errors(wanted: Wanted) -> Iterator[None]:
     """What the Hub's client raises, as errors of ours."""
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub import errors
 
     try:
         yield
     except FineTuningError:
         raise
-    except (HfHubHTTPError, OSError) as error:
-        raise _explained(wanted, error) from error
+    except errors.LocalEntryNotFoundError as error:
+        raise explained(wanted.repo, error) from error
+    except errors.EntryNotFoundError as error:
+        raise ModelError(
+            f"{wanted.name} on the Hub has no config.json, so it is not a model of Transformers.",
+            fix="GGUF-only and adapter-only repositories cannot be trained; name the base model",
+        ) from error
+    except (errors.HfHubHTTPError, OSError) as error:
+        raise explained(wanted.repo, error) from error
     except Exception as error:  # the HTTP library's own errors are not the client's to promise
-        if not _is_network(error):
+        if not is_network(error):
             raise
-        raise _unreachable(wanted.name, "there is no network") from error
+        raise explained(wanted.repo, error) from error
 
 
 def _ask_modelscope(wanted: Wanted) -> list[Any]:
     """The files of the repository (nothing if only the cache can be asked)."""
-    with _modelscope_errors(wanted) as api:
+    with modelscope(wanted.repo) as api:
         if not is_offline():
             try:
                 return list(api.list_repo_files(wanted.name, "model", revision=_revision(wanted)))
@@ -182,7 +195,7 @@ def _ask_modelscope(wanted: Wanted) -> list[Any]:
                 if _modelscope_cache(api, wanted) is None:
                     raise
         elif _modelscope_cache(api, wanted) is None:
-            raise _unreachable(wanted.name, "HF_HUB_OFFLINE is set")
+            raise unreachable(wanted.repo, "HF_HUB_OFFLINE is set")
     return []
 
 
@@ -191,7 +204,7 @@ def _from_modelscope(wanted: Wanted, on_bytes: OnBytes) -> str:
     sizes = {file.path: int(file.size or 0) for file in listed}
     names = wanted_files(sizes, wanted.weights)
     size = sum(sizes[name] for name in names)
-    with _modelscope_errors(wanted) as api:
+    with modelscope(wanted.repo) as api:
         if not listed:  # offline, and something is there
             cached = Path(str(_modelscope_cache(api, wanted)))
             if wanted.weights:
@@ -223,91 +236,3 @@ def _modelscope_cache(api: Any, wanted: Wanted) -> Path | None:
         return Path(api.download_repo(wanted.name, "model", **where, local_files_only=True))
     except HubError:
         return None
-
-
-@contextmanager
-def _modelscope_errors(wanted: Wanted) -> Iterator[Any]:
-    """ModelScope's client; what it raises, as errors of ours."""
-    try:
-        import modelscope_hub as scope
-        from modelscope_hub.errors import HubError, NotExistError
-        from requests import RequestException
-    except ImportError as error:
-        raise EnvironmentProblem(
-            "USE_MODELSCOPE_HUB is set, but the modelscope package is missing.",
-            fix="pip install modelscope, or unset USE_MODELSCOPE_HUB",
-        ) from error
-    try:
-        with quiet_modelscope():
-            yield scope.HubApi(scope.HubConfig())  # of the environment as it is now
-    except NotExistError as error:
-        raise _not_found(wanted.name, "ModelScope") from error
-    except (HubError, RequestException) as error:
-        why = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-        raise _unreachable(wanted.name, why) from error
-
-
-def _explained(wanted: Wanted, error: Exception) -> FineTuningError:
-    """What the Hub's client says, in the user's words."""
-    from huggingface_hub import errors
-
-    name = wanted.name
-    if isinstance(error, errors.GatedRepoError):
-        return ModelError(
-            "The model is gated.",
-            why="its owner lets only accepted accounts download it",
-            fix="accept its terms on the model's page, then set HF_TOKEN to that account's token",
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return ModelError(
-            f"{name} has no revision {wanted.revision}.",
-            why="the Hub does not know it as a branch, tag or commit",
-            fix="correct --model_revision, or leave it out for the main branch",
-        )
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return _not_found(name, "the Hub")
-    if isinstance(error, errors.EntryNotFoundError) and not isinstance(
-        error, errors.LocalEntryNotFoundError
-    ):
-        return ModelError(
-            f"{name} on the Hub has no config.json, so it is not a model of Transformers.",
-            fix="GGUF-only and adapter-only repositories cannot be trained; name the base model",
-        )
-    if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
-        status = error.response.status_code
-        return EnvironmentProblem(
-            f"The model hub did not give {name}.",
-            why=f"it answered with HTTP status {status}",
-            fix="log in with HF_TOKEN"
-            if status in (401, 403)
-            else "try again later; a download goes on where it stopped",
-        )
-    if isinstance(error, OSError) and error.errno is not None and not _is_network(error):
-        return EnvironmentProblem(
-            f"{name} could not be downloaded.",
-            why=str(error),
-            fix="free space, or set HF_HOME to another disk; the same command goes on from there",
-        )
-    return _unreachable(name, "there is no network")
-
-
-def _is_network(error: Exception) -> bool:
-    family = type(error).__module__.partition(".")[0]
-    return family in ("httpx", "requests", "httpcore") or isinstance(error, ConnectionError)
-
-
-def _not_found(name: str, hub: str) -> ModelError:
-    return ModelError(
-        f"There is no model {name}, neither as a directory nor on {hub}.",
-        why="a private one also looks like this without a token (HF_TOKEN, MODELSCOPE_API_TOKEN)",
-        fix="check --model_name_or_path; for a local model give its directory",
-    )
-
-
-def _unreachable(name: str, why: str) -> EnvironmentProblem:
-    return _Unreachable(
-        f"The model hub cannot be reached, and {name} is not in the local cache.",
-        why=why,
-        fix="check the network, set HF_ENDPOINT to a mirror (USE_MODELSCOPE_HUB=1 for ModelScope), "
-        "or give a local model directory",
-    )

@@ -70,7 +70,7 @@ TEXTS = [
 @pytest.mark.parametrize(("text", "kind", "advice"), TEXTS)
 def test_known(text: str, kind: type[FineTuningError], advice: str) -> None:
     error = explain(text, Path("/r/logs/engine.log"), last_line=text)
-    assert type(error) is kind
+    assert isinstance(error, kind)
     assert advice in str(error)
     assert "/r/logs/engine.log" in str(error)
 

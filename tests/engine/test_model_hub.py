@@ -138,27 +138,27 @@ def refusal(wanted: Wanted) -> FineTuningError:
 def test_a_name_that_the_hub_does_not_know(hub: hub_site.Site, tmp_path: Path) -> None:
     error = refusal(Wanted(name="me/tny", cache_dir=str(tmp_path)))
     assert isinstance(error, ModelError)
-    assert error.what == "There is no model me/tny, neither as a directory nor on the Hub."
+    assert error.what == f"The model me/tny was not found, neither here nor on {hub.url}."
 
 
 def test_a_name_that_modelscope_does_not_know(scope: modelscope_site.Site, tmp_path: Path) -> None:
     error = refusal(Wanted(name="me/tny", cache_dir=str(tmp_path)))
     assert isinstance(error, ModelError)
-    assert error.what == "There is no model me/tny, neither as a directory nor on ModelScope."
+    assert error.what == f"The model me/tny was not found, neither here nor on {scope.url}."
 
 
 def test_a_gated_model(hub: hub_site.Site, tmp_path: Path) -> None:
     hub.denied[NAME] = (403, "GatedRepo")
     error = refusal(Wanted(name=NAME, cache_dir=str(tmp_path)))
     assert isinstance(error, ModelError)
-    assert error.what == "The model is gated." and "HF_TOKEN" in error.fix
+    assert error.what == f"The model {NAME} is gated." and "HF_TOKEN" in error.fix
 
 
 def test_a_revision_that_is_not_there(hub: hub_site.Site, tmp_path: Path) -> None:
     hub.denied[NAME] = (404, "RevisionNotFound")
     error = refusal(Wanted(name=NAME, revision="v9", cache_dir=str(tmp_path)))
     assert isinstance(error, ModelError)
-    assert error.what == f"{NAME} has no revision v9."
+    assert error.what == f"The model {NAME} has no revision v9."
 
 
 def test_no_config(hub: hub_site.Site, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_part_in_the_cache_does_not_pass_for_the_model(
 def test_a_busy_hub_is_not_a_missing_network(hub: hub_site.Site, tmp_path: Path) -> None:
     hub.denied[NAME] = (429, "")
     error = refusal(Wanted(name=NAME, cache_dir=str(tmp_path)))
-    assert error.what == f"The model hub did not give {NAME}."
+    assert error.what == f"{hub.url} did not give the model {NAME}."
     assert error.why == "it answered with HTTP status 429" and "try again later" in error.fix
 
 

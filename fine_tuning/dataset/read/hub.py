@@ -4,7 +4,6 @@ The files are listed and fetched with the hubs' own clients, which do not import
 own code is never run. A dataset that has only such code is read from its parquet conversion.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,17 +13,20 @@ from typing import Any
 from fine_tuning.dataset.read.find import is_data_name
 from fine_tuning.dataset.read.hub_layout import choose_files
 from fine_tuning.dataset.read.sources import SUFFIXES, HubChoice, Split
-from fine_tuning.errors import DataError, EnvironmentProblem, FineTuningError
+from fine_tuning.errors import EnvironmentProblem, FineTuningError
 from fine_tuning.hubs import (
     OnBytes,
+    Repo,
     endpoint,
     escaped,
+    explained,
     hugging_face_meter,
     in_silence,
     is_offline,
+    modelscope,
     modelscope_meter,
     on_modelscope,
-    quiet_modelscope,
+    unreachable,
 )
 
 _CONVERTED = "refs/convert/parquet"
@@ -64,6 +66,10 @@ def hub_files(
     return files, (*listing.notes, *chosen.notes)
 
 
+def _repo(name: str, revision: str | None) -> Repo:
+    return Repo("dataset", name, revision)
+
+
 def _hugging_face(name: str, choice: HubChoice, on_bytes: OnBytes) -> _Listing:
     if is_offline():
         return _cached(name, choice, "HF_HUB_OFFLINE is set")
@@ -75,7 +81,7 @@ def _hugging_face(name: str, choice: HubChoice, on_bytes: OnBytes) -> _Listing:
             return _converted(name, on_bytes) or listing
         return listing
     except (OSError, ValueError, httpx.HTTPError) as error:
-        problem = _explained(name, choice, error)
+        problem = explained(_repo(name, choice.revision), error)
         if isinstance(problem, EnvironmentProblem):
             try:
                 return _cached(name, choice, problem.why)
@@ -103,7 +109,7 @@ def _online(name: str, revision: str | None, on_bytes: OnBytes) -> _Listing:
             meter = hugging_face_meter(lambda done: on_bytes(min(done, size), size))
             return Path(hub.snapshot_download(name, **where, tqdm_class=meter))
         except Exception as error:
-            raise _explained(name, HubChoice(revision=revision), error) from error
+            raise explained(_repo(name, revision), error) from error
 
     card: Mapping[str, Any] = {}
     if "README.md" in files:
@@ -159,11 +165,7 @@ def _cached(name: str, choice: HubChoice, why: str) -> _Listing:
         if any(map(is_data_name, listing.files)):
             converted = revision == _CONVERTED
             return replace(listing, card=_conversion_card(listing.files)) if converted else listing
-    raise EnvironmentProblem(
-        f"the dataset {name} is not in the local cache",
-        why=why,
-        fix="download it once with network, or give a local file with --dataset_path",
-    )
+    raise unreachable(_repo(name, choice.revision), why)
 
 
 def _on_disk(root: Path, notes: tuple[str, ...] = ()) -> _Listing:
@@ -190,84 +192,21 @@ def _is_data(file: str) -> bool:
     return any(suffix in PurePosixPath(file).name for suffix in SUFFIXES)
 
 
-def _explained(name: str, choice: HubChoice, error: Exception) -> FineTuningError:
-    """A hub client's error in the user's words: cause and next step."""
-    import huggingface_hub.errors as hub
-
-    if isinstance(error, FineTuningError):
-        return error
-    site = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    if isinstance(error, hub.GatedRepoError):
-        return DataError(
-            f"the dataset {name} is gated",
-            why="its owner gives access on request",
-            fix=f"ask for access at {site}/datasets/{name}, then log in: `hf auth login`"
-            " or HF_TOKEN",
-        )
-    if isinstance(error, hub.RevisionNotFoundError):
-        return DataError(
-            f'{name} has no revision "{choice.revision}"',
-            why=f"{site} does not know it as a branch, tag or commit",
-            fix="correct --dataset_revision, or leave it out for the main branch",
-        )
-    if isinstance(error, hub.RepositoryNotFoundError):
-        return DataError(
-            f"there is no dataset {name} on {site}, and no such file or directory here",
-            why="the name is wrong, or the dataset is private and you are not logged in",
-            fix="check the name; for a private dataset `hf auth login` or HF_TOKEN",
-        )
-    if isinstance(error, hub.HFValidationError):
-        return DataError(f"{name} is no file here and no name of a Hub dataset", why=str(error))
-    if isinstance(error, hub.HfHubHTTPError) and error.response is not None:
-        return EnvironmentProblem(
-            f"{site} did not give the dataset {name}",
-            why=f"it answered with HTTP status {error.response.status_code}",
-            fix="try again later; an interrupted download goes on where it stopped",
-        )
-    if isinstance(error, OSError) and error.errno == 28:
-        return EnvironmentProblem(
-            f"no space left for the dataset {name}",
-            why=str(error),
-            fix="free some space, or set HF_HOME to another disk",
-        )
-    return EnvironmentProblem(
-        f"the dataset {name} cannot be fetched from {site}",
-        why=f"no connection ({type(error).__name__}: {str(error)[:200]})",
-        fix="check network and HF_ENDPOINT (a mirror), or give a local file with --dataset_path",
-    )
-
-
 def _modelscope(name: str, choice: HubChoice, on_bytes: OnBytes) -> _Listing:
-    try:
-        import modelscope_hub as scope
-        from modelscope_hub.errors import HubError
-        from requests import RequestException
-    except ImportError as error:
-        raise EnvironmentProblem(
-            "USE_MODELSCOPE_HUB is set, but the modelscope package is missing",
-            fix="pip install modelscope, or unset USE_MODELSCOPE_HUB",
-        ) from error
-
-    api = scope.HubApi(scope.HubConfig())  # of the environment as it is now
     where: dict[str, Any] = {"repo_type": "dataset", "revision": choice.revision}
-    try:
-        with quiet_modelscope():
-            if not is_offline():
-                try:
-                    return _on_disk(_from_modelscope(api, name, where, on_bytes))
-                except ConnectionError as error:
-                    with suppress(HubError):  # an earlier download may have left it
-                        root = Path(api.download_repo(name, **where, local_files_only=True))
-                        note = f"{name}: read from the local cache ({type(error).__name__})"
-                        return _on_disk(root, (note,))
-                    raise
+    with modelscope(_repo(name, choice.revision)) as api:
+        from modelscope_hub.errors import HubError
+
+        if is_offline():
             return _on_disk(Path(api.download_repo(name, **where, local_files_only=True)))
-    except (HubError, RequestException, OSError, ValueError) as error:
-        raise EnvironmentProblem(
-            f"the dataset {name} cannot be fetched from ModelScope",
-            why=f"{type(error).__name__}: {str(error)[:200]}",
-            fix="check the name, the network and MODELSCOPE_API_TOKEN",
-        ) from error
+        try:
+            return _on_disk(_from_modelscope(api, name, where, on_bytes))
+        except ConnectionError as error:
+            with suppress(HubError):  # an earlier download may have left it
+                root = Path(api.download_repo(name, **where, local_files_only=True))
+                note = f"{name}: read from the local cache ({type(error).__name__})"
+                return _on_disk(root, (note,))
+            raise
 
 
 def _from_modelscope(api: Any, name: str, where: Mapping[str, Any], on_bytes: OnBytes) -> Path:

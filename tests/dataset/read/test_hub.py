@@ -136,8 +136,8 @@ def test_no_train_split_must_be_chosen(site: Site) -> None:
 @pytest.mark.parametrize(
     ("name", "denied", "kind", "text"),
     [
-        ("me/nothing", None, DataError, "there is no dataset me/nothing on http://127.0.0.1"),
-        ("me/secret", (401, "RepoNotFound"), DataError, "private and you are not logged in"),
+        ("me/nothing", None, DataError, "The dataset me/nothing was not found, neither here nor on http"),
+        ("me/secret", (401, "RepoNotFound"), DataError, "a private one also looks like this without a token"),
         ("me/gated", (403, "GatedRepo"), DataError, "me/gated is gated"),
         ("me/down", (500, ""), EnvironmentProblem, "HTTP status 500"),
     ],
@@ -155,7 +155,7 @@ def test_what_the_hub_refuses_has_cause_and_next_step(
 
 def test_an_unknown_revision_is_named(site: Site) -> None:
     site.datasets["me/plain"] = {"train.jsonl": ROW}
-    assert 'me/plain has no revision "v9"' in str(refusal("me/plain", revision="v9"))
+    assert 'The dataset me/plain has no revision v9' in str(refusal("me/plain", revision="v9"))
 
 
 def test_no_network_says_so_and_a_cached_dataset_still_works(
@@ -169,8 +169,8 @@ def test_no_network_says_so_and_a_cached_dataset_still_works(
     assert "read from the local cache" in source.notes[0]
     error = refusal("me/other")
     assert isinstance(error, EnvironmentProblem)
-    assert "cannot be fetched from http://127.0.0.1:9" in str(error)
-    assert "check network and HF_ENDPOINT" in error.fix
+    assert "http://127.0.0.1:9 cannot be reached" in str(error)
+    assert "set HF_ENDPOINT to a mirror" in error.fix
 
 
 def test_offline_mode_asks_nobody(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
