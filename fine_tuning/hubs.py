@@ -61,10 +61,14 @@ def site() -> str:
     return endpoint() or "https://huggingface.co"
 
 
+def home() -> Path:
+    """Where Hugging Face's client keeps its token and, unless told otherwise, its downloads."""
+    return Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+
+
 def cache() -> Path:
     """Where Hugging Face's client keeps what it downloads."""
-    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+    return Path(os.environ.get("HF_HUB_CACHE") or home() / "hub")
 
 
 def escaped(file: str) -> str:

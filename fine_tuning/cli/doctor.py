@@ -15,7 +15,9 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, Literal
 
+from fine_tuning import hubs
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.engine.gpus import driver_gpus
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
 from fine_tuning.resources import CONSTRAINTS, REINSTALL
 from fine_tuning.values.spec import RunSpec
@@ -61,24 +63,24 @@ class Finding:
 def run(job: Resolved) -> int:
     """Print the findings as they come; 1 if something that a run needs is broken."""
     failed = 0
-    for finding in findings(job.spec, os.environ):
+    for finding in findings(job.spec):
         print(line_of(finding), flush=True)
         failed += finding.level == "fail"
     print(f"\n{failed} of these must be mended before a run." if failed else "\nReady for a run.")
     return EXIT_FAILED if failed else EXIT_DONE
 
 
-def findings(spec: RunSpec, environment: Mapping[str, str]) -> Iterator[Finding]:
+def findings(spec: RunSpec) -> Iterator[Finding]:
     """Everything that is tested, the quick tests first."""
     yield python_finding(sys.version_info[:3])
     yield memory_finding()
-    yield from disk_findings(_folders(spec, environment))
-    yield from hub_findings(environment)
+    yield from disk_findings(_folders(spec))
+    yield from hub_findings()
     yield from version_findings(pins())
     yield Finding("note", "imports", "importing the engine, which takes some seconds ...")
     probed = probe()
     yield from import_findings(probed)
-    yield from device_findings(probed, nvidia_smi(), use_cpu=spec.use_cpu)
+    yield from device_findings(probed, driver_gpus(), use_cpu=spec.use_cpu)
 
 
 def line_of(finding: Finding) -> str:
@@ -110,12 +112,11 @@ def memory_finding() -> Finding:
     return Finding("ok", "memory", text)
 
 
-def _folders(spec: RunSpec, environment: Mapping[str, str]) -> dict[str, Path]:
-    home = environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+def _folders(spec: RunSpec) -> dict[str, Path]:
     return {
         "runs": spec.output_dir or Path("runs"),
         "data folder": spec.dataset_dir,
-        "model cache": Path(environment.get("HF_HUB_CACHE") or Path(home) / "hub"),
+        "model cache": hubs.cache(),
         "temporary": Path(tempfile.gettempdir()),
     }
 
@@ -155,14 +156,10 @@ def _other_folder(name: str) -> str:
     }.get(name, "set TMPDIR to a folder of yours")
 
 
-def hub_findings(environment: Mapping[str, str]) -> Iterator[Finding]:
+def hub_findings() -> Iterator[Finding]:
     """Whether models and datasets can be fetched by name, and with whose token."""
-    offline = [
-        name for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if _on(environment, name)
-    ]
-    endpoint = environment.get("HF_ENDPOINT") or "https://huggingface.co"
-    if _on(environment, "USE_MODELSCOPE_HUB"):
-        endpoint = "https://modelscope.cn"
+    offline = [name for name in hubs.OFFLINE if hubs.is_on(name)]
+    endpoint = hubs.site()
     if offline:
         yield Finding("note", "hub", f"offline mode ({', '.join(offline)}): only cached models")
     elif (trouble := unreachable(endpoint)) == "":
@@ -174,15 +171,10 @@ def hub_findings(environment: Mapping[str, str]) -> Iterator[Finding]:
             f"{endpoint} does not answer ({trouble})",
             "give local directories, or set HF_ENDPOINT to a mirror, or HTTPS_PROXY",
         )
-    kept = Path(environment.get("HF_HOME") or Path.home() / ".cache" / "huggingface") / "token"
-    if environment.get("HF_TOKEN") or kept.is_file():
+    if os.environ.get("HF_TOKEN") or (hubs.home() / "token").is_file():
         yield Finding("ok", "hub token", "present")
     else:
         yield Finding("note", "hub token", "none; only gated and private models need HF_TOKEN")
-
-
-def _on(environment: Mapping[str, str], name: str) -> bool:
-    return environment.get(name, "").lower() in ("1", "true", "yes", "on", "y")
 
 
 def unreachable(endpoint: str, timeout: float = 5.0) -> str:
@@ -262,21 +254,6 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "(version unknown)"
-
-
-def nvidia_smi() -> tuple[str, ...]:
-    """The GPUs that the driver sees: `name, memory, driver version` each."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return ()
-    query = "--query-gpu=name,memory.total,driver_version"
-    try:
-        done = subprocess.run(
-            [tool, query, "--format=csv,noheader"], capture_output=True, text=True, timeout=30
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return tuple(done.stdout.strip().splitlines()) if done.returncode == 0 else ()
 
 
 def device_findings(

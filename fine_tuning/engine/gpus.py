@@ -9,16 +9,16 @@ from fine_tuning.errors import EnvironmentProblem
 
 
 def driver_gpus() -> list[str]:
-    """`name, driver version` of each NVIDIA GPU; empty without a driver."""
+    """`name, memory, driver version` of each NVIDIA GPU; empty without a driver."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
     try:
         answer = subprocess.run(
-            [program, "--query-gpu=name,driver_version", "--format=csv,noheader"],
+            [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=30,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -70,13 +70,17 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_flag(tmp_path: Path) 
     assert finding.level == "ok"
 
 
-def test_the_hub(tmp_path: Path) -> None:
-    closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
-    hub, token = doctor.hub_findings(closed)
+def test_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "USE_MODELSCOPE_HUB", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    hub, token = doctor.hub_findings()
     assert (hub.level, token.level) == ("warn", "note")
     assert "set HF_ENDPOINT to a mirror" in hub.next
-    secret = {"HF_HUB_OFFLINE": "1", "HF_TOKEN": "hf_secret"}
-    hub, token = doctor.hub_findings(secret)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub, token = doctor.hub_findings()
     assert "offline mode (HF_HUB_OFFLINE)" in hub.found
     assert token == Finding("ok", "hub token", "present")
 

@@ -136,8 +136,18 @@ def test_no_train_split_must_be_chosen(site: Site) -> None:
 @pytest.mark.parametrize(
     ("name", "denied", "kind", "text"),
     [
-        ("me/nothing", None, DataError, "The dataset me/nothing was not found, neither here nor on http"),
-        ("me/secret", (401, "RepoNotFound"), DataError, "a private one also looks like this without a token"),
+        (
+            "me/nothing",
+            None,
+            DataError,
+            "The dataset me/nothing was not found, neither here nor on http",
+        ),
+        (
+            "me/secret",
+            (401, "RepoNotFound"),
+            DataError,
+            "a private one also looks like this without a token",
+        ),
         ("me/gated", (403, "GatedRepo"), DataError, "me/gated is gated"),
         ("me/down", (500, ""), EnvironmentProblem, "HTTP status 500"),
     ],
@@ -155,7 +165,7 @@ def test_what_the_hub_refuses_has_cause_and_next_step(
 
 def test_an_unknown_revision_is_named(site: Site) -> None:
     site.datasets["me/plain"] = {"train.jsonl": ROW}
-    assert 'The dataset me/plain has no revision v9' in str(refusal("me/plain", revision="v9"))
+    assert "The dataset me/plain has no revision v9" in str(refusal("me/plain", revision="v9"))
 
 
 def test_no_network_says_so_and_a_cached_dataset_still_works(
