@@ -17,7 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 STAMP = os.path.join(VENV, "installed.txt")
 LOG = os.path.join(VENV, "install.log")
-SOURCES = ("constraints.txt", "requirements.txt", "requirements-dev.txt")
+WANTED = "requirements-dev.txt"
 NEEDED_GIB = 8
 KNOWN_FAILURES = (
     (
@@ -48,9 +48,9 @@ def stop(what, fix):
 def wanted():
     """A hash of what should be installed."""
     digest = hashlib.sha256(sys.version.split()[0].encode())
-    for name in SOURCES:
+    for name in ("pyproject.toml", "constraints.txt", WANTED):
         with open(os.path.join(ROOT, name), "rb") as source:
-            digest.update(source.read())
+            digest.update(source.read().partition(b"[tool.")[0])  # what follows installs nothing
     return digest.hexdigest()
 
 
@@ -90,7 +90,7 @@ def free_gib():
 def run_logged(command):
     """Run a command with its output in the log; true if it succeeded."""
     with open(LOG, "a") as log:
-        return subprocess.call(command, stdout=log, stderr=subprocess.STDOUT) == 0
+        return subprocess.call(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT) == 0
 
 
 def explain():
@@ -136,11 +136,8 @@ def main():
             "the environment cannot be created: %s" % error,
             "is python3-venv installed, the disk full or read-only?",
         )
-    arguments = []
-    for name in SOURCES[1:]:
-        arguments += ["-r", os.path.join(ROOT, name)]
     pip = [python(), "-m", "pip", "--disable-pip-version-check", "install", "--no-input"]
-    if not run_logged(pip + arguments):
+    if not run_logged([*pip, "-r", WANTED]):
         explain()
     with open(STAMP, "w") as stamp:
         stamp.write(wanted())

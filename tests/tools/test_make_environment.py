@@ -42,7 +42,7 @@ def place(tmp_path: Path) -> Path:
 def copied_to(place: Path) -> Path:
     (place / "tools").mkdir(parents=True)
     shutil.copy(SCRIPT, place / "tools")
-    for name in ("constraints.txt", "requirements.txt", "requirements-dev.txt"):
+    for name in ("pyproject.toml", "constraints.txt", "requirements-dev.txt"):
         shutil.copy(ROOT / name, place)
     return place
 
@@ -123,6 +123,20 @@ def test_other_versions_are_installed_anew(place: Path, script: ModuleType) -> N
     assert run(place, **NO_REGISTRY).returncode == 1
 
 
+def test_a_changed_setting_of_a_tool_installs_nothing(
+    place: Path, script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = script.wanted()
+    monkeypatch.setattr(script, "ROOT", str(place))
+    assert script.wanted() == before
+    project = place / "pyproject.toml"
+    text = project.read_text(encoding="utf-8")
+    project.write_text(text.replace("line-length = 100", "line-length = 99"), encoding="utf-8")
+    assert script.wanted() == before
+    project.write_text(text.replace("torch==", "torch>="), encoding="utf-8")
+    assert script.wanted() != before
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 60 MB: room for an environment, not for its packages."""
@@ -151,8 +165,7 @@ def test_a_disk_that_fills_up_on_the_way(small_disk: Path) -> None:
     place = copied_to(small_disk / "project")
     subprocess.run([sys.executable, "-m", "venv", str(place / ".venv")], check=True)
     wheel = make_wheel(place.parent.parent, megabytes=80)
-    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
-        (place / name).write_text("bulky\n" if name == "requirements.txt" else "", "utf-8")
+    (place / "requirements-dev.txt").write_text("bulky\n", encoding="utf-8")
     temporary = place.parent.parent / "temporary"  # where pip unpacks: not on the small disk
     temporary.mkdir()
     done = run(
@@ -191,7 +204,7 @@ def test_every_package_of_every_system_is_to_be_had_and_pinned(system: str, pyth
     done = subprocess.run(
         [
             *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
-            *("requirements.txt", "requirements-dev.txt"),
+            *("pyproject.toml", "--extra", "dev", "--constraint", "constraints.txt"),
             *("--python-platform", system, "--python-version", python),
             # these two are built from source everywhere (deepspeed: on Linux only)
             *("--only-binary", ":all:", "--no-binary", "deepspeed", "--no-binary", "jieba"),
