@@ -18,7 +18,13 @@ VENV = os.path.join(ROOT, ".venv")
 STAMP = os.path.join(VENV, "installed.txt")
 LOG = os.path.join(VENV, "install.log")
 WANTED = "requirements-dev.txt"
+LARGE_MB = 20  # a download of this size is worth a line
 NEEDED_GIB = 8
+# "Downloading torch-2.11.0-cp311-cp311-manylinux_2_28_x86_64.whl (530.2 MB)"; also as an address
+DOWNLOAD = re.compile(
+    r"^\s*Downloading (?:\S*/)?(?P<name>[A-Za-z0-9_.]+)-(?P<version>\d[^-\s]*?)"
+    r"(?:-\S*\.whl|\.tar\.gz) \((?P<size>[\d.]+) (?P<unit>\w+)\)"
+)
 KNOWN_FAILURES = (
     (
         r"No space left on device|Errno 28|Disk quota",
@@ -88,9 +94,33 @@ def free_gib():
 
 
 def run_logged(command):
-    """Run a command with its output in the log; true if it succeeded."""
-    with open(LOG, "a") as log:
-        return subprocess.call(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT) == 0
+    """Run pip with its output in the log, and its large downloads on the screen; true if it
+    succeeded."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with open(LOG, "ab") as log:
+        for line in process.stdout:
+            log.write(line)
+            log.flush()
+            said = progress(line.decode("utf-8", "replace"))
+            if said:
+                print("  " + said)
+                sys.stdout.flush()
+    return process.wait() == 0
+
+
+def progress(line):
+    """What a line of pip's output tells somebody who waits, or nothing."""
+    found = DOWNLOAD.search(line)
+    if found and in_mb(found.group("size"), found.group("unit")) >= LARGE_MB:
+        return "downloading %(name)s %(version)s (%(size)s %(unit)s)" % found.groupdict()
+    if line.startswith("Installing collected packages:"):
+        return "unpacking %d packages ..." % (line.count(",") + 1)
+    return ""
+
+
+def in_mb(size, unit):
+    """A size as pip writes it, in megabytes."""
+    return float(size) * {"GB": 1000.0, "MB": 1.0}.get(unit, 0.0)
 
 
 def explain():
@@ -123,7 +153,7 @@ def main():
             "%.1f GB are free here and the packages need %d GB" % (free_gib(), NEEDED_GIB),
             "free some, or put the project on another disk",
         )
-    print("Installing the tested packages into .venv (once; about 6 GB, some minutes) ...")
+    print("Installing the tested packages into .venv (once; about 6 GB, some minutes):")
     sys.stdout.flush()
     try:
         if not os.path.exists(python()):
@@ -137,7 +167,7 @@ def main():
             "is python3-venv installed, the disk full or read-only?",
         )
     pip = [python(), "-m", "pip", "--disable-pip-version-check", "install", "--no-input"]
-    if not run_logged([*pip, "-r", WANTED]):
+    if not run_logged([*pip, "--progress-bar", "off", "-r", WANTED]):
         explain()
     with open(STAMP, "w") as stamp:
         stamp.write(wanted())

@@ -137,6 +137,30 @@ def test_a_changed_setting_of_a_tool_installs_nothing(
     assert script.wanted() != before
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "Downloading torch-2.11.0-cp311-cp311-manylinux_2_28_x86_64.whl (530.2 MB)\n",
+            "downloading torch 2.11.0 (530.2 MB)",
+        ),
+        (
+            "  Downloading http://127.0.0.1/n/nvidia_nccl_cu13-2.28.9-py3-none-any.whl (0.2 GB)",
+            "downloading nvidia_nccl_cu13 2.28.9 (0.2 GB)",
+        ),
+        ("  Downloading jieba-0.42.1.tar.gz (19.2 MB)\n", ""),
+        ("Downloading rich-15.0.0-py3-none-any.whl (310 kB)\n", ""),
+        ("  Downloading torch-2.11.0-cp311-cp311-manylinux.whl.metadata (29 kB)\n", ""),
+        ("Installing collected packages: a, b, c\n", "unpacking 3 packages ..."),
+        ("Collecting torch==2.11.0\n", ""),
+    ],
+)
+def test_who_waits_is_told_of_large_downloads_only(
+    script: ModuleType, line: str, said: str
+) -> None:
+    assert script.progress(line) == said
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 60 MB: room for an environment, not for its packages."""
