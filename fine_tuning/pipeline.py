@@ -41,6 +41,7 @@ from fine_tuning.job.opening import Job
 from fine_tuning.run_folder import fingerprint, from_json, to_json
 from fine_tuning.screen import Screen
 from fine_tuning.ship.merged import is_whole
+from fine_tuning.units import counted
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.shown import Source
@@ -90,7 +91,7 @@ def check(job: Job) -> CheckedData:
     known = resuming.checked_before(job, inputs)
     if known is not None:
         screen.begin("read", None, "bytes")
-        screen.end(f"{known.rows_kept:,} rows, as checked before")
+        screen.end(f"{counted(known.rows_kept, 'row')}, as checked before")
         return known
     with telling.download(screen, "fetch_data", ", ".join(spec.data.dataset_path)) as on_bytes:
         download(spec.data, spec.val_dataset_path, on_bytes)
@@ -141,7 +142,7 @@ def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> TokenLook:
         job.folder.do("tokens", inputs, lambda: _look(data, worker, arguments, job.screen)),
         TokenLook,
     )
-    job.screen.end(f"{look.tokens:,} tokens, the longest row has {look.longest:,}")
+    job.screen.end(f"{counted(look.tokens, 'token')}, the longest row has {look.longest:,}")
     for warning in telling.token_warnings(look):
         job.screen.warn(warning)
     return look
@@ -162,7 +163,7 @@ def tokens_of(
     with Worker(log, environment=asking.environment(spec)) as worker:
         request = asking.token_request(spec, model, data, folder, show=show)
         look = _look(data, worker, request, screen)
-    screen.end(f"{look.tokens:,} tokens")
+    screen.end(f"{counted(look.tokens, 'token')}")
     return look
 
 

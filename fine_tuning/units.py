@@ -3,6 +3,11 @@
 import math
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 row`, `1,234 rows`; `plural` where it is not the noun with an s (`row is`, `rows are`)."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def duration_text(seconds: float) -> str:
     """`0:05`, `12:31`, `1:02:03` (h:mm:ss)."""
     whole = round(seconds)

@@ -22,7 +22,7 @@ ALLOWED = {
     "files": {"errors"},
     "resources": set(),
     "hubs": {"errors", "files"},
-    "values": {"errors"},
+    "values": {"errors", "units"},
     "screen": {"errors", "values", "units"},
     "run_folder": VALUES,
     **{stage: {*VALUES, "run_folder"} for stage in STAGES},

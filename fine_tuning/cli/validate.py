@@ -17,7 +17,7 @@ from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, FineTuningError
 from fine_tuning.job import telling
 from fine_tuning.run_folder import to_json
 from fine_tuning.screen import Screen
-from fine_tuning.units import percent_text
+from fine_tuning.units import counted, percent_text
 from fine_tuning.values.data import CheckedData, FileAccount
 from fine_tuning.values.spec import DataSpec
 from fine_tuning.values.tokens import TokenLook
@@ -56,7 +56,7 @@ def run(
             progress=lambda at: screen.advance(at.done, at.total),
             name_leaks=True,
         )
-        screen.end(f"{_rows(data.rows_read)} in {_files(len(data.files))}")
+        screen.end(f"{counted(data.rows_read, 'row')} in {counted(len(data.files), 'file')}")
         rejected = _deliver(data, report) if report else None
         try:
             look = after(data, screen) if after is not None and data.rows_kept else None
@@ -146,10 +146,12 @@ def _verdict(data: CheckedData) -> "RenderableType":
     errors = [group for group in data.problems if group.severity == "error"]
     files = sum(group.files for group in errors)
     warnings = sum(group.count for group in data.problems if group.severity == "warning")
-    also = f"; {warnings:,} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
+    also = f"; {counted(warnings, 'warning')}" if warnings else ""
     if not errors:
-        dropped = f", {data.rows_dropped:,} repeats dropped" if data.rows_dropped else ""
-        all_rows = "the 1 row is" if data.rows_kept == 1 else f"all {data.rows_kept:,} rows are"
+        dropped = f", {counted(data.rows_dropped, 'repeat')} dropped" if data.rows_dropped else ""
+        all_rows = ("the " if data.rows_kept == 1 else "all ") + counted(
+            data.rows_kept, "row is", "rows are"
+        )
         return Text(f"OK: {all_rows} usable{dropped}{also}", style="green")
     if data.rows_read and data.rows_dropped:
         share = percent_text(data.rows_dropped / data.rows_read)
@@ -157,23 +159,13 @@ def _verdict(data: CheckedData) -> "RenderableType":
         if files:
             text += f", and {_unusable_files(files)}"
     else:
-        usable = "1 row is" if data.rows_kept == 1 else f"{data.rows_kept:,} rows are"
+        usable = counted(data.rows_kept, "row is", "rows are")
         text = f"NOT OK: {_unusable_files(files)}; {usable} usable"
     return Text(text + also, style="bold red")
 
 
 def _unusable_files(count: int) -> str:
-    if count == 1:
-        return "1 file cannot be used as it is"
-    return f"{count:,} files cannot be used as they are"
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+    return counted(count, "file cannot be used as it is", "files cannot be used as they are")
 
 
 def _short(path: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fine_tuning.dataset.formats import Format, Shape, all_formats
 from fine_tuning.errors import UsageError
+from fine_tuning.units import counted
 
 Votes = Counter[tuple[str, ...]]
 
@@ -83,8 +84,7 @@ def evidence_for(format: Format, votes: Votes, row: Mapping[str, Any]) -> str:
     wide = {format.name, *format.includes}
     fitting = sum(count for names, count in votes.items() if wide & set(names))
     others = sum(votes.values()) - fitting
-    rows = f"{fitting:,} row{'s' * (fitting != 1)}"
-    tail = f" in {rows}, not in {others:,}" if others else " in all rows"
+    tail = f" in {counted(fitting, 'row')}, not in {others:,}" if others else " in all rows"
     if shape is None:  # none of the first rows has it
         return f"columns {format.shapes[0]}{tail}"
     present = [next(n for n in names if row.get(n) is not None) for names in shape.columns]

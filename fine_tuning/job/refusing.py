@@ -7,6 +7,7 @@ from typing import Any
 
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.errors import DataError, UsageError
+from fine_tuning.units import counted
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
@@ -25,7 +26,7 @@ def refuse_unreadable(data: CheckedData, look: TokenLook) -> None:
     ]
     if named:
         more = [f"and {len(named) - NAMED:,} more"] if len(named) > NAMED else []
-        rows_have = "1 row has" if len(named) == 1 else f"{len(named):,} rows have"
+        rows_have = counted(len(named), "row has", "rows have")
         raise DataError(
             "\n  ".join([f"{rows_have} media that cannot be read:", *named[:NAMED], *more]),
             fix="mend these files or marks, or take the rows out",

@@ -12,6 +12,7 @@ from fine_tuning.job.opening import Job
 from fine_tuning.report.proof import proof_text
 from fine_tuning.report.scores import score_row
 from fine_tuning.screen import Screen
+from fine_tuning.units import counted
 from fine_tuning.values.data import SplitData
 from fine_tuning.values.plan import GIB, OVERHEAD, MemoryPlan, Plan
 from fine_tuning.values.tokens import TemplateLook, TokenLook
@@ -118,13 +119,12 @@ def untrained_text(encoded: Mapping[str, Any]) -> str:
 
 def outcome_text(outcome: str, count: int) -> str:
     """What became of so many rows."""
-    rows = "1 row" if count == 1 else f"{count:,} rows"
-    return f"{rows}: {OUTCOMES.get(outcome, outcome)}"
+    return f"{counted(count, 'row')}: {OUTCOMES.get(outcome, outcome)}"
 
 
 def say_split(job: Job, parts: SplitData) -> None:
     """What became of the rows, in one line each."""
-    job.screen.say(f"{parts.train_rows:,} rows to train on, {parts.val_rows:,} held out.")
+    job.screen.say(f"{counted(parts.train_rows, 'row')} to train on, {parts.val_rows:,} held out.")
     for reason, count in {**parts.dropped, **parts.cut}.items():
         job.screen.warn(outcome_text(reason, count))
     for note in parts.notes:

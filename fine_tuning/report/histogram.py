@@ -16,6 +16,7 @@ from fine_tuning.report.axes import (
     tick_values,
 )
 from fine_tuning.report.facts import Lengths
+from fine_tuning.units import counted
 
 _BOTTOM = HEIGHT - BOTTOM_MARGIN
 _RIGHT = WIDTH - RIGHT_MARGIN
@@ -114,7 +115,7 @@ def _bar(bin_: tuple[int, int, int], x: Scale, y: Scale, lengths: Lengths) -> Ba
         width=round(max(1.0, right - left - 1), 1),
         height=round(_BOTTOM - top, 1),
         over=lengths.cutoff is not None and start > lengths.cutoff,
-        says=f"{start:,} to {end - 1:,} {lengths.unit}: {rows:,} rows",
+        says=f"{start:,} to {end - 1:,} {lengths.unit}: {counted(rows, 'row')}",
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fine_tuning.report.facts import RunFacts, Score
-from fine_tuning.units import percent_text
+from fine_tuning.units import counted, percent_text
 
 Mood = Literal["good", "bad", "unsure", "plain"]
 
@@ -132,7 +132,7 @@ def verdict(facts: RunFacts) -> Verdict:
 
 def _scored(score: Score) -> Verdict:
     before, after = value_text(score, score.before), value_text(score, score.after)
-    rows = f" on {score.n:,} held-out row{'' if score.n == 1 else 's'}" if score.n else ""
+    rows = f" on {counted(score.n, 'held-out row')}" if score.n else ""
     if score.before is None or score.after is None:
         only = after if score.after is not None else before
         when = "after" if score.after is not None else "before"
@@ -155,8 +155,8 @@ def _reading(score: Score, found: Mood) -> str:
         return "Training changed nothing that this score can see."
     if found == "unsure":
         return (
-            f"The 95% intervals overlap: with {score.n:,} rows this difference may be chance. "
-            "Hold out more rows (--val_size, --score_samples) to tell."
+            f"The 95% intervals overlap: with {counted(score.n, 'row')} this difference may be "
+            "chance. Hold out more rows (--val_size, --score_samples) to tell."
         )
     if found == "bad":
         return "Worse than before training. Look at the samples, the template and the data below."

@@ -20,7 +20,7 @@ from fine_tuning.report.histogram import histogram
 from fine_tuning.report.loading import snippets
 from fine_tuning.report.proof import proof_text
 from fine_tuning.report.scores import score_row, verdict
-from fine_tuning.units import bytes_text, duration_text, percent_text
+from fine_tuning.units import bytes_text, counted, duration_text, percent_text
 from fine_tuning.values.shown import MaskedRow, ProblemGroup
 
 MOST_SAMPLES = 20
@@ -113,6 +113,7 @@ def _environment() -> Environment:
     environment.filters.update(
         bytes=bytes_text,
         clip=shown.clip,
+        counted=counted,
         count=lambda number: f"{number:,}",
         duration=duration_text,
         newlines=shown.with_newlines,

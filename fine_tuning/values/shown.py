@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from fine_tuning.units import counted
+
 Source = Literal["you", "config", "preset", "chosen", "default"]
 
 
@@ -37,7 +39,7 @@ class ProblemGroup:
     def counted(self) -> str:
         """`312 rows`, `1 file`, `3 rows and 1 file`."""
         counts = ((self.count - self.files, "row"), (self.files, "file"))
-        return " and ".join(f"{n:,} {what}{'s' * (n != 1)}" for n, what in counts if n)
+        return " and ".join(counted(n, what) for n, what in counts if n)
 
 
 @dataclass(frozen=True, slots=True)

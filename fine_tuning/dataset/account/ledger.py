@@ -19,6 +19,7 @@ from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.problems import CAUSES
 from fine_tuning.dataset.read import Source
+from fine_tuning.units import counted
 from fine_tuning.values.data import Problem, Severity
 from fine_tuning.values.kinds import Kind
 
@@ -216,12 +217,10 @@ def file_notes(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
         ("label_read", "read as", labels, "row"),
         ("column_unused", "not read", unused, "row"),
     )
-    for code, done, counted, what in kinds:
-        if counted:
-            most = counted.most_common(8)
-            listed = ", ".join(
-                f"{_once(name)} ({count:,} {what}{'s' * (count != 1)})" for name, count in most
-            )
+    for code, done, found, what in kinds:
+        if found:
+            most = found.most_common(8)
+            listed = ", ".join(f"{_once(name)} ({counted(count, what)})" for name, count in most)
             notes.append((code, f"{done}: {listed}"))
     return tuple(notes)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fine_tuning.dataset.convert.values import Notes
+from fine_tuning.units import counted
 
 _RESULT_ROLES = ("tool", "observation", "function")
 
@@ -23,9 +24,7 @@ def in_call_order(messages: Sequence[Any], of: str, notes: Notes) -> list[Any]:
         answered = [_result_id(message) for message in ordered[at + 1 : end]]
         answered = answered or _results_of_parts(ordered[end : end + 1])
         if asked and answered and sorted(asked) != sorted(answered):
-            counts = (
-                f"{_counted(len(asked), 'call')} and of the {_counted(len(answered), 'result')}"
-            )
+            counts = f"{counted(len(asked), 'call')} and of the {counted(len(answered), 'result')}"
             message = f"the ids of the {counts} after it do not match"
             notes.warn("tool_id_mismatch", f"turn {at + 1}{of}: {message}")
         elif asked and asked != answered and end > at + 1:
@@ -35,10 +34,6 @@ def in_call_order(messages: Sequence[Any], of: str, notes: Notes) -> list[Any]:
             notes.warn("tool_results_sorted", f"results after turn {at + 1}{of} were put in order")
         at = end
     return ordered
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _call_ids(message: Any) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fine_tuning.dataset.insight.rows import Origins
 from fine_tuning.errors import DataError
+from fine_tuning.units import counted
 from fine_tuning.values.data import Problem
 from fine_tuning.values.kinds import KINDS, Kind
 
@@ -142,7 +143,7 @@ def _overlong_error(over: TurnLengths, cutoff: int, origins: Origins) -> DataErr
     named = [f"{origins.place(row)} ({over[row][-1]:,} tokens)" for row in first]
     more = f" and {len(over) - _NAMED:,} more" if len(over) > _NAMED else ""
     longest = max(rounds[-1] for rounds in over.values())
-    rows = "1 row is" if len(over) == 1 else f"{len(over):,} rows are"
+    rows = counted(len(over), "row is", "rows are")
     return DataError(
         f"{rows} longer than {cutoff:,} tokens: {', '.join(named)}{more}.",
         why="--overlong error stops at rows that do not fit.",

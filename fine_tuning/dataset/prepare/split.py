@@ -22,6 +22,7 @@ from fine_tuning.dataset.prepare.fit import CUT_TURNS, OVERLONG, TRUNCATED, Fit
 from fine_tuning.dataset.prepare.mix import mixed_out
 from fine_tuning.dataset.prepare.write import write_rows
 from fine_tuning.errors import DataError
+from fine_tuning.units import counted
 from fine_tuning.values.data import CheckedData, Problem, SplitData
 
 FEWEST_ROWS = 10  # fewer are too few to hold any out
@@ -80,7 +81,9 @@ def split(
     if not kept.any():
         raise _nothing_left(reasons)
     if checked.validation_path is not None:
-        notes.append(f"the data's own validation split is used ({checked.validation_rows:,} rows)")
+        notes.append(
+            f"the data's own validation split is used ({counted(checked.validation_rows, 'row')})"
+        )
         choice = _Choice(np.zeros(len(keys), np.bool_), tuple(notes))
     else:
         choice = _choose(checked, keys, kept, val_size)
@@ -129,7 +132,8 @@ def _choose(checked: CheckedData, keys: RowKeys, kept: Mask, val_size: float) ->
     if not val_size > 0:
         return _Choice(nobody)
     if rows < FEWEST_ROWS:
-        note = f"no validation rows: {rows} rows are too few to hold any out (at least 10)"
+        few = counted(rows, "row is", "rows are")
+        note = f"no validation rows: {few} too few to hold any out (at least 10)"
         return _Choice(nobody, (note,))
     wanted = _wanted(rows, val_size)
     target = min(wanted, rows // 2)
@@ -184,10 +188,11 @@ def _choice_notes(
             f"no validation rows: {largest:,} of {rows:,} rows share their prompt or most of their "
             "text and must stay together; give other rows with --val_dataset_path"
         ]
+    rows_are = counted(held_out, "row is", "rows are")
     if wanted > rows // 2 and held_out == rows // 2:
-        return [f"{held_out:,} rows are held out, not {wanted:,}: that is half of all rows"]
+        return [f"{rows_are} held out, not {wanted:,}: that is half of all rows"]
     return [
-        f"{held_out:,} rows are held out, not {wanted:,}: the others share their prompt or most of "
+        f"{rows_are} held out, not {wanted:,}: the others share their prompt or most of "
         "their text with too many rows"
     ]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fine_tuning.engine.plan.memory import estimate, largest_batch
+from fine_tuning.units import counted
 from fine_tuning.values.kinds import KINDS
 from fine_tuning.values.methods import METHODS
 from fine_tuning.values.objectives import OBJECTIVES
@@ -160,8 +161,8 @@ def _batch_size(
         fits = largest_batch(memory, min(devices["memory"]))
         return min(wanted, fits), f"needs about {memory[min(wanted, fits)].total / GIB:.1f} GiB"
     if kind == "cuda" and splits_the_model(spec):
-        return wanted, f"suits {train_rows:,} rows; {NO_ESTIMATE}"
-    return wanted, f"suits {train_rows:,} rows"
+        return wanted, f"suits {counted(train_rows, 'row')}; {NO_ESTIMATE}"
+    return wanted, f"suits {counted(train_rows, 'row')}"
 
 
 def _accumulation(spec: RunSpec, train_rows: int, batch: int, world: int) -> tuple[int, str]:
@@ -170,7 +171,7 @@ def _accumulation(spec: RunSpec, train_rows: int, batch: int, world: int) -> tup
     enough_steps = max(1, train_rows // LEAST_STEPS_PER_EPOCH)
     effective = min(EFFECTIVE_BATCH, enough_steps)
     steps = max(1, effective // (batch * world))
-    return steps, f"{steps * batch * world} rows per update"
+    return steps, f"{counted(steps * batch * world, 'row')} per update"
 
 
 def _steps(spec: RunSpec, per_epoch: int) -> int:
@@ -195,5 +196,8 @@ def _learning_rate(
 def _cutoff_reason(look: TokenLook) -> str:
     over = len(look.overlong)
     if over:
-        return f"the longest row has {look.longest} tokens; {over} rows are longer than this"
-    return f"the longest row has {look.longest} tokens"
+        return (
+            f"the longest row has {look.longest:,} tokens; "
+            f"{counted(over, 'row is', 'rows are')} longer than this"
+        )
+    return f"the longest row has {look.longest:,} tokens"

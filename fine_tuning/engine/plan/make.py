@@ -10,6 +10,7 @@ from typing import Any
 
 from fine_tuning.engine.plan.choose import Chosen, alpha, choose
 from fine_tuning.engine.plan.settings import engine_settings
+from fine_tuning.units import counted
 from fine_tuning.values.plan import GIB, Plan, Rows
 from fine_tuning.values.shown import Choice, Source
 from fine_tuning.values.spec import RunSpec
@@ -85,7 +86,7 @@ def _table(
 def _epochs(spec: RunSpec, chosen: Chosen) -> tuple[float, str]:
     by_steps = spec.engine_args.get("max_steps", -1) > 0
     epochs = round(chosen.steps / chosen.per_epoch, 2) if by_steps else spec.epochs
-    return epochs, f"{chosen.steps} steps"
+    return epochs, counted(chosen.steps, "step")
 
 
 def _kept(settings: Mapping[str, Any]) -> str:

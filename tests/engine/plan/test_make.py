@@ -272,8 +272,8 @@ def test_a_template_that_is_the_model_s_own_is_left_to_the_engine() -> None:
 
 
 def test_the_cutoff_says_what_it_holds() -> None:
-    assert shown(plan(), "max_seq_length") == ("1024", "the longest row has 1200 tokens")
-    over = "the longest row has 1200 tokens; 2 rows are longer than this"
+    assert shown(plan(), "max_seq_length") == ("1024", "the longest row has 1,200 tokens")
+    over = "the longest row has 1,200 tokens; 2 rows are longer than this"
     assert shown(plan(look=look_of()), "max_seq_length") == ("1024", over)
     (warning,) = plan(look=look_of(context=512)).warnings
     assert warning == "--max_seq_length 1024 is above the model's context of 512 tokens"
