@@ -5,8 +5,9 @@
     python bench/data.py --memory 100000 1000000      # peak memory as the number of rows grows
 
 Every measurement is a process of its own on the same file; imports are not counted. What both do:
-read the file, convert every row to the form that training takes, write it to disk. The ratio by CPU
-time (of the main process) is the steadier one where other programs run.
+read the file, convert every row to the form that training takes, write it to disk. `validate` is
+the whole command: it also looks at the content of every row, and writes report and page. The ratio
+by CPU time (of the main process) is the steadier one where other programs run.
 """
 
 import argparse
@@ -50,6 +51,20 @@ if __name__ == "__main__":  # other processes begin with this file, as they do w
     shutil.rmtree(folder + "/ours", ignore_errors=True)
     start, cpu_start = time.perf_counter(), time.process_time()
     rows = account(spec, out_dir=Path(folder) / "ours", look=None).rows_kept
+"""
+VALIDATE = """
+import io, shutil, sys, time
+from contextlib import redirect_stdout
+from pathlib import Path
+from fine_tuning.cli import data_page, tables, validate
+from fine_tuning.values.spec import DataSpec
+folder, near = sys.argv[1], {"0": None, "1": True}[sys.argv[2]]
+spec = DataSpec(dataset_path=(folder + "/data.jsonl",), num_workers=1, near_duplicates=near)
+shutil.rmtree(folder + "/report", ignore_errors=True)
+start, cpu_start = time.perf_counter(), time.process_time()
+with redirect_stdout(io.StringIO()) as told:
+    assert validate.run(spec, Path(folder) / "report" / "report.json") == 0
+rows = int(told.getvalue().split(" rows are usable")[0].split()[-1].replace(",", ""))
 """
 CONTENT = """
 import sys, time
@@ -166,6 +181,9 @@ def _print_speed(folder: Path, options: argparse.Namespace) -> None:
     if not options.skip_llamafactory:
         theirs = measure(LLAMAFACTORY, folder, "1")
         _line("LLaMA-Factory, load and align, 1 process", theirs, theirs)
+    _line("validate, the whole command, 1 process", measure(VALIDATE, folder, "0"), theirs)
+    if options.near:
+        _line("validate with near-duplicates", measure(VALIDATE, folder, "1"), theirs)
     ours = measure(OURS, folder, "1")
     _line("ours, read, check, convert, account, 1 process", ours, theirs)
     if not options.skip_llamafactory:
@@ -177,7 +195,6 @@ def _print_speed(folder: Path, options: argparse.Namespace) -> None:
         _line(
             "ours, near-duplicates on their own", measure(NEAR, folder, str(options.rows)), theirs
         )
-        _line("ours, content checks with near-duplicates", measure(CONTENT, folder, "1"), theirs)
 
 
 def _print_memory(folder: Path, options: argparse.Namespace) -> None:

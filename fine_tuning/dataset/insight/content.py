@@ -1,12 +1,20 @@
-"""What looks wrong in the text of one row: each check names what it saw, or None."""
+"""What looks wrong in the texts of a row: each check names what it saw, or None.
+
+Most rows are fine, so each check says first, of many rows at once, which of them it may concern.
+"""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
+
+import numpy as np
+import numpy.typing as npt
 
 from fine_tuning.dataset.insight.rows import Row
 
 LONG_ANSWER = 120  # characters from which an answer is expected to end like a sentence
+ONE_WORD = 30  # characters
 REPEATED_PROMPT = 20  # characters of prompt that an answer does not begin with by chance
 
 _HTML = re.compile(
@@ -17,6 +25,7 @@ _HTML = re.compile(
 _ABOUT_MARKUP = re.compile(
     r"html|xml|css|javascript|jsx|vue|react|svg|markup|网页|标签", re.IGNORECASE
 )
+SUSPECT = f"{_HTML.pattern}|```|~~~"  # without it `markup` and `open_code_block` find nothing
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•·|#]|[0-9]{1,3}[.)、:]|[A-Za-z][.)])")
 _SENTENCE_END = frozenset(".!?。！？…」』”’\"')）]】}》>`*_|:：;；~～$-—")
@@ -42,10 +51,56 @@ def row_text(row: Row) -> RowText:
     return RowText(turns[-2].value, turns[-1].value)
 
 
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The prompts and answers of many rows, also without the white space around them."""
+
+    prompts: list[str]
+    answers: list[str]
+    bare_prompts: list[str]
+    bare_answers: list[str]
+    prompt_lengths: npt.NDArray[np.int64]
+    answer_lengths: npt.NDArray[np.int64]
+    long: list[int]  # rows whose answers are expected to end like a sentence
+    suspects: list[int]  # rows in whose JSON SUSPECT was found
+
+    def row(self, index: int) -> RowText:
+        """The texts of one row."""
+        return RowText(self.prompts[index], self.answers[index])
+
+
+def row_texts(rows: Sequence[Row], suspects: list[int]) -> Texts:
+    """As `row_text` for each of the rows."""
+    prompts: list[str] = []
+    answers: list[str] = []
+    for row in rows:
+        turns = row.conversations
+        if row.chosen is None and len(turns) > 1 and turns[-1].value:
+            prompts.append(turns[-2].value)
+            answers.append(turns[-1].value)
+        else:
+            text = row_text(row)
+            prompts.append(text.prompt)
+            answers.append(text.answer)
+    prompt_lengths = np.fromiter(map(len, prompts), np.int64, len(rows))
+    answer_lengths = np.fromiter(map(len, answers), np.int64, len(rows))
+    is_long = (answer_lengths >= LONG_ANSWER) & (prompt_lengths > 0)
+    return Texts(
+        prompts,
+        answers,
+        [prompt.strip() for prompt in prompts],
+        [answer.strip() for answer in answers],
+        prompt_lengths,
+        answer_lengths,
+        np.flatnonzero(is_long).tolist(),
+        suspects,
+    )
+
+
 def one_word(text: RowText) -> str | None:
     """An answer of one word; without spaces between words, of up to four characters."""
     answer = text.answer.strip()
-    limit = 30 if answer.isascii() else 4
+    limit = ONE_WORD if answer.isascii() else 4
     if not text.prompt or len(answer) > limit or len(answer.split(None, 1)) != 1:
         return None
     return f"the answer is one word ({len(answer)} characters)"
@@ -83,17 +138,12 @@ def open_code_block(text: RowText) -> str | None:
     return "the answer looks cut off: a code block is opened and not closed"
 
 
-def is_long(text: RowText) -> bool:
-    """Whether the answer is long enough to be expected to end like a sentence."""
-    return bool(text.prompt) and len(text.answer) >= LONG_ANSWER
-
-
 def ends_mid_sentence(text: RowText) -> str | None:
     """A long answer whose last paragraph stops without a mark that ends it.
 
     List items and short last lines (verse, code, an address, a signature) end without one.
     """
-    answer = text.answer[-2000:].rstrip()
+    answer = text.answer.rstrip()[-2000:]
     last = answer[-1:]
     if last in _SENTENCE_END or not (last.isalnum() or last in ",，、("):
         return None
@@ -103,11 +153,41 @@ def ends_mid_sentence(text: RowText) -> str | None:
     return f"the answer looks cut off: it ends with {last!r}, in the middle of a sentence"
 
 
-ROW_CHECKS: tuple[tuple[str, Callable[[RowText], str | None]], ...] = (
-    ("one_word_answer", one_word),
-    ("html_markup", markup),
-    ("repeats_prompt", repeats_prompt),
-    ("cut_off", open_code_block),
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A code, the rule for one row, and the rows of many that the rule may find something in."""
+
+    code: str
+    rule: Callable[[RowText], str | None]
+    may_concern: Callable[[Texts], Iterable[int]]
+
+
+def _short_answers(texts: Texts) -> Iterable[int]:
+    return compress(range(len(texts.answers)), [len(a) <= ONE_WORD for a in texts.bare_answers])
+
+
+def _same_beginnings(texts: Texts) -> Iterable[int]:
+    both = zip(texts.bare_prompts, texts.bare_answers, strict=True)
+    return [
+        index for index, (prompt, answer) in enumerate(both) if prompt and answer.startswith(prompt)
+    ]
+
+
+def _open_ends(texts: Texts) -> Iterable[int]:
+    answers = texts.bare_answers
+    return [index for index in texts.long if answers[index][-1:] not in _SENTENCE_END]
+
+
+def _suspects(texts: Texts) -> Iterable[int]:
+    return texts.suspects
+
+
+CHECKS = (
+    Check("one_word_answer", one_word, _short_answers),
+    Check("html_markup", markup, _suspects),
+    Check("repeats_prompt", repeats_prompt, _same_beginnings),
+    Check("cut_off", open_code_block, _suspects),
+    Check("ends_mid_sentence", ends_mid_sentence, _open_ends),
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fine_tuning.dataset.insight import content, sensitive
 from fine_tuning.dataset.insight.findings import Findings, NearFindings
-from fine_tuning.dataset.insight.language import language
+from fine_tuning.dataset.insight.language import languages
 from fine_tuning.dataset.insight.lengths import Lengths
 from fine_tuning.dataset.insight.near.find import (
     DEFAULT_ROWS,
@@ -18,7 +18,8 @@ from fine_tuning.dataset.insight.near.find import (
     clusters_path,
     find_near_duplicates,
 )
-from fine_tuning.dataset.insight.rows import Origins, Row, decode_row, read_lines, read_origins
+from fine_tuning.dataset.insight.rows import Origins, Row, decode_rows, read_origins
+from fine_tuning.dataset.insight.suspects import Block, suspect_blocks
 from fine_tuning.values.data import Problem
 
 WARNINGS_PER_CODE = 2000  # named row by row; the rest is counted
@@ -26,7 +27,7 @@ _USUAL_SHARE = 0.2  # one-word answers in more rows than this are the task, not 
 _PUNCTUATED_SHARE = 0.8  # of the long answers; below it, their ends tell nothing
 _FEWEST_LONG_ANSWERS = 20
 _RARE_LABEL = 0.1
-_PROGRESS_ROWS = 5000
+_MOST_TURNS = 20  # counted by number; more are counted with these
 
 Report = Callable[[Problem], None]
 
@@ -49,10 +50,10 @@ def examine(
     origins = read_origins(origins_path, files)
     watch = _Watch()
     started = time.perf_counter()
-    for number, line in enumerate(read_lines(rows_path)):
-        watch.look(number, line, decode_row(line))
-        if progress and number % _PROGRESS_ROWS == 0:
-            progress("content", number, len(origins))
+    for block in suspect_blocks(rows_path):
+        watch.look(block)
+        if progress:
+            progress("content", watch.rows, len(origins))
     findings = watch.findings(len(origins))
     findings = replace(findings, seconds=round(time.perf_counter() - started, 3))
     watch.report(origins, problems)
@@ -75,35 +76,30 @@ class _Watch:
         self.counts: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
         self.languages: Counter[str] = Counter()
-        self.turns: Counter[str] = Counter()
-        self.labels: Counter[str] = Counter()
+        self.turns: Counter[int] = Counter()
+        self.labels: Counter[bool] = Counter()
         self.prompts, self.answers = Lengths(), Lengths()
-        self.long_answers = self.unfinished = 0
+        self.rows = self.long_answers = 0
         self._first: dict[str, list[tuple[int, str]]] = {}
 
-    def look(self, number: int, line: bytes, row: Row) -> None:
-        """Runs every check on one row."""
-        text = content.row_text(row)
-        for code, check in content.ROW_CHECKS:
-            if message := check(text):
-                self._note(number, code, message)
-        if content.is_long(text):
-            self.long_answers += 1
-            if message := content.ends_mid_sentence(text):
-                self.unfinished += 1
-                self._note(number, "ends_mid_sentence", message)
-        if suspicion := sensitive.suspicion(line):
-            self._look_for_secrets(number, row, suspicion)
-        self._count(row, text)
-
-    def _count(self, row: Row, text: content.RowText) -> None:
-        self.languages[language(text.answer)] += 1
-        self.turns[str(min(len(row.conversations), 20))] += 1
-        if text.prompt:
-            self.prompts.add(len(text.prompt))
-        self.answers.add(len(text.answer))
-        if row.label is not None:
-            self.labels["true" if row.label else "false"] += 1
+    def look(self, block: Block) -> None:
+        """Runs every check on the rows that follow."""
+        rows = decode_rows(block.data)
+        texts = content.row_texts(rows, block.suspects)
+        for check in content.CHECKS:
+            for index in check.may_concern(texts):
+                if message := check.rule(texts.row(index)):
+                    self._note(self.rows + index, check.code, message)
+        for index in block.suspects:
+            if suspicion := sensitive.suspicion(block.line(index)):
+                self._look_for_secrets(self.rows + index, rows[index], suspicion)
+        self.long_answers += len(texts.long)
+        self.languages.update(languages(texts.answers))
+        self.turns.update(len(row.conversations) for row in rows)
+        self.prompts.add(texts.prompt_lengths[texts.prompt_lengths > 0])
+        self.answers.add(texts.answer_lengths)
+        self.labels.update(row.label for row in rows if row.label is not None)
+        self.rows += len(rows)
 
     def _look_for_secrets(self, number: int, row: Row, suspicion: sensitive.Suspicion) -> None:
         seen: dict[str, dict[str, None]] = {}
@@ -128,13 +124,13 @@ class _Watch:
         if one_word > _USUAL_SHARE * rows:
             notes.append(f"{one_word:,} of {rows:,} answers are one word: taken as the task")
             self._first.pop("one_word_answer")
-        unfinished = self._first.pop("ends_mid_sentence", [])
-        self.counts.pop("ends_mid_sentence", None)
-        if self._ends_tell_something():
-            self.counts["cut_off"] += self.unfinished
-            both = sorted([*self._first.get("cut_off", []), *unfinished])
+        open_ends = self._first.pop("ends_mid_sentence", [])
+        unfinished = self.counts.pop("ends_mid_sentence", 0)
+        if self._ends_tell_something(unfinished):
+            self.counts["cut_off"] += unfinished
+            both = sorted([*self._first.get("cut_off", []), *open_ends])
             self._first["cut_off"] = both[:WARNINGS_PER_CODE]
-        for code, first in self._first.items():
+        for code, first in sorted(self._first.items()):
             if self.counts[code] > len(first):
                 notes.append(
                     f"{code}: the first {len(first):,} rows are named, "
@@ -147,13 +143,19 @@ class _Watch:
             languages=dict(self.languages.most_common()),
             prompt_chars=self.prompts.distribution(),
             answer_chars=self.answers.distribution(),
-            turns=dict(sorted(self.turns.items(), key=lambda item: int(item[0]))),
-            labels=dict(self.labels),
+            turns=self._turns(),
+            labels={str(label).lower(): count for label, count in self.labels.items()},
             notes=(*notes, *self._label_notes()),
         )
 
-    def _ends_tell_something(self) -> bool:
-        finished = self.long_answers - self.unfinished
+    def _turns(self) -> dict[str, int]:
+        counts: Counter[int] = Counter()
+        for turns, rows in self.turns.items():
+            counts[min(turns, _MOST_TURNS)] += rows
+        return {str(turns): rows for turns, rows in sorted(counts.items())}
+
+    def _ends_tell_something(self, unfinished: int) -> bool:
+        finished = self.long_answers - unfinished
         return (
             self.long_answers >= _FEWEST_LONG_ANSWERS
             and finished >= _PUNCTUATED_SHARE * self.long_answers
@@ -161,12 +163,12 @@ class _Watch:
 
     def _label_notes(self) -> list[str]:
         total = self.labels.total()
-        rare = min(self.labels["true"], self.labels["false"])
+        rare = min(self.labels[True], self.labels[False])
         if not total or rare >= _RARE_LABEL * total:
             return []
         return [
-            f"the KTO labels are out of balance: {self.labels['true']:,} true, "
-            f"{self.labels['false']:,} false; add rows of the rarer label, or weigh them with "
+            f"the KTO labels are out of balance: {self.labels[True]:,} true, "
+            f"{self.labels[False]:,} false; add rows of the rarer label, or weigh them with "
             "kto_chosen_weight and kto_rejected_weight"
         ]
 

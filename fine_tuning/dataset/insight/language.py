@@ -4,6 +4,8 @@ A heuristic: it names a script, and a language only where a script has one (kana
 Korean, Han without kana: Chinese). English and French are both `latin`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +30,7 @@ _SCRIPTS: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = (
 )
 _LATIN, _HAN, _KANA, _HANGUL = 1, 2, 3, 4
 _LANGUAGE_OF = {"han": "zh", "kana": "ja", "hangul": "ko"}
+_NAMES = ("none", *(_LANGUAGE_OF.get(script, script) for script, _ in _SCRIPTS))
 _LETTERS_PER_IDEOGRAPH = 3  # one Han character says about as much as three Latin letters
 
 
@@ -42,20 +45,27 @@ def _script_table() -> npt.NDArray[np.uint8]:
 _TABLE = _script_table()
 
 
-def language(text: str) -> str:
-    """`latin`, `zh`, `ja`, `ko`, `cyrillic`, `arabic` ..., or `none` for a text without letters."""
-    head = text[:LOOKED_AT]
-    if head.isascii():
-        return "latin" if head.lower() != head.upper() else "none"
-    codes = np.frombuffer(head.encode("utf-16-le", "surrogatepass"), "<u2")
-    counts = np.bincount(_TABLE[codes], minlength=len(_SCRIPTS) + 1)
-    counts[_COMMON] = 0
-    if counts[_KANA] * 20 >= counts[_HAN] and counts[_KANA]:
-        counts[_KANA] += counts[_HAN]
-        counts[_HAN] = 0
-    counts[[_HAN, _KANA, _HANGUL]] *= _LETTERS_PER_IDEOGRAPH
-    best = int(counts.argmax())
-    if not counts[best]:
-        return "none"
-    script = _SCRIPTS[best - 1][0]
-    return _LANGUAGE_OF.get(script, script)
+def languages(texts: Sequence[str]) -> list[str]:
+    """Of each text `latin`, `zh`, `ja`, `ko`, `cyrillic` ..., or `none` where it has no letter."""
+    found = ["latin"] * len(texts)
+    begins_latin = [text.isascii() and text[:2].strip().isalpha() for text in texts]
+    rest = [index for index, is_latin in enumerate(begins_latin) if not is_latin]
+    if rest:
+        for index, language in zip(rest, _by_count([texts[i] for i in rest]), strict=True):
+            found[index] = language
+    return found
+
+
+def _by_count(texts: Sequence[str]) -> list[str]:
+    """The script of most letters; all texts are counted at once."""
+    heads = [text[:LOOKED_AT].encode("utf-16-le", "surrogatepass") for text in texts]
+    scripts = _TABLE[np.frombuffer(b"".join(heads), "<u2")]
+    rows = np.repeat(np.arange(len(heads)), [len(head) // 2 for head in heads])
+    width = len(_SCRIPTS) + 1
+    counts = np.bincount(rows * width + scripts, minlength=len(heads) * width).reshape(-1, width)
+    counts[:, _COMMON] = 0
+    is_japanese = (counts[:, _KANA] * 20 >= counts[:, _HAN]) & (counts[:, _KANA] > 0)
+    counts[is_japanese, _KANA] += counts[is_japanese, _HAN]
+    counts[is_japanese, _HAN] = 0
+    counts[:, [_HAN, _KANA, _HANGUL]] *= _LETTERS_PER_IDEOGRAPH
+    return [_NAMES[best] for best in counts.argmax(axis=1).tolist()]  # 0: no letter

@@ -3,7 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 PERCENTILES = (1, 5, 25, 50, 75, 90, 95, 99)
+_POWERS = 10 ** np.arange(16)
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,15 @@ class Lengths:
         self._total = 0
         self._longest = 0
 
-    def add(self, length: int) -> None:
-        self._total += length
-        if length > self._longest:
-            self._longest = length
-        if length >= 1000:
-            step = 10 ** (len(str(length)) - 3)
-            length -= length % step
-        self._counts[length] += 1
+    def add(self, lengths: npt.NDArray[np.int64]) -> None:
+        """Counts some more."""
+        self._total += int(lengths.sum())
+        self._longest = max(self._longest, int(lengths.max(initial=0)))
+        digits = np.searchsorted(_POWERS, lengths, side="right")
+        steps = _POWERS[np.maximum(digits - 3, 0)]
+        rounded, counts = np.unique(lengths - lengths % steps, return_counts=True)
+        for length, count in zip(rounded.tolist(), counts.tolist(), strict=True):
+            self._counts[length] += count
 
     def distribution(self) -> LengthDistribution:
         """What was collected: range, mean, percentiles, and a histogram in powers of two."""

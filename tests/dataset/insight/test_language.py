@@ -2,7 +2,7 @@
 
 import pytest
 
-from fine_tuning.dataset.insight.language import language
+from fine_tuning.dataset.insight.language import languages
 
 
 @pytest.mark.parametrize(
@@ -25,5 +25,6 @@ from fine_tuning.dataset.insight.language import language
         ("", "none"),
     ],
 )
-def test_language(text: str, expected: str) -> None:
-    assert language(text) == expected
+def test_the_writing_system_is_told_from_the_letters(text: str, expected: str) -> None:
+    assert languages([text]) == [expected]
+    assert languages(["Ask.", text, "我们"]) == ["latin", expected, "zh"]
