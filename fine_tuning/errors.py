@@ -52,6 +52,21 @@ class EngineError(FineTuningError):
     """LLaMA-Factory failed while it trained, scored or merged."""
 
 
+class RowsError(EngineError):
+    """It failed at some training rows: `rows` are their numbers among these, from 0."""
+
+    def __init__(
+        self, what: str, *, why: str = "", fix: str = "", rows: Sequence[int] = ()
+    ) -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.rows = tuple(rows)
+
+    def at(self, places: Sequence[str]) -> EngineError:
+        """The same, with the places of these rows in the user's files."""
+        named = [self.what, *(["  its rows:", *map("    {}".format, places)] if places else [])]
+        return EngineError("\n".join(named), why=self.why, fix=self.fix)
+
+
 class UsageError(FineTuningError):
     """The command was used wrongly. Carries every mistake that was found, not only the first."""
 

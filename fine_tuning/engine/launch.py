@@ -278,7 +278,10 @@ def _named(event: Mapping[str, Any], log_path: Path) -> FineTuningError:
     if isinstance(named, type) and issubclass(named, FineTuningError):
         if issubclass(named, errors.UsageError):
             return named(str(event["what"]), fix=str(event["fix"]))
-        return named(str(event["what"]), why=str(event["why"]), fix=str(event["fix"]))
+        parts = {"why": str(event["why"]), "fix": str(event["fix"])}
+        if issubclass(named, errors.RowsError):
+            return named(str(event["what"]), **parts, rows=event["rows"])
+        return named(str(event["what"]), **parts)
     text = f"{event.get('type')}: {event.get('text')}\n{event.get('trace')}"
     return explain(text, log_path, last_line=f"{event.get('type')}: {event.get('text')}")
 

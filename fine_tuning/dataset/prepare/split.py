@@ -6,7 +6,7 @@ on the number of processes, or on rows that are added elsewhere.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -258,3 +258,10 @@ def _cut_counts(fit: Fit | None, kept: Mask) -> Counter[str]:
             TRUNCATED: sum(bool(kept[row]) for row in fit.truncated),
         }
     )
+
+
+def training_places(data: CheckedData, parts: SplitData, rows: Sequence[int]) -> list[str]:
+    """Where training rows stand in the user's files, by their numbers among these, from 0."""
+    numbers = np.fromfile(parts.train_path.with_suffix(NUMBERS), "<u4")
+    origins = read_origins(data.origins_path, [file.path for file in data.files])
+    return [origins.place(int(numbers[row])) for row in rows]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fine_tuning.engine.worker.events import Events, divert_input, divert_output
-from fine_tuning.errors import FineTuningError
+from fine_tuning.errors import FineTuningError, RowsError
 
 
 def end_with_front_end() -> None:
@@ -59,10 +59,9 @@ def answer(request: dict[str, Any], events: Events) -> bool:
     try:
         result = STAGES[request["stage"]](events=events, **request["args"])
     except FineTuningError as error:
-        events.send(
-            "error",
-            {"what": error.what, "why": error.why, "fix": error.fix, "kind": type(error).__name__},
-        )
+        parts = {"what": error.what, "why": error.why, "fix": error.fix}
+        rows = list(error.rows) if isinstance(error, RowsError) else []
+        events.send("error", {**parts, "kind": type(error).__name__, "rows": rows})
         return False
     except BaseException as error:
         with suppress(OSError):  # on a full disk the log is full too, and the cause must be heard

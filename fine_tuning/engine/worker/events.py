@@ -4,14 +4,13 @@ Everything else that is printed in this process (by LLaMA-Factory, by native lib
 the log, because the standard streams are pointed there before anything is imported.
 """
 
-import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from fine_tuning.run_folder import to_json
+import msgspec
 
 
 def divert_output(log_path: Path) -> TextIO:
@@ -47,11 +46,15 @@ class Events:
         self._speaks = int(os.environ.get("LOCAL_RANK", "0")) == 0
 
     def send(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Write one event; a front end that has gone away is not an error of the training."""
+        """Write one event; a front end that has gone away is not an error of the training.
+
+        A number that is not finite is sent as null: JSON has none.
+        """
         if not self._speaks:
             return
+        line = msgspec.json.encode({"event": event, **fields}, enc_hook=str)
         try:
-            self._stream.write(json.dumps({"event": event, **fields}, default=to_json) + "\n")
+            self._stream.write(line.decode() + "\n")
             self._stream.flush()
         except (BrokenPipeError, ValueError):
             self._speaks = False

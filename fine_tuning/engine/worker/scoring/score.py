@@ -1,12 +1,12 @@
 """Scores on held-out rows: exact match by generation, loss and perplexity of the answers."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import get_infer_args
 from llamafactory.model import load_model, load_tokenizer
@@ -164,7 +164,7 @@ def not_scored_text(error: NotScored) -> str:
 
 
 def write_scores(path: Path, name: str, scores: Mapping[str, Any]) -> None:
-    """Add the scores under `name` to the JSON file."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """Add the scores under `name` to the JSON file; numbers that are not finite are null."""
+    known = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
     known[name] = scores
-    write_text(path, json.dumps(known, ensure_ascii=False, indent=1))
+    write_text(path, msgspec.json.format(msgspec.json.encode(known), indent=1).decode())

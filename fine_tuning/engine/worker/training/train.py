@@ -26,6 +26,7 @@ from fine_tuning.engine.worker.scoring.score import (
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.training.balance import Expected, read_expected, require_all
 from fine_tuning.engine.worker.training.continuing import continued_exactly
+from fine_tuning.engine.worker.training.finite import FiniteNumbers
 from fine_tuning.errors import EngineError
 
 PROGRESS_EVERY_S = 0.2
@@ -218,13 +219,19 @@ def train(
     else:  # an adapter of an earlier attempt may lie there (llamafactory/hparams/parser.py)
         arguments["overwrite_output_dir"] = True
     watch = Watch(events, Path(stop_path), read_expected(expected))
-    callbacks: list[Any] = [watch]
+    finite = FiniteNumbers()
+    callbacks: list[Any] = [finite, watch]
     around = None
     if scoring:
         data_args = template_settings(settings)
         around = ScoreAround(watch, Scoring(**scoring), Path(scores_path), data_args)
         callbacks.insert(0, around)  # before the bar of the training begins
-    with continued_exactly(), weights_unpacked(), evaluated_unseen(arguments):
+    with (
+        continued_exactly(),
+        weights_unpacked(),
+        evaluated_unseen(arguments),
+        finite.watching(),
+    ):
         run_exp(arguments, callbacks=callbacks)
     return {
         "interrupted": watch.stop_asked,
