@@ -20,13 +20,14 @@ from fine_tuning.dataset.check import account, download, refuse_unusable
 from fine_tuning.dataset.prepare import register
 from fine_tuning.dataset.prepare.media_files import media_state
 from fine_tuning.dataset.prepare.split import split as split_rows
+from fine_tuning.dataset.prepare.split import training_places
 from fine_tuning.engine.gpus import require_usable_gpu
 from fine_tuning.engine.launch import Worker, run_distributed
 from fine_tuning.engine.model_hub import fetch_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.plan.train_yaml import train_yaml
-from fine_tuning.errors import Interrupted
+from fine_tuning.errors import Interrupted, RowsError
 from fine_tuning.job import (
     asking,
     balance,
@@ -295,7 +296,11 @@ def train(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worke
     if asking.forks_readers(plan, look):
         worker.restart()
     under = _under_torchrun if asking.needs_torchrun(plan) else _in_the_worker
-    result = under(job, plan, worker, request, asking.scoring(job, parts, plan))
+    try:
+        result = under(job, plan, worker, request, asking.scoring(job, parts, plan))
+    except RowsError as error:
+        data = from_json(folder.stage("check")["result"], CheckedData)
+        raise error.at(training_places(data, parts, error.rows)) from None
     seconds = round(time.time() - began, 3)
     if result["interrupted"]:
         folder.mark("train", state="interrupted", seconds=seconds, **mark)
