@@ -7,6 +7,7 @@ Each stage takes values and gives a value; its result is kept in `run.json`, and
 inputs have not changed is not done again.
 """
 
+import copy
 import dataclasses
 import os
 import shutil
@@ -58,7 +59,7 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
     """
     job = opening.open_job(spec, sources=sources, screen=screen, command=command)
     with job.folder.locked():
-        before = dict(job.folder.record)
+        before = copy.deepcopy(job.folder.record)  # its stages change while the run goes on
         job = opening.settled(job)
         with ending.recorded(job, before):
             _straight_line(job)

@@ -456,14 +456,41 @@ def test_a_dry_run_in_a_finished_run_leaves_it_finished(basic: Path, place: Path
     assert record(basic)["status"] == "done"
 
 
-def test_dry_run_shows_both_files_and_trains_nothing(tiny_model: Path, place: Path) -> None:
+@pytest.fixture(scope="module")
+def dry(tiny_model: Path, place: Path) -> str:
+    """What a dry run says; it lies in the folder `dry`."""
     done = command(*flags(tiny_model, place, "dry", "--dry_run"), cwd=place)
     assert done.returncode == 0, done.stdout
-    assert "The same training by hand: llamafactory-cli train" in done.stdout
-    assert "Memory per device, about" in done.stdout
-    assert '"formatting": "sharegpt"' in done.stdout
     assert not list((place / "dry").glob("checkpoint-*"))
     assert not (place / "dry" / "adapter_model.safetensors").exists()
+    return done.stdout
+
+
+def test_dry_run_shows_both_files_and_trains_nothing(dry: str) -> None:
+    assert "The same training by hand: llamafactory-cli train" in dry
+    assert "Memory per device, about" in dry
+    assert '"formatting": "sharegpt"' in dry
+
+
+def test_a_run_that_is_refused_at_its_end_does_not_keep_a_dry_runs_settings(
+    dry: str, tiny_model: Path, place: Path
+) -> None:
+    """run.json named settings that were not trained, and no failure."""
+    used = place / "filled meanwhile"
+    running = start(
+        *flags(tiny_model, place, "dry", "--lora_rank", 4, "--export_dir", used), cwd=place
+    )
+    assert running.stdout is not None
+    for line in running.stdout:
+        if line.startswith("training"):
+            used.mkdir(exist_ok=True)
+            (used / "mine.txt").touch()
+    assert running.wait() == 2
+    known = record(place / "dry")
+    assert known["stages"]["train"]["state"] == "done"
+    assert known["settings"]["lora_rank"] == 4
+    assert (known["status"], known["settings"]["dry_run"]) == ("failed", False)
+    assert "is not empty" in known["failure"]["what"]
 
 
 def write_weighed_rows(path: Path, count: int = 24) -> Path:
