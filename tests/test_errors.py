@@ -23,6 +23,7 @@ def test_a_missing_dataset_names_the_nearest(tmp_path: Path) -> None:
     code, text = run("--dataset_path", "my_dta.json", cwd=tmp_path)
     assert code == 1
     assert "my_dta.json" in text and "my_data.json" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["my_data.json"]  # no folder is left
 
 
 def test_a_picture_is_no_dataset(tmp_path: Path) -> None:
@@ -46,6 +47,7 @@ def test_a_model_directory_that_is_missing(tmp_path: Path) -> None:
     code, text = run("--model_name_or_path", "./models/lama", cwd=tmp_path)
     assert code == 1
     assert "There is no directory ./models/lama" in text and "llama" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]
 
 
 def test_a_model_directory_without_weights(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from fine_tuning import demo
 from fine_tuning.dataset.prepare import register
+from fine_tuning.dataset.read.find import refuse_missing
 from fine_tuning.engine.model_hub import Wanted, require_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.errors import UsageError
@@ -91,12 +92,15 @@ def open_job(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, co
         output_dir = output_dir / f"node-{spec.node_rank}"
     register.refuse_patterns(str(output_dir))
     require_own_folder(output_dir)
+    if not output_dir.exists():  # later, prepared rows may be enough
+        refuse_missing([*spec.data.dataset_path, *spec.data.mix])
+        refuse_missing(spec.val_dataset_path, "val_dataset_path")
     _require_apart(spec, output_dir)
-    make_directory(spec.dataset_dir, "dataset_dir")
     spec = spec.replace(output_dir=output_dir)
     model = model_location(str(spec.model_name_or_path))
     if not is_local(model):
         require_model(wanted_model(spec))
+    make_directory(spec.dataset_dir, "dataset_dir")
     if spec.restart and spec.node_rank == 0 and (output_dir / "run.json").exists():
         with RunFolder(output_dir).held():  # nobody else works in it
             pass

@@ -59,15 +59,25 @@ def find_sources(
             found.append(_expand(path))
         except _PathError as error:
             problems.append(str(error))
-    if problems:
-        raise DataError(
-            "\n".join(problems) if len(problems) > 1 else problems[0],
-            fix=f"give --{flag} files, a directory with data files, or a Hub dataset id",
-        )
+    _refuse(problems, flag)
     # The network is asked only when every local path is right.
     for i, path in enumerate(paths):
         found[i] = found[i] or _from_hub(path, hub, on_bytes)
     return _unique([source for sources in found for source in sources])
+
+
+def refuse_missing(paths: Sequence[str], flag: str = "dataset_path") -> None:
+    """Raises DataError for paths that lead nowhere; nothing is read, and no hub is asked."""
+    gone = [path for path in paths if not os.path.lexists(at_home(path))]
+    _refuse([_missing(at_home(name), name) for name in gone if not _names_hub_dataset(name)], flag)
+
+
+def _refuse(problems: Sequence[str], flag: str) -> None:
+    if problems:
+        raise DataError(
+            "\n".join(problems),
+            fix=f"give --{flag} files, a directory with data files, or a Hub dataset id",
+        )
 
 
 def _unique(sources: list[Source]) -> list[Source]:
