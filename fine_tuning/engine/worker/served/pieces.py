@@ -1,0 +1,67 @@
+"""Token ids of texts, by pieces that begin with a special token; each other piece once.
+
+A tokenizer parts a text at its special tokens before anything else, so the ids of a text are those
+of its pieces, one after the other. Headers, system prompts and earlier turns stand in many texts.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+Ids = list[int]
+MOST_KNOWN = 200_000  # pieces that are kept
+ENDS = 16
+
+
+class Pieces:
+    """Ids by a tokenizer; `splitters` are tokens that it never joins with what is around them."""
+
+    def __init__(self, tokenizer: Any, splitters: Iterable[str]):
+        self._tokenizer = tokenizer
+        self._backend = tokenizer.backend_tokenizer if tokenizer.is_fast else None
+        found = sorted(splitters, key=len, reverse=True) if self._backend else []
+        self._begin = re.compile("|".join(map(re.escape, found))) if found else None
+        self._known: dict[str, Ids] = {}
+        self._ends: list[str] = []
+
+    def of(self, text: str) -> list[str]:
+        """The text's pieces."""
+        if self._begin is None:
+            return [text]
+        begins = [found.start() for found in self._begin.finditer(text)]
+        if not begins or begins[0] != 0:
+            begins.insert(0, 0)
+        return [text[a:b] for a, b in zip(begins, [*begins[1:], len(text)], strict=True)]
+
+    def last(self, text: str) -> str:
+        """The last piece of a prompt: one of few."""
+        for known in self._ends:
+            if text.endswith(known):
+                return known
+        last = self.of(text)[-1]
+        if self._begin is not None and self._begin.match(last):
+            self._ends = [last, *self._ends][:ENDS]
+        return last
+
+    def learn(self, pieces: Iterable[str]) -> None:
+        """Tokenize what is not known yet, all at once."""
+        if len(self._known) > MOST_KNOWN:
+            self._known.clear()
+        new = [piece for piece in dict.fromkeys(pieces) if piece not in self._known]
+        if self._backend is None:
+            encoded = (self._tokenizer.encode(piece, add_special_tokens=False) for piece in new)
+            self._known.update(zip(new, map(list, encoded), strict=True))
+            return
+        found = self._backend.encode_batch_fast(new, add_special_tokens=False)
+        for piece, encoding in zip(new, found, strict=True):
+            self._known[piece] = encoding.ids
+
+    def ids(self, piece: str) -> Ids:
+        """The ids of a piece that was learnt."""
+        return self._known[piece]
+
+    def whole(self, text: str) -> Ids:
+        """The ids of any text."""
+        pieces = self.of(text)
+        self.learn(pieces)
+        return [token for piece in pieces for token in self._known[piece]]
