@@ -1,16 +1,16 @@
 """Shared by all tests: a tiny model, and a guard against starting the engine by accident."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fine_tuning.engine import launch
+from tests import shell
 
-# Tests that import torch themselves share the cores with workers (bench/contention.py).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+shell.clean()  # before anything is imported that reads the environment
+
+from fine_tuning.engine import launch  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning import __version__
+from tests import shell
 from tests.commands import ROOT, environment
 
 pytestmark = pytest.mark.engine  # `doctor` imports the engine
@@ -124,7 +125,7 @@ def test_what_plain_pip_would_install_has_the_tested_engine(tmp_path: Path) -> N
     """Without the constraints file, as `pip install .` resolves; asks the package registry."""
     found = tmp_path / "resolved.txt"
     uv = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--no-annotate", "-q"]
-    subprocess.run([*uv, "-o", str(found)], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([*uv, "-o", str(found)], cwd=ROOT, env=shell.with_registry(), check=True)
     pinned = dict(
         line.split("==")
         for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()

@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from tests import shell
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tools" / "make_environment.py"
 NO_REGISTRY = {
@@ -235,7 +237,7 @@ def test_every_package_of_every_system_is_to_be_had_and_pinned(system: str, pyth
         ],
         cwd=ROOT,
         env={
-            **os.environ,
+            **shell.with_registry(),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "MACOSX_DEPLOYMENT_TARGET": "14.0",
         },

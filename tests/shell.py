@@ -1,0 +1,50 @@
+"""The environment of all tests: the same whatever the shell was told.
+
+Read by tests/conftest.py before anything that reads a variable is imported. What the user's shell
+says of hubs, tokens, proxies, devices, languages, colours and widths is left out; tests set what
+they are about. The way to the package registry is kept aside for the tests that ask it.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+HOME = Path(__file__).parents[1] / ".pytest_cache" / "home"  # kept: compiled kernels, fonts
+
+# What the system needs to start programs, and the test runner to speak with its own.
+KEPT = ("PATH", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH", "SYSTEMROOT", "COMSPEC", "PATHEXT")
+KEPT_FAMILIES = ("PYTEST_", "OPENBLAS_")  # OpenBLAS computes wrongly on some processors without
+REGISTRY = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+ASIDE = "PYTEST_WAY_TO_REGISTRY"  # in the environment, as processes of pytest-xdist need it too
+
+
+def cleaned(outside: Mapping[str, str]) -> dict[str, str]:
+    """The variables that the tests and all that they start see."""
+    kept = {
+        name: value
+        for name, value in outside.items()
+        if name in KEPT or name.startswith(KEPT_FAMILIES)
+    }
+    return {
+        **kept,
+        "HOME": str(HOME),
+        "LANG": "C.UTF-8",
+        "TERM": "xterm",
+        # tests that import torch themselves share the cores with workers (bench/contention.py)
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def clean() -> None:
+    """Give this process, and with it every process that a test starts, the tests' environment."""
+    way = {name: value for name, value in os.environ.items() if name.upper().startswith(REGISTRY)}
+    wanted = {ASIDE: json.dumps(way), **cleaned(os.environ)}
+    HOME.mkdir(parents=True, exist_ok=True)
+    os.environ.clear()
+    os.environ.update(wanted)
+
+
+def with_registry() -> dict[str, str]:
+    """The tests' environment with the settings by which the user's shell reaches the registry."""
+    return {**os.environ, **json.loads(os.environ[ASIDE])}
