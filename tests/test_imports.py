@@ -13,13 +13,14 @@ PACKAGE = Path(__file__).parents[1] / "fine_tuning"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Who may import whom: a room may import itself and the rooms of its row.
-VALUES = {"values", "errors", "screen", "units", "paths", "files", "hubs", "resources"}
+VALUES = {"values", "errors", "screen", "units", "paths", "files", "hashes", "hubs", "resources"}
 STAGES = {"dataset", "engine", "report", "ship"}
 ALLOWED = {
     "errors": set(),
     "units": set(),
     "paths": set(),
     "files": {"errors"},
+    "hashes": {"errors", "files"},
     "resources": set(),
     "hubs": {"errors", "files"},
     "values": {"errors", "units"},

@@ -27,6 +27,7 @@ from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.training.balance import Expected, read_expected, require_all
 from fine_tuning.engine.worker.training.continuing import continued_exactly
 from fine_tuning.engine.worker.training.finite import FiniteNumbers
+from fine_tuning.engine.worker.training.hashed import Hashed, note_model
 from fine_tuning.errors import EngineError
 
 PROGRESS_EVERY_S = 0.2
@@ -220,7 +221,7 @@ def train(
         arguments["overwrite_output_dir"] = True
     watch = Watch(events, Path(stop_path), read_expected(expected))
     finite = FiniteNumbers()
-    callbacks: list[Any] = [finite, watch]
+    callbacks: list[Any] = [finite, watch, Hashed()]
     around = None
     if scoring:
         data_args = template_settings(settings)
@@ -233,6 +234,8 @@ def train(
         finite.watching(),
     ):
         run_exp(arguments, callbacks=callbacks)
+    if not watch.stop_asked:
+        note_model(Path(settings["output_dir"]))
     return {
         "interrupted": watch.stop_asked,
         "encoded": watch.encoded,
