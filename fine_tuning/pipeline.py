@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import files, report
+from fine_tuning import files, hashes, report
 from fine_tuning.dataset.check import account, download, refuse_unusable
 from fine_tuning.dataset.prepare import register
 from fine_tuning.dataset.prepare.media_files import media_state
@@ -49,6 +49,12 @@ from fine_tuning.values.plan import Plan
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
+
+TRAINED_AGAIN = (
+    "put the file back that was trained; or delete it, and `run` with this --output_dir gets it "
+    "back from the last checkpoint"
+)
+MERGE_AGAIN = "move {} away and repeat the command: it is merged again"
 
 
 def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str) -> Path:
@@ -112,6 +118,7 @@ def check(job: Job) -> CheckedData:
     screen.end(f"{data.rows_kept:,} of {data.rows_read:,} rows are usable ({data.format})")
     screen.problems(data.problems)
     refuse_unusable(data, spec.data)
+    hashes.write(job.folder.dataset, ("rows.*", "validation.*"), "xxh3_128")
     seconds = round(time.time() - began, 3)
     job.folder.mark(
         "check",
@@ -201,6 +208,7 @@ def split(job: Job, data: CheckedData, look: TokenLook) -> SplitData:
         problems=found.add,
     )
     deciding.name_overlong(fits, data, found)
+    hashes.write(job.folder.dataset / "split", ("*",), "xxh3_128")
     job.folder.record["split_problems"] = to_json(found.close())
     job.folder.mark("split", state="done", inputs=inputs, result=to_json(parts))
     telling.say_split(job, parts)
@@ -256,7 +264,8 @@ def encode(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Work
         return
     target, folder = Path(plan.settings["tokenized_path"]), job.folder
     inputs = fingerprint(resuming.training_inputs(plan, parts), folder.stage("split")["inputs"])
-    if folder.result_of("encode", inputs) is not None and target.exists():
+    done = folder.result_of("encode", inputs) is not None and target.exists()
+    if done and resuming.as_written(job, target):
         return
     shutil.rmtree(target, ignore_errors=True)
     if asking.forks_readers(plan, look):
@@ -266,6 +275,7 @@ def encode(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Work
         request = asking.encode_request(plan, partial)
         result = worker.request("encode", request, telling.events_to(job.screen))
         refusing.refuse_untrained(result)
+        hashes.write(partial, algorithm="xxh3_128")
     folder.mark("encode", state="done", inputs=inputs, result=result)
     job.screen.end("answers with the weight 0 are masked")
     if result["untrained"]["train"]:
@@ -281,6 +291,7 @@ def train(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worke
         return
     encode(job, plan, parts, look, worker)
     folder.set_aside_incomplete_checkpoints()
+    resuming.set_aside_damaged(job)
     checkpoints = resuming.resumable(job, plan)
     if checkpoints:
         screen.say(f"Continuing from {checkpoints[-1].name}.")
@@ -358,9 +369,12 @@ def export(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Work
         return
     writing = asking.export_writing(job.spec)
     inputs = fingerprint(str(target), job.folder.stage("train").get("began"), writing)
-    if job.folder.result_of("merge", inputs) is not None and is_whole(target):
+    known = job.folder.result_of("merge", inputs)
+    if known is not None and is_whole(target):
+        hashes.require_unchanged(target, MERGE_AGAIN.format(target), hashes=known.get("hashes", {}))
         job.screen.say(f"The merged model is already in {telling.shown(target)}.")
         return
+    hashes.require_unchanged(job.folder.path, TRAINED_AGAIN)
     request = {
         "settings": asking.export_settings(job, plan),
         "base": job.model,
@@ -376,7 +390,8 @@ def export(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Work
         result = worker.request(
             "merge", {**request, "partial_dir": str(partial)}, telling.events_to(job.screen)
         )
-    result |= {"path": str(target), "writing": writing}
+        shards = hashes.of_files(partial)
+    result |= {"path": str(target), "writing": writing, "hashes": shards}
     job.folder.mark("merge", state="done", inputs=inputs, result=result)
     job.screen.end(f"it is in {telling.shown(target)}")
     telling.show_proof(job)

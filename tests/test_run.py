@@ -404,6 +404,44 @@ def test_deleted_parts_of_a_run_come_back_as_they_were(tiny_model: Path, place: 
     assert (merged / "model.safetensors").exists()
 
 
+def flip_a_bit(path: Path) -> None:
+    """As a failing disk does."""
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+
+
+def test_what_is_damaged_is_named_and_never_used(basic: Path, place: Path) -> None:
+    """A flipped bit in an optimizer, a row, an adapter or a shard changed the model in silence."""
+    run, merged = place / "damaged", place / "merged-damaged"
+    shutil.copytree(basic, run)
+    adapter = (run / "adapter_model.safetensors").read_bytes()
+    newest = max(run.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    flip_a_bit(newest / "optimizer.pt")
+    flip_a_bit(run / "dataset" / "split" / "train.jsonl")
+    (run / "adapter_model.safetensors").unlink()
+    done = command("--output_dir", run, "--dataset_dir", place / "data", cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert f"{newest.name}: optimizer.pt has changed since it was written" in done.stdout
+    assert "train.jsonl has changed since it was written. It is made anew." in done.stdout
+    assert "Continuing from checkpoint-" in done.stdout
+    assert list(run.glob(f"damaged-{newest.name}-*"))
+    assert (run / "adapter_model.safetensors").read_bytes() == adapter
+
+    export = ("export", "--output_dir", run, "--export_dir", merged)
+    flip_a_bit(run / "adapter_model.safetensors")
+    done = command(*export, cwd=place)
+    assert done.returncode == 1, done.stdout
+    assert "adapter_model.safetensors has changed since it was written" in done.stdout
+    assert not merged.exists()
+    (run / "adapter_model.safetensors").write_bytes(adapter)
+    assert command(*export, cwd=place).returncode == 0
+    flip_a_bit(merged / "model.safetensors")
+    done = command(*export, cwd=place)
+    assert done.returncode == 1, done.stdout
+    assert "model.safetensors has changed since it was written" in done.stdout
+
+
 def test_a_moved_run_is_merged_and_trained_further_in_its_new_place(
     tiny_model: Path, place: Path
 ) -> None:

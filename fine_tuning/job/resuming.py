@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from fine_tuning import hashes
 from fine_tuning.dataset.prepare.fit import TurnLengths
 from fine_tuning.dataset.prepare.media_files import files_named, media_state
 from fine_tuning.errors import RunConflict
@@ -82,8 +83,20 @@ def checked_before(job: Job, inputs: str) -> CheckedData | None:
     if not gone and not _same_media(job, data):
         return None
     if gone:
+        hashes.require_unchanged(data.rows_path.parent, "put the data back that it was made from")
+    elif not as_written(job, data.rows_path.parent):
+        return None
+    if gone:
         job.screen.say(f"{', '.join(gone)} has gone: the rows that were prepared from it are used.")
     return data
+
+
+def as_written(job: Job, folder: Path) -> bool:
+    """Whether prepared rows are what was written; those that are not are named, and made anew."""
+    wrong = hashes.changed(folder)
+    for what in wrong:
+        job.screen.warn(f"{folder}: {what}. It is made anew.")
+    return not wrong
 
 
 def _same_media(job: Job, data: CheckedData) -> bool:
@@ -129,7 +142,7 @@ def split_before(job: Job, inputs: str) -> SplitData | None:
         return None
     parts = from_json(known, SplitData)
     there = parts.train_path.exists() and (parts.val_path is None or parts.val_path.exists())
-    return parts if there else None
+    return parts if there and as_written(job, parts.train_path.parent) else None
 
 
 def is_trained(job: Job, inputs: str) -> bool:
@@ -206,6 +219,16 @@ def refuse_another_training(job: Job, plan: Plan) -> None:
             fix="give another --output_dir, or --restart to start it again "
             "(the old state is moved aside)",
         )
+
+
+def set_aside_damaged(job: Job) -> None:
+    """Set the newest checkpoints aside until one is what was written; each is named."""
+    for path in reversed(job.folder.checkpoints()):
+        wrong = hashes.damage(path)
+        if not wrong:
+            return
+        path.rename(path.with_name(f"damaged-{path.name}-{int(time.time())}"))
+        job.screen.warn(f"{path.name}: {wrong}. It is set aside, and nothing continues from it.")
 
 
 def resumable(job: Job, plan: Plan) -> list[Path]:
