@@ -378,7 +378,6 @@ def export(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Work
     request = {
         "settings": asking.export_settings(job, plan),
         "base": job.model,
-        "adapter": asking.provable_adapter(job, plan),
         "probe_rows": str(parts.val_path or parts.train_path),
         "unprovable": asking.unprovable(plan),
         "chat_template": asking.shipped_template(look.template),

@@ -171,17 +171,11 @@ def inference_settings(job: Job, plan: Plan, *, tuned: bool) -> dict[str, Any]:
     return settings
 
 
-def provable_adapter(job: Job, plan: Plan) -> str | None:
-    """The adapter whose merge can be compared with base + adapter: the only one."""
-    return None if unprovable(plan) else str(job.folder.path)
-
-
 def unprovable(plan: Plan) -> str:
     """Why the merged model cannot be compared with base + adapter; empty if it can."""
-    if not makes_adapter(plan):
-        return f"{plan.settings['finetuning_type']} training leaves a whole model and no adapter"
-    before = len(merged_before(plan))
-    return f"{before + 1} adapters were merged one after the other" if before else ""
+    if makes_adapter(plan):
+        return ""
+    return f"{plan.settings['finetuning_type']} training leaves a whole model and no adapter"
 
 
 def given_adapters(plan: Plan) -> list[str]:

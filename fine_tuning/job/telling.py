@@ -9,7 +9,7 @@ from fine_tuning import report
 from fine_tuning.dataset.prepare.fit import CUT_TURNS, OVERLONG, TRUNCATED
 from fine_tuning.engine.plan.train_yaml import by_hand
 from fine_tuning.job.opening import Job
-from fine_tuning.report.proof import proof_text
+from fine_tuning.report.proof import is_whole, proof_text
 from fine_tuning.report.scores import score_row
 from fine_tuning.screen import Screen
 from fine_tuning.units import counted
@@ -174,5 +174,5 @@ def show_proof(job: Job) -> None:
     """Whether the merged model was seen to answer like base + adapter; a warning if it was not."""
     proof = report.collect(job.folder.path).proof
     if proof is not None:
-        tell = job.screen.say if proof.proved else job.screen.warn
+        tell = job.screen.say if is_whole(proof) else job.screen.warn
         tell(proof_text(proof))

@@ -130,7 +130,7 @@ class Proof:
     """How the merged model compares with base + adapter; `reason` says why it was not compared.
 
     `agreement` is the share of positions with the same most likely token; differences are means
-    over all logits.
+    over all logits; `kept` is the share of the change of the weights that rounding has left.
     """
 
     proved: bool
@@ -139,6 +139,7 @@ class Proof:
     agreement: float = 0.0
     mean_logit_difference: float = 0.0
     moved_by_training: float = 0.0
+    kept: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,29 @@
-"""The proof of the merged model, in one sentence."""
+"""The proof of the merged model, in one sentence, and a second where rounding lost much."""
 
 from fine_tuning.report.facts import Proof
 from fine_tuning.units import percent_text
+
+MUCH_LOST = 0.9  # of what training changed, the share below which a merge is no longer the adapter
+
+
+def is_whole(proof: Proof) -> bool:
+    """Whether the merged model was compared, and holds what was trained."""
+    return proof.proved and proof.kept >= MUCH_LOST
 
 
 def proof_text(proof: Proof) -> str:
     """What was compared and how it came out, or why nothing was."""
     if not proof.proved:
         return f"The merged model was not compared with base + adapter: {proof.reason}."
-    return (
+    text = (
         f"The merged model answers like base + adapter: the same most likely token at "
         f"{percent_text(proof.agreement)} of the positions of {proof.rows} rows; logits differ by "
         f"{proof.mean_logit_difference:.1g}, training moved them by {proof.moved_by_training:.1g}."
+    )
+    if is_whole(proof):
+        return text
+    return (
+        f"{text} But merging kept only {percent_text(max(0.0, proof.kept))} of what training "
+        "changed in the weights: the rest is less than one rounding of the base model's number "
+        "format. Serve base and adapter unmerged, or train with a larger --learning_rate."
     )
