@@ -79,6 +79,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     Raises UsageError if the place is in use, RunConflict if another process writes there. Also a
     power cut right afterwards does not lose it.
     """
+    target = target.resolve() if target.is_symlink() else target  # a link stays a link
     with reserved(target):
         require_empty(target)
         partial = target.parent / f".{target.name}.partial"
@@ -111,9 +112,10 @@ def reserved(target: Path | None) -> Iterator[None]:
         return
     from filelock import FileLock, Timeout  # 0.03 s that `--help` need not pay
 
-    missing = [part for part in target.absolute().parents if not part.exists()]
+    target = target.resolve()
+    missing = [part for part in target.parents if not part.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    place = target.parent.resolve() / f".{target.name}.lock"
+    place = target.parent / f".{target.name}.lock"
     lock = FileLock(place, is_singleton=True)
     nested = lock.is_locked
     try:

@@ -9,3 +9,23 @@ def at_home(name: str | Path) -> Path:
         return Path(name).expanduser()
     except RuntimeError:
         return Path(name)
+
+
+def absolute(name: str | Path) -> Path:
+    """Where a path leads from here. `a/../b` leads to b also while there is no `a`."""
+    path = at_home(name).absolute()
+    return path.resolve() if ".." in path.parts else path
+
+
+def shared_place(path: Path) -> str:
+    """What a directory is that holds more than one thing of its user can own; nothing for others.
+
+    Such a one may look empty: a home directory that only has hidden files.
+    """
+    place = path.resolve()
+    if place == Path(place.anchor):
+        return "the root of a disk"
+    home = at_home("~").resolve()
+    if place == home:
+        return "your home directory"
+    return "a directory above your home" if home.is_relative_to(place) else ""

@@ -74,7 +74,11 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
 
 def _straight_line(job: Job) -> None:
     resuming.refuse_used_export_dir(job)
-    with Worker(job.folder.log, environment=asking.environment(job.spec)) as worker:
+    writes = job.is_first_node and not job.spec.dry_run
+    with (
+        files.reserved(job.spec.export_dir if writes else None),
+        Worker(job.folder.log, environment=asking.environment(job.spec)) as worker,
+    ):
         if not opening.is_trained(job) or job.spec.export_dir:
             worker.start()
         data = check(job)

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from fine_tuning import files
 from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
+from fine_tuning.paths import shared_place
 
 T = TypeVar("T")
 SCHEMA = 1
@@ -259,6 +260,11 @@ def require_own_folder(path: Path) -> None:
         raise UsageError(
             f"--output_dir {path} cannot be made: {file} is a file.",
             fix="name a directory that is new or empty",
+        )
+    if place := shared_place(path):
+        raise UsageError(
+            f"--output_dir {path} is {place}. Nothing was touched.",
+            fix=f"name a directory for the run, for example {path / 'run'}",
         )
     if not path.is_dir() or (path / "run.json").exists():
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fine_tuning import files
 from tests.commands import command, environment
 from tests.dataset.read.hub_site import Site, serve
 from tests.test_run import write_rows
@@ -40,6 +41,17 @@ def test_no_usable_row(tmp_path: Path) -> None:
     assert "no row of the data is usable" in text
     assert (tmp_path / "out" / "dataset" / "report.json").exists()
     assert str(tmp_path / "out" / "dataset" / "report.json") in text
+
+
+def test_a_second_run_into_one_export_directory_is_refused_before_it_trains(
+    tmp_path: Path,
+) -> None:
+    with files.reserved(tmp_path / "merged"):
+        words = ("--output_dir", "out", "--export_dir", "out/../merged")
+        code, text = run(*words, cwd=tmp_path)
+    assert code == 2
+    assert f"Another process is writing {tmp_path / 'merged'}" in text
+    assert not (tmp_path / "out" / "dataset").exists()
 
 
 def test_a_model_directory_that_is_missing(tmp_path: Path) -> None:

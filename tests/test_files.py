@@ -129,6 +129,19 @@ def test_the_second_of_two_exports_into_one_directory_is_refused(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["merged"]
 
 
+@posix
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_to_a_place_of_a_merged_model_stays_a_link(tmp_path: Path, exists: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "merged").symlink_to(tmp_path / "disk" / "m")
+    if exists:
+        (tmp_path / "disk" / "m").mkdir()
+    with files.written_whole(tmp_path / "merged") as partial:
+        (partial / "model.safetensors").touch()
+    assert (tmp_path / "merged").is_symlink()
+    assert (tmp_path / "disk" / "m" / "model.safetensors").exists()
+
+
 def test_what_a_killed_export_left_is_written_anew(tmp_path: Path) -> None:
     target = tmp_path / "merged"
     with another_process(writing(f"files.written_whole(Path({str(target)!r}))")) as killed:

@@ -18,7 +18,7 @@ from fine_tuning.engine.model_hub import Wanted, require_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.errors import UsageError
 from fine_tuning.job.settling import FREE, settle
-from fine_tuning.paths import at_home
+from fine_tuning.paths import absolute, at_home
 from fine_tuning.run_folder import (
     RunFolder,
     fingerprint,
@@ -221,7 +221,7 @@ def _each_absolute(value: Any) -> Any:
 
 
 def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else at_home(path).absolute()
+    return None if path is None else absolute(path)
 
 
 def _absolute_if_local(name: str) -> str:
