@@ -1,6 +1,8 @@
 """`run`: the whole job."""
 
+import os
 import signal
+from types import FrameType
 
 from fine_tuning import pipeline
 from fine_tuning.cli.samples import register_samples
@@ -11,8 +13,7 @@ from fine_tuning.errors import EXIT_DONE
 
 def run(job: Resolved) -> int:
     """Do the job and report it on the terminal."""
-    # a batch system or `docker stop` asks to end like Ctrl-C, and waits some seconds
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_like_ctrl_c()
     with open_screen() as screen:
         for warning in job.warnings:
             screen.warn(warning)
@@ -21,3 +22,24 @@ def run(job: Resolved) -> int:
         if bundled and not job.spec.dry_run:
             register_samples(job.spec.dataset_dir)
     return EXIT_DONE
+
+
+def end_like_ctrl_c() -> None:
+    """Save a checkpoint also where a batch system, `docker stop` or a closed terminal ends us.
+
+    A closed terminal may hang up twice, once by the system and once by its shell, and nothing can
+    be written to it any more. `nohup` stays what it is.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        return
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in terminals:
+            os.dup2(nowhere, stream)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGHUP, hang_up)
