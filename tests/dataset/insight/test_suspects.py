@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fine_tuning.dataset.insight import content, examine, language, rows, sensitive
@@ -79,6 +79,8 @@ def one_by_one(path: Path) -> tuple[list[tuple[int, str, str]], dict[str, Any]]:
     return warnings, counts
 
 
+@example([chat("Ask.", fragment, system="Be kind.") for fragment in FRAGMENTS])
+@example([chat("Ask.", "Answer.", system=fragment) for fragment in FRAGMENTS])
 @settings(max_examples=150, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=12))
 def test_many_rows_at_once_are_found_to_be_what_each_is_alone(drawn: list[dict[str, Any]]) -> None:
