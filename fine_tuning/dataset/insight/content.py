@@ -6,7 +6,6 @@ Most rows are fine, so each check says first, of many rows at once, which of the
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -71,17 +70,7 @@ class Texts:
 
 def row_texts(rows: Sequence[Row], suspects: list[int]) -> Texts:
     """As `row_text` for each of the rows."""
-    prompts: list[str] = []
-    answers: list[str] = []
-    for row in rows:
-        turns = row.conversations
-        if row.chosen is None and len(turns) > 1 and turns[-1].value:
-            prompts.append(turns[-2].value)
-            answers.append(turns[-1].value)
-        else:
-            text = row_text(row)
-            prompts.append(text.prompt)
-            answers.append(text.answer)
+    prompts, answers = _prompts_and_answers(rows)
     prompt_lengths = np.fromiter(map(len, prompts), np.int64, len(rows))
     answer_lengths = np.fromiter(map(len, answers), np.int64, len(rows))
     is_long = (answer_lengths >= LONG_ANSWER) & (prompt_lengths > 0)
@@ -95,6 +84,17 @@ def row_texts(rows: Sequence[Row], suspects: list[int]) -> Texts:
         np.flatnonzero(is_long).tolist(),
         suspects,
     )
+
+
+def _prompts_and_answers(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    dialogues = [row.conversations for row in rows]
+    if min(map(len, dialogues), default=0) > 1:
+        prompts = [turns[-2].value for turns in dialogues]
+        answers = [turns[-1].value for turns in dialogues]
+        if all(answers) and not any(row.chosen for row in rows):  # neither text nor preference
+            return prompts, answers
+    texts = [row_text(row) for row in rows]
+    return [text.prompt for text in texts], [text.answer for text in texts]
 
 
 def one_word(text: RowText) -> str | None:
@@ -163,7 +163,7 @@ class Check:
 
 
 def _short_answers(texts: Texts) -> Iterable[int]:
-    return compress(range(len(texts.answers)), [len(a) <= ONE_WORD for a in texts.bare_answers])
+    return [index for index, answer in enumerate(texts.bare_answers) if len(answer) <= ONE_WORD]
 
 
 def _same_beginnings(texts: Texts) -> Iterable[int]:

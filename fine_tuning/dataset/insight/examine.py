@@ -95,10 +95,10 @@ class _Watch:
                 self._look_for_secrets(self.rows + index, rows[index], suspicion)
         self.long_answers += len(texts.long)
         self.languages.update(languages(texts.answers))
-        self.turns.update(len(row.conversations) for row in rows)
+        self.turns.update([len(row.conversations) for row in rows])
         self.prompts.add(texts.prompt_lengths[texts.prompt_lengths > 0])
         self.answers.add(texts.answer_lengths)
-        self.labels.update(row.label for row in rows if row.label is not None)
+        self.labels.update([row.label for row in rows if row.label is not None])
         self.rows += len(rows)
 
     def _look_for_secrets(self, number: int, row: Row, suspicion: sensitive.Suspicion) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -45,7 +44,6 @@ class Row(msgspec.Struct, gc=False):
         return len(turns) == 2 and not turns[1].value and self.chosen is None
 
 
-BLOCK_ROWS = 500
 BLOCK = 1 << 18  # bytes of rows that are looked at together: they fit a processor's cache
 _decoder = msgspec.json.Decoder(Row)
 decode_row, decode_rows = _decoder.decode, _decoder.decode_lines
@@ -69,16 +67,21 @@ def read_lines(path: Path) -> Iterator[bytes]:
                 yield msgspec.json.encode(record)
 
 
-def read_blocks(path: Path) -> Iterator[bytes]:
-    """The rows as lines of JSON, in blocks of whole lines."""
-    if is_parquet(path):
-        lines = read_lines(path)
-        while batch := list(islice(lines, BLOCK_ROWS)):
-            yield b"\n".join((*batch, b""))
+def read_blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
+    """The rows as lines of JSON, in blocks of whole lines: `size` bytes and the rest of a line."""
+    if not is_parquet(path):
+        with path.open("rb") as file:
+            while block := file.read(size):
+                yield block if block.endswith(b"\n") else block + file.readline()
         return
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            yield block if block.endswith(b"\n") else block + file.readline()
+    waiting = bytearray()
+    for line in read_lines(path):
+        waiting += line + b"\n"
+        if len(waiting) >= size:
+            yield bytes(waiting)
+            waiting.clear()
+    if waiting:
+        yield bytes(waiting)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ RE2 (in pyarrow) goes over the bytes of a row once, in linear time and without t
 lock, and finds nothing in most rows; only the others meet the rules of sensitive.py and content.py.
 """
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +14,10 @@ import pyarrow
 import pyarrow.compute as compute
 
 from fine_tuning.dataset.insight import content, sensitive
+from fine_tuning.dataset.insight.ahead import in_a_thread
 from fine_tuning.dataset.insight.rows import read_blocks
 
 _PATTERN = f"{sensitive.SUSPECT}|{content.SUSPECT}"
-_AHEAD = 2  # blocks that are looked through while the one before is examined
 
 
 @dataclass(frozen=True)
@@ -38,14 +36,7 @@ class Block:
 
 def suspect_blocks(path: Path) -> Iterator[Block]:
     """All rows of the file, block by block."""
-    waiting: deque[Future[Block]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        for data in read_blocks(path):
-            waiting.append(pool.submit(find_suspects, data))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return in_a_thread(find_suspects, read_blocks(path))
 
 
 def find_suspects(data: bytes) -> Block:
@@ -55,4 +46,4 @@ def find_suspects(data: bytes) -> Block:
     buffers = [None, pyarrow.py_buffer(offsets), pyarrow.py_buffer(data)]
     lines = pyarrow.Array.from_buffers(pyarrow.string(), len(ends), buffers)
     found = compute.match_substring_regex(lines, pattern=_PATTERN)
-    return Block(data, ends, np.flatnonzero(found.to_numpy(zero_copy_only=False)).tolist())
+    return Block(data, ends, compute.indices_nonzero(found).to_pylist())

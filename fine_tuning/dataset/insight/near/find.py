@@ -7,11 +7,13 @@ enough are compared for real (Leskovec, Rajaraman, Ullman, "Mining of Massive Da
 Signatures and texts lie on disk, so memory stays at a few dozen bytes a row.
 """
 
+import struct
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,9 +22,10 @@ import numpy.typing as npt
 import xxhash
 from rensa import RMinHash
 
+from fine_tuning.dataset.insight.ahead import in_a_thread
 from fine_tuning.dataset.insight.near import shingles
 from fine_tuning.dataset.insight.near.groups import Groups
-from fine_tuning.dataset.insight.rows import decode_row, read_lines
+from fine_tuning.dataset.insight.rows import decode_row, decode_rows, read_blocks, read_lines
 
 THRESHOLD = 0.85  # true Jaccard similarity from which two rows are near-duplicates
 DEFAULT_ROWS = 100_000  # looked for by default up to here
@@ -30,7 +33,8 @@ PAIRS_KEPT = 5_000  # pairs that are remembered one by one
 FEWEST_SHINGLES = 16  # a shorter row is compared as a whole only
 _PERMUTATIONS, _BANDS = 98, 14  # finds 99.6% of the pairs at the threshold
 _PROMISING = round((THRESHOLD - 0.11) * _PERMUTATIONS)  # three standard deviations below
-_BATCH_ROWS, _BATCH_CHARS = 128, 400_000
+_BATCH = 1 << 16  # bytes of rows that are signed together: they stay in the processor's cache
+_SIGNATURE = struct.Struct(f"{_PERMUTATIONS}I")
 _CENTRES = 4  # rows of a bucket that the others are compared with
 _SEED = 1
 
@@ -89,21 +93,17 @@ def _find(
     with (folder / "texts").open("w+b") as spool:
         texts = _TextStore(spool)
         signed = _Signed.empty(rows, folder)
-        for start, batch in _batches(sources, texts, signed):
-            signed.sign(start, shingles.shingle_batch(batch, boilerplate))
+        sign = partial(signed.sign, boilerplate=boilerplate)
+        for done in in_a_thread(sign, _batches(sources, texts, signed)):
             if progress:
-                progress("near-duplicates", start + len(batch), rows)
+                progress("near-duplicates", done, rows)
         return _match(signed, texts, boilerplate)
 
 
 def _sampled_texts(sources: Sequence[Path], rows: int) -> list[str]:
     stride = shingles.sample_stride(rows)
-    lines = (line for path in sources for line in read_lines(path))
-    return [
-        shingles.compared_text(decode_row(line))
-        for number, line in enumerate(lines)
-        if number % stride == 0
-    ]
+    lines = chain.from_iterable(map(read_lines, sources))
+    return [shingles.compared_text(decode_row(line)) for line in islice(lines, 0, None, stride)]
 
 
 class _TextStore:
@@ -113,8 +113,10 @@ class _TextStore:
         self._file = file
         self._ends = array("Q", [0])
 
-    def append(self, text: str) -> None:
-        self._ends.append(self._ends[-1] + self._file.write(text.encode("utf-8", "surrogatepass")))
+    def append(self, texts: Sequence[str]) -> None:
+        written = [text.encode("utf-8", "surrogatepass") for text in texts]
+        self._ends.extend(accumulate(map(len, written), initial=self._ends.pop()))
+        self._file.write(b"".join(written))
 
     def __getitem__(self, number: int) -> str:
         self._file.seek(self._ends[number])
@@ -125,26 +127,20 @@ class _TextStore:
 def _batches(
     sources: Sequence[Path], texts: _TextStore, signed: "_Signed"
 ) -> Iterator[tuple[int, list[str]]]:
-    """The compared texts in small batches, which stay in the processor's cache."""
-    number = chars = 0
-    batch: list[str] = []
-    for path in sources:
-        for line in read_lines(path):
-            row = decode_row(line)
-            signed.contents[number] = xxhash.xxh3_64_intdigest(line)
-            if media := row.media:
-                paths = "\0".join(media).encode("utf-8", "surrogatepass")
+    """The compared texts in small batches, each with the number of its first row."""
+    start = 0
+    for block in chain.from_iterable(read_blocks(path, _BATCH) for path in sources):
+        rows = decode_rows(block)
+        digests = map(xxhash.xxh3_64_intdigest, block.split(b"\n")[:-1])
+        signed.contents[start : start + len(rows)] = np.fromiter(digests, np.uint64, len(rows))
+        for number, row in enumerate(rows, start):
+            if row.images or row.videos or row.audios:
+                paths = "\0".join(row.media).encode("utf-8", "surrogatepass")
                 signed.media[number] = xxhash.xxh3_64_intdigest(paths)
-            text = shingles.compared_text(row)
-            texts.append(text)
-            batch.append(text)
-            number += 1
-            chars += len(text)
-            if len(batch) == _BATCH_ROWS or chars > _BATCH_CHARS:
-                yield number - len(batch), batch
-                batch, chars = [], 0
-    if batch:
-        yield number - len(batch), batch
+        batch = [shingles.compared_text(row) for row in rows]
+        texts.append(batch)
+        yield start, batch
+        start += len(rows)
 
 
 @dataclass(frozen=True)
@@ -179,17 +175,23 @@ class _Signed:
             long_enough=np.zeros(rows, np.bool_),
         )
 
-    def sign(self, start: int, batch: shingles.ShingleBatch) -> None:
-        """Fills in the rows from `start` on."""
+    def sign(
+        self, numbered: tuple[int, Sequence[str]], boilerplate: shingles.Boilerplate | None
+    ) -> int:
+        """Fills in rows, from the number of the first and their texts; gives the next number."""
+        start, texts = numbered
+        batch = shingles.shingle_batch(texts, boilerplate)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(
             batch.hashes.astype(np.uint64), batch.starts, _PERMUTATIONS, _SEED
         )
-        signatures = np.array(matrix.to_rows(), np.uint32)
-        rows = slice(start, start + len(signatures))
+        packed = b"".join([_SIGNATURE.pack(*row) for row in matrix.to_rows()])
+        signatures = np.frombuffer(packed, np.uint32).reshape(-1, _PERMUTATIONS)
+        rows = slice(start, start + len(texts))
         by_band = signatures.astype(np.uint64).reshape(len(signatures), _BANDS, -1)
         self.signatures[rows] = signatures
-        self.bands[:, rows] = (by_band * self.multipliers).sum(axis=2).T + self.media[rows]
+        self.bands[:, rows] = (by_band @ self.multipliers).T + self.media[rows]
         self.long_enough[rows] = np.diff(batch.starts) >= FEWEST_SHINGLES
+        return rows.stop
 
 
 def _match(
@@ -206,12 +208,12 @@ def _match(
 
 def _buckets(keys: Keys) -> Iterator[npt.NDArray[np.intp]]:
     """The positions of equal keys, ascending, wherever there are at least two."""
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys)
     edges = np.flatnonzero(np.diff(keys[order])) + 1
     starts = np.concatenate(([0], edges))
     ends = np.concatenate((edges, [len(keys)]))
     for index in np.flatnonzero(ends - starts > 1):
-        yield order[starts[index] : ends[index]]
+        yield np.sort(order[starts[index] : ends[index]])
 
 
 class _Matcher:

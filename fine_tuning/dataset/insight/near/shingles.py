@@ -37,11 +37,17 @@ def compared_text(row: Row) -> str:
 
     Letter case and white space do not count.
     """
-    parts = [turn.value[:LONGEST] for turn in row.conversations]
+    parts = [turn.value for turn in row.conversations]
     for preferred in (row.chosen, row.rejected):
         if preferred is not None:
-            parts.append(preferred.value[:LONGEST])
-    return " ".join("\n".join(parts)[:LONGEST].lower().split())
+            parts.append(preferred.value)
+    if sum(map(len, parts)) + len(parts) > LONGEST:
+        return " ".join("\n".join(part[:LONGEST] for part in parts)[:LONGEST].lower().split())
+    text = "\n".join(parts).strip().lower().replace("\n", " ")
+    while "  " in text:
+        text = text.replace("  ", " ")
+    # Of all white space only the space is printable: mostly there is no other, and that is faster.
+    return text if text.isprintable() else " ".join(text.split())
 
 
 def shingle_hashes(text: str) -> Hashes:
@@ -73,9 +79,9 @@ def shingle_batch(texts: Sequence[str], boilerplate: Boilerplate | None) -> Shin
         wanted[across[(across >= 0) & (across < len(joined))]] = False
     if boilerplate is not None:
         wanted &= ~boilerplate[joined >> np.uint32(32 - _BITS)]
-    kept_before = np.concatenate(([0], np.cumsum(wanted)))
     edges = np.minimum(np.concatenate(([0], ends)), len(joined))
-    return ShingleBatch(joined[wanted], kept_before[edges].astype(np.uint64))
+    starts = edges - np.searchsorted(np.flatnonzero(~wanted), edges)
+    return ShingleBatch(joined[wanted], starts.astype(np.uint64))
 
 
 def shingle_set(text: str, boilerplate: Boilerplate | None) -> Hashes:
@@ -109,7 +115,8 @@ def sample_stride(rows: int) -> int:
 
 
 def learn_boilerplate(texts: Sequence[str]) -> Boilerplate | None:
-    """The shingles that over a fifth of the sampled rows share, as a table by their top bits.
+    """The shingles that over a fifth of the sampled rows share, as a table by their top bits;
+    None if there are none.
 
     An instruction that every row repeats would make all rows near-duplicates of each other.
     """
@@ -118,6 +125,8 @@ def learn_boilerplate(texts: Sequence[str]) -> Boilerplate | None:
     distinct = [shingle_set(text, None) for text in texts]
     shingles, counts = np.unique(np.concatenate(distinct), return_counts=True)
     common = shingles[counts > _COMMON_SHARE * len(texts)]
+    if not len(common):
+        return None
     table = np.zeros(1 << _BITS, np.bool_)
     table[common >> np.uint32(32 - _BITS)] = True
     return table

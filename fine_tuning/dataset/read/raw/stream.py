@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -80,10 +81,18 @@ class ByteStream:
         if self._part is not None:
             file.seek(self._part.start)
             left = self._part.end - self._part.start
-        while left and (chunk := file.read(CHUNK if left < 0 else min(CHUNK, left))):
-            left -= len(chunk) if left > 0 else 0
-            self._hash.update(chunk)
-            yield chunk
+        with ThreadPoolExecutor(1) as hashing:  # its thread starts with the first whole chunk
+            waiting: Future[None] | None = None
+            while left and (chunk := file.read(CHUNK if left < 0 else min(CHUNK, left))):
+                left -= len(chunk) if left > 0 else 0
+                if waiting is not None:
+                    waiting.result()
+                    waiting = None
+                if len(chunk) == CHUNK:
+                    waiting = hashing.submit(self._hash.update, chunk)
+                else:
+                    self._hash.update(chunk)
+                yield chunk
 
 
 def unpacked(pieces: Iterator[bytes], compression: str) -> Iterator[bytes]:
