@@ -25,9 +25,59 @@ TEMPLATE: dict[str, Any] = {
     "shipped": True,
     "unwritten": None,
 }
+
+
+def weights(
+    name: str, kind: str, shape: list[int], *, linear: bool = False, layered: bool = True
+) -> dict[str, Any]:
+    """A weight of each of 32 layers, or of one place."""
+    written: dict[str, Any] = {"name": name, "kind": kind, "shape": shape}
+    written |= {"count": 32} if layered else {}
+    return written | ({"linear": True} if linear else {}) | ({"layered": True} if layered else {})
+
+
+def linear(name: str, kind: str, *shape: int) -> dict[str, Any]:
+    """The matrix of a linear layer."""
+    return weights(f"model.layers.*.{name}.weight", kind, [*shape], linear=True)
+
+
+ATTENTION = [
+    linear("self_attn.q_proj", "attention", 4096, 4096),
+    linear("self_attn.k_proj", "attention", 1024, 4096),
+    linear("self_attn.v_proj", "attention", 1024, 4096),
+    linear("self_attn.o_proj", "attention", 4096, 4096),
+]
+MLP = [
+    linear("mlp.gate_proj", "mlp", 11008, 4096),
+    linear("mlp.up_proj", "mlp", 11008, 4096),
+    linear("mlp.down_proj", "mlp", 4096, 11008),
+]
+EMBEDDED = [
+    weights("model.embed_tokens.weight", "embeddings", [152_000, 4096], layered=False),
+    weights("lm_head.weight", "head", [152_000, 4096], linear=True, layered=False),
+]
+MODEL: dict[str, Any] = {
+    "parameters": 6_917_455_872,
+    "hidden": 4096,
+    "layers": 32,
+    "vocabulary": 152_000,
+    "weights": [*EMBEDDED, *ATTENTION, *MLP],
+    "attention": 4096,
+    "heads": 32,
+}
+# its MLPs are 64 routed experts, of which 8 see a token
+EXPERTS = [
+    weights("model.layers.*.mlp.experts.gate_up_proj", "experts", [64, 2816, 4096]),
+    weights("model.layers.*.mlp.experts.down_proj", "experts", [64, 4096, 1408]),
+]
+MIXTURE: dict[str, Any] = {
+    **MODEL,
+    "weights": [*EMBEDDED, *ATTENTION, *EXPERTS],
+    "experts_per_token": 8,
+}
 WRITTEN: dict[str, Any] = {
     "template": TEMPLATE,
-    "model": {"parameters": 7_000_000_000, "hidden": 4096, "layers": 32, "vocabulary": 152_000},
+    "model": MODEL,
     "context": 4096,
     "cutoff": 1024,
     "rows": 12,

@@ -9,22 +9,27 @@ from fine_tuning.values.kinds import Kind
 from fine_tuning.values.shown import Choice
 
 GIB = 1024**3
-OVERHEAD = 1.0 * GIB  # CUDA context, kernels, fragmentation
+OVERHEAD = 1.0 * GIB  # CUDA context, scratch space of kernels
+USABLE = 0.95  # of the memory that is free; the rest is lost between blocks
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes that one device needs, by what needs them, for `batch_size` rows per step."""
+    """Bytes that one device needs at its peak, by what needs them, for `batch_size` rows a step."""
 
     batch_size: int
-    weights: float
-    training_state: float
-    activations: float
+    weights: float  # those that are not trained
+    training_state: float  # the trained ones, their gradients, the optimizer's state
+    activations: float  # with the logits
 
     @property
     def total(self) -> float:
         """All of it, with the fixed overhead."""
         return self.weights + self.training_state + self.activations + OVERHEAD
+
+    def fits(self, available: float) -> bool:
+        """Whether it fits into so many bytes."""
+        return self.total <= USABLE * available
 
 
 @dataclass(frozen=True, kw_only=True)

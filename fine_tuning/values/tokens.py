@@ -10,6 +10,8 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
+from fine_tuning.values.model import ModelFacts
+
 Parity = Literal["equal", "differs", "none"]
 BESIDE = 5  # tokens that are shown from the first that differs
 
@@ -50,17 +52,6 @@ class TemplateLook:
     own: str | None  # the model's own chat template
     shipped: bool | None  # the trained one goes out; None: the model's own is the trained one
     unwritten: str | None  # why the trained one cannot be shipped as a chat template
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelFacts:
-    """The size of the model, for the estimate of its memory, and what it asks of the engine."""
-
-    parameters: int  # all of them; what follows is of its text part
-    hidden: int  # width
-    layers: int
-    vocabulary: int
-    media_positions: bool = False  # whether positions of tokens are counted by the media (M-RoPE)
 
 
 @dataclass(frozen=True, kw_only=True)

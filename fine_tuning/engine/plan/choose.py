@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fine_tuning.engine.plan.memory import estimate, largest_batch
+from fine_tuning.engine.plan.memory.fitting import BATCHES, Fitted, fit, require_fit
+from fine_tuning.engine.plan.memory.weights import Step
+from fine_tuning.engine.plan.on_gpu import Decision, on_gpu
 from fine_tuning.units import counted
-from fine_tuning.values.kinds import KINDS
 from fine_tuning.values.methods import METHODS
+from fine_tuning.values.model import ModelFacts
 from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import GIB, MemoryPlan, Rows
 from fine_tuning.values.spec import RunSpec
-from fine_tuning.values.tokens import ModelFacts, TokenLook
+from fine_tuning.values.tokens import TokenLook
 
 EFFECTIVE_BATCH = 16
 LEAST_STEPS_PER_EPOCH = 40
@@ -38,7 +40,10 @@ class Chosen:
     rate: float
     per_epoch: int
     steps: int
-    memory: Mapping[int, MemoryPlan]
+    step: Step  # what the memory is that of
+    memory: MemoryPlan | None
+    warnings: tuple[str, ...]
+    on_gpu: tuple[Decision, ...]  # what makes a GPU faster, in the engine's names
     why: Mapping[str, str]
 
 
@@ -50,11 +55,32 @@ def choose(spec: RunSpec, rows: Rows, look: TokenLook, devices: Mapping[str, Any
     quantization, method = spec.quantization, spec.method
     precision, precision_why = _precision(kind, bool(devices["bf16"]), spec.engine_args)
     optimizer, optimizer_why = _optimizer(kind, spec.engine_args)
-    memory = _memory_by_batch(
-        look.model, look.cutoff, method, quantization, spec, precision, KINDS[rows.kind].is_pair
-    )
     units = rows.blocks(rows.train, look.cutoff)
-    batch, batch_why = _batch_size(spec, kind, devices, memory, units, world)
+
+    def step_of(batch: int) -> Step:
+        return Step(
+            method=method,
+            stage=rows.stage,
+            quantization=quantization,
+            rank=spec.lora_rank,
+            batch=batch,
+            length=look.cutoff,
+            half=precision != "fp32",
+            accumulation=_accumulation(spec, units, batch, world)[0],
+            checkpointing=not spec.engine_args.get("disable_gradient_checkpointing"),
+            optimizer=optimizer,
+            processes=world,
+            given=spec.engine_args,
+        )
+
+    fitted = fit(
+        look.model,
+        step_of,
+        _batches(spec, units, world),
+        free=free_memory(devices) if kind == "cuda" else None,
+        may_keep_activations="disable_gradient_checkpointing" not in spec.engine_args,
+    )
+    batch, batch_why = fitted.step.batch, _batch_reason(spec, kind, fitted, units)
     accumulation, accumulation_why = _accumulation(spec, units, batch, world)
     per_epoch = max(1, math.ceil(units / (batch * world * accumulation)))
     steps = _steps(spec, per_epoch)
@@ -73,7 +99,10 @@ def choose(spec: RunSpec, rows: Rows, look: TokenLook, devices: Mapping[str, Any
         rate=rate,
         per_epoch=per_epoch,
         steps=steps,
-        memory=memory,
+        step=fitted.step,
+        memory=fitted.plans.get(batch),
+        warnings=require_fit(look.model, fitted, devices),
+        on_gpu=tuple(on_gpu(fitted.step, rows, look, devices)) if kind == "cuda" else (),
         why={
             "max_seq_length": _cutoff_reason(look),
             "precision": precision_why,
@@ -118,51 +147,28 @@ def _optimizer(kind: str, given: Mapping[str, Any]) -> tuple[str, str]:
     return "adamw_torch", "AdamW"
 
 
-def _memory_by_batch(
-    model: ModelFacts | None,
-    cutoff: int,
-    method: str,
-    quantization: str,
-    spec: RunSpec,
-    precision: str,
-    pairs: bool,
-) -> dict[int, MemoryPlan]:
-    if model is None or splits_the_model(spec):
-        return {}
-    batches = {1, 2, 4, 8} | ({spec.batch_size} if spec.batch_size else set())
-    return {
-        batch: estimate(
-            model,
-            batch_size=batch,
-            cutoff=cutoff,
-            method=method,
-            quantization=quantization,
-            rank=spec.lora_rank,
-            half_precision=precision != "fp32",
-            pairs=pairs,
-        )
-        for batch in batches
-    }
+def free_memory(devices: Mapping[str, Any]) -> float:
+    """Bytes that are free on the GPU that has the fewest."""
+    return float(min(devices.get("free") or devices["memory"]))
 
 
-def _batch_size(
-    spec: RunSpec,
-    kind: str,
-    devices: Mapping[str, Any],
-    memory: Mapping[int, MemoryPlan],
-    train_rows: int,
-    world: int,
-) -> tuple[int, str]:
+def _batches(spec: RunSpec, train_rows: int, world: int) -> tuple[int, ...]:
+    """Batches to choose from. An epoch has enough steps with each, and no update more rows than
+    EFFECTIVE_BATCH."""
     if spec.batch_size:
-        return spec.batch_size, ""
-    share = max(1, train_rows // (world * LEAST_STEPS_PER_EPOCH))
-    wanted = next(batch for batch in (8, 4, 2, 1) if batch <= share or batch == 1)
-    if kind == "cuda" and memory:
-        fits = largest_batch(memory, min(devices["memory"]))
-        return min(wanted, fits), f"needs about {memory[min(wanted, fits)].total / GIB:.1f} GiB"
-    if kind == "cuda" and splits_the_model(spec):
-        return wanted, f"suits {counted(train_rows, 'row')}; {NO_ESTIMATE}"
-    return wanted, f"suits {counted(train_rows, 'row')}"
+        return (spec.batch_size,)
+    most = min(EFFECTIVE_BATCH, train_rows // LEAST_STEPS_PER_EPOCH) // world
+    return tuple(batch for batch in BATCHES if batch <= max(1, most))
+
+
+def _batch_reason(spec: RunSpec, kind: str, fitted: Fitted, train_rows: int) -> str:
+    if spec.batch_size:
+        return ""
+    plan = fitted.plans.get(fitted.step.batch)
+    if kind == "cuda" and plan is not None and fitted.free is not None:
+        return f"needs about {plan.total / GIB:.1f} of {fitted.free / GIB:.1f} GiB that are free"
+    unknown = f"; {NO_ESTIMATE}" if kind == "cuda" and splits_the_model(spec) else ""
+    return f"suits {counted(train_rows, 'row')}{unknown}"
 
 
 def _accumulation(spec: RunSpec, train_rows: int, batch: int, world: int) -> tuple[int, str]:

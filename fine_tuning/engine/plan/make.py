@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.engine.plan.choose import Chosen, alpha, choose
+from fine_tuning.engine.plan.covering import coverage_table, coverage_warnings
 from fine_tuning.engine.plan.settings import engine_settings
 from fine_tuning.units import counted
-from fine_tuning.values.plan import GIB, Plan, Rows
+from fine_tuning.values.plan import Plan, Rows
 from fine_tuning.values.shown import Choice, Source
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
@@ -43,8 +44,12 @@ def make_plan(
         ),
         steps=chosen.steps,
         launch={**_launch(spec, chosen.processes), "gpus": len(devices["names"])},
-        memory=chosen.memory.get(chosen.batch) if chosen.memory else None,
-        warnings=(*_memory_warnings(chosen, devices), *_context_warnings(chosen, look)),
+        memory=chosen.memory,
+        warnings=(
+            *chosen.warnings,
+            *coverage_warnings(look.model, chosen.step),
+            *_context_warnings(chosen, look),
+        ),
     )
 
 
@@ -76,6 +81,8 @@ def _table(
         "seed": (spec.seed, ""),
         "validation": (rows.validation, f"rows held out of {rows.train + rows.validation}"),
     }
+    table |= {decision.name: (decision.value, decision.why) for decision in chosen.on_gpu}
+    table |= coverage_table(look.model, chosen.step)
     if chosen.method == "lora":
         table["lora_rank"] = (spec.lora_rank, "")
         why = "" if spec.lora_alpha is not None else "twice the rank"
@@ -121,18 +128,6 @@ def _launch(spec: RunSpec, processes: int) -> dict[str, Any]:
         "master_addr": spec.master_addr,
         "master_port": spec.master_port,
     }
-
-
-def _memory_warnings(chosen: Chosen, devices: Mapping[str, Any]) -> tuple[str, ...]:
-    if chosen.kind != "cuda" or chosen.batch not in chosen.memory:
-        return ()
-    needed, there = chosen.memory[chosen.batch].total, min(devices["memory"])
-    if needed <= there:
-        return ()
-    return (
-        f"about {needed / GIB:.0f} GiB are needed and the GPU has {there / GIB:.0f} GiB; if it "
-        "runs out, try --quantization 4bit or a smaller --max_seq_length",
-    )
 
 
 def _context_warnings(chosen: Chosen, look: TokenLook) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ def engine_settings(
         **_training_settings(run_dir, chosen, spec),
         **_reading_settings(spec, chosen, rows, look),
         **interval_settings(chosen),
+        **{decision.name: decision.value for decision in chosen.on_gpu},
     }
     evaluation, given = _evaluation(spec, _evaluation_settings(rows, chosen))
     if REPACKED_4BIT.applies(settings | given):

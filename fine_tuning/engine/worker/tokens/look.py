@@ -11,14 +11,12 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
-import torch
 from llamafactory.data.template import TEMPLATES, get_template_and_fix_tokenizer
 from llamafactory.hparams.data_args import DataArguments
 from llamafactory.hparams.model_args import ModelArguments
 from llamafactory.model.loader import load_config, load_tokenizer
 
 from fine_tuning.engine.plan.cutoff import choose_cutoff, longest_allowed
-from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import first_rows, read_rows
 from fine_tuning.engine.worker.tokens.lengths import (
@@ -28,6 +26,7 @@ from fine_tuning.engine.worker.tokens.lengths import (
     whole_length,
 )
 from fine_tuning.engine.worker.tokens.media import expanded, require_media
+from fine_tuning.engine.worker.tokens.model_facts import model_facts
 from fine_tuning.engine.worker.tokens.rendering import (
     Rendering,
     Shape,
@@ -46,7 +45,7 @@ from fine_tuning.engine.worker.tokens.template import (
 )
 from fine_tuning.engine.worker.tokens.views import shown_rows, views
 from fine_tuning.errors import DataError, ModelError
-from fine_tuning.values.tokens import ModelFacts, TokenLook
+from fine_tuning.values.tokens import TokenLook
 
 SAMPLED = 8
 LOOKED_AT = 2000
@@ -181,26 +180,6 @@ def _context(config: Any) -> int | None:
     text = getattr(config, "text_config", None) or config
     context = getattr(text, "max_position_embeddings", None)
     return int(context) if context else None
-
-
-def model_facts(config: Any, *, trust: bool) -> ModelFacts | None:
-    """Size and needs of the model, found without loading or allocating weights.
-
-    `trust`: whether code that comes with the model may run. Transformers would ask on stdin.
-    """
-    text = getattr(config, "text_config", None) or config
-    try:
-        with torch.device("meta"):
-            model = auto_class(config).from_config(config, trust_remote_code=trust)
-    except (ValueError, KeyError, ImportError):  # of no class that Transformers knows
-        return None
-    return ModelFacts(
-        parameters=sum(p.numel() for p in model.parameters()),
-        hidden=int(text.hidden_size),
-        layers=int(text.num_hidden_layers),
-        vocabulary=int(text.vocab_size),
-        media_positions=hasattr(getattr(model, "model", model), "get_rope_index"),
-    )
 
 
 def _fixed_template(tokenizer: Any, settings: Mapping[str, Any], choice: TemplateChoice) -> Any:

@@ -142,7 +142,7 @@ def test_a_trusted_model_with_code_of_its_own_is_not_asked_about_again(
 ) -> None:
     from transformers import AutoConfig
 
-    from fine_tuning.engine.worker.tokens.look import model_facts
+    from fine_tuning.engine.worker.tokens.model_facts import model_facts
 
     known = json.loads((tiny_model / "config.json").read_text(encoding="utf-8"))
     classes = {"AutoConfig": "mine.MineConfig", "AutoModelForCausalLM": "mine.MineModel"}

@@ -1,0 +1,103 @@
+"""What one layer keeps of each token for its backward pass, in bytes.
+
+Each line follows what torch's operations save: a product saves what the gradients of its two sides
+need, so a frozen matrix saves no input, an adapter saves its own copy of the input (autocast makes
+a new one for each layer that asks), and a trained matrix saves its input once for each layer.
+Attention is torch's sdpa, which keeps queries, keys, values and its output; keys and values are
+repeated for all heads, and the mask of a padded batch becomes a number for each pair of tokens.
+"""
+
+from fine_tuning.engine.plan.memory.weights import FLOAT, Step, is_adapted
+from fine_tuning.values.model import ModelFacts, Weights
+
+
+def layer_bytes(model: ModelFacts, step: Step) -> float:
+    """Of one token, in a layer of the mean size."""
+    kept = 0.0
+    for weights in model.weights:
+        if weights.layered:
+            kept += weights.count / model.layers * _of_weights(weights, model, step)
+    return kept + _of_attention(model, step) + _of_gates(model, step)
+
+
+def backward_bytes(model: ModelFacts, step: Step) -> float:
+    """Gradients of one token that are alive at once on the way through a layer, at its widest.
+
+    The adapters' come in float32, and are cast.
+    """
+    linear = [weights for weights in model.weights if weights.layered and weights.linear]
+    widest = max((max(weights.shape) for weights in linear), default=model.hidden)
+    if step.half and step.adapts:
+        return step.number * (3.0 * widest + 6.0 * model.hidden)
+    return step.number * 2.0 * widest
+
+
+def _of_weights(weights: Weights, model: ModelFacts, step: Step) -> float:
+    if weights.linear:
+        return _of_linear(weights, step)
+    if weights.kind == "experts" and len(weights.shape) == 3:
+        _, outputs, inputs = weights.shape
+        return float(step.number * model.experts_per_token * (inputs + 2 * outputs))
+    if weights.kind == "other" and len(weights.shape) == 1 and "norm" in weights.name:
+        return _of_norm(weights, model, step)
+    return 0.0
+
+
+def _of_linear(weights: Weights, step: Step) -> float:
+    """The copy of its input, in 16 bits; in float32 the input is that of other operations."""
+    _, inputs = weights.shape
+    kept = 0.0
+    if step.adapts and is_adapted(weights, step):
+        kept += step.number * step.rank
+        kept += step.number * inputs if step.half else 0
+        if step.quantization == "8bit":  # bitsandbytes keeps the input besides
+            kept += step.number * inputs
+    elif not step.adapts and step.half:
+        kept += step.number * inputs
+    return kept
+
+
+def _of_norm(weights: Weights, model: ModelFacts, step: Step) -> float:
+    """Its input in float32 and one root; and what it multiplies with, if that is trained.
+
+    One that is as wide as a head is applied to every head of the queries or of the keys.
+    """
+    width, times = weights.shape[0], 1.0
+    if model.heads and width * model.heads == model.attention:
+        of_keys = weights.module.startswith("k")
+        times = (_keys(model) if of_keys else model.attention) / width
+    multiplied = {"full": FLOAT, "freeze": step.number}.get(step.method, 0)
+    return times * (FLOAT * width + FLOAT + multiplied * width)
+
+
+def _keys(model: ModelFacts) -> int:
+    """Width of the keys of all their heads."""
+    widths = [w.shape[0] for w in model.weights if w.module == "k_proj" and w.linear]
+    return min(widths, default=model.attention)
+
+
+def _of_attention(model: ModelFacts, step: Step) -> float:
+    if not any(weights.layered and weights.kind == "attention" for weights in model.weights):
+        return 0.0
+    b, width = step.number, model.attention
+    kept = b * 4 * width + FLOAT * model.heads + b * step.length
+    if not model.sdpa:  # scores in their own type and in float32, and their dropout
+        kept += (2 * b + FLOAT) * model.heads * step.length
+    if not step.half:
+        return kept + FLOAT * 2 * model.hidden  # what the norms hand to several layers at once
+    # the output layer, if it is trained, saves what attention keeps anyway
+    return kept if step.adapts else kept - b * width
+
+
+def _of_gates(model: ModelFacts, step: Step) -> float:
+    """Outputs of an MLP's first layers, and of its activation function where that is multiplied."""
+    inner = outer = 0.0
+    for weights in model.weights:
+        if weights.layered and weights.linear and weights.kind == "mlp":
+            outputs, inputs = weights.shape
+            each = weights.count / model.layers
+            inner += each * inputs if outputs == model.hidden else 0.0
+            outer += each * outputs if outputs != model.hidden else 0.0
+    gated = outer >= 2 * inner
+    kept = step.number * (outer + (inner if gated else 0.0))
+    return kept if step.half else kept + FLOAT * inner

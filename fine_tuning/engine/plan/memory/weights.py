@@ -1,0 +1,177 @@
+"""Which of a model's weights a step trains, and in how many bytes the others are kept.
+
+PEFT puts adapters on linear layers, and bitsandbytes quantises linear layers. What is not one, as
+the routed experts that Transformers 5 keeps as three-dimensional parameters, is neither adapted nor
+quantised by either.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fine_tuning.values.kinds import KINDS
+from fine_tuning.values.model import Kind, ModelFacts, Weights
+from fine_tuning.values.objectives import OBJECTIVES
+
+FLOAT = 4  # bytes of a float32, as trained weights, gradients and norms are
+HALF = 2
+# Bytes of a number in 4 bits: bitsandbytes keeps a scale for 64 numbers, in 8 bits with a float32
+# for 256 scales (functional.py), or in a float32 with --double_quantization false.
+FOUR_BIT = 0.5 + (1 + FLOAT / 256) / 64
+FOUR_BIT_SINGLE = 0.5 + FLOAT / 64
+FREEZE_LAYERS = 2  # LLaMA-Factory's default of --freeze_trainable_layers
+OFT_BLOCK = 32  # and of --oft_block_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A training step, as far as its memory depends on it."""
+
+    method: str
+    stage: str
+    quantization: str
+    rank: int
+    batch: int
+    length: int  # tokens of its longest row
+    half: bool  # computed in 16 bits
+    accumulation: int = 1
+    checkpointing: bool = True
+    optimizer: str = "adamw_torch_fused"
+    processes: int = 1
+    given: Mapping[str, Any] = field(default_factory=dict)  # the engine's other arguments
+
+    @property
+    def tokens(self) -> int:
+        """Of all sequences that are computed at once."""
+        return self.batch * self.length * (2 if KINDS[OBJECTIVES[self.stage].takes].is_pair else 1)
+
+    @property
+    def number(self) -> int:
+        """Bytes of a number that is computed with."""
+        return HALF if self.half else FLOAT
+
+    @property
+    def trained_bytes(self) -> int:
+        """Bytes of a trained number, of its gradient, and of each of its moments."""
+        return HALF if self.given.get("pure_bf16") else FLOAT
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the model itself stays as it is."""
+        return self.method in ("lora", "oft")
+
+    def layers(self, model: ModelFacts) -> int:
+        """Layers that need a backward pass: with `freeze` only those from the first trained one."""
+        if self.method != "freeze":
+            return model.layers
+        wanted = int(self.given.get("freeze_trainable_layers") or FREEZE_LAYERS)
+        return min(wanted, model.layers) if wanted > 0 else model.layers
+
+
+@dataclass(frozen=True)
+class Trains:
+    """What a method trains: how many new numbers for these weights, and which share of them."""
+
+    new: Callable[[Weights, Step], float]
+    share: Callable[[Weights, Step, ModelFacts], float]
+
+
+def names(given: Any) -> list[str]:
+    """Names of modules as LLaMA-Factory takes them: a list, or one text with commas."""
+    listed = given.split(",") if isinstance(given, str) else (given or [])
+    return [str(name).strip() for name in listed]
+
+
+def is_adapted(weights: Weights, step: Step) -> bool:
+    """Whether an adapter is put on these weights."""
+    target = names(step.given.get(f"{step.method}_target", "all"))
+    if target == ["all"]:
+        return weights.linear and weights.kind not in ("head", "tower")
+    return weights.linear and weights.module in target
+
+
+def _of_lora(weights: Weights, step: Step) -> float:
+    if weights.module in names(step.given.get("additional_target")):
+        return float(weights.parameters)  # a copy of the whole module
+    if not is_adapted(weights, step):
+        return 0.0
+    magnitudes = weights.shape[0] if step.given.get("use_dora") else 0
+    return float((step.rank * sum(weights.shape) + magnitudes) * weights.count)
+
+
+def _of_oft(weights: Weights, step: Step) -> float:
+    block = int(step.given.get("oft_block_size", OFT_BLOCK))
+    rotations = weights.shape[-1] * (block - 1) / 2 * weights.count
+    return rotations if is_adapted(weights, step) else 0.0
+
+
+def _nothing_new(weights: Weights, step: Step) -> float:
+    return 0.0
+
+
+def _nothing_own(weights: Weights, step: Step, model: ModelFacts) -> float:
+    return 0.0
+
+
+def _in_full(weights: Weights, step: Step, model: ModelFacts) -> float:
+    return float(weights.kind != "tower" or step.given.get("freeze_vision_tower") is False)
+
+
+def _in_freeze(weights: Weights, step: Step, model: ModelFacts) -> float:
+    if weights.module in names(step.given.get("freeze_extra_modules")):
+        return 1.0
+    wanted = abs(int(step.given.get("freeze_trainable_layers") or FREEZE_LAYERS))
+    return min(wanted, model.layers) / model.layers if weights.layered else 0.0
+
+
+TRAINED: Mapping[str, Trains] = {
+    "lora": Trains(new=_of_lora, share=_nothing_own),
+    "oft": Trains(new=_of_oft, share=_nothing_own),
+    "full": Trains(new=_nothing_new, share=_in_full),
+    "freeze": Trains(new=_nothing_new, share=_in_freeze),
+}
+
+
+def is_quantised(weights: Weights, step: Step, model: ModelFacts) -> bool:
+    """Whether these weights are kept in fewer than 16 bits."""
+    quantised = step.quantization in ("4bit", "8bit") or model.stored is not None
+    return quantised and weights.linear and weights.kind != "head"
+
+
+def frozen_bytes(weights: Weights, step: Step, model: ModelFacts) -> float:
+    """What these weights take while they are not trained."""
+    if not is_quantised(weights, step, model):
+        return float(model.weight_bytes * weights.parameters)
+    if model.stored is not None:
+        return model.stored.bits / 8 * weights.parameters
+    if step.quantization == "8bit":  # with a float32 for each row
+        return float(weights.parameters + FLOAT * weights.shape[0] * weights.count)
+    single = step.given.get("double_quantization") is False
+    return (FOUR_BIT_SINGLE if single else FOUR_BIT) * weights.parameters
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Weights of one kind: their number, and which shares are trained (or adapted), quantised."""
+
+    kind: Kind
+    parameters: int
+    trained: float
+    quantised: float
+
+
+def coverage(model: ModelFacts, step: Step) -> tuple[Covered, ...]:
+    """What the training reaches, kind by kind; empty for a method that is not in the table."""
+    method = TRAINED.get(step.method)
+    if method is None:
+        return ()
+    found = []
+    for kind, parameters in model.by_kind().items():
+        of_kind = [weights for weights in model.weights if weights.kind == kind]
+        trained = sum(
+            w.parameters * (1.0 if method.new(w, step) else method.share(w, step, model))
+            for w in of_kind
+        )
+        quantised = sum(w.parameters for w in of_kind if is_quantised(w, step, model))
+        found.append(Covered(kind, parameters, trained / parameters, quantised / parameters))
+    return tuple(found)

@@ -1,0 +1,67 @@
+"""The estimate of a step's memory, beside the live tensors of the same step without storage."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.engine
+
+GIB = 1024**3
+
+
+@pytest.fixture(scope="module")
+def bench() -> Any:
+    """bench/memory.py, which prints the table of docs/benchmarks.md."""
+    path = Path(__file__).parents[4] / "bench" / "memory.py"
+    spec = importlib.util.spec_from_file_location("bench_memory", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bench_memory"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+# Of few layers: an error in what a layer needs shows as well, and each takes a second.
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"shape": "0.5B"},
+        {"shape": "8B", "rank": 128, "checkpointing": False},
+        {"shape": "4B", "quantization": "4bit", "checkpointing": False},
+        {"shape": "8B", "quantization": "4bit"},
+        {"shape": "0.5B", "method": "full"},
+        {"shape": "8B", "method": "full", "checkpointing": False, "accumulation": 2},
+        {"shape": "8B", "method": "full", "optimizer": "adamw_torch"},
+        {"shape": "8B", "method": "freeze", "checkpointing": False},
+        {"shape": "0.5B", "stage": "dpo"},
+        {"shape": "1.5B", "stage": "dpo", "method": "full"},
+        {"shape": "0.5B", "stage": "kto", "batch": 2},
+        {"shape": "4B", "half": False, "checkpointing": False},
+        {"shape": "8B", "wide": True, "checkpointing": False},
+    ],
+    ids=lambda case: " ".join(str(value) for value in case.values()),
+)
+def test_the_estimate_is_within_5_percent_of_the_live_tensors(
+    bench: Any, case: dict[str, Any]
+) -> None:
+    step = bench.Case(**case, layers=3, length=512)
+    assert bench.estimated(step) == pytest.approx(bench.measure(step).peak, rel=0.05)
+
+
+def test_a_layer_counts_also_where_the_vocabulary_is_small(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Llama 2 has 32,000 tokens: the peak is in a layer's backward pass, not at the loss."""
+
+    def small() -> Any:
+        return bench.LlamaConfig(
+            vocab_size=1000, hidden_size=1024, intermediate_size=2816, num_attention_heads=16
+        )
+
+    monkeypatch.setitem(bench.SHAPES, "small", small)
+    for changes in ({}, {"checkpointing": False}, {"method": "full"}, {"half": False}):
+        step = bench.Case(shape="small", layers=4, batch=2, length=512, **changes)
+        assert bench.estimated(step) == pytest.approx(bench.measure(step).peak, rel=0.05)
