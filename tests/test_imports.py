@@ -13,12 +13,24 @@ PACKAGE = Path(__file__).parents[1] / "fine_tuning"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Who may import whom: a room may import itself and the rooms of its row.
-VALUES = {"values", "errors", "screen", "units", "paths", "files", "hashes", "hubs", "resources"}
+VALUES = {
+    "values",
+    "errors",
+    "screen",
+    "units",
+    "paths",
+    "escaping",
+    "files",
+    "hashes",
+    "hubs",
+    "resources",
+}
 STAGES = {"dataset", "engine", "report", "ship"}
 ALLOWED = {
     "errors": set(),
     "units": set(),
     "paths": set(),
+    "escaping": set(),
     "files": {"errors"},
     "hashes": {"errors", "files"},
     "resources": set(),

@@ -19,6 +19,7 @@ from fine_tuning import hubs
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.engine.gpus import driver_gpus
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
+from fine_tuning.escaping import visible
 from fine_tuning.resources import CONSTRAINTS, REINSTALL
 from fine_tuning.values.spec import RunSpec
 
@@ -85,7 +86,7 @@ def findings(spec: RunSpec) -> Iterator[Finding]:
 
 def line_of(finding: Finding) -> str:
     """One finding in 80 columns."""
-    text = finding.found + (f"\nnext: {finding.next}" if finding.next else "")
+    text = visible(finding.found) + (f"\nnext: {finding.next}" if finding.next else "")
     lines = [part for line in text.split("\n") for part in wrap(line, 58) or [""]]
     head = f"{finding.level:<5} {finding.name:<14} {lines[0]}"
     return "\n".join([head, *(" " * 21 + line for line in lines[1:])])

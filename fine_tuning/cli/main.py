@@ -21,6 +21,7 @@ from fine_tuning.errors import (
     FineTuningError,
     UsageError,
 )
+from fine_tuning.escaping import visible
 from fine_tuning.resources import REINSTALL, ROOT
 
 
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return dispatch(words)
     except FineTuningError as error:
-        print(error_text(error), file=sys.stderr)
+        print(visible(error_text(error)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
@@ -47,13 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  lives as long as we do
         return EXIT_INTERRUPTED
     except ModuleNotFoundError as error:
-        print(error_text(missing_package(error)), file=sys.stderr)
+        print(visible(error_text(missing_package(error))), file=sys.stderr)
         return EXIT_FAILED
     except Exception as error:
         if files.is_refusal(error):
-            print(error_text(files.explained(error)), file=sys.stderr)
+            print(visible(error_text(files.explained(error))), file=sys.stderr)
             return EXIT_FAILED
-        print(_bug_text(error, words), file=sys.stderr)
+        print(visible(_bug_text(error, words)), file=sys.stderr)
         return EXIT_BUG
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from fine_tuning.cli.progress import Progress, count_text, describe, fitting, stage_text
+from fine_tuning.escaping import visible
 from fine_tuning.screen import Screen
 from fine_tuning.units import duration_text
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
@@ -65,8 +66,6 @@ class PlainScreen:
         self._said: tuple[float, float] = (0.0, 0.0)  # when, and at which share
 
     def say(self, text: str) -> None:
-        from fine_tuning.cli.tables import visible
-
         self._write(visible(text))
 
     def warn(self, text: str) -> None:
@@ -145,7 +144,7 @@ class PlainScreen:
         page = io.StringIO()
         Console(file=page, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(what)
         for line in page.getvalue().splitlines():
-            self._write(line.rstrip())
+            self._write(visible(line.rstrip()))
 
     def _write(self, line: str) -> None:
         self._stream.write(f"{line}\n")

@@ -1,6 +1,5 @@
 """What is printed besides progress: settings, problems, rows, files. The same on both screens."""
 
-import re
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
@@ -8,17 +7,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fine_tuning.escaping import visible
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 
-# Data rows reach the terminal: no escape sequence, and no character that turns the text around.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SOURCES = {"you": "yours", "config": "from --config", "preset": "from --preset"}
-
-
-def visible(text: str) -> str:
-    """The text with control characters written out (`\\x1b`): data cannot steer a terminal."""
-    plain = text.replace("\r\n", "\n")
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), plain)
 
 
 def choices_table(rows: Sequence[Choice]) -> RenderableType:

@@ -23,8 +23,8 @@ from fine_tuning.cli.tables import (
     choices_table,
     masked_in_colour,
     problems_list,
-    visible,
 )
+from fine_tuning.escaping import visible
 from fine_tuning.units import duration_text
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 

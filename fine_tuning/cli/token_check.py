@@ -13,6 +13,7 @@ from fine_tuning.cli.validate import run as check_data
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.prepare.fit import Fit
 from fine_tuning.errors import UsageError
+from fine_tuning.escaping import visible
 from fine_tuning.job import deciding, telling
 from fine_tuning.screen import Screen
 from fine_tuning.values.data import CheckedData
@@ -32,7 +33,7 @@ def validate(job: Resolved) -> int:
     typed = [name for name, source in job.sources.items() if source == "you"]
     refuse_unusable_flags(spec, [*typed, *(["show"] if show else [])], show)
     for warning in job.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(visible(f"warning: {warning}"), file=sys.stderr)
 
     def after(data: CheckedData, screen: Screen) -> TokenLook | None:
         refuse_stage(spec, data)

@@ -14,6 +14,7 @@ from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
 from fine_tuning.dataset.account.report import copy_whole
 from fine_tuning.dataset.check import account, download
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, FineTuningError
+from fine_tuning.escaping import visible
 from fine_tuning.job import telling
 from fine_tuning.run_folder import to_json
 from fine_tuning.screen import Screen
@@ -94,19 +95,20 @@ def render(
         if file.evidence:
             named = file.evidence.startswith("named by")
             why = file.evidence if named else f"by {file.evidence}"
-            console.print(Text(f"{_name(file.path)}: {file.format}, {why}"))
+            console.print(Text(visible(f"{_name(file.path)}: {file.format}, {why}")))
     if data.problems:
         console.print()
         groups = data.problems
         console.print(problems_list([replace(g, first=_name(g.first)) for g in groups]))
     for note in data.findings.get("notes", ()):
-        console.print(Text(f"note: {note}"))
+        console.print(Text(visible(f"note: {note}")))
     console.print()
     console.print(_verdict(data))
     if report:
-        console.print(Text(f"report: {report}" + (f", as a page: {page}" if page else "")))
+        as_page = f", as a page: {page}" if page else ""
+        console.print(Text(visible(f"report: {report}{as_page}")))
     if rejected:
-        console.print(Text(f"dropped rows, to mend and check again: {rejected}"))
+        console.print(Text(visible(f"dropped rows, to mend and check again: {rejected}")))
     elif data.rows_dropped and not report:
         console.print(Text("--report FILE.json names every problem and keeps the dropped rows"))
 
@@ -176,8 +178,6 @@ def _short(path: str) -> str:
 
 def _name(path: str) -> str:
     """A path for a line of the terminal: a file name may hold a line break or an escape."""
-    from fine_tuning.cli.tables import visible
-
     return visible(_short(path)).replace("\n", "\\n")
 
 
@@ -194,7 +194,7 @@ def _show(
     plain = Console(file=text, width=PLAIN_WIDTH, color_system=None, highlight=False)
     render(data, plain, report=report, rejected=rejected, page=page)
     for line in text.getvalue().splitlines():
-        print(line.rstrip())
+        print(visible(line.rstrip()))
 
 
 def _write_page(

@@ -19,6 +19,7 @@ from urllib.request import ProxyHandler, build_opener
 from fine_tuning.cli.samples import register_samples
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import EXIT_DONE, EnvironmentProblem, UsageError
+from fine_tuning.escaping import visible
 from fine_tuning.resources import python_path
 from fine_tuning.run_folder import make_directory
 
@@ -37,7 +38,7 @@ def run(job: Resolved) -> int:
     make_directory(dataset_dir, "dataset_dir")
     samples = register_samples(dataset_dir)
     if samples:
-        print(f"Registered in {dataset_dir}: {', '.join(samples)}")
+        print(visible(f"Registered in {dataset_dir}: {', '.join(samples)}"))
     with _log() as log, _board(dataset_dir, host, port, log) as board:
         print("Starting LLaMA Board (this takes some seconds) ...", flush=True)
         _wait(board, host, port, Path(log.name))

@@ -7,6 +7,7 @@ from typing import Literal
 
 from markupsafe import Markup, escape
 
+from fine_tuning.escaping import visible
 from fine_tuning.report.facts import TokenDifference
 from fine_tuning.values.shown import MaskedRow, Span
 
@@ -22,8 +23,9 @@ _PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0
 
 
 def printable(html: str) -> str:
-    """The page without characters that HTML or UTF-8 cannot hold (NUL, escape, lone surrogate)."""
-    return _SURROGATE.sub("\ufffd", html.translate(_PICTURES))
+    """The page without characters that HTML or UTF-8 cannot hold (NUL, escape, lone surrogate),
+    and with those written out that would turn its text around."""
+    return visible(_SURROGATE.sub("\ufffd", html.translate(_PICTURES)))
 
 
 def clip(text: str, most: int) -> str:

@@ -1,7 +1,9 @@
 """The command line as a user meets it: output, exit codes, and how fast help answers."""
 
 import importlib
+import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -158,6 +160,52 @@ def test_a_bug_ends_with_3_and_its_traceback_is_in_a_log_without_secrets(
     assert "--hf_hub_token --other" in log.read_text()
     assert "secret" not in log.read_text()
     log.unlink()
+
+
+ATTACK = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202etxt\r"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (ATTACK,),
+        (f"--{ATTACK}",),
+        ("help", ATTACK),
+        ("run", "--dataset_path", ATTACK),
+        ("run", "--model_name_or_path", f"./{ATTACK}"),
+        ("run", "--output_dir", f"{ATTACK}[1]"),
+        ("validate", "--dataset_path", f"{ATTACK}.jsonl"),
+        ("validate", "--dataset_path", "a.jsonl", "--report", f"{ATTACK}/r.html"),
+        ("run", "--config", f"{ATTACK}.yaml"),
+        ("export", "--output_dir", ATTACK, "--export_dir", "m"),
+    ],
+    ids=lambda words: words[0] if words[0].isalpha() else "command",
+)
+def test_a_name_cannot_steer_the_terminal_through_an_error(
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """It cleared the screen and hid what it did."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) in (1, 2)
+    said = "".join(capfd.readouterr())
+    assert r"\x1b[2J" in said
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", said)
+
+
+@pytest.mark.parametrize("text", ['{"instruction": "", "output": "%s"}', "%s", '{"%s": 1}'])
+def test_a_row_cannot_steer_the_terminal_through_a_check(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    escaped = json.dumps(ATTACK)[1:-1]
+    (tmp_path / f"{ATTACK[:4]}.jsonl").write_text(text % escaped + "\n", encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text(text % ATTACK + "\n", encoding="utf-8")
+    cli.main(("validate", "--dataset_path", ".", "--dataset_format", "alpaca"))
+    said = "".join(capfd.readouterr())
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", said)
 
 
 def test_an_old_python_is_told_in_one_line() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from fine_tuning.cli.progress import Progress, describe, fitting
 from fine_tuning.cli.screen import PlainScreen, is_live, open_screen
-from fine_tuning.cli.tables import visible
+from fine_tuning.escaping import visible
 from fine_tuning.screen import Screen
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
 

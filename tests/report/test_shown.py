@@ -29,6 +29,7 @@ def test_equal_tokens_make_one_run() -> None:
 
 def test_text_is_made_safe_and_visible() -> None:
     assert printable("a\x00b\x1bc\x7f\ud800\n\t") == "a␀b␛c␡\ufffd\n\t"
+    assert printable("a\x9bb\u202ec\u2066d") == r"a\x9bb\u202ec\u2066d"
     assert with_newlines("<b>\r\nx") == "&lt;b&gt;<i>↵</i>\nx"
     assert with_code("use `--a <x>` now") == "use <code>--a &lt;x&gt;</code> now"
     assert clip("abcdef", 4) == "abcd … (2 more characters)"
