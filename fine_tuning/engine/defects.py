@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 Settings = Mapping[str, Any]
+PRECISIONS = ("bf16", "fp16", "pure_bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,28 @@ REPACKED_4BIT = Defect(
     "alone cannot, so `train.yaml` does not evaluate.",
 )
 
-DEFECTS: tuple[Defect, ...] = (REPACKED_4BIT,)
+LOADED_AS_STORED = Defect(
+    name="loaded as stored",
+    source="llamafactory/model/loader.py, load_model",
+    when="no mixed precision, as on a CPU, and a base that is stored in 16 bits",
+    applies=lambda settings: not any(settings.get(name) for name in PRECISIONS),
+    consequence="The base stays in 16 bits, where float32 was shown. `--method freeze` ends in "
+    "the first step, because its frozen and its trained layers differ.",
+    answer="Our worker loads float32. LLaMA-Factory alone has no setting for that: `train.yaml` by "
+    "hand trains the same adapter on the 16-bit base.",
+)
+OWN_CLASSES = Defect(
+    name="own classes registered",
+    source="llamafactory/model/model_utils/misc.py, register_autoclass",
+    when="a base whose `auto_map` names classes that Transformers has itself",
+    applies=lambda settings: True,
+    consequence="The first save ends with FileNotFoundError: the files of the class are looked for "
+    "among those of Transformers.",
+    answer="Our worker forgets such an `auto_map`; what it saves loads as Transformers' own class. "
+    "LLaMA-Factory alone fails.",
+)
+
+DEFECTS: tuple[Defect, ...] = (REPACKED_4BIT, LOADED_AS_STORED, OWN_CLASSES)
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "engine-defects.md"

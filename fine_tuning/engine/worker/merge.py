@@ -15,6 +15,7 @@ from llamafactory.train.tuner import export_model
 from transformers import AutoConfig, AutoTokenizer
 
 from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.loading import mended_loading
 from fine_tuning.engine.worker.proof import prove
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.generate import free_device_memory, prompts_and_answers
@@ -59,7 +60,8 @@ def merge(
     trust = bool(settings.get("trust_remote_code"))
     source = {"trust_remote_code": trust, **_revision(settings, base)}
     dtype = _dtype_of(base, source)
-    export_model({**settings, "export_dir": str(out), "infer_dtype": dtype})
+    with mended_loading(getattr(torch, dtype)):
+        export_model({**settings, "export_dir": str(out), "infer_dtype": dtype})
     (out / "Modelfile").unlink(missing_ok=True)  # claims a context and a template of its own
     tokenizer = AutoTokenizer.from_pretrained(out, trust_remote_code=trust)
     data_args = DataArguments(**template_settings(settings))

@@ -28,27 +28,6 @@ def random_states_kept() -> Iterator[None]:
 
 
 @contextmanager
-def weights_unpacked() -> Iterator[None]:
-    """Models loaded inside keep their 4-bit weights as they are, whatever is asked of them.
-
-    bitsandbytes repacks such a weight when it is first used in evaluation mode on a CPU with
-    AVX512-BF16 (nn/modules.py:Linear4bit.forward). What is packed has no backward pass for the
-    layer's input: a training that goes on trains another adapter, or fails if there are biases.
-    """
-    try:
-        from bitsandbytes.nn import modules
-    except ImportError:  # then nothing is quantised
-        yield
-        return
-    known = modules.has_avx512bf16
-    modules.has_avx512bf16 = lambda: False
-    try:
-        yield
-    finally:
-        modules.has_avx512bf16 = known
-
-
-@contextmanager
 def evaluated_unseen(settings: Mapping[str, Any]) -> Iterator[None]:
     """Where `train.yaml` must not evaluate and this worker does, both train the same weights: an
     evaluation draws random numbers, which dropout would then draw otherwise."""

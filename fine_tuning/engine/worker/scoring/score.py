@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import get_infer_args
 from llamafactory.model import load_model, load_tokenizer
 
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.no_trace import weights_unpacked
+from fine_tuning.engine.worker.loading import mended_loading
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.generate import (
     Progress,
@@ -143,7 +144,7 @@ def score_run(
     loaded = load_tokenizer(model_args)
     tokenizer = loaded["tokenizer"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
-    with weights_unpacked():
+    with mended_loading(None if torch.cuda.is_available() else torch.float32):
         network = load_model(tokenizer, model_args, finetuning_args)
     model = MediaModel(network, tokenizer, template, loaded["processor"])
     try:

@@ -14,7 +14,8 @@ from llamafactory.train.tuner import run_exp
 from transformers import TrainerCallback
 
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.no_trace import evaluated_unseen, weights_unpacked
+from fine_tuning.engine.worker.loading import mended_loading, training_dtype
+from fine_tuning.engine.worker.no_trace import evaluated_unseen
 from fine_tuning.engine.worker.scoring.score import (
     NotScored,
     Scoring,
@@ -229,7 +230,7 @@ def train(
         callbacks.insert(0, around)  # before the bar of the training begins
     with (
         continued_exactly(),
-        weights_unpacked(),
+        mended_loading(training_dtype(arguments)),
         evaluated_unseen(arguments),
         finite.watching(),
     ):

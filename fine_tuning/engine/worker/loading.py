@@ -1,0 +1,92 @@
+"""LLaMA-Factory's loading of a model, mended where it would load another than is asked for.
+
+Each mend is a row of `engine/defects.py`, and ends with its block.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from llamafactory.model import loader
+
+from fine_tuning.engine.defects import LOADED_AS_STORED
+
+OF_REPOSITORIES = "transformers_modules"  # where Transformers puts code that comes with a model
+
+
+@contextmanager
+def mended_loading(dtype: "torch.dtype | None") -> Iterator[None]:
+    """The models that LLaMA-Factory loads inside are those that were asked for; their weights have
+    this format (None: that in which they are stored)."""
+    with _weights_unpacked(), _own_classes(), _loaded_as(dtype):
+        yield
+
+
+def training_dtype(settings: Mapping[str, Any]) -> "torch.dtype | None":
+    """The format of the weights of a training: float32 where it names no other precision."""
+    return torch.float32 if LOADED_AS_STORED.applies(settings) else None
+
+
+@contextmanager
+def _weights_unpacked() -> Iterator[None]:
+    """Models loaded inside keep their 4-bit weights as they are, whatever is asked of them.
+
+    bitsandbytes repacks such a weight when it is first used in evaluation mode on a CPU with
+    AVX512-BF16 (nn/modules.py:Linear4bit.forward). What is packed has no backward pass for the
+    layer's input: a training that goes on trains another adapter, or fails if there are biases.
+    """
+    try:
+        from bitsandbytes.nn import modules
+    except ImportError:  # then nothing is quantised
+        yield
+        return
+    known = modules.has_avx512bf16
+    modules.has_avx512bf16 = lambda: False
+    try:
+        yield
+    finally:
+        modules.has_avx512bf16 = known
+
+
+@contextmanager
+def _loaded_as(dtype: "torch.dtype | None") -> Iterator[None]:
+    """LLaMA-Factory always asks for `torch_dtype="auto"` (model/loader.py): the config decides."""
+    known = loader.load_config
+
+    def load_config(model_args: Any) -> Any:
+        config = known(model_args)
+        config.dtype = dtype or config.dtype
+        return config
+
+    loader.load_config = load_config
+    try:
+        yield
+    finally:
+        loader.load_config = known
+
+
+@contextmanager
+def _own_classes() -> Iterator[None]:
+    """Models of Transformers' own classes are saved as such.
+
+    LLaMA-Factory registers whatever class an `auto_map` names (model/model_utils/misc.py); the
+    files to copy are then looked for among Transformers' own, at the first save.
+    """
+    known = loader.register_autoclass
+
+    def register(config: Any, model: Any, tokenizer: Any) -> None:
+        for owner, named in (
+            (config, vars(config)),
+            (model, vars(model.config)),
+            (tokenizer, tokenizer.init_kwargs),
+        ):
+            if not type(owner).__module__.startswith(OF_REPOSITORIES):
+                named.pop("auto_map", None)
+        known(config, model, tokenizer)
+
+    loader.register_autoclass = register
+    try:
+        yield
+    finally:
+        loader.register_autoclass = known

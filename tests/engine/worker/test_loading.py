@@ -1,0 +1,94 @@
+"""What is loaded, trained and merged is the model that was asked for."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.models import build_model
+from tests.trainings import Heard, planned, train_here, weights_of
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def stored_in_16_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint in bfloat16."""
+    return build_model(tmp_path_factory.mktemp("models") / "bf16", dtype="bfloat16")
+
+
+def merged(folder: Path, plan: Any, **settings: Any) -> dict[str, Any]:
+    """The worker's merge of what the plan has trained."""
+    from fine_tuning.engine.worker.merge import merge
+
+    base = str(plan.settings["model_name_or_path"])
+    return merge(
+        events=Heard().events,
+        settings={"model_name_or_path": base, "template": plan.settings["template"], **settings},
+        base=base,
+        partial_dir=str(folder / "merged"),
+        probe_rows=str(folder / "dataset" / "train.jsonl"),
+        unprovable="",
+        chat_template=None,
+    )
+
+
+@pytest.mark.parametrize(("method", "stage"), [("lora", "dpo"), ("freeze", "sft"), ("oft", "sft")])
+def test_a_base_in_16_bits_trains_in_float32_where_the_plan_says_so(
+    method: str,
+    stage: str,
+    stored_in_16_bits: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It stayed in bfloat16, and --method freeze died on it."""
+    import torch
+
+    from fine_tuning.engine.worker.training import train as training
+
+    formats: set[torch.dtype] = set()
+
+    def see(model: Any) -> None:
+        formats.update(it.dtype for it in model.parameters())
+
+    monkeypatch.setattr(training, "require_targets", see)
+    more = {"freeze": {"freeze_trainable_layers": 1}, "oft": {"oft_block_size": 8, "oft_rank": 0}}
+    plan = planned(tmp_path, stored_in_16_bits, stage, method, engine_args=more.get(method, {}))
+    shown = {choice.name: choice.value for choice in plan.choices}
+    assert shown["precision"] == "fp32"
+    train_here(tmp_path, plan)
+    assert formats == {torch.float32}
+
+
+def test_a_short_dpo_on_a_base_in_16_bits_merges(stored_in_16_bits: Path, tmp_path: Path) -> None:
+    """The merge was refused: training had moved the logits by less than rounding does."""
+    plan = planned(tmp_path, stored_in_16_bits, "dpo", learning_rate=5e-6)
+    train_here(tmp_path, plan)
+    made = merged(tmp_path, plan, adapter_name_or_path=str(tmp_path / "run"))
+    assert made["dtype"] == "bfloat16" and made["proof"]["proved"] is True
+    assert made["proof"]["kept"] < 0.9, "bfloat16 cannot hold so small a change"
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_base_whose_auto_map_names_classes_of_transformers_trains_and_merges(
+    method: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    """FileNotFoundError at the first save."""
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    for name, classes in (
+        ("config.json", {"AutoConfig": "configuration_x.C", "AutoModelForCausalLM": "x.M"}),
+        ("tokenizer_config.json", {"AutoTokenizer": ["tokenization_x.T", None]}),
+    ):
+        known = json.loads((base / name).read_text(encoding="utf-8"))
+        (base / name).write_text(json.dumps({**known, "auto_map": classes}), encoding="utf-8")
+    plan = planned(tmp_path, base, method=method)
+    train_here(tmp_path, plan)
+    assert weights_of(tmp_path / "run")
+    tuned = {"lora": "adapter_name_or_path", "full": "model_name_or_path"}[method]
+    made = merged(tmp_path, plan, **{tuned: str(tmp_path / "run")})
+    assert made["proof"]["proved"] is (method == "lora")
+    config = json.loads((tmp_path / "merged" / "config.json").read_text(encoding="utf-8"))
+    assert "auto_map" not in config, "no files of such classes are beside it"
