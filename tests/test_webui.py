@@ -1,5 +1,6 @@
 """LLaMA Board as a user meets it: pick a prepared dataset, look at it, train on it."""
 
+import http.client
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -140,12 +142,42 @@ def test_an_earlier_board_is_not_disturbed_and_killing_leaves_no_orphan(tmp_path
     assert done.returncode == 1
     assert f"Port {taken} on 127.0.0.1 is taken" in done.stderr
     with serving(tmp_path) as served:
+        answers_its_own_pages_only(served.url)
         board = [child.pid for child in psutil.Process(served.process.pid).children(recursive=True)]
         assert alive(board)
         addresses = {item.laddr.ip for item in listening(board)}
         assert addresses == {"127.0.0.1"}
         served.process.kill()
         wait_until(lambda: not alive(board), 20)
+
+
+def answers_its_own_pages_only(url: str) -> None:
+    """A page that the browser had open could read any text file, and start trainings."""
+    port = url.rpartition(":")[2]
+    read = "/gradio_api/run/predict"
+    for headers, status in (
+        ({}, 200),
+        ({"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"}, 200),
+        ({"Host": f"evil.example:{port}"}, 403),
+        ({"Host": "evil.example", "Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ):
+        assert asked(url, headers) == status, headers
+    for path in (read, "/gradio_api/upload", "/gradio_api/queue/join"):
+        assert asked(url + path, {"Origin": "http://evil.example"}, b"{}") == 403
+        assert asked(url + path, {"Host": "evil.example"}, b"{}") == 403
+        assert asked(url + path, {"Sec-Fetch-Site": "cross-site"}, b"{}") == 403
+        assert asked(url + path, {}, b"{}") != 403
+
+
+def asked(url: str, headers: dict[str, str], body: bytes | None = None) -> int:
+    """The status of the answer to a request with forged headers."""
+    found = urlsplit(url)
+    connection = http.client.HTTPConnection(str(found.hostname), found.port, timeout=30)
+    kind = {"Content-Type": "application/json"} if body else {}
+    connection.request("POST" if body else "GET", found.path or "/", body, {**kind, **headers})
+    return connection.getresponse().status
 
 
 def listening(pids: list[int]) -> list[Any]:

@@ -17,11 +17,17 @@ def main() -> None:
     from llamafactory.webui import interface
     from llamafactory.webui.components import eval as eval_tab
     from llamafactory.webui.components import train as train_tab
+    from starlette.middleware import Middleware
+
+    from fine_tuning.engine.worker.board.origins import OwnOriginOnly
 
     train_tab.DEFAULT_DATA_DIR = dataset_dir
     eval_tab.DEFAULT_DATA_DIR = dataset_dir
     board = interface.create_ui().queue()
-    board.launch(server_name=host, server_port=int(port), share=False, inbrowser=False)
+    guarded = {"middleware": [Middleware(OwnOriginOnly, host=host)]}
+    board.launch(
+        server_name=host, server_port=int(port), share=False, inbrowser=False, app_kwargs=guarded
+    )
 
 
 def _end_with_parent() -> None:

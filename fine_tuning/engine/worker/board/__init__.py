@@ -1,0 +1,1 @@
+"""LLaMA Board, for whoever opened it."""
