@@ -18,7 +18,8 @@ from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading
 from fine_tuning.engine.worker.proof import prove
 from fine_tuning.engine.worker.rows import first_rows
-from fine_tuning.engine.worker.scoring.generate import free_device_memory, prompts_and_answers
+from fine_tuning.engine.worker.scoring.batches import free_device_memory
+from fine_tuning.engine.worker.scoring.generate import prompts_and_answers
 from fine_tuning.engine.worker.scoring.score import template_settings
 
 TOKENIZER_FILES = (

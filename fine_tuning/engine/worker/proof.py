@@ -22,7 +22,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoConfig
 
 from fine_tuning.engine.worker.auto_class import auto_class
-from fine_tuning.engine.worker.scoring.generate import free_device_memory
+from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.errors import EngineError
 
 LOOKED_AT = 4096  # numbers of each weight, at places drawn once

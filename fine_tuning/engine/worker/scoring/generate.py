@@ -1,6 +1,5 @@
 """Answers and loss of a loaded model on held-out rows."""
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,10 +7,12 @@ from typing import Any
 import torch
 
 from fine_tuning.engine.worker.no_trace import random_states_kept
+from fine_tuning.engine.worker.scoring.batches import Said, in_batches
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.rendering import engine_messages
 
-BATCH = 16
+BATCH = 16  # rows that are answered at once, if their keys and values are not more than
+ANSWER_TOKENS = 16_384  # those of so many tokens: 2 GiB for a model of 8B
 LOSS_TOKENS = 2048  # per forward pass: logits over a large vocabulary are what memory goes to
 MOST_NEW_TOKENS = 512
 Progress = Callable[[int, int], None]
@@ -51,26 +52,40 @@ def answer(
     template: Any,
     pairs: Sequence[tuple[list[int], list[int]]],
     progress: Progress,
+    said: Said,
 ) -> list[str]:
     """The model's greedy answer to each prompt, in the given order.
 
-    Prompts are batched by length, padded on the left; generation ends at the template's stop
+    Prompts are batched by tokens, padded on the left; generation ends at the template's stop
     tokens or at twice the length of the longest expected answer.
     """
     how = _greedily(tokenizer, template, pairs)
-    order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]))
-    answers = [""] * len(pairs)
-    for start in range(0, len(order), BATCH):
-        chosen = order[start : start + BATCH]
+    new = how["max_new_tokens"]
+
+    def generated(chosen: Sequence[int]) -> list[str]:
         ids, mask = _padded_left([pairs[i][0] for i in chosen], tokenizer.pad_token_id)
-        generated = model.generate(
+        outputs = model.generate(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
             **how,
         )
-        for i, output in zip(chosen, generated[:, ids.shape[1] :], strict=True):
-            answers[i] = tokenizer.decode(output, skip_special_tokens=True)
-        progress(start + len(chosen), len(order))
+        after = outputs[:, ids.shape[1] :]
+        return [tokenizer.decode(output, skip_special_tokens=True) for output in after]
+
+    answers = [""] * len(pairs)
+    done = 0
+    for chosen, texts in in_batches(
+        range(len(pairs)),
+        lambda i: len(pairs[i][0]) + new,
+        generated,
+        most_tokens=ANSWER_TOKENS,
+        most_rows=BATCH,
+        said=said,
+    ):
+        for i, text in zip(chosen, texts, strict=True):
+            answers[i] = text
+        done += len(chosen)
+        progress(done, len(pairs))
     return answers
 
 
@@ -105,28 +120,6 @@ def _greedily(
     }
 
 
-def free_device_memory() -> None:
-    """Give back what an earlier model left on the device."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _by_tokens(
-    pairs: Sequence[tuple[list[int], list[int]]],
-) -> Iterator[list[tuple[list[int], list[int]]]]:
-    """Batches of rows of like length, of at most LOSS_TOKENS with their padding."""
-    batch: list[tuple[list[int], list[int]]] = []
-    for pair in sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1])):
-        width = len(pair[0]) + len(pair[1])
-        if batch and (len(batch) + 1) * width > LOSS_TOKENS:
-            yield batch
-            batch = []
-        batch.append(pair)
-    if batch:
-        yield batch
-
-
 def _padded_left(
     sequences: Sequence[Sequence[int]], pad: int
 ) -> "tuple[torch.Tensor, torch.Tensor]":
@@ -137,11 +130,11 @@ def _padded_left(
 
 
 def answer_loss(
-    model: Any, tokenizer: Any, pairs: Sequence[tuple[list[int], list[int]]]
+    model: Any, tokenizer: Any, pairs: Sequence[tuple[list[int], list[int]]], said: Said
 ) -> tuple[float, int]:
     """Summed cross-entropy (nats) of the tokens of the expected answers, and their number."""
-    total, count = 0.0, 0
-    for batch in _by_tokens(pairs):
+
+    def summed(batch: Sequence[tuple[list[int], list[int]]]) -> tuple[float, int]:
         ids, mask = _padded_left([[*p, *a] for p, a in batch], tokenizer.pad_token_id)
         labels = torch.full_like(ids, -100)
         for row, (_, expected) in enumerate(batch):
@@ -149,7 +142,17 @@ def answer_loss(
         logits = model(
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
         ).logits
-        loss, tokens = _summed(logits, labels)
+        return _summed(logits, labels)
+
+    total, count = 0.0, 0
+    for _, (loss, tokens) in in_batches(
+        pairs,
+        lambda pair: len(pair[0]) + len(pair[1]),
+        summed,
+        most_tokens=LOSS_TOKENS,
+        most_rows=LOSS_TOKENS,
+        said=said,
+    ):
         total += loss
         count += tokens
     return total, count

@@ -15,13 +15,13 @@ from llamafactory.model import load_model, load_tokenizer
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading
 from fine_tuning.engine.worker.rows import first_rows
+from fine_tuning.engine.worker.scoring.batches import OutOfMemory, Said, free_device_memory
 from fine_tuning.engine.worker.scoring.generate import (
     Progress,
     answer,
     answer_loss,
     answer_loss_with_media,
     answer_with_media,
-    free_device_memory,
     prompts_and_answers,
     scoring_mode,
 )
@@ -30,9 +30,11 @@ from fine_tuning.engine.worker.tokens.media import media_of
 from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.files import write_text
 
+LESS = "a smaller --max_seq_length helps, and --score_samples 0 leaves the scoring out"
+
 
 class NotScored(Exception):
-    """Rows with media that this kind of model cannot be asked by us: it is trained all the same."""
+    """Why the held-out rows cannot be scored: the model is trained all the same."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def score_model(model: MediaModel, scoring: Scoring, events: Events, stage: str)
 
     `exact_match` is the share of answers equal to the expected text but for white space around
     it; `loss` is in nats per answer token. Rows with media come after the others. Raises NotScored
-    if the model cannot be asked about them.
+    if the model cannot be asked about them, or if there is no memory for it.
     """
     rows = first_rows(Path(scoring.rows_path), scoring.samples)
     text = [row for row in rows if not any(media_of(row))]
@@ -77,7 +79,7 @@ def score_model(model: MediaModel, scoring: Scoring, events: Events, stage: str)
         return lambda done, _: events.progress(before + done, len(rows), stage=stage)
 
     with scoring_mode(model.model):
-        parts = [_of_text(model, text, scoring.kind, progress(0))]
+        parts = [_of_text(model, text, scoring.kind, progress(0), events.note)]
         if seen:
             parts.append(_of_media(model, seen, progress(len(text))))
     tokens = sum(part.tokens for part in parts)
@@ -92,15 +94,18 @@ def score_model(model: MediaModel, scoring: Scoring, events: Events, stage: str)
 
 
 def _of_text(
-    model: MediaModel, rows: Sequence[Mapping[str, Any]], kind: str, progress: Progress
+    model: MediaModel, rows: Sequence[Mapping[str, Any]], kind: str, progress: Progress, said: Said
 ) -> _Scored:
     network, tokenizer, template = model.model, model.tokenizer, model.template
-    if kind == "text":
-        pairs = [_document_ids(tokenizer, row) for row in rows]
-        return _Scored(rows, pairs, *answer_loss(network, tokenizer, pairs), ())
-    pairs = prompts_and_answers(rows, template, tokenizer)
-    loss, tokens = answer_loss(network, tokenizer, pairs)
-    answers = answer(network, tokenizer, template, pairs, progress)
+    try:
+        if kind == "text":
+            pairs = [_document_ids(tokenizer, row) for row in rows]
+            return _Scored(rows, pairs, *answer_loss(network, tokenizer, pairs, said), ())
+        pairs = prompts_and_answers(rows, template, tokenizer)
+        loss, tokens = answer_loss(network, tokenizer, pairs, said)
+        answers = answer(network, tokenizer, template, pairs, progress, said)
+    except OutOfMemory as error:
+        raise NotScored(f"memory ran out with one row at a time ({error}); {LESS}") from error
     return _Scored(rows, pairs, loss, tokens, answers)
 
 
@@ -110,7 +115,8 @@ def _of_media(model: MediaModel, rows: Sequence[Mapping[str, Any]], progress: Pr
         loss, tokens = answer_loss_with_media(model, rows, pairs)
         return _Scored(rows, pairs, loss, tokens, answer_with_media(model, rows, pairs, progress))
     except Exception as error:  # there are many kinds of such models
-        raise NotScored(f"{type(error).__name__}: {error}") from error
+        asked = f"this model cannot be asked about media ({type(error).__name__}: {error})"
+        raise NotScored(asked) from error
 
 
 def _samples(tokenizer: Any, part: _Scored) -> Iterator[dict[str, Any]]:
@@ -160,8 +166,8 @@ def score_run(
 
 
 def not_scored_text(error: NotScored) -> str:
-    """What the user is told where rows with media could not be scored."""
-    return f"the held-out rows are not scored: this model cannot be asked about media ({error})"
+    """What the user is told where the held-out rows could not be scored."""
+    return f"the held-out rows are not scored: {error}"
 
 
 def write_scores(path: Path, name: str, scores: Mapping[str, Any]) -> None:

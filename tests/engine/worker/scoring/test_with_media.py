@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,6 +78,6 @@ def test_a_model_that_cannot_be_asked_is_named(model: Any, tmp_path: Path) -> No
     row = seen(picture(tmp_path / "a.png", 56, 56))
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
     model.processor = None
-    events: Any = None  # nothing is said before
+    events: Any = SimpleNamespace(note=print)  # no progress is told before
     with pytest.raises(NotScored, match=r"\w+: ."):
         score_model(model, Scoring(str(path), 1, "chat"), events, "score_before")
