@@ -9,7 +9,7 @@ VENV_PYTHON := .venv/bin/python
 # that its tests share their runs.
 PYTEST := $(VENV_PYTHON) -m pytest -n 2 --dist loadfile
 
-.PHONY: help install demo test test-all check format bench webui demo-model clean
+.PHONY: help install demo test test-all browser check format bench webui demo-model clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,11 +21,16 @@ demo: install ## the whole job end to end: bundled data, demo model, CPU, offlin
 	@$(VENV_PYTHON) llama_factory_fine_tuning.py --dataset_format alpaca \
 		--output_dir runs/demo --export_dir runs/demo-merged
 
-test: install ## the whole suite
+test: check ## formatter, linter, types, then the whole suite
+	@$(VENV_PYTHON) tools/make_chromium.py --once
 	@$(PYTEST) -m "not slow"
 
-test-all: install ## the suite and what is too long for it
+test-all: check ## the same and what is too long for it
+	@$(VENV_PYTHON) tools/make_chromium.py --once
 	@$(PYTEST)
+
+browser: install ## Chromium for the tests of pages (make test tries once)
+	@$(VENV_PYTHON) tools/make_chromium.py
 
 check: install ## formatter, linter, types
 	@$(VENV_PYTHON) -m ruff format --check .

@@ -1,5 +1,6 @@
 """Shared by all tests: a tiny model, and a guard against starting the engine by accident."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,21 @@ from tests import shell
 shell.clean()  # before anything is imported that reads the environment
 
 from fine_tuning.engine import launch  # noqa: E402
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last line: what was skipped, and how to run it."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):  # a process of pytest-xdist
+        return
+    skipped = [
+        report.longrepr[2].removeprefix("Skipped: ") for report in reporter.stats.get("skipped", ())
+    ]
+    ways = [f"{reason} ({count})" for reason, count in Counter(skipped).items()]
+    if config.option.markexpr == "not slow":
+        ways.append("marked slow: `make test-all` runs them")
+    if ways:
+        reporter.write_line(f"Skipped: {'; '.join(ways)}.")
 
 
 @pytest.fixture(autouse=True)

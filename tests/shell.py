@@ -10,7 +10,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-HOME = Path(__file__).parents[1] / ".pytest_cache" / "home"  # kept: compiled kernels, fonts
+ROOT = Path(__file__).parents[1]
+HOME = ROOT / ".pytest_cache" / "home"  # kept: compiled kernels, fonts
+BROWSERS = ROOT / ".venv" / "browsers"  # where tools/make_chromium.py puts one
 
 # What the system needs to start programs, and the test runner to speak with its own.
 KEPT = ("PATH", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH", "SYSTEMROOT", "COMSPEC", "PATHEXT")
@@ -31,6 +33,7 @@ def cleaned(outside: Mapping[str, str]) -> dict[str, str]:
         "HOME": str(HOME),
         "LANG": "C.UTF-8",
         "TERM": "xterm",
+        "PLAYWRIGHT_BROWSERS_PATH": str(BROWSERS),
         # tests that import torch themselves share the cores with workers (bench/contention.py)
         "OMP_WAIT_POLICY": "PASSIVE",
     }

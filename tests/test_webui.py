@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,17 +24,10 @@ from fine_tuning.cli import webui
 from fine_tuning.dataset.prepare.register import dataset_entry, register
 from fine_tuning.engine.launch import free_port
 from fine_tuning.errors import EnvironmentProblem, UsageError
+from tests.browser import launch, needs_chromium
 from tests.commands import hear_ctrl_c
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @dataclass(frozen=True)
@@ -190,7 +182,7 @@ def listening(pids: list[int]) -> list[Any]:
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needs_chromium
 def test_a_prepared_dataset_is_picked_previewed_and_trained_in_the_browser(tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
@@ -202,7 +194,7 @@ def test_a_prepared_dataset_is_picked_previewed_and_trained_in_the_browser(tmp_p
     columns = frozenset({"conversations", "system", "tools"})
     register(tmp_path / "data", {"my_chat": dataset_entry("chat", columns, str(rows))})
     with serving(tmp_path) as served, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        browser = launch(playwright)
         try:
             page = browser.new_page(viewport={"width": 1400, "height": 1800})
             page.set_default_timeout(180_000)  # two test files share two cores
@@ -229,7 +221,7 @@ def test_a_prepared_dataset_is_picked_previewed_and_trained_in_the_browser(tmp_p
 
 
 @pytest.mark.engine
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needs_chromium
 def test_llamafactorys_own_command_shows_the_prepared_datasets(tmp_path: Path) -> None:
     """`llamafactory-cli webui`, started by hand in the folder where a run was made."""
     from playwright.sync_api import sync_playwright
@@ -250,7 +242,7 @@ def test_llamafactorys_own_command_shows_the_prepared_datasets(tmp_path: Path) -
     try:
         wait_until(lambda: listening([board.pid]), 180)
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+            browser = launch(playwright)
             page = browser.new_page(viewport={"width": 1400, "height": 1800})
             page.set_default_timeout(120_000)
             page.goto(f"http://127.0.0.1:{port}")
