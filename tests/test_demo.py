@@ -1,11 +1,12 @@
 """What `make demo` promises, on the embedded defaults."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.commands import command
+from tests.commands import ROOT, command
 
 pytestmark = pytest.mark.engine
 
@@ -26,6 +27,21 @@ def test_the_defaults_are_said_first(demo: tuple[Path, str]) -> None:
     lines = demo[1].splitlines()
     assert "bundled demo model" in lines[0]
     assert "bundled sample alpaca.json" in lines[1]
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readme_shows_what_it_prints(demo: tuple[Path, str], name: str) -> None:
+    """Numbers apart, which differ from machine to machine, and the folders' names."""
+
+    def shape(line: str) -> str:
+        line = line.replace("runs/demo-merged", "merged").replace("runs/demo/", "run/")
+        return re.sub(r"\d[\d,.:]*", "N", line)
+
+    text = (ROOT / name).read_text(encoding="utf-8")
+    excerpt = re.search(r"```text\n(.*?)```", text, re.DOTALL)
+    assert excerpt is not None
+    printed = {shape(line) for line in demo[1].splitlines()}
+    assert [line for line in excerpt[1].splitlines() if shape(line) not in printed] == []
 
 
 def test_fine_tuning_visibly_teaches_something(demo: tuple[Path, str]) -> None:

@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,44 @@ def test_the_first_two_commands_are_the_two() -> None:
     assert commands(README)[:2] == ["make demo", "make test"]
 
 
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["en", "zh"])
+def test_the_first_40_lines_show_what_it_is_and_how_to_begin(text: str) -> None:
+    first = "\n".join(text.splitlines()[:40])
+    assert len(commands(first)) == 5
+    assert "pip install ." in first and "`lfft`" in first
+    assert len(re.findall(r"^- \*\*", first, re.MULTILINE)) == 5
+    assert "PIP_INDEX_URL" in first or text is README
+
+
+def test_each_promise_has_a_number_that_was_measured() -> None:
+    table = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    table = table.partition("## The numbers in the README")[2]
+
+    def numbers(text: str) -> list[str]:
+        return re.findall(r"\*\*(\d[^*]*)\*\*", text)
+
+    assert len(numbers(README)) >= 5
+    assert numbers(CHINESE) == numbers(README)
+    assert [number for number in numbers(README) if number not in table] == []
+
+
+def test_nobody_counts_tests_by_hand() -> None:
+    assert not re.search(r"\d[\d,]* (tests|passed)|\d+ 个测试", README + CHINESE)
+
+
+def test_what_the_commands_write_is_ignored_by_git() -> None:
+    words = [word for line in commands(README) for word in shlex.split(line)]
+    flags = ("--output_dir", "--export_dir", "--report")
+    written = [after for flag, after in pairwise(words) if flag in flags]
+    done = subprocess.run(
+        ["git", "check-ignore", *{f"{name}/x" if "." not in name else name for name in written}],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert len(done.stdout.splitlines()) == len(set(written)) > 3, done.stdout
+
+
 def test_every_linked_file_exists() -> None:
     for text in (README, CHINESE):
         for target in re.findall(r"\]\(([^)#]+)\)", text):
@@ -70,7 +110,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_command(line: str, place: Path, tiny_model: Path) -> None:
     """As written, with a local model in place of the Hub's name and few steps."""
     words = [w.replace("Qwen/Qwen3-0.6B", str(tiny_model)) for w in shlex.split(line)[2:]]
-    if not words or (words[0].startswith("--") and "--export_dir" not in words):
+    if not words or words[0].startswith("--"):
         words += ["--max_steps", "2", "--score_samples", "2"]
     done = command(*words, cwd=place)
     assert done.returncode == 0, done.stdout
