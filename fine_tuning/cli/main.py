@@ -142,17 +142,10 @@ def _unknown_command(word: str) -> str:
 
 
 def _bug_text(error: Exception, words: Sequence[str]) -> str:
-    import tempfile
-    import traceback
+    from fine_tuning.cli.bug_report import write_bug_report
 
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="llama-factory-fine-tuning-", suffix=".log", delete=False, encoding="utf-8"
-    ) as log:
-        log.write(f"{_version()}\nPython {sys.version}\n")
-        flags = [word.partition("=")[0] for word in words if word.startswith("--")]
-        log.write(f"Flags: {' '.join(flags)}\n\n")  # no values: one may be a secret
-        log.write("".join(traceback.format_exception(error)))
     return (
         f"error: a bug in this program ({type(error).__name__}: {error}).\n"
-        f"  next: report it with the details in {log.name}"
+        "  next: open an issue with this text, which holds no values of flags: "
+        f"{write_bug_report(error, words)}"
     )

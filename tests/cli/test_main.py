@@ -157,7 +157,7 @@ def test_a_bug_ends_with_3_and_its_traceback_is_in_a_log_without_secrets(
     assert "Traceback" not in text
     log = Path(text.strip().rpartition(" ")[2])
     assert "Traceback" in log.read_text()
-    assert "--hf_hub_token --other" in log.read_text()
+    assert "`--hf_hub_token` `--other`" in log.read_text()
     assert "secret" not in log.read_text()
     log.unlink()
 
