@@ -14,13 +14,17 @@ from fine_tuning.resources import REINSTALL
 
 @dataclass(frozen=True)
 class KnownError:
-    """A failure: the pattern of its text, and the message that replaces it."""
+    """A failure: the pattern of its text, and the message that replaces it.
+
+    `quoted`: whether the engine's last line is shown beside it.
+    """
 
     pattern: str
     kind: type[FineTuningError]
     what: str
     why: str
     fix: str
+    quoted: bool = True
 
 
 MODEL = hubs.Repo("model")  # the engine's log may name it or not
@@ -164,6 +168,16 @@ KNOWN_ERRORS = (
         "leave --bf16 and --pure_bf16 out: the precision is chosen by the device",
     ),
     KnownError(
+        # torch/serialization.py:_get_wo_message, whose advice would run that code
+        r"Weights only load failed|WeightsUnpickler error|UnpicklingError",
+        ModelError,
+        "A file of weights or of a checkpoint holds more than numbers, or is damaged.",
+        "it is a Python pickle that names code to run when it is opened; nothing of it was run",
+        "use the safetensors files of this model, or a model of a publisher who offers them; a "
+        "checkpoint that you did not make yourself is better not continued",
+        quoted=False,
+    ),
+    KnownError(
         r"SafetensorError|InvalidHeaderDeserialization|MetadataIncompleteBuffer|HeaderTooLarge",
         ModelError,
         "A weight file is damaged or incomplete.",
@@ -180,7 +194,7 @@ def explain(text: str, log_path: Path, *, last_line: str) -> FineTuningError:
             return known.kind(
                 known.what,
                 why=known.why,
-                fix=f"{known.fix}\n  log:  {log_path} ({last_line[:200]})",
+                fix=f"{known.fix}\n  log:  {log_path}" + (f" ({last_line[:200]})" * known.quoted),
             )
     return EngineError(
         f"LLaMA-Factory stopped: {last_line[:400]}",

@@ -1,5 +1,7 @@
 """Failures of the engine, as their real texts look, become one paragraph with a next step."""
 
+import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,33 @@ def test_known(text: str, kind: type[FineTuningError], advice: str) -> None:
     assert isinstance(error, kind)
     assert advice in str(error)
     assert "/r/logs/engine.log" in str(error)
+
+
+class Attack:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.engine
+def test_weights_that_run_code_are_refused_without_advice_to_run_it(tmp_path: Path) -> None:
+    """torch says that such a file "can still be loaded", and how."""
+    import torch
+
+    torch.save({"weight": Attack(tmp_path / "ran")}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(pickle.UnpicklingError) as caught:
+        torch.load(tmp_path / "pytorch_model.bin", weights_only=True)
+    text = f"UnpicklingError: {caught.value}"
+    assert "weights_only" in text
+    error = explain(text, Path("/r/logs/engine.log"), last_line=text)
+    assert isinstance(error, ModelError)
+    assert "nothing of it was run" in error.why and "safetensors" in error.fix
+    assert "weights_only" not in str(error) and "can still be loaded" not in str(error)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_an_unknown_one_shows_its_last_line_and_the_log() -> None:
