@@ -59,8 +59,22 @@ OWN_CLASSES = Defect(
     answer="Our worker forgets such an `auto_map`; what it saves loads as Transformers' own class. "
     "LLaMA-Factory alone fails.",
 )
+BARE_REFERENCE = Defect(
+    name="bare base as reference",
+    source="llamafactory/train/trainer_utils.py, create_ref_model",
+    when="dpo or kto that goes on with an adapter",
+    applies=lambda settings: (
+        settings.get("stage") in ("dpo", "kto")
+        and bool(settings.get("adapter_name_or_path"))
+        and not settings.get("create_new_adapter")
+    ),
+    consequence="The reference is the bare base, not the model as it was before this training: the "
+    "first loss of dpo is near 0 where it is 0.693.",
+    answer="`train.yaml` names base and adapters as `ref_model` and `ref_model_adapters`, by hand "
+    "as well. That takes the memory of a second model.",
+)
 
-DEFECTS: tuple[Defect, ...] = (REPACKED_4BIT, LOADED_AS_STORED, OWN_CLASSES)
+DEFECTS: tuple[Defect, ...] = (REPACKED_4BIT, LOADED_AS_STORED, OWN_CLASSES, BARE_REFERENCE)
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "engine-defects.md"

@@ -9,6 +9,7 @@ from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.units import counted
 from fine_tuning.values.data import CheckedData, SplitData
+from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
 
@@ -83,6 +84,12 @@ REFUSED: tuple[tuple[Callable[[Proposed], bool], str, str], ...] = (
         "--stage kto does not work with this model, not even for text: LLaMA-Factory leaves out "
         "what such a model needs to place images.",
         "give pairs and --stage dpo, or a model of text",
+    ),
+    (  # hparams/finetuning_args.py:__post_init__
+        lambda job: bool(job.engine("pissa_init")) and OBJECTIVES[job.stage].refers,
+        "--pissa_init does not go with --stage dpo or kto: they compare with the base model, and "
+        "PiSSA has moved a part of it into the adapter.",
+        "leave --pissa_init out",
     ),
     (  # data/collator.py:_compute_rope_position_ids_with_packing
         lambda job: (

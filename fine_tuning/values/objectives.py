@@ -19,6 +19,7 @@ class Objective:
     adapter_rate: float
     model_rate: float
     scored: Literal["answers", "text"] | None = None  # what held-out rows are asked for
+    refers: bool = False  # its loss compares with the model as it was before the training
     fits_small_models: bool = False  # the rate grows as models shrink (engine/plan/choose.py)
     resumable: bool = True  # whether the engine can continue it from a checkpoint
 
@@ -38,12 +39,12 @@ OBJECTIVES: Mapping[str, Objective] = {
     "pt": Objective(
         takes="text", adapter_rate=1e-4, model_rate=1e-5, scored="text", fits_small_models=True
     ),
-    "dpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7),
+    "dpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7, refers=True),
     # the value head lies beside the model, where the engine does not look when it continues
     "rm": Objective(takes="preference", adapter_rate=1e-4, model_rate=1e-5, resumable=False),
     "orpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7),
     "simpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7),
-    "kto": Objective(takes="kto", adapter_rate=5e-6, model_rate=5e-7),
+    "kto": Objective(takes="kto", adapter_rate=5e-6, model_rate=5e-7, refers=True),
 }
 
 

@@ -34,6 +34,8 @@ def streamed(workers: int) -> dict[str, Any]:
         ("kto", SEEING, {}, "--stage kto does not work"),
         ("kto", WRITTEN["model"], {}, None),
         ("dpo", SEEING, {}, None),
+        ("dpo", None, {"pissa_init": True}, "--pissa_init does not go with"),
+        ("sft", None, {"pissa_init": True}, None),
         ("sft", SEEING, PACKED, "needs FlashAttention 2"),
         ("sft", SEEING, {**PACKED, "flash_attn": "fa2"}, None),
         ("sft", WRITTEN["model"], PACKED, None),

@@ -8,6 +8,7 @@ from typing import Any
 from fine_tuning.engine.defects import REPACKED_4BIT
 from fine_tuning.engine.plan.choose import Chosen, alpha
 from fine_tuning.errors import UsageError
+from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Rows
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TemplateLook, TokenLook
@@ -40,6 +41,7 @@ def engine_settings(
     settings: dict[str, Any] = {
         **_model_settings(chosen.quantization, model_path, look.template),
         **_method_settings(spec, rows.stage, chosen.method),
+        **_reference_settings(spec, rows.stage, chosen.quantization, model_path),
         **_data_settings(rows, chosen.cutoff),
         **_training_settings(run_dir, chosen, spec),
         **_reading_settings(spec, chosen, rows, look),
@@ -80,6 +82,23 @@ def _method_settings(spec: RunSpec, stage: str, method: str) -> dict[str, Any]:
         }
     elif method == "oft":
         settings["oft_target"] = "all"
+    return settings
+
+
+def _reference_settings(
+    spec: RunSpec, stage: str, quantization: str, model_path: str
+) -> dict[str, Any]:
+    """The model that a preference is compared with, where LLaMA-Factory would take another one.
+
+    It switches the adapter off (train/dpo/trainer.py:compute_reference_log_probs), which is the
+    model before the training unless that goes on with an adapter.
+    """
+    adapters = spec.engine_args.get("adapter_name_or_path")
+    if not (OBJECTIVES[stage].refers and adapters) or spec.engine_args.get("create_new_adapter"):
+        return {}
+    settings: dict[str, Any] = {"ref_model": model_path, "ref_model_adapters": adapters}
+    if quantization in QUANTIZATION_BITS:
+        settings["ref_model_quantization_bit"] = QUANTIZATION_BITS[quantization]
     return settings
 
 
