@@ -8,6 +8,7 @@ the process, also in another container or on another machine of a shared disk.
 
 import errno
 import glob
+import json
 import os
 import secrets
 import shutil
@@ -15,9 +16,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
-from fine_tuning.errors import EnvironmentProblem, RunConflict, UsageError
+from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
 
 if sys.platform != "win32":
     import fcntl
@@ -70,6 +71,22 @@ def write_text(target: Path, text: str, *, durable: bool = False) -> None:
     """Write the file, in UTF-8 and with its line ends as they are, whole or not at all."""
     with written(target, durable=durable) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
+
+
+def read_json(path: Path, fix: str) -> dict[str, Any]:
+    """The object in a file of ours, empty if there is no file.
+
+    Raises DataError, with `fix`, if it was damaged or edited so that it is none.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError(f"it holds a {type(value).__name__}, not an object")
+        return value
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read: {error}", fix=fix) from error
 
 
 @contextmanager

@@ -149,7 +149,7 @@ def _is_whole_safetensors(path: Path) -> bool:
             header = json.loads(file.read(length))
         ends = [tensor["data_offsets"][1] for key, tensor in header.items() if key[:2] != "__"]
         return bool(size == 8 + length + max(ends, default=0))
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return False
 
 

@@ -266,6 +266,14 @@ def require_own_folder(path: Path) -> None:
             f"--output_dir {path} is {place}. Nothing was touched.",
             fix=f"name a directory for the run, for example {path / 'run'}",
         )
+    for part in ("dataset", "dataset.checking", "logs"):
+        if (path / part).is_symlink():
+            raise DataError(
+                f"{path / part} is a link to {(path / part).readlink()}.",
+                why="a run replaces this folder, and what it leads to may be somebody else's",
+                fix="put a folder in its place, or give another --output_dir (which itself may be "
+                "a link)",
+            )
     if not path.is_dir() or (path / "run.json").exists():
         return
     foreign = sorted(entry.name for entry in path.iterdir() if not _harmless(entry))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning import files
-from fine_tuning.errors import RunConflict, UsageError
+from fine_tuning.errors import DataError, RunConflict, UsageError
 
 FAILURES = [UsageError("no"), OSError(28, "full"), KeyboardInterrupt()]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no open file anyway")
@@ -94,6 +94,16 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(
         living.communicate("\n")
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
     assert target.read_text() == ""  # the last one wins, as a whole
+
+
+@pytest.mark.parametrize("text", [b"", b'{"before": {', b"[1]", b"\xff{}", b"[" * 100_000, b"null"])
+def test_a_damaged_side_file_is_named_with_the_way_on(tmp_path: Path, text: bytes) -> None:
+    """A truncated scores.json ended as a bug of ours."""
+    assert files.read_json(tmp_path / "scores.json", "") == {}
+    (tmp_path / "scores.json").write_bytes(text)
+    with pytest.raises(DataError, match=r"scores\.json cannot be read: ") as caught:
+        files.read_json(tmp_path / "scores.json", "delete it")
+    assert caught.value.fix == "delete it"
 
 
 @pytest.mark.parametrize("error", FAILURES)

@@ -233,6 +233,15 @@ def test_a_folder_with_files_of_somebody_else_is_refused_and_untouched(tmp_path:
         require_own_folder(tmp_path)
 
 
+@pytest.mark.parametrize("part", ["dataset", "logs"])
+def test_a_folder_of_a_run_that_is_a_link_is_named(tmp_path: Path, part: str) -> None:
+    """It ended as a bug, after the rows had been read."""
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    (tmp_path / part).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=f"{part} is a link to"):
+        require_own_folder(tmp_path)
+
+
 def test_a_file_as_output_dir_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "run"):

@@ -116,7 +116,7 @@ def _listed_shards(path: Path) -> list[str]:
         return []
     try:
         return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{index} cannot be read: {error}", fix="download the model again"
         ) from error

@@ -47,7 +47,9 @@ def _record(job: Job, error: FineTuningError) -> None:
     """Keep what is known of a run that stopped early, so that its page can say why."""
     job.folder.record["status"] = "interrupted" if isinstance(error, Interrupted) else "failed"
     job.folder.record["failure"] = {"what": error.what, "why": error.why, "fix": error.fix}
-    with suppress(OSError, ValueError, KeyError):  # a full disk must not hide what happened
+    with suppress(
+        OSError, ValueError, KeyError, FineTuningError
+    ):  # a full disk must not hide what happened
         job.folder.save()
         if job.folder.stage("split"):
             report.write_report(job.folder.path, report.collect(job.folder.path))

@@ -1,12 +1,12 @@
 """A run folder as it lies on disk -> the facts of its page."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fine_tuning import files
 from fine_tuning.report.facts import (
     Artefact,
     CurvePoint,
@@ -35,13 +35,13 @@ STATUSES: Mapping[str, Status] = {
 
 def collect(run_dir: Path) -> RunFacts:
     """Everything known of a run; a stage that has not happened is left out of the page."""
-    record = _read(run_dir / "run.json") or {}
+    record = _read(run_dir / "run.json")
     stages = record.get("stages", {})
     results = {name: stage.get("result") or {} for name, stage in stages.items()}
     choices = tuple(Choice(**choice) for choice in record.get("choices", ()))
     by_name = {choice.name: choice for choice in choices}
     tokens = results.get("tokens", {})
-    scores = _read(run_dir / "scores.json") or {}
+    scores = _read(run_dir / "scores.json")
     settings = record.get("settings", {})
     merged = results.get("merge", {}).get("path")
     # somebody who pressed Ctrl-C need not be told that something went wrong
@@ -83,10 +83,8 @@ def _title(run_dir: Path, settings: Mapping[str, Any]) -> str:
     return f"{model} on {data}" if model and data else run_dir.name
 
 
-def _read(path: Path) -> Any:
-    if not path.exists():
-        return None
-    return json.loads(path.read_text(encoding="utf-8"))
+def _read(path: Path) -> dict[str, Any]:
+    return files.read_json(path, "delete it, and the page is made without it, or put a copy back")
 
 
 def _date(seconds: float | None) -> str:

@@ -28,7 +28,7 @@ from fine_tuning.engine.worker.scoring.generate import (
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.media import media_of
 from fine_tuning.engine.worker.tokens.views import decoded
-from fine_tuning.files import write_text
+from fine_tuning.files import read_json, write_text
 
 LESS = "a smaller --max_seq_length helps, and --score_samples 0 leaves the scoring out"
 
@@ -172,6 +172,6 @@ def not_scored_text(error: NotScored) -> str:
 
 def write_scores(path: Path, name: str, scores: Mapping[str, Any]) -> None:
     """Add the scores under `name` to the JSON file; numbers that are not finite are null."""
-    known = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
+    known = read_json(path, "delete it and repeat the command: what is scored next is kept anew")
     known[name] = scores
     write_text(path, msgspec.json.format(msgspec.json.encode(known), indent=1).decode())
