@@ -48,12 +48,19 @@ def planned_rows(
         train=train,
         validation=validation,
         tokens=look.tokens * (train + validation) // max(1, there),
+        held_out=_held_out(parts),
         encoded=encoded_path(job) if WEIGHT in data.columns else None,
         packed=not KINDS[data.kind].is_chat and job.spec.engine_args.get("packing") is not False,
         train_name=entry_name(job, "train"),
         validation_name=entry_name(job, "validation"),
         dataset_dir=job.folder.dataset,
     )
+
+
+def _held_out(parts: SplitData) -> float:
+    """The share of the prepared rows, by their size on disk, that is held out."""
+    sizes = [path.stat().st_size for path in (parts.train_path, parts.val_path) if path]
+    return sizes[1] / max(1, sum(sizes)) if len(sizes) > 1 else 0.0
 
 
 def encoded_path(job: Job) -> Path:

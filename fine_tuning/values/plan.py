@@ -42,6 +42,7 @@ class Rows:
     validation: int
     tokens: int
     packed: bool = False  # text that the engine joins and cuts into blocks
+    held_out: float | None = None  # share of the text, by its size (None: as of the rows)
     encoded: Path | None = None  # where they are encoded ahead of the training
     train_name: str
     validation_name: str
@@ -56,6 +57,12 @@ class Rows:
             return part
         share = part / max(1, self.train + self.validation)
         return max(1, int(self.tokens * share) // cutoff)
+
+    @property
+    def held_out_tokens(self) -> int:
+        """Of the validation rows, about: a few long texts may hold most of the tokens."""
+        by_rows = self.validation / max(1, self.train + self.validation)
+        return int(self.tokens * (by_rows if self.held_out is None else self.held_out))
 
 
 @dataclass(frozen=True, kw_only=True)

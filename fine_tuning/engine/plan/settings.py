@@ -49,6 +49,8 @@ def engine_settings(
         **{decision.name: decision.value for decision in chosen.on_gpu},
     }
     evaluation, given = _evaluation(spec, _evaluation_settings(rows, chosen))
+    if rows.packed:  # as text is anyway; one that is asked for has shorter blocks (data_args.py)
+        given.pop("packing", None)
     if REPACKED_4BIT.applies(settings | given):
         return settings | given, evaluation
     return settings | evaluation | given, {}
@@ -170,9 +172,7 @@ def _evaluation_settings(rows: Rows, chosen: Chosen) -> dict[str, Any]:
     """None without held-out rows, nor where held-out text would hardly fill one block."""
     if not rows.validation:
         return {}
-    if rows.packed and rows.tokens * rows.validation < 2 * chosen.cutoff * (
-        rows.train + rows.validation
-    ):
+    if rows.packed and rows.held_out_tokens < 2 * chosen.cutoff:
         return {}
     return {
         "eval_dataset": rows.validation_name,

@@ -384,3 +384,11 @@ def test_a_tiny_model_gets_a_rate_of_its_own_and_an_unknown_one_no_estimate() ->
     assert plan(look=look_of(model=tiny)).settings["learning_rate"] == 4e-3
     unknown = plan(look=look_of(model=None), devices=GPU)
     assert unknown.memory is None and unknown.settings["learning_rate"] == 2e-4
+
+
+def test_text_whose_held_out_part_fills_no_block_is_not_evaluated() -> None:
+    """The engine found no block to evaluate on, and ended."""
+    text: dict[str, Any] = {"kind": "text", "stage": "pt", "packed": True}
+    assert "eval_dataset" in plan(**text).settings
+    assert "eval_dataset" not in plan(**text, held_out=0.001).settings
+    assert "packing" not in plan(RunSpec(engine_args={"packing": True}), **text).settings
