@@ -23,6 +23,7 @@ from fine_tuning.dataset.account.schedule import (
     worker_count,
 )
 from fine_tuning.dataset.insight.examine import examine
+from fine_tuning.dataset.insight.near.find import DEFAULT_ROWS
 from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
 from fine_tuning.dataset.survey import (
     confirmed,
@@ -36,6 +37,8 @@ from fine_tuning.hubs import OnBytes
 from fine_tuning.paths import at_home
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.spec import DataSpec
+
+READING, NEAR = 0.4, 0.4  # shares of the time of a check; near-duplicates are not always looked for
 
 
 def check(
@@ -70,18 +73,53 @@ def account(
 
     `look` is what looks at the content of the good rows; None leaves it out. `name_leaks` names the
     training rows that the validation data holds too (a run does so when it splits the rows).
-    What an earlier check left in `out_dir` stays until the new results are whole.
+    What an earlier check left in `out_dir` stays until the new results are whole. `progress` is
+    told of one way through all files: a byte counts by shares as its row is read and looked at.
     """
     sources = _sources(spec, validation_paths)
     unfinished = out_dir / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)  # of a check that was killed
     unfinished.mkdir(parents=True)
     try:
-        files = _read(sources, spec, unfinished / "parts", progress)
-        data = outputs.write(files, spec, unfinished, look, name_leaks=name_leaks)
-        return outputs.put_in_place(data, out_dir)
+        way = _Way(progress or _untold, sum(source.size for source in sources), spec)
+        files = _read(sources, spec, unfinished / "parts", way.reading)
+        data = outputs.write(
+            files, spec, unfinished, look, name_leaks=name_leaks, progress=way.looking
+        )
+        data = outputs.put_in_place(data, out_dir)
+        way.end()
+        return data
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Way:
+    """One progress of reading, content and near-duplicates, by the time that each mostly takes."""
+
+    tell: Callable[[Progress], None]
+    size: int
+    spec: DataSpec
+
+    def reading(self, at: Progress) -> None:
+        self._tell(READING * at.done / max(at.total, 1))
+
+    def looking(self, what: str, done: int, rows: int) -> None:
+        wanted = self.spec.near_duplicates
+        near = NEAR if wanted or (wanted is None and rows <= DEFAULT_ROWS) else 0.0
+        starts = {"content": READING, "near-duplicates": 1 - near}
+        length = near if what == "near-duplicates" else 1 - near - READING
+        self._tell(starts[what] + length * done / max(rows, 1))
+
+    def end(self) -> None:
+        self._tell(1)
+
+    def _tell(self, share: float) -> None:
+        self.tell(Progress(round(self.size * share), self.size))
+
+
+def _untold(at: Progress) -> None:
+    """Nobody asked how far it is."""
 
 
 def refuse_unusable(data: CheckedData, spec: DataSpec) -> None:
@@ -167,7 +205,7 @@ def _read(
     sources: Sequence[Source],
     spec: DataSpec,
     folder: Path,
-    progress: Callable[[Progress], None] | None,
+    progress: Callable[[Progress], None],
 ) -> list[ReadFile]:
     """Every file read by the format that all its rows speak for."""
     looks = [first_plan(source, spec) for source in sources]
@@ -177,8 +215,8 @@ def _read(
     planned = [Planned(source, plan) for source, (plan, _) in zip(sources, looks, strict=True)]
     workers = worker_count(spec.num_workers, sum(source.size for source in sources))
     hashes = _Hashes([source for source in sources if in_parts(source, workers)])
-    passes = partial(run_passes, workers=workers, progress=progress)
-    parts = passes(planned, folder=folder / "first")
+    passes = partial(run_passes, workers=workers)
+    parts = passes(planned, folder=folder / "first", progress=progress)
     again: dict[int, Planned] = {}
     for index, (file, of_file) in enumerate(zip(planned, parts, strict=True)):
         votes = _votes(of_file)

@@ -25,28 +25,36 @@ class PartJob:
 
     source: Source
     plan: Plan
-    folder: Path
     part: ByteRange | None = None
     lines_before: int = 0
     allow_fast: bool = True
 
 
-def run_part(job: PartJob, advance: Callable[[int], None] | None = None) -> PartResult:
-    """Read, convert and account for one part; `advance` gets the bytes of each batch."""
+def run_parts(
+    jobs: Sequence[PartJob], folder: Path, advance: Callable[[int], None] | None = None
+) -> list[PartResult]:
+    """Read, convert and account for parts, into a new folder; `advance` is told of bytes of the
+    files that were read."""
+    with Sink(folder) as sink:
+        return [_run_part(job, sink, advance) for job in jobs]
+
+
+def _run_part(job: PartJob, sink: Sink, advance: Callable[[int], None] | None) -> PartResult:
     reading = open_batches(job.source, job.part)
-    with Sink(job.folder) as sink:
-        work = _Pass(job.plan, sink, allow_fast=job.allow_fast)
-        try:
-            for batch in reading:
-                work.take(_moved(batch, job.lines_before))
-                if advance and isinstance(batch, Block):
-                    advance(len(batch.data))
-        except DataError as error:  # the file cannot be opened, or no longer
-            sink.problem(Spooled(None, None, "unreadable_file", str(error), "error"))
-        result = work.result()
-        result.encoding, result.sha256 = reading.encoding, reading.sha256
-        result.lines = reading.lines
-        return sink.finish(result)
+    work = _Pass(job.plan, sink, allow_fast=job.allow_fast)
+    try:
+        before = 0
+        for batch in reading:
+            work.take(_moved(batch, job.lines_before))
+            if advance:
+                advance(reading.bytes_read - before)
+                before = reading.bytes_read
+    except DataError as error:  # the file cannot be opened, or no longer
+        sink.problem(Spooled(None, None, "unreadable_file", str(error), "error"))
+    result = work.result()
+    result.encoding, result.sha256 = reading.encoding, reading.sha256
+    result.lines = reading.lines
+    return sink.finish(result)
 
 
 class _Pass:

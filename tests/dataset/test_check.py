@@ -1,6 +1,7 @@
 """A whole check: accounts, files, origins, formats of files, and when it stops."""
 
 import json
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -477,3 +478,26 @@ def test_dedup_does_not_take_rows_from_the_validation_data(tmp_path: Path) -> No
     data = dataset.account(spec, out_dir=tmp_path / "out", validation_paths=[str(held_out)])
     assert [file.rows_kept for file in data.files] == [2, 1]
     assert data.validation_rows == 1
+
+
+def test_ten_thousand_files_take_seconds_and_one_way(tmp_path: Path) -> None:
+    """Each file once left six files and a thread, and was counted against all before it."""
+    files = 2_000
+    (tmp_path / "data").mkdir()
+    for number in range(files):
+        rows = [{"instruction": f"{number}?", "output": f"The answer is {number}."}]
+        rows += [BLANK] * (number == 7)
+        write_jsonl(tmp_path / "data" / f"{number:05}.jsonl", rows)
+    seen: list[schedule.Progress] = []
+    spec = DataSpec(dataset_path=(str(tmp_path / "data"),), near_duplicates=True)
+    began = time.process_time()
+    data = dataset.account(spec, out_dir=tmp_path / "out", progress=seen.append)
+    assert time.process_time() - began < 30 * files / 10_000
+    assert (data.rows_kept, data.rows_dropped, len(data.files)) == (files, 1, files)
+    assert json.loads(data.rejected_path.read_bytes()) == BLANK
+    assert [(p["line"], p["row"]) for p in report(data)["problems"]] == [(2, 1)]
+    done = [at.done for at in seen]
+    assert done == sorted(done)
+    assert {at.total for at in seen} == {done[-1]}
+    assert done[-1] == sum(path.stat().st_size for path in (tmp_path / "data").iterdir())
+    assert len(set(done)) > 50

@@ -16,7 +16,7 @@ from fine_tuning.dataset.convert.fast_path import lines as lines_module
 from fine_tuning.dataset.convert.fast_path.lines import canonical_lines
 from fine_tuning.dataset.convert.fast_path.rows import fast_path
 from fine_tuning.dataset.convert.plan import Converter, Plan
-from fine_tuning.dataset.passes import PartJob, run_part
+from fine_tuning.dataset.passes import PartJob, run_parts
 from fine_tuning.dataset.read import HubChoice, find_sources
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -184,7 +184,7 @@ def damaged(row: bytes, draw: st.DrawFn, name: str) -> list[bytes]:
 
 def outcome(source: Path, plan: Plan, folder: Path, *, fast: bool) -> dict[str, Any]:
     [found] = find_sources([str(source)], hub=HubChoice())
-    result = run_part(PartJob(found, plan, folder, allow_fast=fast))
+    [result] = run_parts([PartJob(found, plan, allow_fast=fast)], folder)
     files = {
         n: (folder / n).read_bytes() for n in (ROWS, LINES, HASHES, REJECTED, PROBLEMS, DROPPED)
     }

@@ -119,7 +119,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: list[Path]) -> d
 @pytest.mark.parametrize(
     ("place", "times"),
     [
-        ("fine_tuning.dataset.account.schedule.run_part", 2),
+        ("fine_tuning.dataset.passes._run_part", 2),
         ("fine_tuning.dataset.account.join._write_origins", 2),
         ("fine_tuning.dataset.insight.near.find._match", 1),
         ("shutil.copyfile", 2),

@@ -5,12 +5,13 @@ share a hash with a probability of about 1e-7 among a million rows; nothing is d
 unless asked.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fine_tuning.dataset.account.sink import Slice
 
 CHUNK = 1 << 18
 _HASH = np.dtype("<u8")
@@ -20,7 +21,7 @@ _HASH = np.dtype("<u8")
 class Repeats:
     """The hashes that occur more than once, and where all hashes are."""
 
-    paths: Sequence[Path]
+    slices: Sequence[Slice]
     hashes: Any
 
     def rows(self) -> Iterator[tuple[int, int]]:
@@ -29,7 +30,7 @@ class Repeats:
             return
         first = np.full(len(self.hashes), -1, dtype=np.int64)
         start = 0
-        for chunk in read_numbers(self.paths):
+        for chunk in read_numbers(self.slices):
             place = np.minimum(np.searchsorted(self.hashes, chunk), len(self.hashes) - 1)
             for index in np.flatnonzero(self.hashes[place] == chunk).tolist():
                 known = int(first[place[index]])
@@ -40,12 +41,12 @@ class Repeats:
             start += len(chunk)
 
 
-def find_repeats(paths: Sequence[Path]) -> Repeats:
+def find_repeats(slices: Sequence[Slice]) -> Repeats:
     """Which hashes of these files, one after the other, occur more than once."""
-    rows = sum(path.stat().st_size for path in paths) // _HASH.itemsize
+    rows = sum(part.end - part.start for part in slices) // _HASH.itemsize
     ordered = np.empty(rows, dtype=_HASH)
     at = 0
-    for chunk in read_numbers(paths):
+    for chunk in read_numbers(slices):
         ordered[at : at + len(chunk)] = chunk
         at += len(chunk)
     ordered.sort()
@@ -53,12 +54,16 @@ def find_repeats(paths: Sequence[Path]) -> Repeats:
     for start in range(0, rows, CHUNK):
         here = ordered[start : start + CHUNK + 1]
         found.append(here[1:][here[1:] == here[:-1]])
-    return Repeats(paths, np.unique(np.concatenate(found)) if found else ordered)
+    return Repeats(slices, np.unique(np.concatenate(found)) if found else ordered)
 
 
-def read_numbers(paths: Sequence[Path]) -> Iterator[Any]:
-    """The numbers in `.u64` files, one file after the other, in pieces."""
-    for path in paths:
-        with path.open("rb") as file:
-            while len(chunk := np.fromfile(file, dtype=_HASH, count=CHUNK)):
+def read_numbers(slices: Iterable[Slice]) -> Iterator[Any]:
+    """The numbers in slices of `.u64` files, one slice after the other, in pieces."""
+    for part in slices:
+        with part.path.open("rb") as file:
+            file.seek(part.start)
+            left = (part.end - part.start) // _HASH.itemsize
+            while left:
+                chunk = np.fromfile(file, dtype=_HASH, count=min(left, CHUNK))
+                left -= len(chunk)
                 yield chunk

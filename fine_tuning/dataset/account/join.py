@@ -1,8 +1,8 @@
 """The canonical rows of all parts in one file (two with a validation split), with their origins."""
 
-import shutil
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,7 +11,7 @@ import xxhash
 
 from fine_tuning.dataset.account.duplicates import Repeats, find_repeats, read_numbers
 from fine_tuning.dataset.account.ledger import ReadFile
-from fine_tuning.dataset.account.sink import HASHES, LINES, REJECTED, ROWS
+from fine_tuning.dataset.account.sink import HASHES, LINES, REJECTED, ROWS, Slice, joined, lines_of
 from fine_tuning.dataset.prepare.media_table import write_typed
 
 ORIGIN = np.dtype([("file", "<u4"), ("line", "<u8")])
@@ -20,7 +20,8 @@ ORIGIN = np.dtype([("file", "<u4"), ("line", "<u8")])
 @dataclass(frozen=True)
 class JoinedRows:
     """What lies on disk. `files` are those for training, then those of the validation split;
-    rows are numbered through them. `gone` marks the repeats that were dropped."""
+    rows are numbered through them. `gone` marks the repeats that were dropped, `starts` says how
+    many rows stand before each file."""
 
     files: Sequence[ReadFile]
     path: Path
@@ -30,6 +31,7 @@ class JoinedRows:
     rejected_path: Path
     repeats: Repeats
     gone: Any
+    starts: Sequence[int]
     train_rows: int
     fingerprint: str
 
@@ -42,11 +44,12 @@ class JoinedRows:
         after = self.gone[self.train_rows :]
         return len(after) - int(after.sum())
 
-    def dropped_of(self, file: ReadFile) -> int:
-        """How many rows of a file were dropped as repeats."""
-        index = next(i for i, other in enumerate(self.files) if other is file)
-        start = sum(other.rows_kept for other in self.files[:index])
-        return int(self.gone[start : start + file.rows_kept].sum())
+    def dropped(self) -> dict[int, int]:
+        """How many rows of each file (its `id`) were dropped as repeats."""
+        pairs = zip(self.files, self.starts, strict=True)
+        return {
+            id(file): int(self.gone[start : start + file.rows_kept].sum()) for file, start in pairs
+        }
 
 
 def join_rows(
@@ -59,9 +62,10 @@ def join_rows(
     held_out = [file for file in files if file.source.split == "validation"]
     if not train:  # a validation split alone is data like any other
         train, held_out = held_out, []
-    joined = [*train, *held_out]
-    repeats = find_repeats([path for file in joined for path in file.paths(HASHES)])
-    gone = np.zeros(sum(file.rows_kept for file in joined), dtype=np.bool_)
+    ordered = [*train, *held_out]
+    repeats = find_repeats(_slices(ordered, HASHES))
+    *starts, rows = accumulate((file.rows_kept for file in ordered), initial=0)
+    gone = np.zeros(rows, dtype=np.bool_)
     train_rows = sum(file.rows_kept for file in train)
     for row, _ in repeats.rows() if dedup else ():
         gone[row] = row < train_rows  # the validation rows are never changed
@@ -77,9 +81,9 @@ def join_rows(
         validation = write_typed(validation, typed_columns) if validation else None
     rejected = out_dir / "rejected.jsonl"
     with rejected.open("wb") as out:
-        _move_into(out, [part for file in files for part in file.paths(REJECTED)])
+        _move_into(out, _slices(files, REJECTED))
     return JoinedRows(
-        files=joined,
+        files=ordered,
         path=path,
         origins_path=out_dir / "rows.origins",
         validation_path=validation,
@@ -87,36 +91,42 @@ def join_rows(
         rejected_path=rejected,
         repeats=repeats,
         gone=gone,
+        starts=starts,
         train_rows=train_rows,
-        fingerprint=_fingerprint(repeats.paths, gone, train_rows),
+        fingerprint=_fingerprint(repeats.slices, gone, train_rows),
     )
 
 
 def _write_rows(files: Sequence[ReadFile], rows_path: Path, gone: Any) -> None:
     """One file of all parts without the rows that are gone; no disk need hold the rows twice."""
-    first, *others = [path for file in files for path in file.paths(ROWS)]
+    slices = _slices(files, ROWS)
     if not gone.any():
-        first.replace(rows_path)
+        if slices and slices[0].is_whole:
+            slices.pop(0).path.replace(rows_path)
         with rows_path.open("ab") as out:
-            _move_into(out, others)
+            _move_into(out, slices)
         return
-    wanted = (~gone).tolist()
-    row = 0
+    wanted = iter((~gone).tolist())
     with rows_path.open("wb") as out:
-        for part in (first, *others):
-            with part.open("rb") as lines:
-                for line in lines:
-                    if wanted[row]:
-                        out.write(line)
-                    row += 1
-            part.unlink()
+        for part in slices:
+            out.writelines(line for line in lines_of(part) if next(wanted))
+            if part.is_whole:
+                part.path.unlink()
 
 
-def _move_into(out: BinaryIO, parts: Sequence[Path]) -> None:
-    for part in parts:
-        with part.open("rb") as file:
-            shutil.copyfileobj(file, out, 1 << 20)
-        part.unlink()
+def _slices(files: Sequence[ReadFile], name: str) -> list[Slice]:
+    return joined(part for file in files for part in file.slices(name))
+
+
+def _move_into(out: BinaryIO, slices: Sequence[Slice]) -> None:
+    for part in slices:
+        with part.path.open("rb") as file:
+            file.seek(part.start)
+            left = part.end - part.start
+            while left:
+                left -= out.write(file.read(min(left, 1 << 20)))
+        if part.is_whole:
+            part.path.unlink()
 
 
 def _write_origins(
@@ -126,16 +136,16 @@ def _write_origins(
     start = 0
     with rows_path.with_suffix(".origins").open("wb") as out:
         for file in files:
-            for lines in read_numbers(file.paths(LINES)):
+            for lines in read_numbers(file.slices(LINES)):
                 table = np.empty(len(lines), dtype=ORIGIN)
                 table["file"], table["line"] = order[id(file)], lines
                 table[~gone[start : start + len(lines)]].tofile(out)
                 start += len(lines)
 
 
-def _fingerprint(paths: Sequence[Path], gone: Any, train_rows: int) -> str:
+def _fingerprint(slices: Sequence[Slice], gone: Any, train_rows: int) -> str:
     digest = xxhash.xxh3_128(str(train_rows).encode())
-    for hashes in read_numbers(paths):
+    for hashes in read_numbers(slices):
         digest.update(hashes.tobytes())
     digest.update(np.flatnonzero(gone).tobytes())
     return digest.hexdigest()

@@ -14,7 +14,14 @@ import msgspec
 import numpy as np
 
 from fine_tuning.dataset.account.schedule import Part
-from fine_tuning.dataset.account.sink import DROPPED, LINES, numbers, spooled_problems
+from fine_tuning.dataset.account.sink import (
+    DROPPED,
+    LINES,
+    PROBLEMS,
+    Slice,
+    numbers,
+    spooled_problems,
+)
 from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.problems import CAUSES
@@ -66,9 +73,9 @@ class ReadFile:
             yield part, rows
             rows += part.result.rows_read
 
-    def paths(self, name: str) -> list[Path]:
-        """The files of this name that the parts left (sink.py)."""
-        return [part.folder / name for part in self.parts]
+    def slices(self, name: str) -> list[Slice]:
+        """What the parts left in the files of this name (sink.py)."""
+        return [part.slice(name) for part in self.parts]
 
     def line_of(self, kept: int) -> int:
         """The line of a kept row."""
@@ -88,7 +95,7 @@ class ReadFile:
 
     @cached_property
     def _lines(self) -> list[Any]:
-        return [numbers(part.folder, LINES) for part in self.parts]
+        return [numbers(part) for part in self.slices(LINES)]
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -96,7 +103,7 @@ class ReadFile:
 
     @cached_property
     def _kept_before_dropped(self) -> Any:
-        dropped = _joined(numbers(part.folder, DROPPED) + rows for part, rows in self.offsets())
+        dropped = _joined(numbers(part.slice(DROPPED)) + rows for part, rows in self.offsets())
         return dropped - np.arange(len(dropped), dtype=np.uint64)
 
     def problems(self) -> Iterator[Problem]:
@@ -105,7 +112,7 @@ class ReadFile:
         for code, message in self.notes:
             yield Problem(name, None, None, code, message, CAUSES[code].severity)
         for part, rows in self.offsets():
-            for spooled in spooled_problems(part.folder):
+            for spooled in spooled_problems(part.slice(PROBLEMS)):
                 if spooled.row is None or spooled.line is None:
                     if (spooled.code, spooled.message) not in seen:  # each part says it again
                         seen.add((spooled.code, spooled.message))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,21 @@ def write(
     look: Look | None,
     *,
     name_leaks: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> CheckedData:
     """Joins the parts of all files in `out_dir`, looks at the content, and gives the account.
 
     `name_leaks`: also name training rows that the validation rows hold, as a split would do.
+    `progress` is told by the look at the content: (what, rows done, rows in all).
     """
     kind = _kind_of_most_rows(files)
     rare = {name for file in files for part in file.parts for name in part.result.rare_columns}
     columns = KINDS[kind].columns | rare
     rows = join_rows(files, out_dir, dedup=spec.dedup, typed_columns=columns if rare else None)
-    accounts = tuple(_account(file, rows) for file in files)
+    dropped = rows.dropped()
+    accounts = tuple(_account(file, dropped[id(file)]) for file in files)
     found = _of_other_kinds(accounts, kind)
+    look = partial(look, progress=progress) if look else None
     content = _examine(files, rows, spec, found, look) if rows.kept and look else None
     findings = _findings(files, content)
     tally = Tally()
@@ -132,8 +137,8 @@ def _head(accounts: Sequence[FileAccount], read: int, kept: int) -> dict[str, An
     }
 
 
-def _account(file: ReadFile, rows: JoinedRows) -> FileAccount:
-    kept = file.rows_kept - rows.dropped_of(file)
+def _account(file: ReadFile, dropped: int) -> FileAccount:
+    kept = file.rows_kept - dropped
     return FileAccount(
         path=file.source.name,
         format=file.plan.format or "unknown",

@@ -9,24 +9,26 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 
-from fine_tuning.dataset.account.sink import PartResult
+from fine_tuning.dataset.account.sink import PartResult, Slice
 from fine_tuning.dataset.convert.plan import Plan
-from fine_tuning.dataset.passes import PartJob, run_part
+from fine_tuning.dataset.passes import PartJob, run_parts
 from fine_tuning.dataset.read import Source, split_ranges
 from fine_tuning.errors import DataError
 
 SMALL = 500_000_000  # below, starting processes costs more than they save (bench/data.py)
 SMALLEST_CUT = 1_000_000
 PART_BYTES = 64_000_000
+BATCH_BYTES = 1_000_000  # of small files that are read in a row
 PARTS_EACH = 8  # parts of a file for each process, so that all end at about the same time
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the reading is, in bytes of the files on disk."""
+    """How far the work is, in bytes of the files on disk."""
 
     done: int
     total: int
@@ -46,6 +48,19 @@ class Part:
 
     folder: Path
     result: PartResult
+
+    def slice(self, name: str) -> Slice:
+        """What it left in the file of this name."""
+        return Slice(self.folder / name, *self.result.slices[name])
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Passes that one process runs in a row, into one folder; `size` in bytes of the files."""
+
+    folder: Path
+    jobs: list[PartJob]
+    size: int
 
 
 def worker_count(asked: int | None, total: int) -> int:
@@ -68,11 +83,26 @@ def run_passes(
     progress: Callable[[Progress], None] | None = None,
 ) -> list[list[Part]]:
     """The parts of each file, in order; their files lie in `folder`, which is made."""
-    jobs = [_jobs_of(file, folder / str(number), workers) for number, file in enumerate(files)]
-    waiting = [(job, _size(job)) for of_file in jobs for job in of_file]
-    clock = _Clock(sum(size for _, size in waiting), progress)
-    results = dict(_run(waiting, workers, clock))
-    return [[Part(job.folder, results[job.folder]) for job in of_file] for of_file in jobs]
+    jobs = [_jobs_of(file, workers) for file in files]
+    batches = _batches([job for of_file in jobs for job in of_file], folder)
+    clock = _Clock(sum(batch.size for batch in batches), progress)
+    results = dict(_run(batches, workers, clock))
+    parts = iter([Part(b.folder, result) for b in batches for result in results[b.folder]])
+    return [list(islice(parts, len(of_file))) for of_file in jobs]
+
+
+def _batches(jobs: Sequence[PartJob], folder: Path) -> list[_Batch]:
+    """Small files share a folder: ten thousand of them would make sixty thousand files."""
+    batches: list[_Batch] = []
+    waiting: list[PartJob] = []
+    size = 0
+    for job in jobs:
+        if waiting and size + _size(job) > BATCH_BYTES:
+            batches.append(_Batch(folder / str(len(batches)), waiting, size))
+            waiting, size = [], 0
+        waiting.append(job)
+        size += _size(job)
+    return [*batches, _Batch(folder / str(len(batches)), waiting, size)]
 
 
 class _Clock:
@@ -99,18 +129,18 @@ class _Clock:
 
 
 def _run(
-    waiting: Sequence[tuple[PartJob, int]], workers: int, clock: _Clock
-) -> Iterator[tuple[Path, PartResult]]:
-    if workers == 1 or len(waiting) < 2:
-        for job, size in waiting:
-            yield job.folder, run_part(job, clock.advance)
-            clock.finish(size)
+    batches: Sequence[_Batch], workers: int, clock: _Clock
+) -> Iterator[tuple[Path, list[PartResult]]]:
+    if workers == 1 or len(batches) < 2:
+        for batch in batches:
+            yield batch.folder, run_parts(batch.jobs, batch.folder, clock.advance)
+            clock.finish(batch.size)
         return
     # Not fork: the caller may have threads (a progress bar, an engine worker's reader).
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers - 1, context, initializer=_follow_the_parent)
     try:
-        yield from _shared(pool, waiting, workers, clock)
+        yield from _shared(pool, batches, workers, clock)
     except BrokenProcessPool as error:
         raise DataError(
             "a process that read the data was ended from outside",
@@ -122,44 +152,44 @@ def _run(
 
 
 def _shared(
-    pool: ProcessPoolExecutor, waiting: Sequence[tuple[PartJob, int]], workers: int, clock: _Clock
-) -> Iterator[tuple[Path, PartResult]]:
+    pool: ProcessPoolExecutor, batches: Sequence[_Batch], workers: int, clock: _Clock
+) -> Iterator[tuple[Path, list[PartResult]]]:
     """The pool works from the front; this process, which need not start first, from the back.
 
     Each process of the pool has one part at a time, so that at the end none waits for another.
     """
-    left = deque(waiting)
-    begun: SimpleQueue[tuple[PartJob, int, Future[PartResult]]] = SimpleQueue()
+    left = deque(batches)
+    begun: SimpleQueue[tuple[_Batch, Future[list[PartResult]]]] = SimpleQueue()
 
     def begin_next(_: object = None) -> None:
         try:
-            job, size = left.popleft()
+            batch = left.popleft()
         except IndexError:
             return
         try:
-            future = pool.submit(run_part, job)
+            future = pool.submit(run_parts, batch.jobs, batch.folder)
         except RuntimeError as error:  # a process was killed
             future = Future()
             future.set_exception(error)
-        begun.put((job, size, future))
+        begun.put((batch, future))
         if not future.done() or future.exception() is None:
             future.add_done_callback(begin_next)
 
     for _ in range(workers - 1):
         begin_next()
-    of_pool = len(waiting)
+    of_pool = len(batches)
     while left:
         try:
-            job, size = left.pop()
+            batch = left.pop()
         except IndexError:  # the pool was faster
             break
         of_pool -= 1
-        yield job.folder, run_part(job, clock.advance)
-        clock.finish(size)
+        yield batch.folder, run_parts(batch.jobs, batch.folder, clock.advance)
+        clock.finish(batch.size)
     for _ in range(of_pool):
-        job, size, future = begun.get()
-        yield job.folder, future.result()
-        clock.finish(size)
+        batch, future = begun.get()
+        yield batch.folder, future.result()
+        clock.finish(batch.size)
 
 
 def _follow_the_parent() -> None:
@@ -175,7 +205,7 @@ def _follow_the_parent() -> None:
     threading.Thread(target=end_with_it, daemon=True).start()
 
 
-def _jobs_of(file: Planned, folder: Path, workers: int) -> list[PartJob]:
+def _jobs_of(file: Planned, workers: int) -> list[PartJob]:
     source, plan = file.source, file.plan
     count = max(PARTS_EACH * workers, -(-source.size // PART_BYTES))
     try:
@@ -184,11 +214,8 @@ def _jobs_of(file: Planned, folder: Path, workers: int) -> list[PartJob]:
     except OSError:  # the file has just been removed: the pass over it will say so
         ranges = []
     if len(ranges) < 2:
-        return [PartJob(source, plan, folder / "whole")]
-    return [
-        PartJob(source, plan, folder / f"{part.start}-{part.end}", part, lines)
-        for part, lines in zip(ranges, before, strict=True)
-    ]
+        return [PartJob(source, plan)]
+    return [PartJob(source, plan, part, lines) for part, lines in zip(ranges, before, strict=True)]
 
 
 def _lines_before(source: Source, starts: Sequence[int]) -> list[int]:

@@ -1,8 +1,10 @@
-"""What one pass over a file (or a range of it) leaves on disk, written as it comes.
+"""What passes over files (or ranges of them) leave on disk, written as it comes.
 
 rows.jsonl      canonical rows                rejected.jsonl  dropped rows, as they were
 lines.u64       line of each kept row         problems.jsonl  one array for each problem
 hashes.u64      xxh3 of each canonical row    dropped.u64     number of each dropped record
+
+Many small files share these: each pass says which slice is its own.
 """
 
 from array import array
@@ -10,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +40,22 @@ class Spooled(msgspec.Struct, array_like=True, gc=False):
     severity: Severity
 
 
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Bytes `start` (included) to `end` (excluded) of a file."""
+
+    path: Path
+    start: int
+    end: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all bytes of the file."""
+        return self.start == 0 and self.path.stat().st_size == self.end
+
+
 class PartResult(msgspec.Struct, kw_only=True):
-    """The counts of one finished pass."""
+    """The counts of one finished pass, and where in the files its own bytes lie."""
 
     rows_read: int = 0
     rows_kept: int = 0
@@ -53,25 +70,31 @@ class PartResult(msgspec.Struct, kw_only=True):
     encoding: str = ""
     sha256: str = ""
     lines: int = 0
+    slices: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
 
 
 class Sink:
-    """Takes rows and problems in the order of the file. Use as a context manager."""
+    """Takes rows and problems in the order of the file, for one pass after the other. Use as a
+    context manager: only after it is all on disk."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
-        self.folder = folder
-        self.rows_read = 0
-        self.rows_kept = 0
-        self.counts: Counter[str] = Counter()
-        self.first: dict[str, Spooled] = {}
         self._open = ExitStack()
         files = [self._open.enter_context((folder / name).open("wb")) for name in FILES]
         self._rows, self._lines, self._hashes, self._rejected, self._problems, self._dropped = files
+        self._files = dict(zip(FILES, files, strict=True))
+        self._begin()
         # Writing waits for the disk without holding the interpreter: the next block is converted
         # meanwhile. One write at a time, so that memory stays bounded.
         self._writer = self._open.enter_context(ThreadPoolExecutor(1))
         self._writing: Future[int] | None = None
+
+    def _begin(self) -> None:
+        self.rows_read = 0
+        self.rows_kept = 0
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, Spooled] = {}
+        self._starts = {name: file.tell() for name, file in self._files.items()}
 
     def __enter__(self) -> "Sink":
         return self
@@ -109,27 +132,51 @@ class Sink:
         self._problems.write(_encode(problem) + b"\n")
 
     def finish(self, result: PartResult) -> PartResult:
-        """Closes everything; gives the result with the counts of this pass."""
+        """The result with the counts and slices of this pass; the next one begins."""
         self._written()
-        self._open.close()
         result.rows_read, result.rows_kept = self.rows_read, self.rows_kept
         result.counts, result.first = dict(self.counts), self.first
+        ends = {name: file.tell() for name, file in self._files.items()}
+        result.slices = {name: (self._starts[name], end) for name, end in ends.items()}
+        self._begin()
         return result
 
 
-def spooled_problems(folder: Path) -> Iterator[Spooled]:
+def joined(slices: Iterable[Slice]) -> list[Slice]:
+    """The same bytes, where one slice follows the other in its file as one."""
+    found: list[Slice] = []
+    for part in slices:
+        if part.start == part.end:
+            continue
+        if found and (found[-1].path, found[-1].end) == (part.path, part.start):
+            part = Slice(part.path, found.pop().start, part.end)
+        found.append(part)
+    return found
+
+
+def lines_of(part: Slice) -> Iterator[bytes]:
+    """The lines of a slice, each with its end."""
+    left = part.end - part.start
+    if not left:
+        return
+    with part.path.open("rb") as file:
+        file.seek(part.start)
+        while left:
+            line = file.readline()
+            left -= len(line)
+            yield line
+
+
+def spooled_problems(part: Slice) -> Iterator[Spooled]:
     """The problems of a pass, in the order of the file."""
-    decode = msgspec.json.Decoder(Spooled).decode
-    with (folder / PROBLEMS).open("rb") as file:
-        for line in file:
-            yield decode(line)
+    return map(msgspec.json.Decoder(Spooled).decode, lines_of(part))
 
 
-def numbers(folder: Path, name: str) -> Any:
-    """One of the `.u64` files as a numpy array, mapped from disk."""
+def numbers(part: Slice) -> Any:
+    """A slice of a `.u64` file as a numpy array, mapped from disk."""
     import numpy as np  # 0.1 s that a process which only reads need not pay
 
-    path = folder / name
-    if not path.stat().st_size:  # an empty file cannot be mapped
+    count = (part.end - part.start) // 8
+    if not count:  # an empty file cannot be mapped
         return np.empty(0, dtype="<u8")
-    return np.memmap(path, dtype="<u8", mode="r")
+    return np.memmap(part.path, dtype="<u8", mode="r", offset=part.start, shape=(count,))

@@ -61,6 +61,12 @@ class Reading:
         self.lines = 0
         self._source = source
         self._part = part
+        self._stream = ByteStream(source.path, source.compression, part)
+
+    @property
+    def bytes_read(self) -> int:
+        """How many bytes of the file were read so far; of a columnar file all at its end."""
+        return self._stream.done
 
     def __iter__(self) -> Iterator[Block | Records]:
         try:
@@ -96,7 +102,7 @@ class Reading:
         self.sha256 = sha256_of(self._source.path)
 
     def _text(self, content: Content) -> Iterator[Block | Records]:
-        stream = ByteStream(self._source.path, self._source.compression, self._part)
+        stream = self._stream
         newlines = content.kind not in ("csv", "tsv") or content.cr_ends
         utf8 = Utf8Stream(stream, content.encoding, newlines=newlines)
         for code, message in _notes(self._source, content):

@@ -52,6 +52,7 @@ class ByteStream:
 
     def __init__(self, path: Path, compression: str, part: ByteRange | None = None) -> None:
         self.cut = ""
+        self.done = 0  # bytes on disk that were read
         self._path = path
         self._compression = compression
         self._part = part
@@ -85,6 +86,7 @@ class ByteStream:
             waiting: Future[None] | None = None
             while left and (chunk := file.read(CHUNK if left < 0 else min(CHUNK, left))):
                 left -= len(chunk) if left > 0 else 0
+                self.done += len(chunk)
                 if waiting is not None:
                     waiting.result()
                     waiting = None
