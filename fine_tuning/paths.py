@@ -29,3 +29,9 @@ def shared_place(path: Path) -> str:
     if place == home:
         return "your home directory"
     return "a directory above your home" if home.is_relative_to(place) else ""
+
+
+def shown(path: Path) -> str:
+    """A path as people read it: relative where it lies below the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,60 +1,65 @@
 """The whole job, top to bottom. Read `run` first.
 
-    read -> check -> fetch the model -> look at tokens -> split -> plan -> (encode) -> train (scored
-    around) -> merge -> report
+    check -> model -> tokens -> split -> plan -> (encode) -> train, scored -> merge -> report
 
-Each stage takes values and gives a value; its result is kept in `run.json`, and a stage whose
-inputs have not changed is not done again.
+Each stage is a value of `stages/` that knows what it works on, and nothing of the run; `Run.once`
+does it if an earlier command has not done it from the same inputs.
 """
 
-import copy
-import dataclasses
-import os
-import shutil
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from fine_tuning import files, hashes, report
-from fine_tuning.dataset.check import account, download, refuse_unusable
+from fine_tuning import files, report
+from fine_tuning.dataset.check import refuse_unusable
 from fine_tuning.dataset.prepare import register
-from fine_tuning.dataset.prepare.media_files import media_state
-from fine_tuning.dataset.prepare.split import split as split_rows
-from fine_tuning.dataset.prepare.split import training_places
-from fine_tuning.engine.gpus import require_usable_gpu
-from fine_tuning.engine.launch import Worker, run_distributed
-from fine_tuning.engine.model_hub import fetch_model
+from fine_tuning.dataset.read.find import refuse_missing
+from fine_tuning.engine.environment import environment
+from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.loading import after_training, given_adapter
+from fine_tuning.engine.model_hub import require_model
 from fine_tuning.engine.model_source import is_local, model_location
-from fine_tuning.engine.plan.make import make_plan
-from fine_tuning.engine.plan.train_yaml import train_yaml
-from fine_tuning.errors import Interrupted, RowsError
-from fine_tuning.job import (
-    asking,
-    balance,
-    deciding,
-    ending,
-    opening,
-    refusing,
-    resuming,
-    telling,
-)
-from fine_tuning.job.opening import Job
-from fine_tuning.run_folder import fingerprint, from_json, to_json
+from fine_tuning.engine.requests import patches_the_process, shipped_template
+from fine_tuning.engine.trainers.trainer import TrainSettings
+from fine_tuning.errors import Interrupted, UsageError
+from fine_tuning.paths import shown
+from fine_tuning.report.scores import score_row
+from fine_tuning.run import checkpoints
+from fine_tuning.run.ending import recorded
+from fine_tuning.run.folder import has_weights
+from fine_tuning.run.opening import anchored, opened, require_finished, resolved
+from fine_tuning.run.run import Run
 from fine_tuning.screen import Screen
-from fine_tuning.ship.merged import is_whole
+from fine_tuning.ship.adapter import base_of, chat_template_of, require_adapter
+from fine_tuning.ship.merged import require_usable
+from fine_tuning.stages import generated
+from fine_tuning.stages.check import Check
+from fine_tuning.stages.encode import Encode
+from fine_tuning.stages.merge import Merge, refuse_used
+from fine_tuning.stages.model import Model, wanted_model
+from fine_tuning.stages.plan import Decide, settings_of
+from fine_tuning.stages.split import Split
+from fine_tuning.stages.tokens import Tokens
+from fine_tuning.stages.train import Train
 from fine_tuning.units import counted
 from fine_tuning.values.data import CheckedData, SplitData
-from fine_tuning.values.plan import Plan
+from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.plan import Places, Plan
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
 
-TRAINED_AGAIN = (
-    "put the file back that was trained; or delete it, and `run` with this --output_dir gets it "
-    "back from the last checkpoint"
-)
-MERGE_AGAIN = "move {} away and repeat the command: it is merged again"
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A training that can begin: its rows, its model, and every choice."""
+
+    data: CheckedData
+    look: TokenLook
+    parts: SplitData
+    plan: Plan
+    settings: TrainSettings
+    places: Places
 
 
 def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str) -> Path:
@@ -63,346 +68,261 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
     `sources` says who set each setting that was given; `command` reproduces the run. Raises a
     FineTuningError with the cause and the next step; what was done until then is kept.
     """
-    job = opening.open_job(spec, sources=sources, screen=screen, command=command)
-    with job.folder.locked():
-        before = copy.deepcopy(job.folder.record)  # its stages change while the run goes on
-        job = opening.settled(job)
-        with ending.recorded(job, before):
-            _straight_line(job)
+    spec = resolved(spec, sources=sources, screen=screen)
+    refuse_unstartable(spec)
+    with (
+        opened(spec, sources=sources, screen=screen, command=command) as job,
+        recorded(job, write_page),
+    ):
+        refuse_used(job.spec, job.folder.path, job.record.stages)
+        writes = job.on_first_node and not job.spec.dry_run
+        with (
+            files.reserved(job.spec.export_dir if writes else None),
+            Worker(job.folder.log, environment=environment(job.spec)) as worker,
+        ):
+            if not job.record.is_trained or job.spec.export_dir:
+                worker.start()  # its imports overlap with reading the data
+            prepared = prepare(job, worker)
+            if job.spec.dry_run:
+                return job.folder.path
+            train(job, prepared, worker)
+            if job.on_first_node:
+                merge(job, worker)
+        finish(job)
     return job.folder.path
 
 
-def _straight_line(job: Job) -> None:
-    resuming.refuse_used_export_dir(job)
-    writes = job.is_first_node and not job.spec.dry_run
-    with (
-        files.reserved(job.spec.export_dir if writes else None),
-        Worker(job.folder.log, environment=asking.environment(job.spec)) as worker,
-    ):
-        if not opening.is_trained(job) or job.spec.export_dir:
-            worker.start()
-        data = check(job)
-        job = fetch(job)
-        look = look_at_tokens(job, data, worker)
-        parts = split(job, data, look)
-        plan = decide(job, data, parts, look, worker)
-        if job.spec.dry_run:
-            encode(job, plan, parts, look, worker)
-            telling.show_generated(job, plan)
-            return
-        train(job, plan, parts, look, worker)
-        if job.is_first_node:
-            export(job, plan, parts, look, worker)
-    finish(job)
+def refuse_unstartable(spec: RunSpec) -> None:
+    """Raise for a place or a model that cannot be used, before anything is made."""
+    assert spec.output_dir is not None
+    register.refuse_patterns(str(spec.output_dir))
+    if not spec.output_dir.exists():  # later, prepared rows may be enough
+        refuse_missing([*spec.data.dataset_path, *spec.data.mix])
+        refuse_missing(spec.val_dataset_path, "val_dataset_path")
+    if not is_local(model_location(str(spec.model_name_or_path))):
+        require_model(wanted_model(spec))
 
 
-def check(job: Job) -> CheckedData:
-    """Read the user's files, check every row, write the usable ones in canonical form."""
-    spec, screen = job.spec, job.screen
-    inputs = fingerprint(spec.data, spec.val_dataset_path, opening.file_states(spec))
-    known = resuming.checked_before(job, inputs)
-    if known is not None:
-        screen.begin("read", None, "bytes")
-        screen.end(f"{counted(known.rows_kept, 'row')}, as checked before")
-        return known
-    with telling.download(screen, "fetch_data", ", ".join(spec.data.dataset_path)) as on_bytes:
-        download(spec.data, spec.val_dataset_path, on_bytes)
-    screen.begin("read", None, "bytes")
-    before = job.folder.stage("check").get("result", {})
-    began = time.time()
-    data = account(
-        spec.data,
-        out_dir=job.folder.checking,
-        validation_paths=spec.val_dataset_path,
-        progress=lambda at: screen.advance(at.done, at.total),
+def prepare(job: Run, worker: Worker) -> Prepared:
+    """Everything before the training: checked rows, tokens, the two parts, the plan."""
+    spec, dataset, known = job.spec, job.folder.dataset, job.record
+    began_with = known.stages.check.result if known.begun and known.stages.check else None
+    data = job.once(
+        Check(spec=spec, dataset=dataset, trained_on=began_with, is_finished=_is_finished(job))
     )
-    resuming.refuse_changed_data(job, before, data)
-    data = resuming.accepted(job, data)
-    job.folder.record["problems"] = to_json(data.problems)
-    screen.end(f"{data.rows_kept:,} of {data.rows_read:,} rows are usable ({data.format})")
-    screen.problems(data.problems)
     refuse_unusable(data, spec.data)
-    hashes.write(job.folder.dataset, ("rows.*", "validation.*"), "xxh3_128")
-    seconds = round(time.time() - began, 3)
-    job.folder.mark(
-        "check",
-        state="done",
-        inputs=inputs,
-        seconds=seconds,
-        media=media_state(data),
-        result=to_json(data),
+    needed = not known.is_trained or spec.export_dir is not None
+    model = job.once(Model(spec=spec, weights=not spec.dry_run, is_needed=needed))
+    look = job.once(Tokens(spec=spec, model=model, data=data, folder=dataset, worker=worker))
+    parts = job.once(Split(spec=spec, data=data, look=look, dataset=dataset))
+    places = generated.places_of(job.folder.path, dataset, model.location)
+    plan = job.once(
+        Decide(
+            spec=spec,
+            sources=job.sources,
+            data=data,
+            parts=parts,
+            look=look,
+            places=places,
+            worker=worker,
+            begun=known.begun,
+        )
     )
-    return data
+    made = settings_of(plan, spec, look, places)
+    prepared = Prepared(data=data, look=look, parts=parts, plan=plan, settings=made, places=places)
+    entries = generated.dataset_entries(data, parts, places)
+    written = generated.write_generated(plan, made, entries, places)
+    if not spec.dry_run:
+        register.register(spec.dataset_dir, entries)
+        job.accept()  # from here on nothing is refused
+    encode(job, prepared, worker)
+    if spec.dry_run:
+        generated.show_generated(plan, made, written, job.screen)
+        job.end("dry_run")
+    return prepared
 
 
-def fetch(job: Job) -> Job:
-    """A hub's model in the local cache; the job then names what the engine loads it by."""
-    if is_local(job.model) or (opening.is_trained(job) and not job.spec.export_dir):
-        return job
-    wanted = opening.wanted_model(job.spec, weights=not job.spec.dry_run)
-    with telling.download(job.screen, "fetch_model", wanted.name) as on_bytes:
-        return dataclasses.replace(job, model=fetch_model(wanted, on_bytes))
+def _is_finished(job: Run) -> bool:
+    """Whether nothing is left to train, also of the passes that are asked for now."""
+    trained = job.record.stages.train
+    return trained is not None and job.spec.epochs <= trained.result.epochs
 
 
-def look_at_tokens(job: Job, data: CheckedData, worker: Worker) -> TokenLook:
-    """Template, parity, lengths and cutoff, by the worker; no weights are loaded."""
-    arguments = asking.token_request(
-        job.spec, job.model, data, job.folder.dataset, show=("3", "longest")
+def encode(job: Run, prepared: Prepared, worker: Worker) -> None:
+    """Rows that the engine alone would encode otherwise are encoded ahead of the training."""
+    split = job.record.stages.split
+    if prepared.plan.rows.encoded_ahead and split is not None:
+        job.once(
+            Encode(
+                settings=prepared.settings,
+                split=split.inputs,
+                look=prepared.look,
+                places=prepared.places,
+                worker=worker,
+            )
+        )
+
+
+def train(job: Run, prepared: Prepared, worker: Worker) -> None:
+    """Train, or go on from the last complete checkpoint; nothing if it is done."""
+    folder, main = job.folder, job.main_folder
+    without_optimizer = bool(prepared.settings.by_hand.get("save_only_model"))
+    stage = Train(
+        spec=job.spec,
+        plan=prepared.plan,
+        settings=prepared.settings,
+        data=prepared.data,
+        parts=prepared.parts,
+        look=prepared.look,
+        places=prepared.places,
+        worker=worker,
+        checkpoints=checkpoints.checkpoints(main, without_optimizer=without_optimizer),
+        weights_are_there=has_weights(folder.path) or not job.on_first_node,
+        scores=folder.scores,
+        log=folder.log,
+        stop_file=folder.stop_file,
     )
-    inputs = fingerprint({**arguments, "model": arguments["name"]}, data.fingerprint)
-    job.screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
-    look = from_json(
-        job.folder.do("tokens", inputs, lambda: _look(data, worker, arguments, job.screen)),
-        TokenLook,
+    if job.known(stage) is None:
+        if job.on_first_node:
+            checkpoints.set_aside_incomplete(main, without_optimizer=without_optimizer)
+            checkpoints.set_aside_damaged(stage.checkpoints, job.screen.warn)
+        whole = [path for path in stage.checkpoints if path.exists()]
+        stage = replace(stage, checkpoints=continued_from(job, prepared, whole))
+        job.begin_training(prepared.settings.of_training)
+        job.once(stage)
+        show_scores(job)
+    else:
+        job.once(stage)
+    if folder.stop_file.exists():
+        raise Interrupted("Stopped after the training.", fix="the same command does the rest")
+
+
+def continued_from(job: Run, prepared: Prepared, found: Sequence[Path]) -> Sequence[Path]:
+    """The checkpoints to continue from, oldest first; what that means is said.
+
+    The engine cannot resume some objectives: their checkpoints are put aside.
+    """
+    if not found:
+        if job.record.begun is not None:
+            job.screen.warn("there is no checkpoint to continue: this training starts anew")
+        return found
+    if not checkpoints.has_optimizer(found[-1]):
+        job.screen.warn(
+            f"{found[-1].name} holds no optimizer state (--save_only_model): the continued "
+            "training is not the one that would have gone on"
+        )
+    if OBJECTIVES[prepared.plan.rows.stage].resumable:
+        return found
+    if job.on_first_node:
+        checkpoints.put_aside(found, "unused")
+    job.screen.warn("a reward model cannot be continued: this training starts from the beginning")
+    return ()
+
+
+def show_scores(job: Run) -> None:
+    """The scores before and after, in one line each."""
+    for score in report.collect(job.folder.path, job.record).scores:
+        row = score_row(score)
+        job.screen.say(f"{row.name}: {row.before} -> {row.after} on {row.n} held-out rows")
+
+
+def merge(job: Run, worker: Worker) -> None:
+    """Merge into `--export_dir`, if it was given, what the record says was trained."""
+    target, stages = job.spec.export_dir, job.record.stages
+    if target is None:
+        return
+    assert stages.train and stages.plan and stages.tokens and stages.split  # it is trained
+    look, parts = stages.tokens.result, stages.split.result
+    model = job.once(Model(spec=job.spec))
+    places = generated.places_of(job.folder.path, job.folder.dataset, model.location)
+    made = settings_of(stages.plan.result, job.spec, look, places).by_hand
+    job.once(
+        Merge(
+            spec=job.spec,
+            target=target,
+            trained=f"{stages.train.inputs} {stages.train.began}",
+            model=after_training(made, job.folder.path),
+            trained_in=job.folder.path,
+            base=model.location,
+            probe_rows=parts.val_path or parts.train_path,
+            chat_template=shipped_template(look.template),
+            worker=worker,
+            fresh_worker=patches_the_process(made),
+        )
     )
-    job.screen.end(f"{counted(look.tokens, 'token')}, the longest row has {look.longest:,}")
-    for warning in telling.token_warnings(look):
-        job.screen.warn(warning)
-    return look
+
+
+def export(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str) -> Path:
+    """Merge a finished run, with the settings that it was trained with: nothing is checked, split
+    or planned again. Raises UsageError for a run that has not finished."""
+    spec = resolved(spec, sources=sources, screen=screen)
+    with (
+        opened(spec, sources=sources, screen=screen, command=command) as job,
+        recorded(job, write_page),
+    ):
+        require_finished(job)
+        refuse_used(job.spec, job.folder.path, job.record.stages)
+        job.accept()
+        with Worker(job.folder.log, environment=environment(job.spec)) as worker:
+            worker.start()
+            merge(job, worker)
+        finish(job)
+    return job.folder.path
+
+
+def merge_adapter(spec: RunSpec, *, log: Path, screen: Screen) -> Path:
+    """Merge an adapter that somebody else trained into its base model; gives the merged model.
+
+    The chat template is that of the adapter's folder, if it brings one, else the base model's.
+    """
+    spec = anchored(spec)
+    adapter, target = Path(spec.engine_args["adapter_name_or_path"]), spec.export_dir
+    assert target is not None
+    require_adapter(adapter)
+    require_usable(target, adapter)
+    base = spec.model_name_or_path or base_of(adapter)
+    if base is None:
+        raise UsageError(
+            f"{adapter} does not say of which model it is.", fix="add --model_name_or_path"
+        )
+    screen.say(f"Base model: {base}.")
+    spec = spec.replace(model_name_or_path=base)
+    model = Model(spec=spec).do(screen)
+    with Worker(log, environment=environment(spec)) as worker:
+        worker.start()
+        stage = Merge(
+            spec=spec,
+            target=target,
+            model=given_adapter(spec, model.location, adapter),
+            base=model.location,
+            chat_template=chat_template_of(adapter),
+            worker=worker,
+        )
+        stage.tell(stage.do(screen), screen, known=False)
+    return target
+
+
+def finish(job: Run) -> None:
+    """The scores, the report page, and where everything is."""
+    job.end("done")
+    page = write_page(job)
+    job.screen.say(f"Report: {shown(page)}")
+
+
+def write_page(job: Run) -> Path:
+    """The page of the run, as far as it has come."""
+    return report.write_report(job.folder.path, report.collect(job.folder.path, job.record))
 
 
 def tokens_of(
     spec: RunSpec, data: CheckedData, folder: Path, *, show: Sequence[str], screen: Screen
 ) -> TokenLook:
-    """The same look at the tokens for `validate`, outside of any run."""
-    spec = opening.anchored(spec)
-    model = model_location(str(spec.model_name_or_path))
-    if not is_local(model):
-        wanted = opening.wanted_model(spec, weights=False)
-        with telling.download(screen, "fetch_model", wanted.name) as on_bytes:
-            model = fetch_model(wanted, on_bytes)
+    """The look at the tokens for `validate`, outside of any run."""
+    spec = anchored(spec)
+    model = Model(spec=spec, weights=False).do(screen)
     log = folder / "logs" / "engine.log"
-    screen.begin("tokens", data.rows_kept - data.validation_rows, "rows")
-    with Worker(log, environment=asking.environment(spec)) as worker:
-        request = asking.token_request(spec, model, data, folder, show=show)
-        look = _look(data, worker, request, screen)
-    screen.end(f"{counted(look.tokens, 'token')}")
+    with Worker(log, environment=environment(spec)) as worker:
+        stage = Tokens(spec=spec, model=model, data=data, folder=folder, worker=worker, show=show)
+        look = stage.do(screen)
+    screen.end(counted(look.tokens, "token"))
     return look
-
-
-def _look(
-    data: CheckedData, worker: Worker, request: Mapping[str, Any], screen: Screen
-) -> TokenLook:
-    """The worker's answer as a value. Raises DataError if media of the rows cannot be read."""
-    found = worker.request("tokens", request, telling.events_to(screen))
-    look = from_json(found, TokenLook)
-    refusing.refuse_unreadable(data, look)
-    return look
-
-
-def split(job: Job, data: CheckedData, look: TokenLook) -> SplitData:
-    """Training and validation rows; overlong rows are cut or dropped, and counted."""
-    spec = job.spec
-    inputs = resuming.split_inputs(spec, data, look)
-    known = resuming.split_before(job, inputs)
-    if known is not None:
-        return known
-    fits = deciding.fits(job.spec, data, look)
-    found = deciding.Found(job.folder.dataset / "split_problems.jsonl")
-    parts = split_rows(
-        data,
-        out_dir=job.folder.dataset / "split",
-        val_size=spec.val_size,
-        seed=spec.seed,
-        dedup=spec.data.dedup,
-        fit=fits.training,
-        validation_fit=fits.validation,
-        mix=spec.data.mix,
-        near_duplicates=spec.data.near_duplicates,
-        problems=found.add,
-    )
-    deciding.name_overlong(fits, data, found)
-    hashes.write(job.folder.dataset / "split", ("*",), "xxh3_128")
-    job.folder.record["split_problems"] = to_json(found.close())
-    job.folder.mark("split", state="done", inputs=inputs, result=to_json(parts))
-    telling.say_split(job, parts)
-    return parts
-
-
-def decide(job: Job, data: CheckedData, parts: SplitData, look: TokenLook, worker: Worker) -> Plan:
-    """Every open choice, shown; `train.yaml` and `dataset_info.json` written.
-
-    A training that has begun keeps its plan: continued elsewhere it is still the same training.
-    """
-    spec, folder = job.spec, job.folder
-    stage = deciding.stage_for(spec, data)
-    refusing.refuse_untrainable(spec, stage, parts, look)
-    entries = deciding.dataset_entries(job, data, parts)
-    register.register(spec.dataset_dir, entries)
-    inputs = resuming.plan_inputs(spec, data, parts, look)
-    register.write_dataset_info(folder.dataset / "dataset_info.json", entries)
-    known = folder.result_of("plan", inputs)
-    if known is not None and folder.stage("train"):
-        plan = resuming.located(job, from_json(known, Plan))
-        files.write_text(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
-        return plan
-    devices = worker.request("devices", {}, telling.events_to(job.screen))
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    require_usable_gpu(devices, spec.use_cpu, hidden)
-    plan = make_plan(
-        spec,
-        sources=job.sources,
-        rows=deciding.planned_rows(job, data, parts, look, stage),
-        look=look,
-        devices=devices,
-        model_path=job.model,
-        run_dir=folder.path,
-    )
-    resuming.refuse_another_training(job, plan)
-    files.write_text(folder.path / "train.yaml", train_yaml(plan, folder.path / "train.yaml"))
-    folder.record["choices"] = to_json(plan.choices)
-    folder.record["warnings"] = [*telling.token_warnings(look), *plan.warnings]
-    folder.mark("plan", state="done", inputs=inputs, result=to_json(plan))
-    job.screen.choices(plan.choices)
-    for warning in plan.warnings:
-        job.screen.warn(warning)
-    return plan
-
-
-def encode(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worker) -> None:
-    """Encode rows with weights ahead: by itself the engine would train every answer.
-
-    `train.yaml` names the result, so a training by hand finds it too.
-    """
-    if "tokenized_path" not in plan.settings:
-        return
-    target, folder = Path(plan.settings["tokenized_path"]), job.folder
-    inputs = fingerprint(resuming.training_inputs(plan, parts), folder.stage("split")["inputs"])
-    done = folder.result_of("encode", inputs) is not None and target.exists()
-    if done and resuming.as_written(job, target):
-        return
-    shutil.rmtree(target, ignore_errors=True)
-    if asking.forks_readers(plan, look):
-        worker.restart()
-    job.screen.begin("encode")
-    with files.written_whole(target) as partial:
-        request = asking.encode_request(plan, partial)
-        result = worker.request("encode", request, telling.events_to(job.screen))
-        refusing.refuse_untrained(result)
-        hashes.write(partial, algorithm="xxh3_128")
-    folder.mark("encode", state="done", inputs=inputs, result=result)
-    job.screen.end("answers with the weight 0 are masked")
-    if result["untrained"]["train"]:
-        job.screen.warn(telling.untrained_text(result))
-
-
-def train(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worker) -> None:
-    """Train with LLaMA-Factory, continuing from the last complete checkpoint if there is one."""
-    folder, screen = job.folder, job.screen
-    inputs = resuming.training_inputs(plan, parts)
-    if resuming.is_trained(job, inputs):
-        screen.say("Training is already done with these settings.")
-        return
-    encode(job, plan, parts, look, worker)
-    folder.set_aside_incomplete_checkpoints()
-    resuming.set_aside_damaged(job)
-    checkpoints = resuming.resumable(job, plan)
-    if checkpoints:
-        screen.say(f"Continuing from {checkpoints[-1].name}.")
-    began = time.time()
-    mark = {"inputs": inputs, "began": began, "settings": dict(plan.settings)}
-    folder.mark("train", state="running", **mark)
-    request = {
-        "settings": {**plan.settings, **plan.worker_settings},
-        "stop_path": str(folder.stop_file),
-        "resume_from": str(checkpoints[-1]) if checkpoints else None,
-        "scores_path": str(folder.scores),
-        "expected": balance.expected(job, parts, plan),
-    }
-    if asking.forks_readers(plan, look):
-        worker.restart()
-    under = _under_torchrun if asking.needs_torchrun(plan) else _in_the_worker
-    try:
-        result = under(job, plan, worker, request, asking.scoring(job, parts, plan))
-    except RowsError as error:
-        data = from_json(folder.stage("check")["result"], CheckedData)
-        raise error.at(training_places(data, parts, error.rows)) from None
-    seconds = round(time.time() - began, 3)
-    if result["interrupted"]:
-        folder.mark("train", state="interrupted", seconds=seconds, **mark)
-        raise Interrupted(
-            "Stopped, and a checkpoint is saved.", fix="the same command continues from it"
-        )
-    deciding.ship_template(folder.path, asking.adapter_template(look.template))
-    folder.mark("train", state="done", seconds=seconds, result=result, **mark)
-    telling.show_scores(job)
-    if folder.stop_file.exists():
-        raise Interrupted("Stopped after the training.", fix="the same command does the rest")
-
-
-def _in_the_worker(
-    job: Job, plan: Plan, worker: Worker, request: Mapping[str, Any], scoring: Any
-) -> dict[str, Any]:
-    """One process: the model that is trained is scored on the way."""
-    job.screen.begin("load")
-    on_event = telling.events_to(job.screen)
-    result = worker.request(
-        "train", {**request, "scoring": scoring}, on_event, job.folder.stop_file
-    )
-    job.screen.end("stopped" if result["interrupted"] else "")
-    return result
-
-
-def _under_torchrun(
-    job: Job, plan: Plan, worker: Worker, request: Mapping[str, Any], scoring: Any
-) -> dict[str, Any]:
-    """Several processes; the worker scores by itself before and after, on the first node."""
-    scores = scoring and job.is_first_node
-    if scores and not request["resume_from"]:
-        asking.score(job, worker, plan, scoring, "before")
-    job.screen.begin("load")
-    result = run_distributed(
-        [{"stage": "train", "args": dict(request)}],
-        job_path=job.folder.path / "logs" / "job.json",
-        log_path=job.folder.log,
-        launch=asking.launch(job.spec, plan),
-        environment=asking.environment(job.spec),
-        on_event=telling.events_to(job.screen),
-        stop_path=job.folder.stop_file,
-    )
-    job.screen.end("stopped" if result["interrupted"] else "")
-    if scores and not result["interrupted"]:
-        asking.score(job, worker, plan, scoring, "after")
-    return result
-
-
-def export(job: Job, plan: Plan, parts: SplitData, look: TokenLook, worker: Worker) -> None:
-    """Merge into `--export_dir`, if it was given; the directory appears only when it is whole."""
-    target = job.spec.export_dir
-    if target is None:
-        return
-    writing = asking.export_writing(job.spec)
-    inputs = fingerprint(str(target), job.folder.stage("train").get("began"), writing)
-    known = job.folder.result_of("merge", inputs)
-    if known is not None and is_whole(target):
-        hashes.require_unchanged(target, MERGE_AGAIN.format(target), hashes=known.get("hashes", {}))
-        job.screen.say(f"The merged model is already in {telling.shown(target)}.")
-        return
-    hashes.require_unchanged(job.folder.path, TRAINED_AGAIN)
-    request = {
-        "settings": asking.export_settings(job, plan),
-        "base": job.model,
-        "probe_rows": str(parts.val_path or parts.train_path),
-        "unprovable": asking.unprovable(plan),
-        "chat_template": asking.shipped_template(look.template),
-    }
-    if asking.needs_fresh_worker(plan):
-        worker.restart()
-    with files.written_whole(target) as partial:
-        job.screen.begin("merge")
-        result = worker.request(
-            "merge", {**request, "partial_dir": str(partial)}, telling.events_to(job.screen)
-        )
-        shards = hashes.of_files(partial)
-    result |= {"path": str(target), "writing": writing, "hashes": shards}
-    job.folder.mark("merge", state="done", inputs=inputs, result=result)
-    job.screen.end(f"it is in {telling.shown(target)}")
-    telling.show_proof(job)
-
-
-def finish(job: Job) -> None:
-    """The report page, and where everything is."""
-    job.folder.record["status"] = "done"
-    job.folder.save()
-    page = report.write_report(job.folder.path, report.collect(job.folder.path))
-    job.screen.say(f"Report: {telling.shown(page)}")

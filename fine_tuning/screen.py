@@ -3,9 +3,10 @@
 `fine_tuning.cli.screen` implements it for a terminal and for plain output.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 
@@ -53,3 +54,39 @@ class Screen(Protocol):
 
     def masked(self, rows: Sequence[MaskedRow]) -> None:
         """Rows with trained and masked text told apart."""
+
+
+def worker_events(screen: Screen) -> Callable[[Mapping[str, Any]], None]:
+    """Draw the worker's events: progress of its own stages inside one request."""
+
+    def show(event: Mapping[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "progress":
+            facts = {name: value for name, value in event["facts"].items() if name != "stage"}
+            screen.advance(event["done"], event["total"], facts=facts)
+        elif kind == "stage":
+            screen.end("")
+            screen.begin(event["name"], event["total"], event["unit"])
+        elif kind == "note":
+            screen.say(event["text"])
+        elif kind == "stopping":
+            screen.say("Stopping after this step; a checkpoint is saved. Ctrl-C again kills.")
+
+    return show
+
+
+@contextmanager
+def downloading(screen: Screen, stage: str, name: str) -> Iterator[Callable[[int, int], None]]:
+    """Draw a download: a stage that begins with its first bytes, if there are any."""
+    begun = False
+
+    def show(done: int, total: int) -> None:
+        nonlocal begun
+        if not begun:
+            screen.begin(stage, total, "bytes")
+            begun = True
+        screen.advance(done, total)
+
+    yield show
+    if begun:
+        screen.end(name)

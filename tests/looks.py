@@ -1,10 +1,26 @@
-"""A look at the tokens as it lies in `run.json`, and as a value, for tests of what follows."""
+"""Checked data, and a look at its tokens as it lies in `run.json` and as a value, for tests of what
+follows."""
 
+from pathlib import Path
 from typing import Any
 
-from fine_tuning.run_folder import from_json
+from fine_tuning.values.codec import from_json
+from fine_tuning.values.data import CheckedData
 from fine_tuning.values.tokens import TokenLook
 
+DATA = CheckedData(
+    format="alpaca",
+    kind="chat",
+    files=(),
+    rows_read=9,
+    rows_kept=9,
+    rows_dropped=0,
+    rows_path=Path("/r/rows.jsonl"),
+    origins_path=Path("/r/rows.origins"),
+    report_path=Path("/r/report.json"),
+    rejected_path=Path("/r/rejected.jsonl"),
+    fingerprint="f",
+)
 DIFFERENCE: dict[str, Any] = {
     "ours": "ab",
     "own": "ac",

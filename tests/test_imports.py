@@ -25,7 +25,7 @@ VALUES = {
     "hubs",
     "resources",
 }
-STAGES = {"dataset", "engine", "report", "ship"}
+FOLDERS = {"dataset", "engine", "report", "ship"}
 ALLOWED = {
     "errors": set(),
     "units": set(),
@@ -37,12 +37,13 @@ ALLOWED = {
     "hubs": {"errors", "files"},
     "values": {"errors", "units"},
     "screen": {"errors", "values", "units"},
-    "run_folder": VALUES,
-    **{stage: {*VALUES, "run_folder"} for stage in STAGES},
+    **dict.fromkeys(FOLDERS, VALUES),
+    # a stage knows no run; values are handed across by the pipeline
+    "stages": {*VALUES, *FOLDERS},
     "demo": {"resources"},
-    "job": {*VALUES, *STAGES, "run_folder", "demo"},
-    "pipeline": {*VALUES, *STAGES, "run_folder", "job", "demo"},
-    "cli": {*VALUES, *STAGES, "run_folder", "job", "pipeline", "demo"},
+    "run": {*VALUES, "demo"},
+    "pipeline": {*VALUES, *FOLDERS, "stages", "run"},
+    "cli": {*VALUES, *FOLDERS, "stages", "run", "pipeline", "demo"},
 }
 HEAVY = {"torch", "transformers", "llamafactory", "peft", "trl", "accelerate", "bitsandbytes"}
 HEAVY_ROOMS = ("engine/worker",)

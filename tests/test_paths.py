@@ -6,7 +6,7 @@ import pytest
 
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import absolute
-from fine_tuning.run_folder import require_own_folder
+from fine_tuning.run.folder import require_own_folder
 from fine_tuning.ship.merged import require_usable
 
 

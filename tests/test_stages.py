@@ -55,7 +55,7 @@ def test_stage(stage: str, tiny_model: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     known = record(tmp_path / "out")
-    settings = known["stages"]["train"]["settings"]
+    settings = known["begun"]
     assert settings["stage"] == ("dpo" if stage in ("orpo", "simpo") else stage)
     assert known["stages"]["split"]["result"]["val_rows"] > 0
     logged = json.loads((tmp_path / "out" / "trainer_state.json").read_text(encoding="utf-8"))

@@ -11,10 +11,12 @@ import yaml
 
 from fine_tuning.dataset.prepare.register import dataset_entry, write_dataset_info
 from fine_tuning.engine.plan.make import make_plan
-from fine_tuning.engine.plan.train_yaml import train_yaml
+from fine_tuning.engine.trainers import trainer_of
+from fine_tuning.engine.trainers.train_yaml import train_yaml
+from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.values.kinds import Kind
 from fine_tuning.values.objectives import OBJECTIVES
-from fine_tuning.values.plan import Plan, Rows
+from fine_tuning.values.plan import Places, Plan, Rows
 from fine_tuning.values.spec import RunSpec
 from tests.looks import look_of
 
@@ -70,29 +72,44 @@ def write_dataset(folder: Path, kind: Kind) -> Rows:
         validation=HELD_OUT,
         tokens=100 * (TRAINED + HELD_OUT),
         packed=kind == "text",
-        train_name="train",
-        validation_name="validation",
-        dataset_dir=folder,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A plan, and what its trainer is given."""
+
+    plan: Plan
+    train: TrainSettings
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Those of `train.yaml`."""
+        return self.train.by_hand
 
 
 def planned(
     folder: Path, model: Path, stage: str = "sft", method: str = "lora", **wishes: Any
-) -> Plan:
+) -> Planned:
     """The plan of a training of two steps, with an evaluation after each."""
     kind = OBJECTIVES[stage].takes
     rows = write_dataset(folder / "dataset", kind)
     engine = {"max_steps": 2, "eval_steps": 1, "logging_steps": 1, **wishes.pop("engine_args", {})}
     spec = {"lora_rank": 4, "batch_size": 2, "learning_rate": 1e-2, **wishes}
-    return make_plan(
-        RunSpec(method=method, engine_args=engine, **spec),
-        sources={},
-        rows=dataclasses.replace(rows, stage=stage),
-        look=look_of(cutoff=64, overlong={}, template={"name": "qwen3_nothink"}),
-        devices=CPU,
-        model_path=str(model),
+    wished = RunSpec(method=method, engine_args=engine, **spec)
+    look = look_of(cutoff=64, overlong={}, template={"name": "qwen3_nothink"})
+    places = Places(
         run_dir=folder / "run",
+        dataset_dir=folder / "dataset",
+        encoded=folder / "dataset" / "encoded",
+        model=str(model),
+        train_name="train",
+        validation_name="validation",
     )
+    rows = dataclasses.replace(rows, stage=stage)
+    plan = make_plan(wished, sources={}, rows=rows, look=look, devices=CPU, places=places)
+    trainer = trainer_of(plan.chosen.method)
+    return Planned(plan, trainer.settings(wished, plan.chosen, plan.rows, look, places))
 
 
 class Heard:
@@ -110,7 +127,7 @@ class Heard:
         return [event for event in sent if event["event"] == name]
 
 
-def train_here(folder: Path, plan: Plan, *, scored: bool = True) -> dict[str, Any]:
+def train_here(folder: Path, plan: Planned, *, scored: bool = True) -> dict[str, Any]:
     """What the worker's training gives; scored before and after."""
     from fine_tuning.engine.worker.training.train import train
 
@@ -120,7 +137,7 @@ def train_here(folder: Path, plan: Plan, *, scored: bool = True) -> dict[str, An
     scoring = {"rows_path": held_out, "samples": 2, "kind": objective.takes}
     return train(
         events=Heard().events,
-        settings={**plan.settings, **plan.worker_settings},
+        settings=plan.train.all,
         stop_path=str(folder / "stop"),
         expected={"unit": "blocks" if stage == "pt" else "rows", "count": encoded_count(plan)},
         scoring=scoring if scored and objective.scored else None,
@@ -128,7 +145,7 @@ def train_here(folder: Path, plan: Plan, *, scored: bool = True) -> dict[str, An
     )
 
 
-def encoded_count(plan: Plan) -> int | None:
+def encoded_count(plan: Planned) -> int | None:
     """Rows that the engine must have encoded; blocks are counted where text is packed."""
     if plan.settings["stage"] != "pt":
         return TRAINED
@@ -140,12 +157,12 @@ def encoded_count(plan: Plan) -> int | None:
     return tokens // int(plan.settings["cutoff_len"])
 
 
-def train_by_hand(folder: Path, plan: Plan) -> Path:
+def train_by_hand(folder: Path, plan: Planned) -> Path:
     """The same training by LLaMA-Factory alone, from `train.yaml` into a new directory."""
     from llamafactory.train.tuner import run_exp
 
     path, new = folder / "train.yaml", folder / "new"
-    path.write_text(train_yaml(plan, path), encoding="utf-8")
+    path.write_text(train_yaml(plan.plan, plan.train, path), encoding="utf-8")
     settings: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     run_exp({**settings, "output_dir": str(new)})
     return new

@@ -1,31 +1,69 @@
-"""`export`: merge a finished run, with the settings that it was made with."""
+"""`export`: merge a finished run with the settings that it was made with, or any adapter."""
 
-import json
 import os
+import signal
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from fine_tuning.cli.run import run as run_job
+from fine_tuning import pipeline
+from fine_tuning.cli.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
-from fine_tuning.errors import UsageError
-from fine_tuning.run_folder import has_weights
+from fine_tuning.errors import EXIT_DONE, UsageError
+from fine_tuning.values.spec import RunSpec
 
 
 def run(job: Resolved) -> int:
     """Merge; a run that has not finished training is refused, never trained on the side."""
-    folder, target = job.spec.output_dir, job.spec.export_dir
-    missing = [
-        f"--{name} is needed: {meaning}."
-        for name, value, meaning in (
-            ("output_dir", folder, "the folder of a finished run"),
-            ("export_dir", target, "an empty directory for the merged model"),
+    require_source(job.spec)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    if job.spec.use_cpu:
+        job = without_gpu(job)
+    with open_screen() as screen:
+        for warning in job.warnings:
+            screen.warn(warning)
+        if job.spec.output_dir is not None:
+            pipeline.export(job.spec, sources=job.sources, screen=screen, command=job.line)
+            return EXIT_DONE
+        # kept if it fails: the message names it
+        log = Path(tempfile.mkdtemp(prefix="export-")) / "engine.log"
+        pipeline.merge_adapter(job.spec, log=log, screen=screen)
+        log.unlink(missing_ok=True)
+        log.parent.rmdir()
+    return EXIT_DONE
+
+
+def require_source(spec: RunSpec) -> None:
+    """Raise UsageError unless it is clear what to merge, and where to."""
+    folder, adapter = spec.output_dir, spec.engine_args.get("adapter_name_or_path")
+    mistakes = []
+    if folder is None and not adapter:
+        mistakes.append(
+            "--output_dir is needed: the folder of a finished run; or --adapter_name_or_path and "
+            "--model_name_or_path: an adapter that was trained elsewhere, and its base model."
         )
-        if value is None
-    ]
-    if folder is None or target is None:
-        raise UsageError(missing)
-    require_finished(folder)
-    return run_job(without_gpu(job) if job.spec.use_cpu else job)
+    if folder is not None and (adapter or spec.model_name_or_path):
+        mistakes.append(
+            "--output_dir names a run, which knows its base model and its adapter. Leave "
+            "--model_name_or_path and --adapter_name_or_path out, or leave out --output_dir."
+        )
+    if spec.export_dir is None:
+        mistakes.append("--export_dir is needed: an empty directory for the merged model.")
+    if mistakes:
+        raise UsageError(mistakes)
+    if folder is not None and not (folder / "run.json").is_file():
+        raise _no_run(folder)
+
+
+def _no_run(folder: Path) -> UsageError:
+    if not folder.is_dir():
+        return UsageError(f"There is no folder {folder}.", fix="give the --output_dir of a run")
+    if (folder / "adapter_config.json").is_file():
+        return UsageError(
+            f"{folder} holds an adapter, but no run.json that says how it was trained.",
+            fix=f"merge it with --adapter_name_or_path {folder} --model_name_or_path BASE",
+        )
+    return UsageError(f"{folder} holds no run.", fix="give the --output_dir of a finished run")
 
 
 def without_gpu(job: Resolved) -> Resolved:
@@ -36,33 +74,3 @@ def without_gpu(job: Resolved) -> Resolved:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     sources = {name: source for name, source in job.sources.items() if name != "use_cpu"}
     return replace(job, spec=job.spec.replace(use_cpu=False), sources=sources)
-
-
-def require_finished(folder: Path) -> None:
-    """Raises `UsageError` unless the folder holds a run whose training is done."""
-    record = folder / "run.json"
-    if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}.", fix="give the --output_dir of a run")
-    if not record.is_file() and (folder / "adapter_config.json").is_file():
-        raise UsageError(
-            f"{folder} holds an adapter, but no run.json that says how it was trained.",
-            fix="`llamafactory-cli export` merges it; it must be told base model and template",
-        )
-    if not record.is_file():
-        raise UsageError(f"{folder} holds no run.", fix="give the --output_dir of a finished run")
-    try:
-        stages = json.loads(record.read_text(encoding="utf-8")).get("stages", {})
-    except ValueError as error:
-        raise UsageError(
-            f"{record} is damaged: {error}.", fix="train into another folder"
-        ) from error
-    if stages.get("train", {}).get("state") != "done":
-        raise UsageError(
-            f"The run in {folder} has not finished training.",
-            fix="`run` with the same --output_dir continues it, and with --export_dir merges it",
-        )
-    if not has_weights(folder):
-        raise UsageError(
-            f"The trained weights have gone from {folder}.",
-            fix="`run` with the same --output_dir takes them from the last checkpoint",
-        )

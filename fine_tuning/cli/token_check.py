@@ -3,7 +3,6 @@
 import re
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.prepare.fit import Fit
 from fine_tuning.errors import UsageError
 from fine_tuning.escaping import visible
-from fine_tuning.job import deciding, telling
 from fine_tuning.screen import Screen
+from fine_tuning.stages.split import fits_of, outcome_text, outcomes
+from fine_tuning.stages.tokens import token_warnings
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.objectives import stage_mismatch
 from fine_tuning.values.shown import MaskedRow, Span
@@ -82,12 +82,12 @@ def look(spec: RunSpec, show: Sequence[str], data: CheckedData, screen: Screen) 
         )
     for line in summary(found):
         screen.say(line)
-    fits = deciding.fits(spec, data, found)
-    for line in outcomes(fits):
-        screen.warn(line)
+    fits = fits_of(spec, data, found)
+    for outcome, rows in outcomes(fits).items():
+        screen.warn(outcome_text(outcome, rows))
     if len(fits.training.dropped) == found.rows:
         screen.warn("no row is left to train on: raise --max_seq_length")
-    for warning in telling.token_warnings(found):
+    for warning in token_warnings(found):
         screen.warn(warning)
     if show:
         origins = read_origins(data.origins_path, [file.path for file in data.files])
@@ -109,14 +109,6 @@ def summary(look: TokenLook) -> list[str]:
         f"max_seq_length: {look.cutoff:,}; rows that are longer: {len(look.overlong):,}",
         *([f"rows that other cutoffs would touch: {costs}"] if costs else []),
     ]
-
-
-def outcomes(fits: deciding.Fits) -> list[str]:
-    """How many overlong rows a run would drop or cut, of both parts."""
-    counts: Counter[str] = Counter()
-    for fit in (fits.training, fits.validation):
-        counts.update(fit.counts if fit is not None else {})
-    return [telling.outcome_text(outcome, rows) for outcome, rows in counts.items() if rows]
 
 
 def _fate(row: int, fit: Fit) -> str:

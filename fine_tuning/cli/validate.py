@@ -15,10 +15,9 @@ from fine_tuning.dataset.account.report import copy_whole
 from fine_tuning.dataset.check import account, download
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, FineTuningError
 from fine_tuning.escaping import visible
-from fine_tuning.job import telling
-from fine_tuning.run_folder import to_json
-from fine_tuning.screen import Screen
+from fine_tuning.screen import Screen, downloading
 from fine_tuning.units import counted, percent_text
+from fine_tuning.values.codec import to_json
 from fine_tuning.values.data import CheckedData, FileAccount
 from fine_tuning.values.spec import DataSpec
 from fine_tuning.values.tokens import TokenLook
@@ -47,7 +46,7 @@ def run(
         named = (*spec.dataset_path, *spec.mix, *validation_paths)
         refuse_report_place(report, named)
     with workplace(report) as folder, open_screen() as screen:
-        with telling.download(screen, "fetch_data", ", ".join(spec.dataset_path)) as on_bytes:
+        with downloading(screen, "fetch_data", ", ".join(spec.dataset_path)) as on_bytes:
             download(spec, validation_paths, on_bytes)
         screen.begin("read", None, "bytes")
         data = account(

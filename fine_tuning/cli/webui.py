@@ -21,7 +21,7 @@ from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import EXIT_DONE, EnvironmentProblem, UsageError
 from fine_tuning.escaping import visible
 from fine_tuning.resources import python_path
-from fine_tuning.run_folder import make_directory
+from fine_tuning.run.folder import make_directory
 
 LOCAL = "127.0.0.1"
 USUAL_PORT = 7860

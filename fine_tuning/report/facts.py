@@ -9,20 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from fine_tuning.values.record import Status
+from fine_tuning.values.results import Failure, Proof
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
-
-Status = Literal["done", "failed", "interrupted", "running", "dry_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileRows:
-    """What became of one file's rows: read == kept + dropped; `dropped_by` counts by reason."""
+    """What became of one file's rows: read == kept + dropped."""
 
     path: str
     read: int
     kept: int
     dropped: int = 0
-    dropped_by: Mapping[str, int] = field(default_factory=dict)
     format: str = ""
     encoding: str = ""
     evidence: str = ""
@@ -126,23 +125,6 @@ class Parity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proof:
-    """How the merged model compares with base + adapter; `reason` says why it was not compared.
-
-    `agreement` is the share of positions with the same most likely token; differences are means
-    over all logits; `kept` is the share of the change of the weights that rounding has left.
-    """
-
-    proved: bool
-    reason: str = ""
-    rows: int = 0
-    agreement: float = 0.0
-    mean_logit_difference: float = 0.0
-    moved_by_training: float = 0.0
-    kept: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Artefact:
     """One file or folder that the run made."""
 
@@ -152,22 +134,13 @@ class Artefact:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
-    """Why the run stopped: the parts of a FineTuningError."""
-
-    what: str
-    why: str = ""
-    fix: str = ""
-    log: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """One run, from its settings to its artefacts."""
 
     title: str = "Fine-tuning run"
     status: Status = "done"
     failure: Failure | None = None
+    log: str = ""  # the engine's whole output
     command: str = ""
     created: str = ""
     durations: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds
@@ -198,8 +171,6 @@ class DataFacts:
 
     data: DataAccount
     title: str = "Data report"
-    command: str = ""
-    created: str = ""
     template: str = ""
     parity: Parity | None = None
     masked: tuple[MaskedRow, ...] = ()

@@ -1,7 +1,7 @@
 """The proof of the merged model, in one sentence, and a second where rounding lost much."""
 
-from fine_tuning.report.facts import Proof
 from fine_tuning.units import percent_text
+from fine_tuning.values.results import Proof
 
 MUCH_LOST = 0.9  # of what training changed, the share below which a merge is no longer the adapter
 

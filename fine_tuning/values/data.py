@@ -11,6 +11,7 @@ from typing import Any, Literal
 from fine_tuning.values.kinds import Kind
 from fine_tuning.values.shown import ProblemGroup
 
+NUMBERS = ".numbers"  # beside the training rows
 Severity = Literal["error", "warning"]
 
 
@@ -141,6 +142,7 @@ class CheckedData:
     counts: Mapping[str, int] = field(default_factory=dict)
     findings: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[ProblemGroup, ...] = ()
+    media: str | None = ""  # the state of the files that rows name; None: not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,8 @@ class SplitData:
     """The two files that the engine reads, and what became of the rows.
 
     `train_rows + val_rows + dropped == rows of CheckedData` (with its own validation split);
-    `dropped` counts by reason (overlong, duplicate ...), `cut` counts rows kept shortened.
+    `dropped` counts by reason (overlong, duplicate ...), `cut` counts rows kept shortened, and
+    `problems` are the causes.
     """
 
     train_path: Path
@@ -158,3 +161,9 @@ class SplitData:
     dropped: Mapping[str, int] = field(default_factory=dict)
     cut: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    problems: tuple[ProblemGroup, ...] = ()
+
+    @property
+    def numbers_path(self) -> Path:
+        """Numbers of the training rows among the checked ones (little-endian uint32)."""
+        return self.train_path.with_suffix(NUMBERS)

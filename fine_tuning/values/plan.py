@@ -32,6 +32,38 @@ class MemoryPlan:
         return self.total <= USABLE * available
 
 
+@dataclass(frozen=True)
+class Decision:
+    """A setting of the engine that was chosen, and why."""
+
+    name: str
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Every decision. `why` holds the reasons, by the names of the table that is shown."""
+
+    device_type: str  # cuda, mps, cpu
+    processes: int
+    world: int
+    method: str
+    quantization: str
+    precision: str
+    optimizer: str
+    cutoff: int
+    batch: int
+    accumulation: int
+    rate: float
+    per_epoch: int
+    steps: int
+    memory: MemoryPlan | None  # None where it was not estimated
+    warnings: tuple[str, ...] = ()
+    on_gpu: tuple[Decision, ...] = ()  # what makes a GPU faster, in the engine's names
+    why: Mapping[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rows:
     """What the plan needs to know of the prepared rows."""
@@ -43,10 +75,7 @@ class Rows:
     tokens: int
     packed: bool = False  # text that the engine joins and cuts into blocks
     held_out: float | None = None  # share of the text, by its size (None: as of the rows)
-    encoded: Path | None = None  # where they are encoded ahead of the training
-    train_name: str
-    validation_name: str
-    dataset_dir: Path
+    encoded_ahead: bool = False  # the engine is given ids, not text
 
     def blocks(self, part: int, cutoff: int) -> int:
         """Blocks that a part of the text fills, about, if it is packed; the rest is dropped.
@@ -66,13 +95,23 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The settings of `train.yaml`, those that only our worker adds, and the reasons for both."""
+class Places:
+    """Where the parts of a run lie, and by which names the engine finds its rows."""
 
-    settings: Mapping[str, Any]
-    worker_settings: Mapping[str, Any]
-    choices: tuple[Choice, ...]
-    steps: int
-    launch: Mapping[str, Any]
-    memory: MemoryPlan | None
+    run_dir: Path
+    dataset_dir: Path
+    encoded: Path  # rows that are encoded ahead of the training
+    model: str  # a path, or a name that only the engine resolves
+    train_name: str
+    validation_name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Every choice of a training in words of our own; a trainer makes its settings of them."""
+
+    chosen: Chosen
+    rows: Rows
+    gpus: int  # that the machine has
+    choices: tuple[Choice, ...]  # the table that is shown
     warnings: tuple[str, ...] = ()

@@ -27,6 +27,21 @@ DATASET_FORMATS = (
 )
 QUANTIZATIONS = ("none", "4bit", "8bit")
 OVERLONG = ("auto", "drop", "truncate", "error")
+# Settings that change neither what is trained nor how: a repeated command may change them freely.
+FREE = frozenset(
+    {
+        "export_dir",
+        "dry_run",
+        "restart",
+        "dataset_dir",
+        "output_dir",
+        "score_samples",
+        "master_addr",
+        "master_port",
+        "node_rank",
+        "num_workers",
+    }
+)
 
 
 def flag(

@@ -5,8 +5,7 @@ from fine_tuning.cli.data_page import data_facts
 from fine_tuning.dataset.check import account
 from fine_tuning.report import write_data_report
 from fine_tuning.values.spec import DataSpec
-from tests.job.jobs import DATA
-from tests.looks import look_of
+from tests.looks import DATA, look_of
 
 ROWS = """\
 {"instruction": "one", "output": "an answer"}

@@ -89,7 +89,7 @@ def test_help_engine_searches_and_shows_what_is_ours() -> None:
         (("help", "exprt"), "Did you mean export?"),
         (("--lora_rnk", "3"), "error: --lora_rnk is not a setting. Did you mean --lora_rank"),
         (("run", "--epochs", "x", "--sed", "1"), "error: 2 mistakes\n  1. "),
-        (("export",), "1. --output_dir is needed: the folder of a finished run."),
+        (("export",), "1. --output_dir is needed: the folder of a finished run; or "),
         (("export", "--output_dir", "no_such", "--export_dir", "m"), "There is no folder no_such."),
     ],
 )

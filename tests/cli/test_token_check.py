@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.token_check import masked_rows, outcomes, refuse_unusable_flags, summary
+from fine_tuning.cli.token_check import masked_rows, refuse_unusable_flags, summary
 from fine_tuning.dataset.prepare.fit import Fit
 from fine_tuning.errors import UsageError
-from fine_tuning.job.deciding import Fits
 from fine_tuning.values.shown import Span
 from fine_tuning.values.spec import DataSpec, RunSpec
 from tests.looks import look_of
@@ -116,14 +115,10 @@ def test_with_a_tokenizer_rows_are_shown_as_they_are_trained(tmp_path: Path) -> 
     assert "trained | yes<|im_end|>" in done.stdout
 
 
-def test_what_a_run_makes_of_overlong_rows_is_said() -> None:
+def test_what_a_run_makes_of_an_overlong_row_is_shown() -> None:
     (view,) = look_of().views
     rounds = {0: (90, 200), 1: (200,), 2: (300,)}
     fit = Fit(cutoff=100, keep_rounds={0: 1}, dropped=frozenset({1, 2}), rounds=rounds)
-    assert outcomes(Fits(fit, None)) == [
-        "1 row: longer than the cutoff, only the rounds that fit are kept",
-        "2 rows: longer than the cutoff, dropped",
-    ]
     shown = (masked_rows([replace(view, row=row)], fit, "d:{}".format)[0] for row in (0, 1, 3))
     titles = [row.title.partition("; ")[2] for row in shown]
     assert titles == [

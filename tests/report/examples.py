@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from fine_tuning.report import (
+from fine_tuning.report.facts import (
     Artefact,
     CurvePoint,
     DataAccount,
@@ -63,7 +63,6 @@ def account() -> DataAccount:
                 read=9000,
                 kept=8894,
                 dropped=106,
-                dropped_by={"missing_answer": 94, "json_syntax": 12},
             ),
             FileRows(
                 path="data/中文问答.csv",
@@ -72,7 +71,6 @@ def account() -> DataAccount:
                 read=1000,
                 kept=976,
                 dropped=24,
-                dropped_by={"blank_answer": 24},
             ),
         ),
         rows_read=10000,
@@ -216,8 +214,6 @@ def data_check() -> DataFacts:
     return DataFacts(
         data=account(),
         title="data/train.jsonl and data/中文问答.csv",
-        command="python llama_factory_fine_tuning.py validate --dataset_path data",
-        created="2026-03-14 09:26 UTC",
         template="qwen3_nothink",
         parity=parity(),
         masked=masked(),

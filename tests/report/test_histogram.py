@@ -1,4 +1,4 @@
-from fine_tuning.report import Lengths
+from fine_tuning.report.facts import Lengths
 from fine_tuning.report.histogram import histogram, merge_bins
 from tests.report.examples import lengths
 

@@ -2,7 +2,7 @@ import ast
 import shlex
 from pathlib import Path
 
-from fine_tuning.report import RunFacts
+from fine_tuning.report.facts import RunFacts
 from fine_tuning.report.loading import snippets
 
 _MADE = RunFacts(

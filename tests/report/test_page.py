@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.report import (
+from fine_tuning.report import write_data_report, write_report
+from fine_tuning.report.facts import (
+    Artefact,
     CurvePoint,
     DataAccount,
     DataFacts,
@@ -16,10 +18,8 @@ from fine_tuning.report import (
     Sample,
     Score,
     TokenDifference,
-    write_data_report,
-    write_report,
 )
-from fine_tuning.report.facts import Artefact, Failure
+from fine_tuning.values.results import Failure
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
 from tests.report.examples import account, curve, data_check, samples, whole_run
 
@@ -80,7 +80,6 @@ def hostile_run() -> RunFacts:
                 read=1,
                 kept=0,
                 dropped=1,
-                dropped_by={ATTACK: 1},
                 format=ATTACK,
                 encoding=ATTACK,
                 evidence=ATTACK,
@@ -100,7 +99,8 @@ def hostile_run() -> RunFacts:
     return RunFacts(
         title=ATTACK,
         status="failed",
-        failure=Failure(what=ATTACK, why=ATTACK, fix=ATTACK, log=ATTACK),
+        failure=Failure(what=ATTACK, why=ATTACK, fix=ATTACK),
+        log=ATTACK,
         command=ATTACK,
         created=ATTACK,
         durations={ATTACK: 1.0},
@@ -176,8 +176,6 @@ def test_rows_cannot_bring_markup_into_the_page(kind: str, tmp_path: Path) -> No
         check = DataFacts(
             data=facts.data,
             title=ATTACK,
-            command=ATTACK,
-            created=ATTACK,
             template=ATTACK,
             parity=facts.parity,
             masked=facts.masked,
@@ -209,7 +207,6 @@ def test_the_numbers_shown_are_those_given(tmp_path: Path) -> None:
         "next Add output to the row",
         "cutoff 768",
         "rows over the cutoff 18",
-        "24 blank_answer",
         "data/中文问答.csv",
         "中国的首都是北京。",
         "20 of 40 answered rows",
@@ -234,11 +231,11 @@ def test_a_failed_run_shows_the_error_with_cause_and_next_step(tmp_path: Path) -
         what="LLaMA-Factory ran out of memory in step 12.",
         why="8 rows of 768 tokens do not fit",
         fix="set `--batch_size 4`",
-        log="logs/engine.log",
     )
-    text = words(page_of(tmp_path, RunFacts(status="failed", failure=failure)))
+    facts = RunFacts(status="failed", failure=failure, log="logs/engine.log")
+    text = words(page_of(tmp_path, facts))
     assert "The run failed" in text
-    for part in (failure.what, failure.why, "set --batch_size 4", failure.log):
+    for part in (failure.what, failure.why, "set --batch_size 4", facts.log):
         assert part in text
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from fine_tuning.report import RunFacts, Score
-from fine_tuning.report.facts import Failure
+from fine_tuning.report.facts import RunFacts, Score
 from fine_tuning.report.scores import score_row, verdict, wilson
+from fine_tuning.values.results import Failure
 
 
 # R. G. Newcombe, "Two-sided confidence intervals for the single proportion: comparison of seven

@@ -7,7 +7,7 @@ import pytest
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.errors import DataError
-from fine_tuning.run_folder import from_json, to_json
+from fine_tuning.values.codec import from_json, to_json
 from fine_tuning.values.tokens import RenderingDifference, TokenLook
 from tests.looks import OLDER, WRITTEN, look_of
 

@@ -106,11 +106,14 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             name="export",
             runner="fine_tuning.cli.export:run",
-            summary="merge a finished run into a model",
+            summary="merge a finished run, or any adapter, into a model",
             about="Merge the adapter of a finished run into its base model, with the settings that "
-            "it was trained with.",
-            examples=("--output_dir out --export_dir merged",),
-            takes=("output_dir", "export_dir", "use_cpu"),
+            "it was trained with; or an adapter that was trained elsewhere.",
+            examples=(
+                "--output_dir out --export_dir merged",
+                "--model_name_or_path BASE --adapter_name_or_path ADAPTER --export_dir merged",
+            ),
+            takes=("output_dir", "export_dir", "use_cpu", "model_name_or_path"),
             options=FILES,
             passes=True,
         ),

@@ -23,11 +23,10 @@ from fine_tuning.dataset.prepare.mix import mixed_out
 from fine_tuning.dataset.prepare.write import write_rows
 from fine_tuning.errors import DataError
 from fine_tuning.units import counted
-from fine_tuning.values.data import CheckedData, Problem, SplitData
+from fine_tuning.values.data import NUMBERS, CheckedData, Problem, SplitData
 
 FEWEST_ROWS = 10  # fewer are too few to hold any out
 MOST_HELD_OUT = 500  # of a share; a number of rows is taken as it is
-NUMBERS = ".numbers"  # beside the training rows: their numbers among the checked ones, uint32
 _REASONS = ("kept", OVERLONG, "duplicate", "leak", "mix")
 _KEPT, _OVERLONG, _DUPLICATE, _LEAK, _MIX = range(len(_REASONS))
 

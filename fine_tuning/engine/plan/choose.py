@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from fine_tuning.engine.plan.memory.fitting import BATCHES, Fitted, fit, require_fit
 from fine_tuning.engine.plan.memory.weights import Step
-from fine_tuning.engine.plan.on_gpu import Decision, on_gpu
+from fine_tuning.engine.plan.on_gpu import on_gpu
 from fine_tuning.units import counted
 from fine_tuning.values.methods import METHODS
 from fine_tuning.values.model import ModelFacts
 from fine_tuning.values.objectives import OBJECTIVES
-from fine_tuning.values.plan import GIB, MemoryPlan, Rows
+from fine_tuning.values.plan import GIB, Chosen, Rows
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
 
@@ -23,38 +22,20 @@ TINY_MODEL, TINY_RATE = 20_000_000, 4e-3
 NO_ESTIMATE = "no memory estimate with DeepSpeed or FSDP"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """Every decision. `why` holds the reasons, by the names of the table that is shown."""
+def choose(
+    spec: RunSpec, rows: Rows, look: TokenLook, devices: Mapping[str, Any]
+) -> tuple[Chosen, Step]:
+    """Decide everything; with the step that the memory is estimated of.
 
-    kind: str
-    processes: int
-    world: int
-    method: str
-    quantization: str
-    precision: str
-    optimizer: str
-    cutoff: int
-    batch: int
-    accumulation: int
-    rate: float
-    per_epoch: int
-    steps: int
-    step: Step  # what the memory is that of
-    memory: MemoryPlan | None
-    warnings: tuple[str, ...]
-    on_gpu: tuple[Decision, ...]  # what makes a GPU faster, in the engine's names
-    why: Mapping[str, str]
-
-
-def choose(spec: RunSpec, rows: Rows, look: TokenLook, devices: Mapping[str, Any]) -> Chosen:
-    """Decide everything. `look` is the worker's look at the tokens, `devices` its devices."""
-    kind = "cpu" if spec.use_cpu else str(devices["kind"])
-    processes = spec.nproc_per_node or (max(1, len(devices["names"])) if kind == "cuda" else 1)
+    `look` is the worker's look at the tokens, `devices` its devices.
+    """
+    device_type = "cpu" if spec.use_cpu else str(devices["kind"])
+    there = max(1, len(devices["names"])) if device_type == "cuda" else 1
+    processes = spec.nproc_per_node or there
     world = processes * spec.nnodes
     quantization, method = spec.quantization, spec.method
-    precision, precision_why = _precision(kind, bool(devices["bf16"]), spec.engine_args)
-    optimizer, optimizer_why = _optimizer(kind, spec.engine_args)
+    precision, precision_why = _precision(device_type, bool(devices["bf16"]), spec.engine_args)
+    optimizer, optimizer_why = _optimizer(device_type, spec.engine_args)
     units = rows.blocks(rows.train, look.cutoff)
 
     def step_of(batch: int) -> Step:
@@ -77,16 +58,16 @@ def choose(spec: RunSpec, rows: Rows, look: TokenLook, devices: Mapping[str, Any
         look.model,
         step_of,
         _batches(spec, units, world),
-        free=free_memory(devices) if kind == "cuda" else None,
+        free=free_memory(devices) if device_type == "cuda" else None,
         may_keep_activations="disable_gradient_checkpointing" not in spec.engine_args,
     )
-    batch, batch_why = fitted.step.batch, _batch_reason(spec, kind, fitted, units)
+    batch, batch_why = fitted.step.batch, _batch_reason(spec, device_type, fitted, units)
     accumulation, accumulation_why = _accumulation(spec, units, batch, world)
     per_epoch = max(1, math.ceil(units / (batch * world * accumulation)))
     steps = _steps(spec, per_epoch)
     rate, rate_why = _learning_rate(spec, rows.stage, method, look.model)
-    return Chosen(
-        kind=kind,
+    chosen = Chosen(
+        device_type=device_type,
         processes=processes,
         world=world,
         method=method,
@@ -99,10 +80,9 @@ def choose(spec: RunSpec, rows: Rows, look: TokenLook, devices: Mapping[str, Any
         rate=rate,
         per_epoch=per_epoch,
         steps=steps,
-        step=fitted.step,
         memory=fitted.plans.get(batch),
         warnings=require_fit(look.model, fitted, devices),
-        on_gpu=tuple(on_gpu(fitted.step, rows, look, devices)) if kind == "cuda" else (),
+        on_gpu=tuple(on_gpu(fitted.step, rows, look, devices)) if device_type == "cuda" else (),
         why={
             "max_seq_length": _cutoff_reason(look),
             "precision": precision_why,
@@ -112,6 +92,7 @@ def choose(spec: RunSpec, rows: Rows, look: TokenLook, devices: Mapping[str, Any
             "learning_rate": rate_why,
         },
     )
+    return chosen, fitted.step
 
 
 def alpha(spec: RunSpec) -> int:
@@ -127,22 +108,22 @@ def splits_the_model(spec: RunSpec) -> bool:
     return bool(spec.engine_args.get("deepspeed") or spec.engine_args.get("fsdp"))
 
 
-def _precision(kind: str, bf16: bool, given: Mapping[str, Any]) -> tuple[str, str]:
+def _precision(device_type: str, bf16: bool, given: Mapping[str, Any]) -> tuple[str, str]:
     for name in ("bf16", "fp16", "pure_bf16"):
         if given.get(name):
             return name, ""
-    if kind == "cpu":
+    if device_type == "cpu":
         return "fp32", "a CPU computes float32 fastest"
-    if kind != "cuda":
+    if device_type != "cuda":
         return "fp32", ""
     chosen, why = ("bf16", "the GPU has bfloat16") if bf16 else ("fp16", "the GPU has no bfloat16")
     return (chosen, why) if given.get(chosen) is None else ("fp32", f"--{chosen} false")
 
 
-def _optimizer(kind: str, given: Mapping[str, Any]) -> tuple[str, str]:
+def _optimizer(device_type: str, given: Mapping[str, Any]) -> tuple[str, str]:
     if "optim" in given:
         return str(given["optim"]), ""
-    if kind == "cuda" and not (given.get("deepspeed") or given.get("fsdp")):
+    if device_type == "cuda" and not (given.get("deepspeed") or given.get("fsdp")):
         return "adamw_torch_fused", "a GPU updates all weights in one kernel"
     return "adamw_torch", "AdamW"
 
@@ -161,13 +142,13 @@ def _batches(spec: RunSpec, train_rows: int, world: int) -> tuple[int, ...]:
     return tuple(batch for batch in BATCHES if batch <= max(1, most))
 
 
-def _batch_reason(spec: RunSpec, kind: str, fitted: Fitted, train_rows: int) -> str:
+def _batch_reason(spec: RunSpec, device_type: str, fitted: Fitted, train_rows: int) -> str:
     if spec.batch_size:
         return ""
     plan = fitted.plans.get(fitted.step.batch)
-    if kind == "cuda" and plan is not None and fitted.free is not None:
+    if device_type == "cuda" and plan is not None and fitted.free is not None:
         return f"needs about {plan.total / GIB:.1f} of {fitted.free / GIB:.1f} GiB that are free"
-    unknown = f"; {NO_ESTIMATE}" if kind == "cuda" and splits_the_model(spec) else ""
+    unknown = f"; {NO_ESTIMATE}" if device_type == "cuda" and splits_the_model(spec) else ""
     return f"suits {counted(train_rows, 'row')}{unknown}"
 
 

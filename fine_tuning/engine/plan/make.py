@@ -1,18 +1,18 @@
-"""The plan of a training: every choice that the user left open, shown with its reason, and the
-settings that LLaMA-Factory is given.
+"""The plan of a training: every choice that the user left open, shown with its reason.
 
-`make_plan` is pure: rows, model, devices and the user's wishes in, settings and reasons out.
+`make_plan` is pure: rows, model, devices and the user's wishes in, choices and reasons out.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from fine_tuning.engine.plan.choose import Chosen, alpha, choose
+from fine_tuning.engine.plan.choose import alpha, choose
 from fine_tuning.engine.plan.covering import coverage_table, coverage_warnings
-from fine_tuning.engine.plan.settings import engine_settings
+from fine_tuning.engine.plan.memory.weights import Step
+from fine_tuning.engine.trainers import trainer_of
 from fine_tuning.units import counted
-from fine_tuning.values.plan import Plan, Rows
+from fine_tuning.values.methods import METHODS
+from fine_tuning.values.plan import Chosen, Places, Plan, Rows
 from fine_tuning.values.shown import Choice, Source
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
@@ -28,26 +28,22 @@ def make_plan(
     rows: Rows,
     look: TokenLook,
     devices: Mapping[str, Any],
-    model_path: str,
-    run_dir: Path,
+    places: Places,
 ) -> Plan:
-    """Resolve everything. `look` is the worker's look at the tokens, `devices` its devices."""
-    chosen = choose(spec, rows, look, devices)
-    settings, worker_settings = engine_settings(
-        spec, chosen, rows, look, model_path=model_path, run_dir=run_dir
-    )
+    """Resolve everything. `look` is the worker's look at the tokens, `devices` its devices.
+
+    Raises UsageError for what the trainer of this method cannot do.
+    """
+    chosen, step = choose(spec, rows, look, devices)
+    made = trainer_of(chosen.method).settings(spec, chosen, rows, look, places)
     return Plan(
-        settings=settings,
-        worker_settings=worker_settings,
-        choices=_shown(
-            _table(spec, chosen, rows, look, devices, settings | worker_settings), spec, sources
-        ),
-        steps=chosen.steps,
-        launch={**_launch(spec, chosen.processes), "gpus": len(devices["names"])},
-        memory=chosen.memory,
+        chosen=chosen,
+        rows=rows,
+        gpus=len(devices["names"]),
+        choices=_shown(_table(spec, chosen, step, rows, look, devices, made.all), spec, sources),
         warnings=(
             *chosen.warnings,
-            *coverage_warnings(look.model, chosen.step),
+            *coverage_warnings(look.model, step),
             *_context_warnings(chosen, look),
         ),
     )
@@ -56,6 +52,7 @@ def make_plan(
 def _table(
     spec: RunSpec,
     chosen: Chosen,
+    step: Step,
     rows: Rows,
     look: TokenLook,
     devices: Mapping[str, Any],
@@ -82,8 +79,8 @@ def _table(
         "validation": (rows.validation, f"rows held out of {rows.train + rows.validation}"),
     }
     table |= {decision.name: (decision.value, decision.why) for decision in chosen.on_gpu}
-    table |= coverage_table(look.model, chosen.step)
-    if chosen.method == "lora":
+    table |= coverage_table(look.model, step)
+    if METHODS[chosen.method].has_rank:
         table["lora_rank"] = (spec.lora_rank, "")
         why = "" if spec.lora_alpha is not None else "twice the rank"
         table["lora_alpha"] = (alpha(spec), why)
@@ -108,26 +105,16 @@ def _evaluated(rows: Rows, settings: Mapping[str, Any]) -> str:
 
 
 def _device_reason(spec: RunSpec, chosen: Chosen) -> str:
-    if chosen.kind != "cpu":
+    if chosen.device_type != "cpu":
         return "all GPUs are used" if spec.nproc_per_node is None and chosen.world > 1 else ""
     return "--use_cpu" if spec.use_cpu else "there is no GPU"
 
 
 def _device_text(chosen: Chosen, devices: Mapping[str, Any]) -> str:
-    if chosen.kind == "cpu":
+    if chosen.device_type == "cpu":
         return "CPU" if chosen.world == 1 else f"CPU, {chosen.world} processes"
-    name = devices["names"][0] if devices["names"] else chosen.kind
+    name = devices["names"][0] if devices["names"] else chosen.device_type
     return f"{chosen.world} x {name}"
-
-
-def _launch(spec: RunSpec, processes: int) -> dict[str, Any]:
-    return {
-        "nproc_per_node": processes,
-        "nnodes": spec.nnodes,
-        "node_rank": spec.node_rank,
-        "master_addr": spec.master_addr,
-        "master_port": spec.master_port,
-    }
 
 
 def _context_warnings(chosen: Chosen, look: TokenLook) -> tuple[str, ...]:

@@ -1,25 +1,15 @@
 """What makes a training on GPUs faster without changing the rows that are trained."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fine_tuning.engine.plan.memory.weights import Step
-from fine_tuning.values.plan import Rows
+from fine_tuning.values.plan import Decision, Rows
 from fine_tuning.values.tokens import TokenLook
 
 WORTH_GROUPING = 0.2  # of all tokens
 MOST_GROUPED = 500_000  # rows; Transformers reads each one's length before the training
 ROWS_PER_WORKER, MOST_WORKERS = 5_000, 8
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A setting of the engine that was chosen, and why."""
-
-    name: str
-    value: Any
-    why: str
 
 
 def on_gpu(

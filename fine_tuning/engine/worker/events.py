@@ -6,6 +6,7 @@ the log, because the standard streams are pointed there before anything is impor
 
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -44,6 +45,9 @@ class Events:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._speaks = int(os.environ.get("LOCAL_RANK", "0")) == 0
+        self._part = ""
+        self._began = 0.0
+        self._seconds: dict[str, float] = {}
 
     def send(self, event: str, fields: Mapping[str, Any]) -> None:
         """Write one event; a front end that has gone away is not an error of the training.
@@ -65,7 +69,25 @@ class Events:
 
     def stage(self, name: str, total: float | None = None, unit: str = "") -> None:
         """A part of the request begins that a person waits for by itself."""
+        self.part(name)
         self.send("stage", {"name": name, "total": total, "unit": unit})
+
+    def part(self, name: str) -> None:
+        """A part begins that is only timed."""
+        self._end_part()
+        self._part, self._began = name, time.monotonic()
+
+    def seconds(self) -> dict[str, float]:
+        """How long each part took since this was asked last."""
+        self._end_part()
+        found, self._seconds = self._seconds, {}
+        return found
+
+    def _end_part(self) -> None:
+        if self._part:
+            spent = time.monotonic() - self._began
+            self._seconds[self._part] = round(self._seconds.get(self._part, 0.0) + spent, 3)
+        self._part = ""
 
     def note(self, text: str) -> None:
         """One line for the user."""

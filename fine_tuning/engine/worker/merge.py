@@ -34,6 +34,13 @@ TOKENIZER_FILES = (
     "chat_template.json",
 )
 PROBES, PROBE_TOKENS = 4, 1024
+# For adapters that come without rows.
+SENTENCES = (
+    "The capital of France is Paris, and the capital of Italy is Rome.",
+    "水在零度结冰，在一百度沸腾。",
+    "def add(a, b):\n    return a + b\n",
+    "Dear colleagues, the meeting on Tuesday is moved to three o'clock.",
+)
 
 
 def merge(
@@ -42,7 +49,7 @@ def merge(
     settings: Mapping[str, Any],
     base: str,
     partial_dir: str,
-    probe_rows: str,
+    probe_rows: str | None,
     unprovable: str,
     chat_template: str | None,
 ) -> dict[str, Any]:
@@ -55,6 +62,7 @@ def merge(
     adapter, or the reason why there is none: `unprovable`, if there is no adapter. Raises
     EngineError if the merged model is not base + adapter.
     """
+    events.part("merge")
     out = Path(partial_dir)
     free_device_memory()
     base = _local_base(settings, base)
@@ -82,13 +90,23 @@ def merge(
         result["proof"] = {"proved": False, "reason": unprovable}
     else:
         events.stage("prove")
-        pairs = prompts_and_answers(first_rows(Path(probe_rows), PROBES), template, tokenizer)
-        sequences = [[*prompt, *answer][:PROBE_TOKENS] for prompt, answer in pairs]
+        sequences = _probes(probe_rows, template, tokenizer)
         loading = {"dtype": getattr(torch, dtype)}
         if torch.cuda.is_available():
             loading["device_map"] = "auto"
         result["proof"] = prove(base, source, adapters, out, loading, sequences)
+    result["seconds"] = events.seconds()
     return result
+
+
+def _probes(rows: str | None, template: Any, tokenizer: Any) -> list[list[int]]:
+    """What the models are compared on: real rows, or a few sentences where there are none."""
+    if rows is None:
+        found = [tokenizer.encode(text, add_special_tokens=True) for text in SENTENCES]
+    else:
+        pairs = prompts_and_answers(first_rows(Path(rows), PROBES), template, tokenizer)
+        found = [[*prompt, *answer] for prompt, answer in pairs]
+    return [ids[:PROBE_TOKENS] for ids in found]
 
 
 def write_chat_template(folder: Path, chat_template: str) -> None:

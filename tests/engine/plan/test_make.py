@@ -1,6 +1,8 @@
 """The plan: every open choice has a value and a reason; what the user says is kept."""
 
 import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,12 @@ import yaml
 
 from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.plan.on_gpu import padding_saved
-from fine_tuning.engine.plan.train_yaml import by_hand, train_yaml
+from fine_tuning.engine.trainers import trainer_of
+from fine_tuning.engine.trainers.train_yaml import by_hand, train_yaml
+from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import EnvironmentProblem, UsageError
-from fine_tuning.values.plan import Plan, Rows
+from fine_tuning.values.plan import MemoryPlan, Places, Plan, Rows
+from fine_tuning.values.shown import Choice
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
 from tests.looks import MIXTURE, look_of
@@ -27,16 +32,43 @@ GPU = {
 }
 OLD_GPU = {**GPU, "names": ["T4"], "memory": [16 * 1024**3], "bf16": False}
 LOOK_7B = look_of(tokens=400_000, overlong={})
-ROWS = Rows(
-    kind="chat",
-    stage="sft",
-    train=900,
-    validation=100,
-    tokens=400_000,
+ROWS = Rows(kind="chat", stage="sft", train=900, validation=100, tokens=400_000)
+PLACES = Places(
+    run_dir=Path("/r"),
+    dataset_dir=Path("/r/dataset"),
+    encoded=Path("/r/dataset/encoded"),
+    model="/m",
     train_name="d-train",
     validation_name="d-validation",
-    dataset_dir=Path("/r/dataset"),
 )
+
+
+@dataclass(frozen=True)
+class Made:
+    """A plan, and what its trainer is given."""
+
+    plan: Plan
+    train: TrainSettings
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.train.by_hand
+
+    @property
+    def worker_settings(self) -> Mapping[str, Any]:
+        return self.train.of_worker
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        return self.plan.choices
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.plan.warnings
+
+    @property
+    def memory(self) -> MemoryPlan | None:
+        return self.plan.chosen.memory
 
 
 def plan(
@@ -44,18 +76,18 @@ def plan(
     devices: dict[str, Any] = CPU,
     look: TokenLook = LOOK_7B,
     **rows: Any,
-) -> Plan:
-    import dataclasses
-
-    return make_plan(
-        spec or RunSpec(),
+) -> Made:
+    spec = spec or RunSpec()
+    made = make_plan(
+        spec,
         sources={},
-        rows=dataclasses.replace(ROWS, **rows),
+        rows=replace(ROWS, **rows),
         look=look,
         devices=devices,
-        model_path="/m",
-        run_dir=Path("/r"),
+        places=PLACES,
     )
+    trainer = trainer_of(made.chosen.method)
+    return Made(made, trainer.settings(spec, made.chosen, made.rows, look, PLACES))
 
 
 def test_precision_follows_the_device() -> None:
@@ -292,13 +324,13 @@ def test_small_data_still_gets_enough_updates(rows: int) -> None:
 
 def test_several_processes_split_the_effective_batch() -> None:
     made = plan(RunSpec(nproc_per_node=2), CPU)
-    assert made.launch["nproc_per_node"] == 2
+    assert made.plan.chosen.processes == 2
     assert made.settings["ddp_backend"] == "gloo"
 
 
 def test_the_yaml_says_how_to_use_it_and_reads_back_as_the_settings() -> None:
     made = plan(RunSpec(learning_rate=1e-5, engine_args={"run_name": "01", "hub_revision": "no"}))
-    text = train_yaml(made, Path("/a b/train.yaml"))
+    text = train_yaml(made.plan, made.train, Path("/a b/train.yaml"))
     first, body = text.split("\n", 1)
     assert first == "# llamafactory-cli train '/a b/train.yaml' output_dir=NEW_DIRECTORY"
     assert yaml.safe_load(body) == dict(made.settings)
@@ -307,16 +339,16 @@ def test_the_yaml_says_how_to_use_it_and_reads_back_as_the_settings() -> None:
 def test_by_hand_keeps_to_one_gpu_if_the_run_does() -> None:
     two = {**GPU, "names": ["H200", "H200"], "memory": [141 * 1024**3] * 2}
     one = plan(RunSpec(nproc_per_node=1), two)
-    assert by_hand(one, Path("/t")).startswith("CUDA_VISIBLE_DEVICES=0 llamafactory-cli")
+    assert by_hand(one.plan, Path("/t")).startswith("CUDA_VISIBLE_DEVICES=0 llamafactory-cli")
 
 
 def test_by_hand_names_the_launcher_of_several_processes() -> None:
-    assert by_hand(plan(RunSpec(nproc_per_node=4)), Path("/t")).startswith(
+    assert by_hand(plan(RunSpec(nproc_per_node=4)).plan, Path("/t")).startswith(
         "FORCE_TORCHRUN=1 NPROC_PER_NODE=4 NNODES=1 llamafactory-cli"
     )
 
 
-def shown(plan: Plan, name: str) -> tuple[str, str]:
+def shown(plan: Made, name: str) -> tuple[str, str]:
     [row] = [choice for choice in plan.choices if choice.name == name]
     return row.value, row.reason
 
@@ -357,11 +389,9 @@ def test_the_device_says_why_it_is_the_cpu() -> None:
 
 
 def test_text_that_is_not_packed_has_as_many_rows_as_documents() -> None:
-    import dataclasses
-
-    text = dataclasses.replace(ROWS, kind="text", stage="pt")
+    text = replace(ROWS, kind="text", stage="pt")
     assert text.blocks(900, 1024) == 900
-    assert dataclasses.replace(text, packed=True).blocks(900, 1024) == 351
+    assert replace(text, packed=True).blocks(900, 1024) == 351
 
 
 def test_a_template_that_is_the_model_s_own_is_left_to_the_engine() -> None:

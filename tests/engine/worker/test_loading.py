@@ -56,7 +56,7 @@ def test_a_base_in_16_bits_trains_in_float32_where_the_plan_says_so(
     monkeypatch.setattr(training, "require_targets", see)
     more = {"freeze": {"freeze_trainable_layers": 1}, "oft": {"oft_block_size": 8, "oft_rank": 0}}
     plan = planned(tmp_path, stored_in_16_bits, stage, method, engine_args=more.get(method, {}))
-    shown = {choice.name: choice.value for choice in plan.choices}
+    shown = {choice.name: choice.value for choice in plan.plan.choices}
     assert shown["precision"] == "fp32"
     train_here(tmp_path, plan)
     assert formats == {torch.float32}

@@ -215,6 +215,7 @@ def train(
     The training ends after the step during which the file `stop_path` appears. `interrupted` in
     the result says that it did; a checkpoint was saved then.
     """
+    events.part("load")
     arguments = dict(settings)
     if resume_from:
         arguments["resume_from_checkpoint"] = resume_from
@@ -246,4 +247,5 @@ def train(
         "after": around.after if around else {},
         "peak_memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+        "seconds": events.seconds(),
     }

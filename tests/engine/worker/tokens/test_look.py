@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from fine_tuning.engine.requests import model_arguments
 from fine_tuning.errors import DataError
-from fine_tuning.job.asking import model_arguments
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
 from tests.engine.worker.tokens.test_lengths import row

@@ -1,0 +1,45 @@
+"""What a trainer is: neutral choices in, what its engine is given out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fine_tuning.values.data import SplitData
+from fine_tuning.values.plan import Chosen, Places, Rows
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TokenLook
+
+# Settings that say where the run lies: it may be moved or copied.
+PLACES = frozenset({"output_dir", "dataset", "eval_dataset", "dataset_dir", "tokenized_path"})
+# Those that follow from the number of steps.
+OF_LENGTH = frozenset({"num_train_epochs", "save_steps", "eval_steps", "logging_steps"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """The settings of `train.yaml`, which hold by hand too, and those that only our worker adds."""
+
+    by_hand: Mapping[str, Any]
+    of_worker: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def all(self) -> dict[str, Any]:
+        """What our worker is given."""
+        return {**self.by_hand, **self.of_worker}
+
+    @property
+    def of_training(self) -> dict[str, Any]:
+        """All but the places: what makes one training another."""
+        return {name: value for name, value in self.by_hand.items() if name not in PLACES}
+
+
+class Trainer(Protocol):
+    """One module of this folder."""
+
+    def settings(
+        self, spec: RunSpec, chosen: Chosen, rows: Rows, look: TokenLook, places: Places
+    ) -> TrainSettings:
+        """What the engine is given, made of the choices. UsageError for what it cannot do."""
+
+    def expected(self, made: TrainSettings, parts: SplitData, places: Places) -> dict[str, Any]:
+        """What the engine must have encoded (engine/worker/training/balance.py)."""

@@ -1,0 +1,1 @@
+"""One run on disk: its folder, its record, and what of it still holds."""

@@ -1,0 +1,66 @@
+"""The checkpoints of a run: which are whole, and which a training continues from."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fine_tuning import hashes
+from fine_tuning.run.folder import has_weights
+
+
+def checkpoints(folder: Path, *, without_optimizer: bool = False) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    found = [path for path in _numbered(folder) if _complete(path, without_optimizer)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+def set_aside_incomplete(folder: Path, *, without_optimizer: bool = False) -> None:
+    """Rename checkpoints whose writing was cut off, so that nothing resumes from them."""
+    found = _numbered(folder)
+    put_aside([path for path in found if not _complete(path, without_optimizer)], "incomplete")
+
+
+def put_aside(found: Sequence[Path], why: str) -> None:
+    """Rename these checkpoints, so that nothing resumes from them; nothing is deleted."""
+    for path in found:
+        path.rename(path.with_name(f"{why}-{path.name}-{int(time.time())}"))
+
+
+def set_aside_damaged(found: Sequence[Path], warn: Callable[[str], None]) -> None:
+    """Set the newest of these aside until one is what was written; each is named."""
+    for path in reversed(found):
+        wrong = hashes.damage(path)
+        if not wrong:
+            return
+        put_aside([path], "damaged")
+        warn(f"{path.name}: {wrong}. It is set aside, and nothing continues from it.")
+
+
+def has_optimizer(checkpoint: Path) -> bool:
+    """Whether a training goes on from it as it would have gone on.
+
+    Engines that split a model keep model and optimizer in folders of their own.
+    """
+    return any(checkpoint.glob("optimizer*")) or any(p.is_dir() for p in checkpoint.iterdir())
+
+
+def _numbered(folder: Path) -> list[Path]:
+    names = folder.glob("checkpoint-*")
+    return [path for path in names if path.name.removeprefix("checkpoint-").isdigit()]
+
+
+def _complete(checkpoint: Path, without_optimizer: bool) -> bool:
+    """The trainer writes trainer_state.json after weights, optimizer and random state.
+
+    Files that were deleted since would end the training late, or let it go on with an
+    optimizer that starts anew. Engines that split a model keep it in folders of their own.
+    """
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    if any(entry.is_dir() for entry in checkpoint.iterdir()):
+        return True
+    optimizer = without_optimizer or (checkpoint / "optimizer.pt").exists()
+    return has_weights(checkpoint) and optimizer

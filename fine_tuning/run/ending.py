@@ -1,0 +1,49 @@
+"""How a run ends when it does not reach its end: what its record then says of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from fine_tuning import files
+from fine_tuning.errors import FineTuningError, Interrupted
+from fine_tuning.run.run import Run
+
+
+@contextmanager
+def recorded(run: Run, write_page: Callable[[Run], object]) -> Iterator[None]:
+    """Keep in the run why it stopped, and let the error go on as one that a user can act on.
+
+    `write_page` writes the run's page, which says it too.
+    """
+    try:
+        yield
+    except FineTuningError as error:
+        _record(run, error, write_page)
+        raise
+    except KeyboardInterrupt:
+        stopped = Interrupted("Interrupted.", fix="the same command continues")
+        _record(run, stopped, write_page)
+        raise stopped from None
+    except Exception as error:
+        if isinstance(error, OSError) and files.is_refusal(error):
+            refused = files.explained(error, run.folder.path, run.spec.export_dir)
+            _record(run, refused, write_page)
+            raise refused from error
+        _record(run, _unexpected(run, error), write_page)
+        raise
+
+
+def _record(run: Run, error: FineTuningError, write_page: Callable[[Run], object]) -> None:
+    # a full disk, or a damaged file, must not hide what happened
+    with suppress(OSError, FineTuningError):
+        run.fail(error)
+        if run.accepted and run.record.stages.split is not None:
+            write_page(run)
+
+
+def _unexpected(run: Run, error: Exception) -> FineTuningError:
+    """What the run says of a bug; the command's own message names the file with its traceback."""
+    return FineTuningError(
+        f"{type(error).__name__}: {error}",
+        why="this is a bug in this program, or a failure that it does not know",
+        fix=f"the same command continues; the engine's output is in {run.folder.log}",
+    )

@@ -1,0 +1,235 @@
+"""From a user's wishes to an open run: which folder, which model, which data."""
+
+import dataclasses
+import platform
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fine_tuning import demo
+from fine_tuning.errors import UsageError
+from fine_tuning.paths import absolute, at_home
+from fine_tuning.run.checkpoints import checkpoints
+from fine_tuning.run.folder import (
+    RunFolder,
+    has_weights,
+    make_directory,
+    require_own_folder,
+    set_aside,
+)
+from fine_tuning.run.record_file import read_record
+from fine_tuning.run.run import Run
+from fine_tuning.run.settling import settle
+from fine_tuning.screen import Screen
+from fine_tuning.values.codec import fingerprint, from_json, to_json
+from fine_tuning.values.record import RunRecord
+from fine_tuning.values.shown import Source
+from fine_tuning.values.spec import FREE, RunSpec
+
+DECIDING_PACKAGES = (
+    "llamafactory",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "datasets",
+    "accelerate",
+    "bitsandbytes",
+    "deepspeed",
+    "tokenizers",
+)
+# Engine arguments that may name local directories.
+NAME_DIRECTORIES = ("adapter_name_or_path", "ref_model", "ref_model_adapters")
+
+
+def resolved(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen) -> RunSpec:
+    """The wishes with what a run in their folder says, the demo model and the bundled sample.
+
+    Raises UsageError for a folder that cannot be a run's; nothing is made, nothing is changed.
+    """
+    spec = anchored(spec)
+    if spec.output_dir is not None and not spec.restart:  # also the way on from a damaged record
+        known = read_record(RunFolder(spec.output_dir))
+        spec = settle(spec, frozenset(sources), known and _without_unbegun(known, spec.output_dir))
+    spec = with_bundled(spec, screen)
+    output_dir = spec.output_dir or default_output_dir(spec)
+    if spec.node_rank > 0:
+        output_dir = output_dir / f"node-{spec.node_rank}"
+    require_own_folder(output_dir)
+    _require_apart(spec, output_dir)
+    return spec.replace(output_dir=output_dir)
+
+
+@contextmanager
+def opened(
+    spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str
+) -> Iterator[Run]:
+    """The run of a resolved spec, held while the block works in it.
+
+    Its record is that of the settings now, and is written if no training has begun in it.
+    """
+    assert spec.output_dir is not None
+    folder = RunFolder(spec.output_dir)
+    make_directory(spec.dataset_dir, "dataset_dir")
+    if spec.restart and spec.node_rank == 0 and folder.record.exists():
+        with folder.held():  # nobody else works in it
+            pass
+        screen.say(f"The old run was moved to {set_aside(folder.path)}.")
+    with folder.held():
+        folder.stop_file.unlink(missing_ok=True)
+        main = folder.path if spec.node_rank == 0 else folder.path.parent
+        known = read_record(folder)
+        kept = known and _without_unbegun(known, main)
+        if known is not None and kept is not None and known.begun is not None and not kept.begun:
+            screen.warn("there is no checkpoint to continue: this training starts anew.")
+        if not spec.restart:
+            spec = settle(spec, frozenset(sources), kept)
+        record = _of_command(spec, sources, command, kept)
+        run = Run(folder=folder, screen=screen, record=record, accepted=record.begun is None)
+        run.save()
+        yield run
+
+
+def require_finished(run: Run) -> None:
+    """Raise UsageError unless the training of this run is done, and what it left is there."""
+    folder = run.folder.path
+    if not run.record.is_trained:
+        raise UsageError(
+            f"The run in {folder} has not finished training.",
+            fix="`run` with the same --output_dir continues it, and with --export_dir merges it",
+        )
+    if not has_weights(folder):
+        raise UsageError(
+            f"The trained weights have gone from {folder}.",
+            fix="`run` with the same --output_dir takes them from the last checkpoint",
+        )
+
+
+def _of_command(
+    spec: RunSpec, sources: Mapping[str, Source], command: str, known: RunRecord | None
+) -> RunRecord:
+    """The record as this command begins."""
+    if known is None:
+        known = RunRecord(created=time.time(), command=command, settings=spec)
+    return dataclasses.replace(
+        known,
+        command=command,
+        status="running",
+        failure=None,
+        versions=installed_versions(),
+        settings=spec,
+        sources={**known.sources, **sources},
+    )
+
+
+def _without_unbegun(record: RunRecord, main: Path) -> RunRecord:
+    """The record without a training that ended before it left anything.
+
+    Nothing is lost if its settings change, and after an out-of-memory error at the first step
+    they must. That it was attempted stays known: settings that are not given are still taken from
+    the run. `main` is where checkpoints and weights lie.
+    """
+    if record.begun is None or record.is_trained or has_weights(main):
+        return record
+    if checkpoints(main, without_optimizer=bool(record.begun.get("save_only_model"))):
+        return record
+    return dataclasses.replace(record, begun=None, attempted=True)
+
+
+def _require_apart(spec: RunSpec, output_dir: Path) -> None:
+    """Raise UsageError if the run would lie in a directory that it reads as data."""
+    for name in (*spec.data.dataset_path, *spec.data.mix, *spec.val_dataset_path):
+        for flag, place in (("output_dir", output_dir), ("export_dir", spec.export_dir)):
+            if place is None or not Path(name).is_dir():
+                continue
+            if place.resolve().is_relative_to(Path(name).resolve()):
+                raise UsageError(
+                    f"--{flag} {place} lies in {name}, all files of which are read as data.",
+                    fix=f"give a --{flag} elsewhere, or name the data files themselves",
+                )
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what a training does."""
+    found = {"python": platform.python_version()}
+    for name in DECIDING_PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def anchored(spec: RunSpec) -> RunSpec:
+    """The same wishes with absolute paths, so that they mean the same from any folder.
+
+    Numbers get the types that they have when read back from `run.json` (`--epochs 1` is 1.0).
+    """
+    spec = from_json(to_json(spec), RunSpec)
+    data = dataclasses.replace(
+        spec.data,
+        dataset_path=tuple(map(_absolute_if_local, spec.data.dataset_path)),
+        mix={_absolute_if_local(path): weight for path, weight in spec.data.mix.items()},
+    )
+    model = spec.model_name_or_path
+    return spec.replace(
+        data=data,
+        val_dataset_path=tuple(map(_absolute_if_local, spec.val_dataset_path)),
+        model_name_or_path=_absolute_if_local(model) if model else None,
+        output_dir=_absolute(spec.output_dir),
+        export_dir=_absolute(spec.export_dir),
+        dataset_dir=at_home(spec.dataset_dir).absolute(),
+        engine_args={
+            name: _each_absolute(value) if name in NAME_DIRECTORIES else value
+            for name, value in spec.engine_args.items()
+        },
+    )
+
+
+def _each_absolute(value: Any) -> Any:
+    """Local directories among the names, which LLaMA-Factory separates by commas."""
+    if not isinstance(value, str):
+        return value
+    return ",".join(_absolute_if_local(name.strip()) for name in value.split(","))
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else absolute(path)
+
+
+def _absolute_if_local(name: str) -> str:
+    path = at_home(name)
+    return str(path.absolute()) if path.exists() else name
+
+
+def with_bundled(spec: RunSpec, screen: Screen) -> RunSpec:
+    """The demo model and the bundled sample where the user named none; both are said."""
+    if spec.model_name_or_path is None:
+        screen.say("No --model_name_or_path: using the bundled demo model.")
+        spec = spec.replace(model_name_or_path=str(demo.model_path()))
+    if not spec.data.dataset_path and not spec.data.mix:
+        wanted = "alpaca" if spec.data.dataset_format == "auto" else spec.data.dataset_format
+        sample = demo.sample_path(wanted)
+        screen.say(f"No --dataset_path: using the bundled sample {sample.name}.")
+        spec = spec.replace(
+            data=dataclasses.replace(spec.data, dataset_path=(str(sample),), dataset_format=wanted)
+        )
+    return spec
+
+
+def default_output_dir(spec: RunSpec) -> Path:
+    """`runs/<model>-<data>-<hash>`: the same wishes find the same run again."""
+    wishes = to_json(spec)
+    for name in (*FREE, "epochs"):
+        wishes.pop(name, None)
+    model = Path(str(spec.model_name_or_path)).name
+    paths = spec.data.dataset_path or tuple(spec.data.mix)
+    data = Path(paths[0].rstrip("/")).name.split(".")[0]
+    return Path.cwd() / "runs" / f"{slug(model)}-{slug(data)}-{fingerprint(wishes)[:8]}"
+
+
+def slug(name: str) -> str:
+    """A name that is safe in a path and in LLaMA-Factory's comma-separated lists."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"

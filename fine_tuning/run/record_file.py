@@ -1,0 +1,47 @@
+"""`run.json`: the record of a run as it is read. Only `Run` writes it."""
+
+import json
+from pathlib import Path
+
+from fine_tuning.errors import DataError
+from fine_tuning.run.folder import RunFolder
+from fine_tuning.values.codec import from_json
+from fine_tuning.values.record import SCHEMA, RunRecord
+
+START_AGAIN = (
+    "give another --output_dir, or start it again with --restart (the old state is moved aside)"
+)
+
+
+def read_record(folder: RunFolder) -> RunRecord | None:
+    """What is known of the run, with the paths of its present place; None if there is none.
+
+    Raises DataError for a record that is damaged, or of another version of this program.
+    """
+    path = folder.record
+    if not path.exists():
+        return None
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", fix=START_AGAIN) from error
+    if not isinstance(known, dict):
+        raise DataError(f"{path} cannot be read: it is not the record of a run", fix=START_AGAIN)
+    schema = known.get("schema", 1)
+    if isinstance(schema, int) and schema != SCHEMA:
+        raise _other_version(path, schema)
+    return from_json(known, RunRecord, named=str(path), root=folder.path.absolute())
+
+
+def _other_version(path: Path, schema: int) -> DataError:
+    """Its adapter is as good as ever; only what was recorded of the way there is not understood."""
+    run = path.parent
+    return DataError(
+        f"{path} is the record of {'an older' if schema < SCHEMA else 'a newer'} version of this "
+        f"program (format {schema}; this one reads {SCHEMA}).",
+        why="what it says of stages and rows is not understood here",
+        fix=f"its adapter can be merged with `export --model_name_or_path BASE "
+        f"--adapter_name_or_path {run} --export_dir MERGED`, and trained further with "
+        f"--adapter_name_or_path {run}; --restart starts the run again (the old state is moved "
+        "aside)",
+    )

@@ -1,0 +1,77 @@
+"""encode: rows are encoded ahead of the training where the engine alone would encode others."""
+
+import shutil
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fine_tuning import files, hashes
+from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.requests import forks_readers
+from fine_tuning.engine.trainers.trainer import TrainSettings
+from fine_tuning.errors import DataError
+from fine_tuning.screen import Screen, worker_events
+from fine_tuning.stages.split import warn_changed
+from fine_tuning.values.codec import from_json
+from fine_tuning.values.plan import Places
+from fine_tuning.values.results import Encoded
+from fine_tuning.values.tokens import TokenLook
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encode:
+    """Encode the rows into `places.encoded`; `train.yaml` names it, so a training by hand finds
+    it too."""
+
+    name: ClassVar[str] = "encode"
+    settings: TrainSettings
+    split: str  # a hash of what the two parts were made from
+    look: TokenLook
+    places: Places
+    worker: Worker
+
+    def inputs(self) -> tuple[Any, ...]:
+        return (self.settings.of_training, self.split)
+
+    def holds(self, known: Encoded) -> bool:
+        """What was encoded lies where it was written, as it was written."""
+        return self.places.encoded.exists() and not hashes.changed(self.places.encoded)
+
+    def do(self, screen: Screen) -> Encoded:
+        target = self.places.encoded
+        warn_changed(target, screen)
+        shutil.rmtree(target, ignore_errors=True)
+        if forks_readers(self.settings.all, self.look):
+            self.worker.restart()
+        screen.begin("encode")
+        with files.written_whole(target) as partial:
+            request = {"settings": self.settings.all, "out": str(partial)}
+            result = self.worker.request("encode", request, worker_events(screen))
+            encoded = from_json(result, Encoded)
+            refuse_untrained(encoded)
+            hashes.write(partial, algorithm="xxh3_128")
+        screen.end("answers with the weight 0 are masked")
+        return encoded
+
+    def tell(self, result: Encoded, screen: Screen, *, known: bool) -> None:
+        if result.untrained.get("train") and not known:
+            screen.warn(untrained_text(result))
+
+
+def refuse_untrained(encoded: Encoded) -> None:
+    """Raise DataError if no row has anything left to train after its encoding."""
+    rows = encoded.rows["train"]
+    if encoded.untrained.get("train") == rows:
+        raise DataError(
+            f"In none of the {rows:,} rows is anything trained.",
+            why="what the cutoff leaves of them are answers with the weight 0",
+            fix="raise --max_seq_length, or use --overlong auto, which keeps whole rounds",
+        )
+
+
+def untrained_text(encoded: Encoded) -> str:
+    """How many encoded rows, or packed blocks, have nothing left to train."""
+    count, rows = encoded.untrained["train"], encoded.rows["train"]
+    return (
+        f"{count:,} of {rows:,} encoded rows train nothing: what the cutoff leaves of them are "
+        "answers with the weight 0; a larger --max_seq_length, or --overlong auto, keeps more"
+    )

@@ -1,0 +1,102 @@
+"""merge: adapters and base become one model, which is proved to answer as they do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fine_tuning import files, hashes
+from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.loading import TunedModel, export_settings, export_writing
+from fine_tuning.paths import shown
+from fine_tuning.report import proof
+from fine_tuning.screen import Screen, worker_events
+from fine_tuning.ship.merged import is_whole, require_same, require_usable
+from fine_tuning.values.codec import from_json
+from fine_tuning.values.record import Stages, result_of
+from fine_tuning.values.results import Merged
+from fine_tuning.values.spec import RunSpec
+
+TRAINED_AGAIN = (
+    "put the file back that was trained; or delete it, and `run` with this --output_dir gets it "
+    "back from the last checkpoint"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Merge `model` into the directory `target`, which appears only when it is whole.
+
+    `trained` tells one training from another: what was merged before may be of an older one.
+    `probe_rows` are rows on which the two are compared; without any, on a few sentences.
+    """
+
+    name: ClassVar[str] = "merge"
+    spec: RunSpec
+    target: Path
+    trained: str = ""
+    model: TunedModel
+    trained_in: Path | None = None  # the run; what it left must be what was written
+    base: str
+    probe_rows: Path | None = None
+    chat_template: str | None  # to ship instead of the base model's own
+    worker: Worker
+    fresh_worker: bool = False
+
+    @property
+    def writing(self) -> Mapping[str, Any]:
+        """How the model is written to files."""
+        return export_writing(self.spec)
+
+    def inputs(self) -> tuple[Any, ...]:
+        return (str(self.target), self.trained, self.writing)
+
+    def holds(self, known: Merged) -> bool:
+        """The directory still holds a whole model. Raises DataError if it is not what was merged:
+        nothing is written over it."""
+        if not is_whole(self.target):
+            return False
+        again = f"move {self.target} away and repeat the command: it is merged again"
+        hashes.require_unchanged(self.target, again, hashes=known.hashes)
+        return True
+
+    def do(self, screen: Screen) -> Merged:
+        if self.trained_in is not None:
+            hashes.require_unchanged(self.trained_in, TRAINED_AGAIN)
+        request = {
+            "settings": export_settings(self.model, self.spec),
+            "base": self.base,
+            "probe_rows": str(self.probe_rows) if self.probe_rows else None,
+            "unprovable": self.model.unprovable,
+            "chat_template": self.chat_template,
+        }
+        if self.fresh_worker:
+            self.worker.restart()
+        with files.written_whole(self.target) as partial:
+            screen.begin("merge")
+            asked = {**request, "partial_dir": str(partial)}
+            result = self.worker.request("merge", asked, worker_events(screen))
+            shards = hashes.of_files(partial)
+        screen.end(f"it is in {shown(self.target)}")
+        made = {"path": self.target, "writing": self.writing, "hashes": shards}
+        return from_json({**result, **made}, Merged)
+
+    def tell(self, result: Merged, screen: Screen, *, known: bool) -> None:
+        if known:
+            screen.say(f"The merged model is already in {shown(self.target)}.")
+        elif result.proof is not None:
+            tell = screen.say if proof.is_whole(result.proof) else screen.warn
+            tell(proof.proof_text(result.proof))
+
+
+def refuse_used(spec: RunSpec, run_dir: Path, stages: Stages) -> None:
+    """Raise before the training for an export directory that cannot be used after it."""
+    target = spec.export_dir
+    if target is None:
+        return
+    known, trained = result_of(stages.merge), result_of(stages.train)
+    merged = known if known is not None and known.path == target and is_whole(target) else None
+    if merged is None or trained is None or trained.epochs != spec.epochs:
+        require_usable(target, run_dir)
+    else:
+        require_same(target, merged.writing, export_writing(spec))

@@ -1,0 +1,87 @@
+"""What is refused once rows and model are known, before any weights are loaded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fine_tuning.errors import UsageError
+from fine_tuning.values.data import SplitData
+from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TokenLook
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposed:
+    """A training that is about to be planned."""
+
+    spec: RunSpec
+    stage: str
+    parts: SplitData
+    look: TokenLook
+
+    def engine(self, name: str, default: Any = None) -> Any:
+        """The value of a pass-through argument."""
+        return self.spec.engine_args.get(name, default)
+
+    @property
+    def places_media(self) -> bool:
+        """Whether the model counts positions by the media, for which it needs inputs of its own."""
+        return self.look.model is not None and self.look.model.media_positions
+
+    @property
+    def least_streamed(self) -> int:
+        """Rows of the smaller part that is streamed."""
+        return min(filter(None, (self.parts.train_rows, self.parts.val_rows)), default=0)
+
+
+# Each the engine refuses late, in the words of a library; its file is named.
+REFUSED: tuple[tuple[Callable[[Proposed], bool], str, str], ...] = (
+    (  # train/kto/trainer.py:forward passes no positions
+        lambda job: job.stage == "kto" and job.places_media,
+        "--stage kto does not work with this model, not even for text: LLaMA-Factory leaves out "
+        "what such a model needs to place images.",
+        "give pairs and --stage dpo, or a model of text",
+    ),
+    (  # hparams/finetuning_args.py:__post_init__
+        lambda job: bool(job.engine("pissa_init")) and OBJECTIVES[job.stage].refers,
+        "--pissa_init does not go with --stage dpo or kto: they compare with the base model, and "
+        "PiSSA has moved a part of it into the adapter.",
+        "leave --pissa_init out",
+    ),
+    (  # data/collator.py:_compute_rope_position_ids_with_packing
+        lambda job: (
+            bool(job.engine("neat_packing"))
+            and job.places_media
+            and job.engine("flash_attn") != "fa2"
+        ),
+        "--neat_packing with this model, which takes images or videos, needs FlashAttention 2.",
+        "add --flash_attn fa2 (on a GPU), or leave the packing out",
+    ),
+    (  # data/collator.py pads blocks to multiples of 8 after their masks are made
+        lambda job: (
+            bool(job.engine("neat_packing"))
+            and job.engine("flash_attn") != "fa2"
+            and job.look.cutoff % 8 != 0
+        ),
+        "--neat_packing needs a --max_seq_length that is a multiple of 8.",
+        "round it: 1000 or 1024, for example",
+    ),
+    (  # datasets: the number of shards exceeds the number of samples
+        lambda job: (
+            bool(job.engine("streaming"))
+            and int(job.engine("dataloader_num_workers", 0)) > job.least_streamed
+        ),
+        "--dataloader_num_workers is above the number of rows to stream, of training or validation "
+        "rows.",
+        "give fewer workers, or --val_size 0 if the validation rows are too few",
+    ),
+)
+
+
+def refuse_untrainable(spec: RunSpec, stage: str, parts: SplitData, look: TokenLook) -> None:
+    """Raise UsageError for settings that cannot work with these rows and this model."""
+    job = Proposed(spec=spec, stage=stage, parts=parts, look=look)
+    for applies, what, fix in REFUSED:
+        if applies(job):
+            raise UsageError(what, fix=fix)

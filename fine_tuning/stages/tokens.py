@@ -1,0 +1,126 @@
+"""tokens: template, parity, lengths and cutoff, by the worker; no weights are loaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fine_tuning.dataset.insight.rows import read_origins
+from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.requests import token_request
+from fine_tuning.errors import DataError
+from fine_tuning.screen import Screen, worker_events
+from fine_tuning.units import counted
+from fine_tuning.values.codec import from_json
+from fine_tuning.values.data import CheckedData
+from fine_tuning.values.results import BaseModel
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TemplateLook, TokenLook
+
+NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """Look at the rows with the model's tokenizer; `show` says which of them are shown."""
+
+    name: ClassVar[str] = "tokens"
+    spec: RunSpec
+    model: BaseModel
+    data: CheckedData
+    folder: Path  # where the lengths are written
+    worker: Worker
+    show: Sequence[str] = ("3", "longest")
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What the worker is asked."""
+        return token_request(self.spec, self.model.location, self.data, self.folder, show=self.show)
+
+    def inputs(self) -> tuple[Any, ...]:
+        places = ("rows_path", "lengths_path", "validation_path")
+        asked = {name: value for name, value in self.request.items() if name not in places}
+        return ({**asked, "model": self.model.name}, self.data.fingerprint)
+
+    def holds(self, known: TokenLook) -> bool:
+        """The lengths lie where they were written."""
+        return Path(self.request["lengths_path"]).exists()
+
+    def do(self, screen: Screen) -> TokenLook:
+        screen.begin("tokens", self.data.rows_kept - self.data.validation_rows, "rows")
+        found = self.worker.request("tokens", self.request, worker_events(screen))
+        look = from_json(found, TokenLook)
+        refuse_unreadable(self.data, look)
+        return look
+
+    def tell(self, result: TokenLook, screen: Screen, *, known: bool) -> None:
+        if known:
+            screen.begin("tokens", self.data.rows_kept - self.data.validation_rows, "rows")
+        screen.end(f"{counted(result.tokens, 'token')}, the longest row has {result.longest:,}")
+        for warning in token_warnings(result):
+            screen.warn(warning)
+
+
+def refuse_unreadable(data: CheckedData, look: TokenLook) -> None:
+    """Raise DataError if media cannot be read by the model's processor, with the first places.
+
+    The training would end there with the decoder's own words.
+    """
+    named = [
+        *_placed(look.unreadable, data.origins_path, data),
+        *_placed(look.validation_unreadable, data.validation_origins_path, data),
+    ]
+    if named:
+        more = [f"and {len(named) - NAMED:,} more"] if len(named) > NAMED else []
+        have = counted(len(named), "row has", "rows have")
+        raise DataError(
+            "\n  ".join([f"{have} media that cannot be read:", *named[:NAMED], *more]),
+            fix="mend these files or marks, or take the rows out",
+        )
+
+
+def _placed(rows: Mapping[int, str], origins: Path | None, data: CheckedData) -> list[str]:
+    """What is said of rows, by their numbers, with the place of each."""
+    if not rows or origins is None:
+        return []
+    places = read_origins(origins, [file.path for file in data.files])
+    return [f"{places.place(row)}: {what}" for row, what in rows.items()]
+
+
+def token_warnings(look: TokenLook) -> list[str]:
+    """What the look at the tokens found that a person should know before training."""
+    found = _template_warnings(look.template)
+    if look.untrained_answers:
+        found.append(
+            f"{look.untrained_answers:,} answers have the weight 0: they are read, not trained"
+        )
+    for view in look.views:
+        if view.row in look.overlong:
+            continue  # what becomes of it is decided and said later
+        if view.all_masked:
+            found.append(f"row {view.row}: nothing is trained, every label is masked")
+        elif not view.stop_trained:
+            found.append(f"row {view.row}: the end-of-turn token is not trained")
+    return found
+
+
+def _template_warnings(template: TemplateLook) -> list[str]:
+    """How the trained template differs from the one that a server will use, and what to do."""
+    name = template.name or "of the model"
+    told = []
+    if template.difference is not None:
+        trained, own = template.difference.beside
+        told.append(
+            f"template '{name}' does not render like the model's own chat template (first "
+            f"difference at token {template.difference.at}: trained {trained} / own {own}); a "
+            "server that uses the model's own would send other prompts than were trained"
+            + (", so the trained template is shipped" if template.shipped else "")
+        )
+    if template.shipped is False:
+        left = "the model's own is shipped" if template.own else "none is shipped"
+        told.append(
+            f"template '{name}' cannot be shipped as a chat template ({template.unwritten}), so "
+            f"{left}; serve with LLaMA-Factory's own template '{name}', or train with a --template "
+            "that renders like the model's own"
+        )
+    return told

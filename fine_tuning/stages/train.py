@@ -1,0 +1,114 @@
+"""train: the engine trains, from the last complete checkpoint if there is one, scored around."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fine_tuning.dataset.prepare.split import training_places
+from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.launchers import Training, launcher_for
+from fine_tuning.engine.loading import after_training, before_training
+from fine_tuning.engine.requests import adapter_template, forks_readers
+from fine_tuning.engine.trainers import trainer_of
+from fine_tuning.engine.trainers.trainer import TrainSettings
+from fine_tuning.errors import Interrupted, RowsError
+from fine_tuning.screen import Screen, worker_events
+from fine_tuning.values.codec import from_json
+from fine_tuning.values.data import CheckedData, SplitData
+from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.plan import Places, Plan
+from fine_tuning.values.results import Trained
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TokenLook
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train as planned. `weights_are_there`: what it left lies in the run (or is another node's);
+    lost weights come back from the last checkpoint, without a step."""
+
+    name: ClassVar[str] = "train"
+    spec: RunSpec
+    plan: Plan
+    settings: TrainSettings
+    data: CheckedData
+    parts: SplitData
+    look: TokenLook
+    places: Places
+    worker: Worker
+    checkpoints: Sequence[Path]
+    weights_are_there: bool
+    scores: Path
+    log: Path
+    stop_file: Path
+
+    def inputs(self) -> tuple[Any, ...]:
+        return (self.settings.of_training, self.parts.train_rows, self.parts.val_rows)
+
+    def holds(self, known: Trained) -> bool:
+        return self.weights_are_there
+
+    def do(self, screen: Screen) -> Trained:
+        if self.checkpoints:
+            screen.say(f"Continuing from {self.checkpoints[-1].name}.")
+        if forks_readers(self.settings.all, self.look):
+            self.worker.restart()
+        training = self._training()
+        launcher = launcher_for(training)
+        try:
+            result = launcher.train(training, self.worker, screen, worker_events(screen))
+        except RowsError as error:
+            raise error.at(training_places(self.data, self.parts, error.rows)) from None
+        if result["interrupted"]:
+            raise Interrupted(
+                "Stopped, and a checkpoint is saved.", fix="the same command continues from it"
+            )
+        ship_template(self.places.run_dir, adapter_template(self.look.template))
+        return from_json({**result, "epochs": self.spec.epochs}, Trained)
+
+    def tell(self, result: Trained, screen: Screen, *, known: bool) -> None:
+        if known:
+            screen.say("Training is already done with these settings.")
+
+    def _training(self) -> Training:
+        made = self.settings.by_hand
+        trainer = trainer_of(self.plan.chosen.method)
+        return Training(
+            spec=self.spec,
+            chosen=self.plan.chosen,
+            request={
+                "settings": self.settings.all,
+                "stop_path": str(self.stop_file),
+                "resume_from": str(self.checkpoints[-1]) if self.checkpoints else None,
+                "scores_path": str(self.scores),
+                "expected": trainer.expected(self.settings, self.parts, self.places),
+            },
+            scoring=scoring(self.spec, self.plan, self.parts),
+            before=before_training(made),
+            after=after_training(made, self.places.run_dir),
+            scores=self.scores,
+            log=self.log,
+            stop_file=self.stop_file,
+        )
+
+
+def scoring(spec: RunSpec, plan: Plan, parts: SplitData) -> Mapping[str, Any] | None:
+    """What is scored before and after; None if nothing is held out or can be answered."""
+    asked_for = OBJECTIVES[plan.rows.stage].scored
+    if not parts.val_path or not parts.val_rows or not spec.score_samples or asked_for is None:
+        return None
+    return {
+        "rows_path": str(parts.val_path),
+        "samples": min(spec.score_samples, parts.val_rows),
+        "kind": "text" if asked_for == "text" else "chat",
+    }
+
+
+def ship_template(run_dir: Path, chat_template: str | None) -> None:
+    """Leave this chat template beside the adapter, or none: not what LLaMA-Factory made of it."""
+    path = run_dir / "chat_template.jinja"
+    if chat_template is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.write_text(chat_template, encoding="utf-8")

@@ -1,0 +1,88 @@
+"""What the later stages of a run give."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Unit = Literal["rows", "blocks"]  # blocks: what text is cut into
+Metrics = Mapping[str, float | None]  # None: the number was not finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseModel:
+    """The model that is trained: the name by which it was asked for, and where it lies."""
+
+    name: str
+    location: str  # an absolute path, or the name where only the engine finds it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Rows that were encoded ahead of the training, and those of them without a trained token."""
+
+    rows: Mapping[str, int]  # part -> rows
+    untrained: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What the engine has to train on: as it counted after encoding."""
+
+    unit: Unit = "rows"
+    count: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A training that has come to its end."""
+
+    epochs: float
+    encoded: int | None = None  # rows or blocks, as the engine counted them
+    expected: Expected = Expected()
+    metrics: Metrics = field(default_factory=dict)  # the trainer's last
+    before: Metrics = field(default_factory=dict)  # held-out rows, before the first step
+    after: Metrics = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)  # part of the training -> its time
+    peak_memory: int | None = None  # bytes on the device
+    world_size: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """How the merged model compares with base + adapter; `reason` says why it was not compared.
+
+    `agreement` is the share of positions with the same most likely token; differences are means
+    over all logits; `kept` is the share of the change of the weights that rounding has left.
+    """
+
+    proved: bool
+    reason: str = ""
+    rows: int = 0
+    agreement: float = 0.0
+    mean_logit_difference: float = 0.0
+    moved_by_training: float = 0.0
+    kept: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """A merged model on disk."""
+
+    path: Path
+    dtype: str
+    bytes: int
+    stop_ids: tuple[int, ...] = ()
+    proof: Proof | None = None
+    writing: Mapping[str, Any] = field(default_factory=dict)  # how it was cut into files
+    hashes: Mapping[str, str] = field(default_factory=dict)  # of its files, by their names
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a run stopped: the parts of a FineTuningError."""
+
+    what: str
+    why: str = ""
+    fix: str = ""

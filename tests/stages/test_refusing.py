@@ -1,0 +1,56 @@
+"""What cannot be trained is refused once rows and model are known."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fine_tuning.errors import UsageError
+from fine_tuning.stages import refusing
+from fine_tuning.values.data import SplitData
+from fine_tuning.values.spec import RunSpec
+from tests.looks import WRITTEN, look_of
+
+SEEING = {**WRITTEN["model"], "media_positions": True}
+PACKED = {"packing": True, "neat_packing": True}
+
+
+def streamed(workers: int) -> dict[str, Any]:
+    return {"streaming": True, "dataloader_num_workers": workers}
+
+
+@pytest.mark.parametrize(
+    ("stage", "model", "given", "message"),
+    [
+        ("kto", SEEING, {}, "--stage kto does not work"),
+        ("kto", WRITTEN["model"], {}, None),
+        ("dpo", SEEING, {}, None),
+        ("dpo", None, {"pissa_init": True}, "--pissa_init does not go with"),
+        ("sft", None, {"pissa_init": True}, None),
+        ("sft", SEEING, PACKED, "needs FlashAttention 2"),
+        ("sft", SEEING, {**PACKED, "flash_attn": "fa2"}, None),
+        ("sft", WRITTEN["model"], PACKED, None),
+        ("sft", WRITTEN["model"], {**PACKED, "cutoff": 150}, "a multiple of 8"),
+        ("sft", WRITTEN["model"], {**PACKED, "cutoff": 150, "flash_attn": "fa2"}, None),
+        ("sft", None, PACKED, None),
+        ("sft", SEEING, streamed(3), None),
+        ("sft", None, streamed(4), "above the number of rows to stream"),
+        ("sft", None, {"dataloader_num_workers": 4}, None),
+    ],
+)
+def test_settings_that_the_engine_refuses_late(
+    tmp_path: Path, stage: str, model: Any, given: dict[str, Any], message: str | None
+) -> None:
+    parts = SplitData(train_path=tmp_path, val_path=tmp_path, train_rows=30, val_rows=3)
+    look = look_of(model=model, cutoff=given.get("cutoff", 1024))
+    spec = RunSpec(engine_args={name: it for name, it in given.items() if name != "cutoff"})
+    if message is None:
+        refusing.refuse_untrainable(spec, stage, parts, look)
+        return
+    with pytest.raises(UsageError, match=message):
+        refusing.refuse_untrainable(spec, stage, parts, look)
+
+
+def test_without_validation_rows_the_training_rows_count(tmp_path: Path) -> None:
+    parts = SplitData(train_path=tmp_path, val_path=None, train_rows=4, val_rows=0)
+    refusing.refuse_untrainable(RunSpec(engine_args=streamed(4)), "sft", parts, look_of())
