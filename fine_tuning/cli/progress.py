@@ -18,7 +18,6 @@ STAGES = {
     "score_after": "scoring the tuned model",
     "merge": "merging",
     "prove": "proving the merged model",
-    "report": "writing the report",
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.progress import Progress, describe, fitting
+from fine_tuning.cli.progress import STAGES, Progress, describe, fitting
 from fine_tuning.cli.screen import PlainScreen, is_live, open_screen
 from fine_tuning.escaping import visible
 from fine_tuning.screen import Screen
@@ -179,6 +179,16 @@ def test_masked_text_is_told_apart_in_words(screen: Screen, out: io.StringIO) ->
 def test_a_generated_file_is_shown_as_it_is(screen: Screen, out: io.StringIO) -> None:
     screen.file(Path("run/train.yaml"), "# by hand\nstage: sft\n" + "x" * 200 + "\n")
     assert out.getvalue() == f"----- run/train.yaml\n# by hand\nstage: sft\n{'x' * 200}\n-----\n"
+
+
+def test_every_stage_that_begins_has_its_words_and_no_other() -> None:
+    """A stage stood in the list that never begins, and two that do were missing."""
+    package = Path(__file__).parents[2] / "fine_tuning"
+    code = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    begun = set(
+        re.findall(r"(?:\.begin|events\.stage|downloading|download)\(\s*(?:\w+, )?\"(\w+)\"", code)
+    )
+    assert begun | {"score_before", "score_after"} == set(STAGES)
 
 
 def test_data_cannot_steer_the_terminal(screen: Screen, out: io.StringIO) -> None:
