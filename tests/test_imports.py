@@ -35,7 +35,7 @@ ALLOWED = {
     "hashes": {"errors", "files"},
     "resources": set(),
     "hubs": {"errors", "files"},
-    "values": {"errors", "units"},
+    "values": {"errors", "units", "resources"},
     "screen": {"errors", "values", "units"},
     **dict.fromkeys(FOLDERS, VALUES),
     # a stage knows no run; values are handed across by the pipeline

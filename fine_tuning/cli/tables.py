@@ -38,14 +38,34 @@ def _why(choice: Choice) -> str:
 
 def problems_list(groups: Sequence[ProblemGroup]) -> RenderableType:
     """One paragraph per cause: how many rows and what, where first, and what to do."""
-    ordered = sorted(groups, key=lambda group: (group.severity != "error", -group.count))
+    ordered = sorted(groups, key=lambda group: (_rank(group), -group.count))
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for group in ordered:
-        colour = "red" if group.severity == "error" else "yellow"
-        table.add_row(Text(group.severity, style=f"bold {colour}"), _cause(group))
+        word, style = _word(group)
+        table.add_row(Text(word, style=style), _cause(group))
     return table
+
+
+# What stands before a problem: what is lost looks different from what is harmless.
+_WORDS = {
+    "question": ("question", "bold red"),
+    "loss": ("NOT TRAINED", "bold yellow reverse"),
+    "repair": ("repaired", "dim"),
+}
+
+
+def _word(group: ProblemGroup) -> tuple[str, str]:
+    plain = ("error", "bold red") if group.severity == "error" else ("warning", "bold yellow")
+    return _WORDS.get(group.effect, plain)
+
+
+def _rank(group: ProblemGroup) -> int:
+    """Questions and errors first, then what is lost, then doubts, then what was repaired."""
+    if group.severity == "error":
+        return 0 if group.effect == "question" else 1
+    return {"loss": 2, "": 3}.get(group.effect, 4)
 
 
 def _cause(group: ProblemGroup) -> Text:

@@ -148,11 +148,16 @@ def _verdict(data: CheckedData) -> "RenderableType":
     files = sum(group.files for group in errors)
     warnings = sum(group.count for group in data.problems if group.severity == "warning")
     also = f"; {counted(warnings, 'warning')}" if warnings else ""
+    lost = sum(g.count - g.files for g in data.problems if g.effect == "loss")
     if not errors:
         dropped = f", {counted(data.rows_dropped, 'repeat')} dropped" if data.rows_dropped else ""
         all_rows = ("the " if data.rows_kept == 1 else "all ") + counted(
             data.rows_kept, "row is", "rows are"
         )
+        if lost:
+            text = f"USABLE, BUT NOT ALL OF IT: {all_rows} usable{dropped}; in"
+            text += f" {counted(lost, 'place')} something of them is not trained{also}"
+            return Text(text, style="bold yellow")
         return Text(f"OK: {all_rows} usable{dropped}{also}", style="green")
     if data.rows_read and data.rows_dropped:
         share = percent_text(data.rows_dropped / data.rows_read)

@@ -7,7 +7,7 @@ import dataclasses
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,23 +22,26 @@ from fine_tuning.dataset.account.schedule import (
     run_passes,
     worker_count,
 )
+from fine_tuning.dataset.convert.unread import Unread
 from fine_tuning.dataset.insight.examine import examine
 from fine_tuning.dataset.insight.near.find import DEFAULT_ROWS
+from fine_tuning.dataset.questions import questions_of
 from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
 from fine_tuning.dataset.survey import (
     confirmed,
     evidence,
     first_plan,
     unknown_columns,
-    unread_columns,
+    unread_note,
 )
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.hubs import OnBytes
-from fine_tuning.paths import at_home
+from fine_tuning.paths import at_home, expanded
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.spec import DataSpec
 
 READING, NEAR = 0.4, 0.4  # shares of the time of a check; near-duplicates are not always looked for
+CUT_FILE = ("truncated", "damaged_file", "missing_bracket")  # what tells that the end is missing
 
 
 def check(
@@ -68,11 +71,13 @@ def account(
     progress: Callable[[Progress], None] | None = None,
     look: outputs.Look | None = examine,
     name_leaks: bool = False,
+    extracted_dir: Path | None = None,
 ) -> CheckedData:
     """As `check`, but only says how it is: many unusable rows are no error here.
 
     `look` is what looks at the content of the good rows; None leaves it out. `name_leaks` names the
     training rows that the validation data holds too (a run does so when it splits the rows).
+    Pictures whose bytes stand in the rows are written into `extracted_dir` (default: in `out_dir`).
     What an earlier check left in `out_dir` stays until the new results are whole. `progress` is
     told of one way through all files: a byte counts by shares as its row is read and looked at.
     """
@@ -82,7 +87,8 @@ def account(
     unfinished.mkdir(parents=True)
     try:
         way = _Way(progress or _untold, sum(source.size for source in sources), spec)
-        files = _read(sources, spec, unfinished / "parts", way.reading)
+        extracted = extracted_dir or out_dir / "media"
+        files = _read(sources, spec, unfinished / "parts", extracted, way.reading)
         data = outputs.write(
             files, spec, unfinished, look, name_leaks=name_leaks, progress=way.looking
         )
@@ -125,6 +131,12 @@ def _untold(at: Progress) -> None:
 def refuse_unusable(data: CheckedData, spec: DataSpec) -> None:
     """Raises DataError if there is no usable row, rows of two kinds, or too many bad rows."""
     where = f"every problem: {data.report_path}; the dropped rows: {data.rejected_path}"
+    if asked := [group for group in data.problems if group.effect == "question"]:
+        raise DataError(
+            "; ".join(dict.fromkeys(group.message for group in asked)),
+            why="\n".join(f"{group.first}: {group.example}" for group in asked),
+            fix="; ".join(dict.fromkeys(group.suggestion for group in asked)),
+        )
     if not data.rows_kept:
         worst = next((g for g in data.problems if g.severity == "error"), None)
         why = f"{worst.message}, first at {worst.first}: {worst.example}" if worst else ""
@@ -153,15 +165,27 @@ def refuse_unusable(data: CheckedData, spec: DataSpec) -> None:
 
 
 def _sources(spec: DataSpec, validation_paths: Sequence[str]) -> list[Source]:
-    paths = list(dict.fromkeys((*spec.dataset_path, *spec.mix)))
+    paths = [*spec.dataset_path, *(path for path in spec.mix if path not in spec.dataset_path)]
     if not paths:
         raise DataError("no dataset was given", fix="name one with --dataset_path")
     hub = _hub_choice(spec)
     _refuse_hub_words(spec, (*paths, *validation_paths))
-    sources = find_sources(paths, hub=hub)
+    sources = find_sources(
+        paths,
+        hub=hub,
+        splits=not spec.ignore_splits,
+        apart=spec.mix,
+        text_unit=spec.text_unit,
+    )
     if not validation_paths:
         return sources
-    held_out = find_sources(validation_paths, hub=hub, flag="val_dataset_path")
+    held_out = find_sources(
+        validation_paths,
+        hub=hub,
+        flag="val_dataset_path",
+        splits=False,
+        text_unit=spec.text_unit,
+    )
     both = {source.path for source in sources} & {source.path for source in held_out}
     if both:
         raise DataError(
@@ -179,7 +203,8 @@ def _sources(spec: DataSpec, validation_paths: Sequence[str]) -> list[Source]:
 def download(spec: DataSpec, validation_paths: Sequence[str], on_bytes: OnBytes) -> None:
     """Fetch Hub datasets into the cache, before `account` reads them; local data asks nobody."""
     names = [*spec.dataset_path, *spec.mix, *validation_paths]
-    hub = [name for name in dict.fromkeys(names) if not at_home(name).exists()]
+    words = [path for name in names for path in expanded(name)]
+    hub = [name for name in dict.fromkeys(words) if not at_home(name).exists()]
     if hub:
         find_sources(hub, hub=_hub_choice(spec), on_bytes=on_bytes)
 
@@ -194,7 +219,8 @@ def _refuse_hub_words(spec: DataSpec, paths: Sequence[str]) -> None:
     """A split or revision of a local file would have no effect, which nobody would notice."""
     words = ("dataset_config", "dataset_split", "dataset_revision")
     given = [f"--{word}" for word in words if getattr(spec, word)]
-    if given and all(at_home(path).exists() for path in paths):
+    local = [at_home(path) for word in paths for path in expanded(word)]
+    if given and all(path.exists() for path in local):
         raise UsageError(
             f"{', '.join(given)} chooses a part of a Hub dataset, but {paths[0]} is a local path",
             fix="leave it out, or name the file of that part",
@@ -205,10 +231,11 @@ def _read(
     sources: Sequence[Source],
     spec: DataSpec,
     folder: Path,
+    extracted: Path,
     progress: Callable[[Progress], None],
 ) -> list[ReadFile]:
     """Every file read by the format that all its rows speak for."""
-    looks = [first_plan(source, spec) for source in sources]
+    looks = [first_plan(source, spec, extracted) for source in sources]
     if note := unknown_columns(looks, spec):
         notes = (*sources[0].notes, note)
         sources = [dataclasses.replace(sources[0], notes=notes), *sources[1:]]
@@ -227,20 +254,32 @@ def _read(
         redone = passes(list(again.values()), folder=folder / "again")
         for index, of_file in zip(again, redone, strict=True):
             planned[index], parts[index] = again[index], of_file
-    unread = unread_columns([file.plan for file in planned], [rows for _, rows in looks])
-    first = dataclasses.replace(
-        sources[0], notes=(*sources[0].notes, *([unread] if unread else []))
-    )
+    unread = [_unread(of_file) for of_file in parts]
+    asked = [
+        (
+            *questions_of(file.source, file.plan, columns, rows, spec, kept=_kept(of_file)),
+            *_cut(of_file, spec),
+        )
+        for file, columns, of_file, (_, rows) in zip(planned, unread, parts, looks, strict=True)
+    ]
+    harmless = {
+        name: column
+        for columns, about in zip(unread, asked, strict=True)
+        for name, column in columns.items()
+        if not about
+    }
+    note = unread_note(harmless)
+    first = dataclasses.replace(sources[0], notes=(*sources[0].notes, *([note] if note else [])))
     return [
         ReadFile(
             source=first if file.source is sources[0] else file.source,
             plan=file.plan,
             parts=of_file,
-            evidence=evidence(file.plan, _votes(of_file), rows),
+            evidence=evidence(file.source, file.plan, _votes(of_file), rows),
             sha256=of_file[0].result.sha256 or hashes.of(file.source),
-            notes=file_notes(of_file),
+            notes=(*file.source.problems, *about, *file_notes(of_file)),
         )
-        for file, of_file, (_, rows) in zip(planned, parts, looks, strict=True)
+        for file, of_file, (_, rows), about in zip(planned, parts, looks, asked, strict=True)
     ]
 
 
@@ -270,6 +309,30 @@ def _sha256(source: Source) -> str:
         return sha256_of(source.path)
     except OSError:
         return ""
+
+
+def _kept(parts: Sequence[Part]) -> int:
+    return sum(part.result.rows_kept for part in parts)
+
+
+def _cut(parts: Sequence[Part], spec: DataSpec) -> Iterator[tuple[str, str]]:
+    """A file of which only the beginning is there, unless the user said that he knows it."""
+    first = [p.result.first[c] for p in parts for c in CUT_FILE if c in p.result.first]
+    if first and not spec.allow_truncated:
+        where = f"line {first[0].line}: " if first[0].line else ""
+        yield "file_cut", f"{where}{first[0].message}"
+
+
+def _unread(parts: Sequence[Part]) -> Unread:
+    """The columns that no format reads, of all parts of a file."""
+    unread = Unread()
+    for part in parts:
+        for name, column in part.result.unread.items():
+            if name in unread:
+                unread[name].add(column)
+            else:
+                unread[name] = column
+    return unread
 
 
 def _votes(parts: Sequence[Part]) -> Counter[tuple[str, ...]]:

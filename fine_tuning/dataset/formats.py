@@ -6,7 +6,7 @@ show the format (`shapes`), and under which other names a column may stand (`ali
 """
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,24 @@ from fine_tuning.values.kinds import Kind
 
 MEDIA_COLUMNS = ("images", "videos", "audios")
 WEIGHT = "weight"  # of a turn, where some are not trained
+
+# Columns that mean the same in every format that has them, under the names that tools write.
+SHARED_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "images": ("image",),
+    "videos": ("video",),
+    "audios": ("audio",),
+    "system": (
+        *("system_prompt", "system_message", "system_instruction", "systemInstruction"),
+        *("systemPrompt", "system_text", "sys_prompt"),
+    ),
+    "tools": ("functions",),
+    "input": ("passage", "article", "background", "document"),
+    "choices": ("options",),
+    "reasoning": (
+        *("reasoning_content", "thinking", "thinking_content", "think", "cot", "complex_cot"),
+        *("chain_of_thought", "thought", "thoughts", "reasoning_trace", "thinking_trajectory"),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +85,19 @@ class Format:
     entry: Mapping[str, Any]  # the LLaMA-Factory entry
     recognise: Mapping[str, Any]
 
+    def assigned(self, filled: Collection[str], named: Collection[str] = ()) -> dict[str, str]:
+        """Our name -> the column that is read for it, of those that a row has, each for one thing.
+
+        Of several the one that the user named is read, else ours; a column that is another's own
+        is read for that one (`input` is a prompt only where there is no other).
+        """
+        found: dict[str, str] = {}
+        for ours, names in self.columns.items():
+            free = [name for name in names if name in filled and name not in found.values()]
+            if free:
+                found[ours] = next((name for name in free if name in named), free[0])
+        return found
+
     def expected(self) -> str:
         """The columns that a row of this format has, for messages."""
         return "; or ".join(str(shape) for shape in self.shapes[:2])
@@ -93,22 +124,25 @@ def all_formats(folder: Path = FORMATS) -> Mapping[str, Format]:
     written = {
         path.stem: msgspec.json.decode(path.read_bytes()) for path in sorted(folder.glob("*.json"))
     }
-    media = written.get("multimodal", {}).get("recognise", {}).get("aliases", {})
     formats = {}
     for name, entry in written.items():
         recognise = entry.pop("recognise")
-        if "part_of" in recognise:  # a variant that its format's converter reads as well
-            continue
-        aliases = {**recognise["aliases"], **media}
-        ours = set(aliases)
+        aliases = dict(recognise["aliases"])
         # LLaMA-Factory's alpaca names differ by key and value; ours is the column as it is written.
-        ours |= set(entry["columns"].values())
+        ours = dict.fromkeys((*aliases, *entry["columns"].values()))
+        if recognise["kind"] != "text":
+            ours |= dict.fromkeys(MEDIA_COLUMNS)
         formats[name] = Format(
             name=name,
             kind=recognise["kind"],
             converter=recognise["converter"],
             shapes=tuple(_shape(shape) for shape in recognise["shapes"]),
-            columns={our: (our, *aliases.get(our, ())) for our in sorted(ours)},
+            columns={
+                our: tuple(
+                    dict.fromkeys((our, *aliases.get(our, ()), *SHARED_ALIASES.get(our, ())))
+                )
+                for our in ours
+            },
             includes=tuple(recognise.get("includes", ())),
             entry=entry,
             recognise=recognise,
@@ -119,8 +153,7 @@ def all_formats(folder: Path = FORMATS) -> Mapping[str, Format]:
 @cache
 def role_names() -> Mapping[str, str]:
     """Every role name that datasets use -> user, assistant, system, tool or function_call."""
-    roles = all_formats()["sharegpt"].recognise["roles"]
-    return {name: role for role, names in roles.items() for name in names}
+    return {name: role for role, names in _listed("roles") for name in names}
 
 
 @cache
@@ -136,5 +169,10 @@ def native_roles() -> Mapping[str, frozenset[str]]:
 @cache
 def label_names() -> Mapping[str, bool]:
     """The texts that stand for a KTO label."""
-    labels = all_formats()["kto"].recognise["labels"]
-    return {name: key == "true" for key, names in labels.items() for name in names}
+    return {name: key == "true" for key, names in _listed("labels") for name in names}
+
+
+def _listed(key: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """What the files list under a key of `recognise`."""
+    for known in all_formats().values():
+        yield from known.recognise.get(key, {}).items()

@@ -11,7 +11,7 @@ import msgspec
 from fine_tuning.dataset.account.sink import PartResult, Sink, Spooled
 from fine_tuning.dataset.convert.fast_path.lines import canonical_lines
 from fine_tuning.dataset.convert.fast_path.rows import SAMPLE_ROWS, FastPath, fast_path
-from fine_tuning.dataset.convert.plan import Converter, Plan
+from fine_tuning.dataset.convert.plan import UNUSED, Converter, Plan
 from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.read import ByteRange, Source, decode_block, open_batches
 from fine_tuning.dataset.read.json.record import Decoded, decode_record
@@ -76,8 +76,18 @@ class _Pass:
             sample = decode_block(Block(head, batch.first_line)).values
             self.fast = fast_path(self.converter.plan, sample)
             self._sampled = True
+            self._see_unread(sample)
         if self.fast is None or not self._block(batch, self.fast):
             self._records(decode_block(batch))
+
+    def _see_unread(self, sample: Sequence[Any]) -> None:
+        """The columns that the fast path passes by are seen in the sample."""
+        for name in self.fast.extra if self.fast else ():
+            ours = self.converter.plan.renames.get(name, name)
+            if not ours.endswith(UNUSED):
+                for row in sample:
+                    if isinstance(row, dict) and row.get(name) is not None:
+                        self.converter.notes.unread.see(ours, row[name])
 
     def result(self) -> PartResult:
         converter, fast = self.converter, self.fast
@@ -94,7 +104,8 @@ class _Pass:
             votes=[(list(names), count) for names, count in votes.items()],
             renamed=dict(renames),
             labels=dict(converter.notes.labels),
-            unused=dict(converter.notes.unused),
+            untrained=dict(converter.notes.untrained),
+            unread=dict(converter.notes.unread),
             with_reasoning=converter.with_reasoning + (fast.counts.with_reasoning if fast else 0),
             rare_columns=sorted(converter.columns),
         )

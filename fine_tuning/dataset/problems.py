@@ -6,23 +6,37 @@ from dataclasses import dataclass
 
 from fine_tuning.dataset.read import READ_PROBLEMS
 from fine_tuning.values.data import Severity
+from fine_tuning.values.shown import Effect
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What one code means."""
+    """What one code means.
+
+    `effect` says what becomes of the text: a `repair` loses none, by a `loss` some of what a user
+    wrote is not trained, and a `question` is for the user to answer and stops a run.
+    """
 
     severity: Severity
     title: str
     fix: str
+    effect: Effect = ""
 
 
 def _error(title: str, fix: str) -> Cause:
     return Cause("error", title, fix)
 
 
+def _question(title: str, fix: str) -> Cause:
+    return Cause("error", title, fix, "question")
+
+
 def _warning(title: str, fix: str) -> Cause:
-    return Cause("warning", title, fix)
+    return Cause("warning", title, fix, "repair" if fix.startswith("nothing to do") else "")
+
+
+def _loss(title: str, fix: str) -> Cause:
+    return Cause("warning", title, fix, "loss")
 
 
 CAUSES: dict[str, Cause] = {
@@ -106,12 +120,23 @@ CAUSES: dict[str, Cause] = {
     ),
     "label_missing": _error("label missing", "fill the label with true or false"),
     "label_invalid": _error("label is neither true nor false", "use true or false"),
+    "tool_call_as_text": _warning(
+        "tool call that stands as text in an answer",
+        "nothing to do: it is trained as it is written",
+    ),
+    "tools_missing": _warning(
+        "calls of tools that no prompt lists", "list them in the tools column"
+    ),
+    "tool_unlisted": _warning(
+        "call of a tool that is not listed", "mend its name, or list the tool"
+    ),
     # media
     "media_malformed": _error(
         "media column is not a list of paths", "give the paths of the files as a list of text"
     ),
     "media_missing": _error(
-        "media file not found", "paths are relative to the data file; check them"
+        "media file not found",
+        "check the path, which is relative to the data file; save what an address leads to",
     ),
     "media_unreadable": _error(
         "media file is empty or no image", "replace the file, or remove the row"
@@ -120,7 +145,35 @@ CAUSES: dict[str, Cause] = {
         "placeholders and media differ in number",
         "write one <image>, <video> or <audio> in the text for each file",
     ),
+    # questions: more than one reading is possible, and they train different things
+    "column_unread": _question(
+        "columns that may decide what is trained are not read",
+        "say what they are with one of these flags",
+    ),
+    "rows_are_messages": _question(
+        "each row is one message of a dialogue", "choose one of these ways"
+    ),
+    "rendered_chat": _question(
+        "text that holds dialogues as a template renders them", "choose one of these ways"
+    ),
+    "file_cut": Cause(
+        "error",
+        "file was cut off",
+        "get the whole file again, or train on what is there with --allow_truncated",
+        "question",
+    ),
     # files
+    "split_left_out": _loss(
+        "test split left out, as its name says",
+        "nothing to do; --ignore_splits trains on every file, whatever its name",
+    ),
+    "split_validation": _warning(
+        "validation split, as its name says",
+        "nothing to do; --ignore_splits trains on every file, whatever its name",
+    ),
+    "path_twice": _warning("file that was given twice is read once", "nothing to do"),
+    "other_mapping": _warning("columns read as a dataset_info.json says", "nothing to do"),
+    "start_failed": _error("the check could not start", "mend what is named"),
     "unreadable_file": _error("file cannot be opened", "check its permissions and its disk"),
     "format_unknown": _error(
         "columns of no known format",
@@ -144,6 +197,9 @@ CAUSES: dict[str, Cause] = {
     "lists_as_turns": _warning("object of lists read as a list of turns", "nothing to do"),
     "tool_result_json": _warning("tool result read as its JSON text", "nothing to do"),
     "role_renamed": _warning("role names read as user, assistant, system or tool", "nothing to do"),
+    "answers_untrained": _warning(
+        "answers that are not trained, as the data says", "nothing to do"
+    ),
     "label_read": _warning("labels read as true or false", "nothing to do"),
     "tool_calls_joined": _warning("tool calls in a row joined into one turn", "nothing to do"),
     "tool_results_sorted": _warning(
@@ -153,28 +209,49 @@ CAUSES: dict[str, Cause] = {
         "ids of tool results and calls do not match",
         "check that each result follows its call: the engine pairs them by order",
     ),
-    "reasoning_ignored": _warning(
+    "reasoning_ignored": _loss(
         "reasoning that is not trained", "write it in one place, in an answer"
     ),
-    "prompt_unused": _warning(
+    "prompt_unused": _loss(
         "prompt column differs from the dialogues' prompt, which is read",
         "remove the column, or write the prompt into both dialogues",
     ),
-    "column_unused": _warning(
-        "two columns hold the same thing; one is read", "name it: --columns output=YOURS"
-    ),
-    "tool_call_text_dropped": _warning(
+    "tool_call_text_dropped": _loss(
         "text beside a tool call is not trained",
-        "put the text into reasoning_content, or into a turn of its own",
+        "to train it, put the text into the message's reasoning_content",
     ),
     "tool_parameters_missing": _warning(
         "tool without parameters read as one that takes none", "nothing to do"
     ),
-    "weight_ignored": _warning(
+    "weight_ignored": _loss(
         "weight of a message is not honoured", "remove the message, or accept that it is trained"
     ),
     "untrained_end": _warning(
         "turns after the last answer that is trained were left out", "nothing to do"
+    ),
+    "media_marked": _warning(
+        "mark of a file written before the first turn",
+        "nothing to do, or write it where it belongs",
+    ),
+    "mojibake": _warning(
+        "characters of a wrong decoding", "decode the original file as UTF-8 and save it again"
+    ),
+    "replacement_character": _warning(
+        "U+FFFD in the text: something was lost", "get the text from its source again"
+    ),
+    "control_in_text": _warning("control character in the text", "remove it"),
+    "special_token": _warning(
+        "special token of a template in the text",
+        "remove it: the template writes its own, and tokenizers do not read it as text",
+    ),
+    "second_end": _warning(
+        "answer ends with an end-of-turn token", "remove it: the template adds its own"
+    ),
+    "placeholder_left": _warning(
+        "placeholder of a template left in an answer", "fill it in, unless it is wanted"
+    ),
+    "think_unbalanced": _warning(
+        "<think> and </think> do not fit", "write both marks around the reasoning, or neither"
     ),
     "placeholder_without_media": _warning(
         "<image>, <video> or <audio> in the text without a file",
@@ -211,5 +288,7 @@ def cause_of(code: str, severity: Severity) -> Cause:
     if cause := CAUSES.get(code) or CONTENT.get(code):
         return cause
     if problem := READ_PROBLEMS.get(code):
-        return Cause(problem.severity, problem.title, problem.fix)
+        effect: Effect = "question" if problem.is_question else ""
+        effect = "repair" if problem.fix == "nothing to do" else effect
+        return Cause(problem.severity, problem.title, problem.fix, effect)
     return Cause(severity, code.replace("_", " "), "")

@@ -1,26 +1,33 @@
 """The first look at a file: its format by its first rows, to be confirmed by all of them."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset.convert.fast_path.rows import SAMPLE_ROWS
-from fine_tuning.dataset.convert.plan import Plan
+from fine_tuning.dataset.convert.plan import UNUSED, Media, Plan
+from fine_tuning.dataset.convert.unread import Column
 from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.insight.sensitive import masked
-from fine_tuning.dataset.read import Source, decode_block, open_batches
+from fine_tuning.dataset.mapping import Mapped, mapping_of
+from fine_tuning.dataset.meanings import HARMLESS
+from fine_tuning.dataset.read import Source, decode_block, open_batches, text_unit
 from fine_tuning.dataset.recognise import Votes, evidence_for, renamed, vote, winner
 from fine_tuning.errors import DataError
+from fine_tuning.paths import at_home
 from fine_tuning.values.data import Block
 from fine_tuning.values.spec import DataSpec
 
 SAMPLE_BATCHES = 4
-UNUSED = " (not used)"  # what a column is renamed to that must not be read
 
 _ANSWERS_OF_SERVERS = frozenset(("error", "errors", "detail", "message", "msg", "status"))
 
 
-def first_plan(source: Source, spec: DataSpec) -> tuple[Plan, list[dict[str, Any]]]:
+def first_plan(
+    source: Source, spec: DataSpec, extracted: Path | None = None
+) -> tuple[Plan, list[dict[str, Any]]]:
     """How the rows are to be read, judged by the first ones, and these rows.
 
     Raises UsageError if all of them fit two formats equally well.
@@ -29,23 +36,29 @@ def first_plan(source: Source, spec: DataSpec) -> tuple[Plan, list[dict[str, Any
         rows = _first_rows(source)
     except DataError:  # the pass over the file will meet it again, and name it
         rows = []
+    by_hand = spec.columns or spec.text_column or spec.dataset_format != "auto"
+    mapped = Mapped() if by_hand else mapping_of(source)
+    if mapped.columns:
+        spec = dataclasses.replace(spec, columns=mapped.columns)
+    tags = mapped.tags
     renames = _renames(rows, spec)
-    root = source.path.parent
+    root = at_home(spec.media_dir).absolute() if spec.media_dir else source.path.parent
+    media = Media(root, extracted)
     if spec.dataset_format != "auto":
-        if spec.dataset_format == "text" and not spec.text_column:
+        if spec.dataset_format in ("text", "rendered") and not spec.text_column:
             renames |= _only_column(rows, renames)
-        return Plan(spec.dataset_format, renames, root), rows
+        return Plan(spec.dataset_format, renames, media), rows
     if spec.text_column:
-        return Plan("text", renames, root), rows
+        return Plan("text", renames, media), rows
     votes = vote(rows, renames)
     if len(votes) == 1 and len(next(iter(votes))) > 1:
         winner(votes, source.name)
     names = [names for names, _ in votes.most_common() if names]
     if names:
-        return Plan(names[0][0], renames, root, recognised=True), rows
+        return Plan(names[0][0], renames, media, recognised=True, tags=tags), rows
     if only := _only_column(rows, renames):
-        return Plan("text", {**renames, **only}, root), rows
-    return Plan("", renames, root, recognised=True), rows
+        return Plan("text", {**renames, **only}, media), rows
+    return Plan("", renames, media, recognised=True, tags=tags), rows
 
 
 def _renames(rows: list[dict[str, Any]], spec: DataSpec) -> dict[str, str]:
@@ -55,13 +68,22 @@ def _renames(rows: list[dict[str, Any]], spec: DataSpec) -> dict[str, str]:
     if spec.text_column:
         renames[spec.text_column] = "text"
         ours_here |= {*all_formats()["text"].columns["text"]}
-    return {**{ours: ours + UNUSED for ours in sorted(ours_here)}, **renames}
+    left_out = [*sorted(ours_here), *_ignored(rows, spec)]
+    return {**{name: name + UNUSED for name in left_out}, **renames}
+
+
+def _ignored(rows: list[dict[str, Any]], spec: DataSpec) -> list[str]:
+    """The columns of --ignore_columns; names may also be joined by commas."""
+    known = {name for row in rows for name in row}
+    words = [[word] if word in known else word.split(",") for word in spec.ignore_columns]
+    return [name for names in words for name in names]
 
 
 def unknown_columns(looks: Iterable[tuple[Plan, list[dict[str, Any]]]], spec: DataSpec) -> str:
     """What to say of a named column that no first row has, or nothing."""
     names = dict.fromkeys(name for _, rows in looks for row in rows for name in row)
     wanted = [*spec.columns.values(), *([spec.text_column] if spec.text_column else [])]
+    wanted += _ignored([row for _, rows in looks for row in rows], spec)
     absent = [name for name in wanted if name not in names]
     if not absent or not names:
         return ""
@@ -70,14 +92,8 @@ def unknown_columns(looks: Iterable[tuple[Plan, list[dict[str, Any]]]], spec: Da
     return masked(f"no column is called {named} in the first rows, which have {there}")
 
 
-def unread_columns(plans: Iterable[Plan], looks: Iterable[list[dict[str, Any]]]) -> str:
-    """Which columns of the first rows no format of their file reads (`id`, or a misnamed one)."""
-    unread: dict[str, None] = {}
-    for plan, rows in zip(plans, looks, strict=True):
-        if known := all_formats().get(plan.format):
-            read = {name for names in known.columns.values() for name in names}
-            names = (name for row in rows for name in row)
-            unread |= {n: None for n in names if plan.renames.get(n, n) not in read}
+def unread_note(unread: Mapping[str, Column]) -> str:
+    """The columns that no format reads and that nobody was asked about (`id`, `source`)."""
     if not unread:
         return ""
     more = f" and {len(unread) - 12} more" if len(unread) > 12 else ""
@@ -92,10 +108,12 @@ def confirmed(plan: Plan, votes: Votes, name: str) -> str:
     return winner(votes, name) or plan.format
 
 
-def evidence(plan: Plan, votes: Votes, rows: list[dict[str, Any]]) -> str:
+def evidence(source: Source, plan: Plan, votes: Votes, rows: list[dict[str, Any]]) -> str:
     """Why a file is read as it is, in words."""
     if not plan.format:
         return ""
+    if source.kind == "txt" and plan.recognised and (unit := text_unit(source)):
+        return unit
     if not plan.recognised:
         columns = ", ".join(
             f"{ours} is {yours}"
@@ -132,4 +150,16 @@ def _only_column(rows: list[dict[str, Any]], renames: Mapping[str, str]) -> dict
     if names <= _ANSWERS_OF_SERVERS:
         return {}  # {"error": "Entry not found"}: what a failed download leaves
     texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
-    return {texts.pop(): "text"} if len(names) == 1 and len(texts) == 1 else {}
+    if len(names) != 1 or len(texts) != 1 or texts & _names_of_parts():
+        return {}  # system prompts or answers alone are no texts
+    (name,) = texts
+    values = [row[name] for row in rows if isinstance(row.get(name), str)]
+    if HARMLESS.fullmatch(name) or all("://" in value.split(" ")[0] for value in values):
+        return {}  # addresses, names, ids
+    return {name: "text"}
+
+
+def _names_of_parts() -> set[str]:
+    """Every name under which a format reads a part of a row."""
+    others = (known for known in all_formats().values() if known.kind != "text")
+    return {name for known in others for names in known.columns.values() for name in names}

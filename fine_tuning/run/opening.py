@@ -211,6 +211,11 @@ def with_bundled(spec: RunSpec, screen: Screen) -> RunSpec:
         spec = spec.replace(model_name_or_path=str(demo.model_path()))
     if not spec.data.dataset_path and not spec.data.mix:
         wanted = "alpaca" if spec.data.dataset_format == "auto" else spec.data.dataset_format
+        if wanted not in demo.SAMPLES:
+            raise UsageError(
+                f"There is no bundled sample of --dataset_format {wanted}.",
+                fix="give your own file with --dataset_path",
+            )
         sample = demo.sample_path(wanted)
         screen.say(f"No --dataset_path: using the bundled sample {sample.name}.")
         spec = spec.replace(

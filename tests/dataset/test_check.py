@@ -137,7 +137,7 @@ def test_a_misspelt_column_is_not_replaced_by_another(tmp_path: Path) -> None:
     assert (data.rows_kept, problems(data)) == (0, [(1, "text_missing")])
     assert data.findings["notes"] == [
         "no column is called contents in the first rows, which have content, id",
-        "columns that are not read: content, id",
+        "columns that are not read: id",
     ]
 
 
@@ -165,11 +165,11 @@ def test_a_table_without_rows_is_not_ok(tmp_path: Path) -> None:
 
 def test_unknown_columns_are_named(tmp_path: Path) -> None:
     data = account(tmp_path, [{"foo": "1", "bar": "2"}])
-    assert (data.format, data.rows_kept, problems(data)) == ("unknown", 0, [(1, "format_unknown")])
+    assert (data.format, data.rows_kept) == ("unknown", 0)
+    assert problems(data) == [(None, "format_unknown"), (1, "format_unknown")]
     with pytest.raises(DataError, match="no row of the data is usable") as error:
         dataset.refuse_unusable(data, DataSpec())
-    assert '["foo","bar"] fit no known format' in str(error.value)
-    assert "--columns instruction=YOURS" in str(error.value)
+    assert "--columns instruction=foo,output=bar (a prompt and its answer)" in str(error.value)
 
 
 def test_files_of_several_formats_work_together(tmp_path: Path) -> None:
@@ -415,16 +415,16 @@ def test_a_named_column_wins_over_another_name_of_the_same_thing(tmp_path: Path)
     rows = [{"instruction": f"q{i}", "output": "real", "foo": "named"} for i in range(3)]
     data = account(tmp_path, rows, columns={"answer": "foo"})
     assert canonical(data) == [chat(f"q{i}", "named") for i in range(3)]
-    [note] = [p["message"] for p in report(data)["problems"] if p["code"] == "column_unused"]
-    assert note == "not read: output beside answer (3 rows)"
+    assert problems(data) == []
 
 
 def test_a_second_column_for_the_same_thing_is_named(tmp_path: Path) -> None:
     rows = [{"instruction": f"q{i}", "query": "", "output": "a"} for i in range(250)]
     rows[240]["query"] = "text"
     data = account(tmp_path, rows)
-    [note] = [p["message"] for p in report(data)["problems"] if p["code"] == "column_unused"]
-    assert note == "not read: query beside instruction (1 row)"
+    [asked] = [p["message"] for p in report(data)["problems"] if p["code"] == "column_unread"]
+    assert asked.startswith('"query" differs from instruction (text). Choose: ')
+    assert "--columns input=query (below instruction)" in asked
     assert data.rows_kept == 250
 
 
@@ -468,7 +468,7 @@ def test_columns_that_nobody_reads_are_named(tmp_path: Path) -> None:
 def test_the_error_of_a_failed_download_is_no_text(tmp_path: Path) -> None:
     data = account(tmp_path, [{"error": "Entry not found"}])
     assert data.rows_kept == 0
-    assert problems(data) == [(1, "format_unknown")]
+    assert problems(data) == [(None, "format_unknown"), (1, "format_unknown")]
 
 
 def test_dedup_does_not_take_rows_from_the_validation_data(tmp_path: Path) -> None:

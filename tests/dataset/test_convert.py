@@ -1,12 +1,13 @@
 """What each shape of row becomes, and what is said about the ones that cannot be used."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fine_tuning.dataset.convert.plan import Converter, Plan
+from fine_tuning.dataset.convert.plan import Converter, Media, Plan
 from tests.dataset.converting import (
     CALL,
     CALL_TEXT,
@@ -285,7 +286,7 @@ BAD: dict[str, tuple[str, Any]] = {
     ),
     "tool_order": (
         "openai",
-        messages(("user", "q"), ("assistant", "a"), ("tool", "3"), ("assistant", "b")),
+        tool_row(("human", "q"), ("function_call", CALL_TEXT), ("human", "3"), ("gpt", "b")),
     ),
     "tools_malformed": ("openai", {**messages(("user", "q"), ("assistant", "a")), "tools": "x"}),
     "pair_incomplete": ("preference", {"prompt": "q", "chosen": "good"}),
@@ -490,15 +491,20 @@ def test_python_text_in_a_cell_is_called_so() -> None:
     assert "json.dumps" in error[1]
 
 
-def test_pictures_that_stand_in_the_row_are_told_where_to_go() -> None:
-    for given, code in (
-        ({"bytes": b"x", "path": None}, "media_malformed"),
-        ({"bytes": b"x", "path": "no.png"}, "media_missing"),
-    ):
-        row = {**messages(("user", "<image>q"), ("assistant", "a")), "images": [given]}
-        error = Converter(Plan("openai")).convert(row).error
-        assert error is not None
-        assert error[0] == code
-        assert error[1].endswith(
-            "its bytes stand in the row: save them as a file and give its path"
-        )
+def test_pictures_that_stand_in_the_row_become_files(tmp_path: Path) -> None:
+    text = base64.b64encode(PIXEL).decode()
+    plan = Plan("openai", media=Media(tmp_path, tmp_path / "media"))
+    for given in ({"bytes": PIXEL, "path": "a.gif"}, PIXEL, f"data:image/gif;base64,{text}"):
+        row = {**messages(("user", "q"), ("assistant", "a")), "images": [given]}
+        result = Converter(plan).convert(row)
+        assert result.data is not None
+        written = json.loads(result.data)
+        assert written["conversations"][0]["value"] == "<image>\nq"
+        assert Path(written["images"][0]).read_bytes() == PIXEL
+    assert len([*(tmp_path / "media").iterdir()]) == 1
+
+
+def test_bytes_that_are_no_picture_are_named(tmp_path: Path) -> None:
+    row = {**messages(("user", "<image>q"), ("assistant", "a")), "images": [{"bytes": b"x"}]}
+    error = Converter(Plan("openai", media=Media(tmp_path, tmp_path))).convert(row).error
+    assert error == ("media_unreadable", "images: the 1 bytes are no image")

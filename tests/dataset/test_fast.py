@@ -15,7 +15,7 @@ from fine_tuning.dataset.account.sink import DROPPED, HASHES, LINES, PROBLEMS, R
 from fine_tuning.dataset.convert.fast_path import lines as lines_module
 from fine_tuning.dataset.convert.fast_path.lines import canonical_lines
 from fine_tuning.dataset.convert.fast_path.rows import fast_path
-from fine_tuning.dataset.convert.plan import Converter, Plan
+from fine_tuning.dataset.convert.plan import Converter, Media, Plan
 from fine_tuning.dataset.passes import PartJob, run_parts
 from fine_tuning.dataset.read import HubChoice, find_sources
 
@@ -207,7 +207,7 @@ def test_both_paths_agree(name: str, recognised: bool) -> None:
             folder = Path(name_of_folder)
             source = folder / "data.jsonl"
             source.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            plan = Plan(name, media_root=folder, recognised=recognised)
+            plan = Plan(name, media=Media(folder), recognised=recognised)
             quick = outcome(source, plan, folder / "fast", fast=True)
             assert quick == outcome(source, plan, folder / "general", fast=False)
 
@@ -230,7 +230,7 @@ def test_both_paths_agree_on_every_spelling(
             folder = Path(name_of_folder)
             source = folder / "data.jsonl"
             source.write_bytes(b"\n".join([*clean, *rows]) + b"\n" * ends)
-            plan = Plan(name, media_root=folder, recognised=name != "belle")
+            plan = Plan(name, media=Media(folder), recognised=name != "belle")
             quick = outcome(source, plan, folder / "fast", fast=True)
             assert quick == outcome(source, plan, folder / "general", fast=False)
 

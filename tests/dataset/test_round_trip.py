@@ -9,13 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fine_tuning.dataset.convert.doubts import hold_signs
 from fine_tuning.dataset.convert.plan import Converter, Plan
 from fine_tuning.dataset.convert.values import is_blank
 from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.recognise import formats_of
 
-CHARACTERS = st.characters(blacklist_categories=["Cs"])
-words = st.text(CHARACTERS, min_size=1, max_size=12).filter(lambda text: not is_blank(text))
+CHARACTERS = st.characters(blacklist_categories=["Cs", "Cc"])
+words = st.text(CHARACTERS, min_size=1, max_size=12).filter(
+    lambda text: not is_blank(text) and not hold_signs(text.encode())
+)
 # A mark of a medium, or of BELLE's and hh-rlhf's turns, means something of its own.
 plain = words.filter(
     lambda text: not any(mark in text for mark in ("<", "Human", "Assistant", "["))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fine_tuning.engine.arguments import EngineArgument, number, truth, whole
-from fine_tuning.paths import at_home
+from fine_tuning.paths import at_home, expanded
 from fine_tuning.values.spec import DataSpec, RunSpec
 
 Kind = Literal["bool", "int", "float", "text", "path", "list", "map", "weights", "engine"]
@@ -121,6 +121,8 @@ class Setting:
         words = written if isinstance(written, list) else [written]
         if any(isinstance(word, dict | list) or word == "" for word in words):
             raise ValueError(f"needs {self._wanted()}, not an empty value or a list of settings")
+        if self.kind == "list" and self.metavar == "PATH":
+            return tuple(path for word in words for path in expanded(_at_home(word)))
         if self.kind == "list":
             return tuple(_at_home(word) for word in words)
         if len(words) != 1:

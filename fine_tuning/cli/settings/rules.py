@@ -149,7 +149,7 @@ RANGES: tuple[Rule, ...] = (
     (
         lambda job: (
             job.spec.data.text_column is not None
-            and job.spec.data.dataset_format not in ("auto", "text")
+            and job.spec.data.dataset_format not in ("auto", "text", "rendered")
         ),
         "--text_column goes with --dataset_format text; --columns names the columns of others.",
     ),

@@ -213,16 +213,16 @@ def file_notes(parts: Sequence[Part]) -> tuple[tuple[str, str], ...]:
     """Repairs that concern the whole file, each said once with its count."""
     renamed: Counter[str] = Counter()
     labels: Counter[str] = Counter()
-    unused: Counter[str] = Counter()
+    untrained: Counter[str] = Counter()
     for part in parts:
         renamed.update(part.result.renamed)
         labels.update(part.result.labels)
-        unused.update(part.result.unused)
+        untrained.update(part.result.untrained)
     notes = []
     kinds = (
         ("role_renamed", "read as", renamed, "turn"),
         ("label_read", "read as", labels, "row"),
-        ("column_unused", "not read", unused, "row"),
+        ("answers_untrained", "read, not trained", untrained, "answer"),
     )
     for code, done, found, what in kinds:
         if found:

@@ -241,4 +241,5 @@ def _groups(tally: Tally) -> Iterator[ProblemGroup]:
             suggestion=cause.fix,
             severity=severity,
             files=files,
+            effect=cause.effect,
         )

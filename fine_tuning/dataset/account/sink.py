@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import xxhash
 
+from fine_tuning.dataset.convert.unread import Column
 from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.values.data import Severity
 
@@ -64,7 +65,8 @@ class PartResult(msgspec.Struct, kw_only=True):
     votes: list[tuple[list[str], int]] = msgspec.field(default_factory=list)
     renamed: dict[str, int] = msgspec.field(default_factory=dict)
     labels: dict[str, int] = msgspec.field(default_factory=dict)
-    unused: dict[str, int] = msgspec.field(default_factory=dict)
+    untrained: dict[str, int] = msgspec.field(default_factory=dict)
+    unread: dict[str, Column] = msgspec.field(default_factory=dict)
     with_reasoning: int = 0
     rare_columns: list[str] = msgspec.field(default_factory=list)  # media, weight
     encoding: str = ""

@@ -2,16 +2,28 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset.convert.canonical import PreferenceRow, Row, UntrainedTurn, encode_row
+from fine_tuning.dataset.convert.doubts import doubts_of, may_hold_doubts
 from fine_tuning.dataset.convert.rows import CONVERTERS
-from fine_tuning.dataset.convert.values import Notes, Unusable, shown, type_name
+from fine_tuning.dataset.convert.values import Notes, Tags, Unusable, shown, type_name
 from fine_tuning.dataset.formats import MEDIA_COLUMNS, WEIGHT, Format, all_formats
 from fine_tuning.dataset.recognise import Votes, formats_of, renamed
 
+UNUSED = " (not used)"  # what a column is renamed to that must not be read
 MAX_VOTES = 64  # different sets of columns that are told apart
+
+
+@dataclass(frozen=True)
+class Media:
+    """Where the paths of pictures, videos and sounds start from, and where those are written whose
+    bytes stand in the rows (None: nowhere)."""
+
+    root: Path = field(default_factory=Path)
+    extracted: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -24,8 +36,9 @@ class Plan:
 
     format: str
     renames: Mapping[str, str] = field(default_factory=dict)
-    media_root: Path = field(default_factory=Path)
+    media: Media = Media()
     recognised: bool = False
+    tags: Tags = Tags()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,8 @@ class Converter:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.format: Format | None = all_formats().get(plan.format)
-        self.notes = Notes(plan.media_root)
+        self.notes = Notes(plan.media.root, plan.media.extracted, plan.tags)
+        self._named = frozenset(plan.renames.values())
         self.votes: Votes = Votes()
         self.with_reasoning = 0
         self.columns: set[str] = set()  # those that few datasets have: media, weights
@@ -61,6 +75,8 @@ class Converter:
             message = "half of a surrogate pair stands in the text; it cannot be written"
             return Converted(None, ("lone_surrogate", message), tuple(notes.warnings))
         self._count(row)
+        if may_hold_doubts(data):
+            notes.warnings += doubts_of(row)
         return Converted(data, None, tuple(notes.warnings))
 
     def _row(self, value: Any) -> Row:
@@ -74,8 +90,8 @@ class Converter:
             columns = shown(list(value), 200)
             hint = _case_hint(value)
             raise Unusable("format_unknown", f"the columns {columns} fit no known format{hint}")
-        named = frozenset(self.plan.renames.values())
-        return CONVERTERS[chosen.converter](_fields(row, chosen, named, self.notes), self.notes)
+        fields = _fields(row, chosen, self._named, self.notes)
+        return CONVERTERS[chosen.converter](fields, self.notes)
 
     def _format_of(self, row: Mapping[str, Any]) -> Format | None:
         """The file's format, or the row's own where its columns clearly have another."""
@@ -111,25 +127,42 @@ def _case_hint(row: Mapping[str, Any]) -> str:
     lower = {name.lower(): name for name in row if isinstance(name, str)}
     if len(lower) < len(row) or not formats_of({low: row[name] for low, name in lower.items()}):
         return ""
-    pairs = ",".join(f"{low}={name}" for low, name in lower.items() if low != name)
+    known = {
+        name for of in all_formats().values() for names in of.columns.values() for name in names
+    }
+    pairs = ",".join(f"{low}={name}" for low, name in lower.items() if low != name and low in known)
     return f"; names are read to the letter: --columns {pairs}" if pairs else ""
 
 
 def _fields(row: Mapping[str, Any], of: Format, named: Set[str], notes: Notes) -> dict[str, Any]:
-    """The columns that the format reads, under our names; null and absent are the same.
+    """The columns that the format reads, under our names; null and absent are the same."""
+    filled = tuple([name for name, value in row.items() if value is not None])
+    found = _assigned(of.name, filled, frozenset(named))
+    if len(found) < len(filled):
+        read = set(found.values())
+        for name in filled:
+            if name not in read:
+                _note_unread(name, row, found, named, of, notes)
+    return {ours: row[name] for ours, name in found.items()}
 
-    Of several columns for one thing the one that the user named is read, else ours.
-    """
-    fields: dict[str, Any] = {}
-    for ours, names in of.columns.items():
-        filled = [name for name in names if row.get(name) is not None]
-        if not filled:
-            continue
-        read = next((name for name in filled if name in named), filled[0])
-        fields[ours] = row[read]
-        if len(filled) > 1:
-            elsewhere = {*of.columns} - {ours}
-            for name in set(filled) - elsewhere:
-                if row[name] != row[read] and row[name] not in ("", []):
-                    notes.unused[f"{name} beside {read}"] += 1
-    return fields
+
+@lru_cache(4096)
+def _assigned(of: str, filled: tuple[str, ...], named: frozenset[str]) -> Mapping[str, str]:
+    """As `Format.assigned`; most files have few sets of columns."""
+    return all_formats()[of].assigned(filled, named)
+
+
+def _note_unread(
+    name: str,
+    row: Mapping[str, Any],
+    found: Mapping[str, str],
+    named: Set[str],
+    of: Format,
+    notes: Notes,
+) -> None:
+    """A column that is not read: of no known name, or beside another for the same thing."""
+    ours = next((ours for ours, names in of.columns.items() if name in names), None)
+    rival = found.get(ours, "") if ours else ""
+    differs = not rival or (row[name] not in ("", [], row[rival]) and rival not in named)
+    if differs and not name.endswith(UNUSED):
+        notes.unread.see(name, row[name], beside=rival)

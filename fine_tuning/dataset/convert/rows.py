@@ -12,10 +12,11 @@ from fine_tuning.dataset.convert.canonical import (
     TextRow,
     Turn,
 )
-from fine_tuning.dataset.convert.content import read_content
+from fine_tuning.dataset.convert.content import read_content, with_reasoning
 from fine_tuning.dataset.convert.media import read_media, refuse_answers_with_media
 from fine_tuning.dataset.convert.pairs import read_label, read_pair
-from fine_tuning.dataset.convert.tools import tools_text
+from fine_tuning.dataset.convert.rendered import read_rendered
+from fine_tuning.dataset.convert.tools import tools_text, warn_unlisted_calls
 from fine_tuning.dataset.convert.turns import (
     Dialogue,
     all_trained,
@@ -33,8 +34,12 @@ from fine_tuning.dataset.convert.values import (
     is_blank,
     type_name,
 )
+from fine_tuning.dataset.formats import MEDIA_COLUMNS
 
 Fields = Mapping[str, Any]
+
+# What a column called `reasoning` holds where it says whether to reason.
+REASONING_SWITCHES = ("on", "off", "yes", "no", "true", "false", "none", "low", "medium", "high")
 
 BELLE_TURN = re.compile(r"(?:^|\n)[ \t]*(Human|Assistant)[ \t]*[:：]", re.IGNORECASE)
 
@@ -43,7 +48,7 @@ def instruction(fields: Fields, notes: Notes) -> Row:
     """Alpaca: instruction, input and output, with history and system."""
     turns = _history(fields.get("history"), notes)
     asked = prompt_text(fields, ("instruction", "input"), notes)
-    answer = _answer(fields.get("output"), "output", notes)
+    answer = _reasoned(_answer(fields.get("output"), "output", notes), fields, notes)
     return _chat([*turns, Turn("user", asked), Turn("assistant", answer)], {}, fields, notes)
 
 
@@ -61,7 +66,8 @@ def _prompt_completion(fields: Fields, notes: Notes) -> ChatRow:
         dialogue = Dialogue([*turns, Turn("user", prompt_text(fields, ("prompt", "input"), notes))])
     completion = as_messages(fields.get("completion"), "completion", notes)
     if not isinstance(completion, list):
-        dialogue.turns.append(Turn("assistant", _answer(completion, "completion", notes)))
+        answer = _reasoned(_answer(completion, "completion", notes), fields, notes)
+        dialogue.turns.append(Turn("assistant", answer))
         return _dialogue(dialogue, fields, notes)
     after = read_messages(completion, notes, "completion messages")
     dialogue.turns += after.turns
@@ -76,7 +82,9 @@ def messages(fields: Fields, notes: Notes) -> ChatRow:
 
 
 def _messages(fields: Fields, notes: Notes) -> ChatRow:
-    listed = fields.get("messages", fields.get("conversations"))
+    listed = next(
+        (fields[k] for k in ("messages", "conversations", "contents") if k in fields), None
+    )
     dialogue = read_messages(as_list(listed, "messages", notes), notes)
     return _dialogue(dialogue, fields, notes)
 
@@ -101,7 +109,8 @@ def belle(fields: Fields, notes: Notes) -> Row:
     more = as_text(fields.get("input"), "input", "prompt_not_text", notes)
     if not is_blank(more):
         raise Unusable("turn_order", "input is filled although instruction holds a dialogue")
-    turns.append(Turn("assistant", _answer(fields.get("output"), "output", notes)))
+    answer = _reasoned(_answer(fields.get("output"), "output", notes), fields, notes)
+    turns.append(Turn("assistant", answer))
     return _chat(turns, {}, fields, notes)
 
 
@@ -118,15 +127,16 @@ def text(fields: Fields, notes: Notes) -> Row:
 
 def preference(fields: Fields, notes: Notes) -> Row:
     """A prompt with a chosen and a rejected answer, in any of the shapes that `pairs` knows."""
+    if fields.get("chosen") is None and fields.get("conversations") is not None:
+        fields = _answer_as_chosen(fields, notes)
     pair = read_pair(fields, notes, _prompt_turns)
-    check_order(pair.prompt.turns, ends_with_answer=False)
+    check_order(pair.prompt.turns, notes, ends_with_answer=False)
     asked = fields.get("prompt")
     if isinstance(asked, str) and not any(asked.strip() in t.value for t in pair.prompt.turns):
         notes.warn("prompt_unused", "the prompt column differs from the prompt of the dialogues")
     if pair.chosen == pair.rejected:
         notes.warn("pair_equal", "chosen and rejected are the same answer")
-    texts = [turn.value for turn in pair.prompt.turns]
-    media = read_media(fields, pair.prompt.media, texts, notes)
+    media = read_media(fields, pair.prompt.media, pair.prompt.turns, notes)
     refuse_answers_with_media((pair.chosen.value, pair.rejected.value), media, notes)
     return PreferenceRow(
         all_trained(pair.prompt.turns, notes),
@@ -136,6 +146,15 @@ def preference(fields: Fields, notes: Notes) -> Row:
         tools_text(fields.get("tools"), notes),
         **media,
     )
+
+
+def _answer_as_chosen(fields: Fields, notes: Notes) -> Fields:
+    """Where only the rejected answer has a column, the dialogue ends with the chosen one."""
+    listed = as_list(fields["conversations"], "conversations", notes)
+    if not isinstance(listed, list) or len(listed) < 2:
+        raise Unusable("pair_incomplete", "the dialogue has no answer to compare the rejected with")
+    rest = {"conversations": listed[:-1], "chosen": [listed[-1]]}
+    return {**fields, **rest}
 
 
 def kto(fields: Fields, notes: Notes) -> Row:
@@ -157,7 +176,12 @@ def kto(fields: Fields, notes: Notes) -> Row:
 def prompt_text(fields: Fields, columns: tuple[str, ...], notes: Notes) -> str:
     """The prompt: the columns that are not blank, one under the other, as LLaMA-Factory does."""
     texts = [as_text(fields.get(name), name, "prompt_not_text", notes) for name in columns]
+    texts.append(
+        _choices(fields.get("choices"), fields.get("completion", fields.get("output")), notes)
+    )
     asked = "\n".join(text for text in texts if not is_blank(text))
+    if not asked and any(fields.get(column) for column in MEDIA_COLUMNS):
+        return ""  # a picture alone asks; `read_media` writes its mark
     if not asked:
         named = " and ".join(columns)
         raise Unusable("prompt_missing", f"{named}: missing or blank; expected a prompt")
@@ -180,6 +204,41 @@ def _prompt_turns(fields: Fields, notes: Notes) -> Dialogue:
     turns = _history(fields.get("history"), notes)
     asked = prompt_text(fields, ("prompt", "input"), notes)
     return Dialogue([*turns, Turn("user", asked)])
+
+
+def _choices(value: Any, answer: Any, notes: Notes) -> str:
+    """The choices of a question, one a line: lettered, or numbered from 0 if the answer is such."""
+    listed = as_list(value, "choices", notes)
+    if isinstance(listed, dict) and isinstance(listed.get("text"), list):  # {"label": [...], ...}
+        labels = listed.get("label") or []
+        listed = dict(zip(map(str, labels), listed["text"], strict=False)) or listed["text"]
+    if isinstance(listed, dict):
+        pairs = [*listed.items()]
+    elif isinstance(listed, (list, tuple)):
+        numbered = str(answer).strip().isdecimal() and len(str(answer).strip()) < 3
+        first = "0" if numbered else "A"
+        pairs = [(chr(ord(first) + number), text) for number, text in enumerate(listed)]
+    else:
+        return as_text(listed, "choices", "prompt_not_text", notes)
+    texts = ((name, as_text(text, "choices", "prompt_not_text", notes)) for name, text in pairs)
+    return "\n".join(f"{name}. {text}" for name, text in texts)
+
+
+def _reasoned(answer: str, fields: Fields, notes: Notes) -> str:
+    """The answer after what the reasoning column holds; a word there is a switch, no reasoning."""
+    written = fields.get("reasoning")
+    if written is None or isinstance(written, (bool, dict)) or written in REASONING_SWITCHES:
+        return answer
+    reasoning = as_text(written, "reasoning", "turn_not_text", notes)
+    if "<think>" in answer or "</think>" in answer:
+        if reasoning.strip() not in answer:
+            notes.warn(
+                "reasoning_ignored", "the answer has its own <think>: the column is not read"
+            )
+        return answer
+    if reasoning.lstrip().startswith("<think>"):
+        return f"{reasoning.rstrip()}\n\n{answer}"
+    return with_reasoning(answer, reasoning)
 
 
 def _answer(value: Any, column: str, notes: Notes) -> str:
@@ -211,6 +270,8 @@ def _history(value: Any, notes: Notes) -> list[Turn]:
 
 def _system(fields: Fields, turn: str, notes: Notes) -> str:
     written = fields.get("system")
+    if isinstance(written, dict):  # Gemini's systemInstruction
+        written = written.get("parts", written.get("content", written.get("text")))
     if (
         written
         and isinstance(written, list)
@@ -226,7 +287,7 @@ def _system(fields: Fields, turn: str, notes: Notes) -> str:
 
 
 def _dialogue(dialogue: Dialogue, fields: Fields, notes: Notes) -> ChatRow:
-    check_order(dialogue.turns)
+    check_order(dialogue.turns, notes)
     return _chat(dialogue.turns, dialogue.media, fields, notes, dialogue.system)
 
 
@@ -242,10 +303,19 @@ def _chat(
     notes: Notes,
     system: str = "",
 ) -> ChatRow:
-    media = read_media(fields, parts, (turn.value for turn in turns), notes)
-    return ChatRow(
-        turns, _system(fields, system, notes), tools_text(fields.get("tools"), notes), **media
-    )
+    media = read_media(fields, parts, turns, notes)
+    tools = tools_text(fields.get("tools"), notes)
+    if any(turn.role == "function_call" for turn in turns):
+        warn_unlisted_calls(turns, tools, notes)
+    return ChatRow(turns, _system(fields, system, notes), tools, **media)
+
+
+def rendered(fields: Fields, notes: Notes) -> ChatRow:
+    """A dialogue that a template rendered as one text."""
+    value = as_text(fields.get("text"), "text", "text_not_text", notes)
+    if is_blank(value):
+        raise Unusable("text_empty", f"the text is {blankness(value)}")
+    return _dialogue(read_rendered(value), fields, notes)
 
 
 CONVERTERS: Mapping[str, Callable[[Fields, Notes], Row]] = {
@@ -254,6 +324,7 @@ CONVERTERS: Mapping[str, Callable[[Fields, Notes], Row]] = {
     "messages": messages,
     "belle": belle,
     "text": text,
+    "rendered": rendered,
     "preference": preference,
     "kto": kto,
 }

@@ -7,11 +7,13 @@ of a run; so everything else is found here.
 
 import json
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from fine_tuning.dataset.convert.canonical import Turn
 from fine_tuning.dataset.convert.values import Notes, Unusable, is_blank, shown
 
 THINK_PREFIX = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
@@ -100,11 +102,53 @@ def tools_text(tools: Any, notes: Notes) -> str:
         if not tools:  # [], {} or null
             return ""
     if isinstance(tools, dict):
-        tools = [tools]
+        tools = tools["tools"] if isinstance(tools.get("tools"), list) else [tools]
     if not isinstance(tools, list):
         raise Unusable("tools_malformed", f"tools are not a list: {shown(written)}")
-    read = [_one_tool(tool, notes) for tool in tools]
+    read = [_one_tool(inner, notes) for tool in tools for inner in _declared(tool)]
     return written if isinstance(written, str) and read == tools else to_json(read)
+
+
+def _declared(tool: Any) -> list[Any]:
+    """The tools of a list's element, which may wrap them (Gemini's declarations, Bedrock's)."""
+    if not isinstance(tool, dict):
+        return [tool]
+    for key in ("functionDeclarations", "function_declarations"):
+        if isinstance(tool.get(key), list):
+            return list(tool[key])
+    spec = tool.get("toolSpec")
+    if not isinstance(spec, dict):
+        return [tool]
+    schema = spec.get("inputSchema", {})
+    parameters = schema.get("json", schema) if isinstance(schema, dict) else schema
+    rest = {key: value for key, value in spec.items() if key != "inputSchema"}
+    return [{**rest, "parameters": parameters}]
+
+
+def warn_unlisted_calls(turns: Sequence[Turn], tools: str, notes: Notes) -> None:
+    """Say which calls are of a tool that the row does not list: a model can only guess those."""
+    known = msgspec.json.decode(tools) if tools else []
+    listed = {_name(tool) for tool in (known if isinstance(known, list) else [known])}
+    for number, turn in enumerate(turns, 1):
+        if turn.role != "function_call":
+            continue
+        think = THINK_PREFIX.match(turn.value)
+        calls = msgspec.json.decode(turn.value[think.end() if think else 0 :])
+        for call in calls if isinstance(calls, list) else [calls]:
+            if not tools:
+                notes.warn(
+                    "tools_missing", f"turn {number} calls {call['name']!r}; no tool is listed"
+                )
+                return
+            if call["name"] not in listed:
+                there = ", ".join(sorted(listed))[:100]
+                what = f"turn {number} calls {call['name']!r}, which is not listed ({there})"
+                notes.warn("tool_unlisted", what)
+
+
+def _name(tool: Any) -> str:
+    function = tool.get("function", tool)
+    return str(function.get("name"))
 
 
 def _one_tool(tool: Any, notes: Notes) -> dict[str, Any]:

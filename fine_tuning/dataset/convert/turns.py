@@ -1,6 +1,6 @@
 """A list of messages -> canonical turns, a system prompt, and the media of their parts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,22 @@ from fine_tuning.dataset.formats import native_roles, role_names
 ROLE_KEYS = ("role", "from")
 ANSWERS = ("assistant", "function_call")
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
-CONTENT_KEYS = ("content", "value", "text")
+CONTENT_KEYS = ("content", "value", "text", "parts", "message")
+# What a message without a role may be: one round of a dialogue, its two turns by these names.
+ROUNDS = (
+    *(("input", "output"), ("prompt", "response"), ("prompt", "completion"), ("query", "response")),
+    *(("question", "answer"), ("instruction", "output"), ("instruction", "response"), ("q", "a")),
+    *(("Q", "A"), ("question", "response"), ("query", "answer"), ("prompt", "answer")),
+)
+# How tools say of a message whether it is trained; what true (or 1) means.
+LOSS_FLAGS: Mapping[str, bool] = {
+    **dict.fromkeys(("weight", "loss_weight", "loss_scale", "loss", "loss_mask"), True),
+    **dict.fromkeys(("train", "trainable", "trained", "is_trained", "training", "train_on"), True),
+    **dict.fromkeys(("train_detail", "training_detail", "compute_loss", "calculate_loss"), True),
+    **dict.fromkeys(("learn", "learnable", "is_target", "supervised", "keep_loss"), True),
+    **dict.fromkeys(("mask", "masked", "is_masked", "untrained", "no_train", "skip_train"), False),
+    **dict.fromkeys(("ignore", "ignored", "ignore_loss", "no_loss", "skip_loss", "exclude"), False),
+}
 
 
 @dataclass
@@ -54,10 +69,36 @@ def read_messages(messages: Any, notes: Notes, what: str = "messages") -> Dialog
         raise Unusable("messages_missing", f"{what} are an empty list")
     dialogue = Dialogue()
     of = "" if what == "messages" else f" of {what}"
+    messages = [turn for message in messages for turn in _turns_within(notes.tags.ours(message))]
     messages = in_call_order(messages, of, notes)
     for number, message in enumerate(messages, 1):
         _read_message(message, f"turn {number}{of}", number == 1, dialogue, notes)
     return dialogue
+
+
+def _turns_within(message: Any) -> Sequence[Any]:
+    """The messages of a list's element: itself, or the turns that its keys name.
+
+    `{"human": ..., "assistant": ...}` is a round, as is `{"input": ..., "output": ...}`.
+    """
+    if not isinstance(message, dict) or any(message.get(key) is not None for key in ROLE_KEYS):
+        return (message,)
+    by_key = {key: role for key in message if (role := role_names().get(key.strip().lower()))}
+    pair = next((pair for pair in ROUNDS if all(message.get(key) is not None for key in pair)), ())
+    by_key |= dict(zip(pair, ("user", "assistant"), strict=False))
+    turns = {key: role for key, role in by_key.items() if message[key] is not None}
+    roles = {*turns.values()}
+    if not (roles >= {"user", "assistant"} or len(message) == 1 == len(turns)):
+        return (message,)  # `model` or `function` may also be facts about a message
+    if roles - {"user", "assistant", "system"}:
+        return (message,)
+    rest = {key: value for key, value in message.items() if key not in by_key}
+    order = ("system", "user", "assistant")
+    return [
+        {"role": role, "content": message[key], **(rest if role == "assistant" else {})}
+        for key, role in sorted(turns.items(), key=lambda turn: order.index(turn[1]))
+        if role != "system" or not is_blank(str(message[key]))
+    ]
 
 
 def _by_turn(messages: Any, what: str, notes: Notes) -> Any:
@@ -74,7 +115,7 @@ def _by_turn(messages: Any, what: str, notes: Notes) -> Any:
     ]
 
 
-def check_order(turns: list[Turn], *, ends_with_answer: bool = True) -> None:
+def check_order(turns: list[Turn], notes: Notes, *, ends_with_answer: bool = True) -> None:
     """User (or tool result) and assistant (or tool call) by turns, starting with user.
 
     Raises Unusable; LLaMA-Factory would drop the row with a line in its log
@@ -87,8 +128,9 @@ def check_order(turns: list[Turn], *, ends_with_answer: bool = True) -> None:
         expected = ANSWERS if number % 2 else ("user", "tool")
         if turn.role not in expected or (number == 0 and turn.role == "tool"):
             raise Unusable("turn_order", _order_message(number, turn.role, previous))
-        if turn.role == "tool" and previous != "function_call":
-            raise Unusable("tool_order", f"tool result without a call at turn {number + 1}")
+        if turn.role == "tool" and previous == "assistant":
+            # The call stands as text in the answer (Hermes, ToolACE); the engine takes it as that.
+            notes.warn("tool_call_as_text", f"turn {number} calls the tool of turn {number + 1}")
         if turn.role != "tool" and previous == "function_call":
             raise Unusable("tool_order", f"tool call without a result at turn {number}")
         previous = turn.role
@@ -140,6 +182,8 @@ def _read_message(message: Any, where: str, first: bool, dialogue: Dialogue, not
     if not isinstance(message, dict):
         raise Unusable("turn_malformed", f"{where} is {type_name(message)}; expected an object")
     role = _role(message, where, notes)
+    if role == "function_call" and not message.get("content") and message.get("name"):
+        message = {**message, "content": message}  # {"role": "tool_call", "name", "arguments"}
     key = next((k for k in CONTENT_KEYS if message.get(k) is not None), None)
     calls = message.get("tool_calls") or message.get("function_call")
     if key is None and not calls:
@@ -222,6 +266,9 @@ def _append(turns: list[Turn], turn: Turn, notes: Notes) -> None:
     last = turns[-1] if turns else None
     if last is not None and last.role == turn.role == "tool":
         last.value += TOOL_RESULT_JOINT + turn.value
+    elif last is not None and last.role == "assistant" and turn.role == "function_call":
+        notes.warn("tool_call_text_dropped", "an answer right before a tool call is not trained")
+        turns[-1] = turn
     elif last is not None and last.role == turn.role == "function_call":
         if type(last) is not type(turn):
             notes.warn("weight_ignored", "one of the tool calls in a row has the weight 0")
@@ -234,8 +281,32 @@ def _append(turns: list[Turn], turn: Turn, notes: Notes) -> None:
 
 def _is_untrained(message: Mapping[str, Any], role: str, where: str, notes: Notes) -> bool:
     """Whether this is an answer with the weight 0; only answers are trained in any case."""
-    weight = message.get("weight")
-    if weight is None or weight in (0, 1):
-        return weight == 0 and role in ANSWERS
-    notes.warn("weight_ignored", f"the weight {shown(weight)} of {where} is neither 0 nor 1")
-    return False
+    untrained = False
+    for key, written in message.items():
+        if written is None or key not in LOSS_FLAGS:
+            continue
+        trained = _is_trained(written, LOSS_FLAGS[key])
+        if trained is None:
+            what = f"{key} {shown(written)} of {where} means neither to train it nor not to"
+            notes.warn("weight_ignored", what)
+        elif trained and role not in ANSWERS and isinstance(written, bool):
+            what = f"{key} {shown(written)} of {where}: only answers are trained"
+            notes.warn("weight_ignored", what)
+        if trained is False and role in ANSWERS:
+            untrained = True
+            notes.untrained[f"{key} {shown(written)}"] += 1
+    return untrained
+
+
+def _is_trained(written: Any, meaning: bool) -> bool | None:
+    """What a loss flag says: `meaning` is what true or 1 means for it; None if it says neither."""
+    if isinstance(written, str):
+        written = {
+            "true": True,
+            "1": True,
+            "1.0": True,
+            "false": False,
+            "0": False,
+            "0.0": False,
+        }.get(written.strip().lower(), written)
+    return bool(written) == meaning if written in (0, 1) else None

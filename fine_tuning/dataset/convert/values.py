@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from fine_tuning.dataset.convert.unread import Unread
 from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.values.data import WrittenNumber
 
@@ -38,16 +40,35 @@ class Unusable(Exception):
         self.message = message
 
 
+@dataclass(frozen=True)
+class Tags:
+    """Other names for the keys and roles of messages, as a `dataset_info.json` gives them."""
+
+    keys: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+    def ours(self, message: Any) -> Any:
+        """A message with our keys and our role."""
+        if not isinstance(message, dict) or not (self.keys or self.roles):
+            return message
+        named = {self.keys.get(key, key): value for key, value in message.items()}
+        role = named.get("role")
+        return {**named, "role": self.roles.get(role, role)} if isinstance(role, str) else named
+
+
 @dataclass
 class Notes:
     """What a converter has to say besides the row: warnings of this row, and repairs that are
     counted for the whole file (role names, labels, columns) instead of being said for each row."""
 
     media_root: Path = field(default_factory=Path)
+    media_dir: Path | None = None  # where files are written whose bytes stand in the rows
+    tags: Tags = Tags()
     warnings: list[tuple[str, str]] = field(default_factory=list)
     renamed: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
-    unused: Counter[str] = field(default_factory=Counter)
+    untrained: Counter[str] = field(default_factory=Counter)
+    unread: Unread = field(default_factory=Unread)
 
     def warn(self, code: str, message: str) -> None:
         self.warnings.append((code, message))
@@ -107,7 +128,12 @@ def as_list(value: Any, what: str, notes: Notes) -> Any:
 
 
 def as_messages(value: Any, what: str, notes: Notes) -> Any:
-    """A list of messages, also as JSON text; other text stays text, whatever it holds."""
+    """A list of messages, also as JSON text, as one message, or inside {"messages": ...}; other
+    text stays text, whatever it holds."""
+    if isinstance(value, dict):
+        if isinstance(value.get("messages"), list):
+            return value["messages"]
+        return [value] if {"role", "from"} & value.keys() else value
     if not isinstance(value, str) or value.lstrip()[:1] != "[":
         return value
     try:

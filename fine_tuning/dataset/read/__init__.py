@@ -14,7 +14,7 @@ from fine_tuning.dataset.read.find import find_sources
 from fine_tuning.dataset.read.json.lines import decode_block
 from fine_tuning.dataset.read.json.record import count_keys, may_repeat_keys
 from fine_tuning.dataset.read.raw.stream import ByteRange, sha256_of
-from fine_tuning.dataset.read.reading import Reading, open_batches, split_ranges
+from fine_tuning.dataset.read.reading import Reading, open_batches, split_ranges, text_unit
 from fine_tuning.dataset.read.sources import HubChoice, Source
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "open_batches",
     "sha256_of",
     "split_ranges",
+    "text_unit",
 ]

@@ -15,6 +15,7 @@ class ReadProblem:
     severity: Severity
     title: str
     fix: str
+    is_question: bool = False  # to the user, so that it stops a run
 
 
 def _error(title: str, fix: str) -> ReadProblem:
@@ -48,6 +49,9 @@ READ_PROBLEMS: dict[str, ReadProblem] = {
     "empty_file": _error("file is empty", "remove it from the dataset, or get it again"),
     "no_records": _error("file holds no record", "remove it from the dataset, or fill it"),
     "several_lists": _error("several lists of records in one file", "save each list as a file"),
+    "kind_doubtful": ReadProblem(
+        "error", "file whose kind is a guess", "say what it is with one of its flags", True
+    ),
     "damaged_file": _error("file is damaged", "get the file again"),
     # what was repaired, or looks odd, in a record
     "trailing_comma": _warning("trailing comma left out"),

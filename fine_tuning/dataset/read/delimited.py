@@ -175,7 +175,8 @@ def _add_row(batch: Batch, row: list[str], header: list[str], line: int, feed: _
     if len(row) < len(header) or any(extra):
         more = "an unquoted delimiter or quote?" if extra else "a cut row or a line break?"
         message = f"{len(row)} cells, but the header names {len(header)} columns ({more})"
-        decoded = unreadable("csv_cells", message)
+        cut = len(row) < len(header) and feed.taken and not feed.taken[-1].endswith("\n")
+        decoded = unreadable("truncated", message) if cut else unreadable("csv_cells", message)
     else:
         decoded = Decoded(dict(zip(header, row, strict=False)))
         if extra and header[-1] and len(header) > 1:

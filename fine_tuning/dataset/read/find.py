@@ -2,10 +2,11 @@
 
 import dataclasses
 import difflib
+import json
 import os
 import re
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import cast
 
 from fine_tuning.dataset.read.raw.content import columnar_kind
@@ -17,22 +18,16 @@ from fine_tuning.dataset.read.sources import (
     FileKind,
     HubChoice,
     Source,
+    is_data_name,
     kind_of_name,
 )
+from fine_tuning.dataset.read.splits import with_splits
+from fine_tuning.dataset.read.words import explained, is_address
 from fine_tuning.errors import DataError
 from fine_tuning.hubs import OnBytes, in_silence
-from fine_tuning.paths import at_home
+from fine_tuning.paths import at_home, expanded, natural
 
 _HUB_ID = re.compile(r"(hf://datasets/)?[\w][\w.-]*/[\w][\w.-]*|hf://datasets/[\w.-]+")
-# Files that accompany a dataset without being part of it.
-_NOT_DATA = re.compile(
-    r"(dataset_infos?|dataset_dict|state|metadata|config|croissant|package|tsconfig)\.json"
-    r"|(readme|license|licence|notice|requirements|citation|changelog)(\..*)?",
-    re.IGNORECASE,
-)
-_TRAIN = re.compile(r"(^|[^a-z])(train|training)([^a-z]|$)")
-_VALIDATION = re.compile(r"(^|[^a-z])(validation|valid|val|dev|eval)([^a-z]|$)")
-_TEST = re.compile(r"(^|[^a-z])(test|testing)([^a-z]|$)")
 _MAX_FILES = 100_000
 
 
@@ -46,24 +41,37 @@ def find_sources(
     hub: HubChoice,
     flag: str = "dataset_path",
     on_bytes: OnBytes = in_silence,
+    splits: bool = True,
+    apart: Collection[str] = (),
+    text_unit: str = "auto",
 ) -> list[Source]:
     """The files behind `paths`, in order. Every wrong path is named in one DataError.
 
-    A directory gives its data files, recursively, in natural order of their names; if train and
-    validation files lie side by side, each gets its split.
+    A directory gives its data files, recursively, in natural order of their names. With `splits`,
+    files get the split that their names say, also where several were named one by one, but for
+    those `apart`.
     """
+    paths = [path for word in paths for path in expanded(word)]
     found: list[list[Source]] = []
     problems: list[str] = []
     for path in paths:
         try:
-            found.append(_expand(path))
+            found.append(_expand(path, splits=splits))
         except _PathError as error:
             problems.append(str(error))
     _refuse(problems, flag)
     # The network is asked only when every local path is right.
+    local = [i for i, sources in enumerate(found) if sources and paths[i] not in apart]
     for i, path in enumerate(paths):
         found[i] = found[i] or _from_hub(path, hub, on_bytes)
-    return _unique([source for sources in found for source in sources])
+    if splits and len(local) > 1:
+        together = [source for i in local for source in found[i]]
+        base = Path(os.path.commonpath([source.path.parent for source in together]))
+        kept = {source.path: source for source in with_splits(together, base, named=True)}
+        for i in local:
+            found[i] = [kept[source.path] for source in found[i] if source.path in kept]
+    sources = _unique([source for sources in found for source in sources])
+    return [dataclasses.replace(source, text_unit=text_unit) for source in sources]
 
 
 def refuse_missing(paths: Sequence[str], flag: str = "dataset_path") -> None:
@@ -84,23 +92,31 @@ def _unique(sources: list[Source]) -> list[Source]:
     """Each file once, though it may be named twice (as itself and by its directory)."""
     first: dict[Path, Source] = {}
     for source in sources:
-        first.setdefault(source.path, source)
+        other = first.get(source.path)
+        if other is None:
+            first[source.path] = source
+        else:
+            twice = ("path_twice", f"{source.name} was given more than once")
+            if twice not in other.problems:
+                first[source.path] = dataclasses.replace(other, problems=(*other.problems, twice))
     return list(first.values())
 
 
-def _expand(name: str) -> list[Source]:
+def _expand(name: str, *, splits: bool) -> list[Source]:
     """The local files behind a path; empty if it names a Hub dataset."""
     path = at_home(name)
+    if name in ("-", "/dev/stdin", "/dev/fd/0"):
+        raise _PathError(explained(name))
     try:
         if path.is_dir():
-            return _directory(path, name)
+            return _directory(path, name, splits=splits)
         if path.exists():
             return [_file(path, name)]
     except OSError as error:
         raise _PathError(f"{name}: cannot be opened ({error.strerror})") from error
-    if _names_hub_dataset(name):
+    if not is_address(name) and _names_hub_dataset(name):
         return []
-    raise _PathError(_missing(path, name))
+    raise _PathError(explained(name) or _missing(path, name))
 
 
 def _from_hub(name: str, hub: HubChoice, on_bytes: OnBytes) -> list[Source]:
@@ -124,8 +140,6 @@ def _names_hub_dataset(name: str) -> bool:
 
 
 def _missing(path: Path, name: str) -> str:
-    if not name.strip():
-        return "an empty path was given"
     if path.is_symlink():
         return f"{name}: a link to {path.readlink()}, which leads to no file"
     parent = path.parent
@@ -156,12 +170,14 @@ def _file(path: Path, name: str) -> Source:
     except OSError as error:
         raise _PathError(f"{name}: cannot be read ({error.strerror or error})") from error
     compression = cast(Compression, compression_of(head))
+    kind = _kind(path, compression)
     return Source(
         path=path.absolute(),
         name=_writable(name),
-        kind=_kind(path, compression),
+        kind=kind,
         compression=compression,
         size=size,
+        guessed=kind == "txt" and kind_of_name(path.name) is None,
     )
 
 
@@ -187,7 +203,7 @@ def _kind(path: Path, compression: str) -> FileKind:
     return "csv" if re.fullmatch(r"\s*\w+\s*([,;|]\s*\w+\s*)+", first) else "txt"
 
 
-def _directory(path: Path, name: str) -> list[Source]:
+def _directory(path: Path, name: str, *, splits: bool) -> list[Source]:
     files, skipped, closed = _walk(path, name)
     if not files and not closed:
         found = f"; it holds {', '.join(skipped[:5])}" if skipped else "; it is empty"
@@ -202,7 +218,8 @@ def _directory(path: Path, name: str) -> list[Source]:
             sources.append(_unusable(path / inner, str(Path(name) / inner), str(error)))
     if all(source.unusable for source in sources) and not closed:
         raise _PathError("\n".join(source.unusable for source in sources))
-    sources, notes = _with_splits(sources)
+    sources = _with_splits(sources, path, name) if splits and sources else sources
+    notes: list[str] = []
     sources += [_unusable(path / inner, str(Path(name) / inner), why) for inner, why in closed]
     if skipped:
         listed = ", ".join(skipped[:5]) + (", ..." if len(skipped) > 5 else "")
@@ -235,57 +252,36 @@ def _walk(path: Path, name: str) -> tuple[list[str], list[str], list[tuple[str, 
         folders[:] = sorted(entry for entry in folders if not entry.startswith("."))
         linked = [entry for entry in folders if (Path(folder) / entry).is_symlink()]
         skipped += [f"{(Path(folder) / entry).relative_to(path)}/ (a link)" for entry in linked]
+        names = _without_caches(Path(folder), names)
         for entry in names:
             inner = str((Path(folder) / entry).relative_to(path))
             (files if is_data_name(entry) else skipped).append(inner)
         if len(files) > _MAX_FILES:
             raise _PathError(f"{name}: more than {_MAX_FILES} data files; join them first")
-    return sorted(files, key=_natural), sorted(skipped, key=_natural), closed
+    return sorted(files, key=natural), sorted(skipped, key=natural), closed
 
 
-def is_data_name(file: str) -> bool:
-    """Whether a file, by its name alone, is data: not hidden, not a README or a description."""
-    name = PurePosixPath(file).name
-    known = kind_of_name(name) is not None and not name.startswith(".")
-    return known and not _NOT_DATA.fullmatch(name)
+def _without_caches(folder: Path, names: list[str]) -> list[str]:
+    """The files of a folder without what `datasets` caches in one that it saved."""
+    if "state.json" not in names:
+        return names
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        own = {entry["filename"] for entry in state["_data_files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return names
+    return [name for name in names if name in own or not name.endswith(".arrow")]
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """part-2 before part-10."""
-    return [(int(p), "") if p.isdecimal() else (0, p) for p in re.split(r"(\d{1,18})", name)]
-
-
-def _with_splits(sources: list[Source]) -> tuple[list[Source], list[str]]:
-    """Splits by file name, where a folder has files named for training and for validation.
-
-    A test file beside them is not read: rows meant for a last test must not be trained on.
-    """
-    kept: list[Source] = []
-    notes: list[str] = []
-    for folder in dict.fromkeys(source.path.parent for source in sources):
-        files = [source for source in sources if source.path.parent == folder]
-        roles = [split_of_name(source.path.name) for source in files]
-        for source, role in zip(files, roles, strict=True):
-            if role == "test" and "train" in roles:
-                notes.append(
-                    f"{source.name} was left out: a test split beside train files"
-                    " (--val_dataset_path uses it for validation)"
-                )
-            elif role == "validation" and "train" in roles:
-                kept.append(dataclasses.replace(source, split="validation"))
-                notes.append(f"{source.name} is the validation split, by its name")
-            else:
-                kept.append(source)
-    return kept, notes
-
-
-def split_of_name(name: str) -> str:
-    """`train`, `validation` or `test` as a file or split name says it, or nothing."""
-    stem = name.lower()
-    for role, pattern in (("test", _TEST), ("validation", _VALIDATION), ("train", _TRAIN)):
-        if pattern.search(stem):
-            return role
-    return ""
+def _with_splits(sources: list[Source], path: Path, name: str) -> list[Source]:
+    """The files of a directory, by split."""
+    try:
+        return with_splits(sources, path, named=False)
+    except ValueError as error:
+        raise _PathError(
+            f"{name}: every file here is named for a test or for validation ({error}); name the"
+            f" files to train on, or add --ignore_splits"
+        ) from None
 
 
 def _with_notes(sources: list[Source], notes: Sequence[str]) -> list[Source]:

@@ -1,4 +1,4 @@
-"""Plain text: each line that is not blank is one record {"text": line}."""
+"""Plain text: each line that is not blank is one record {"text": line}, or the file is one."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,14 +7,34 @@ from fine_tuning.dataset.read.json.record import MAX_RECORD, Decoded, unreadable
 from fine_tuning.values.data import Records
 
 
-def read_plain(chunks: Iterable[bytes]) -> Iterator[Records]:
-    """The lines of UTF-8 text with LF line ends, without their line break, blank ones skipped."""
+def read_plain(chunks: Iterable[bytes], *, document: bool = False) -> Iterator[Records]:
+    """The lines of UTF-8 text with LF line ends, without their line break, blank ones skipped; all
+    of it as one record if it is one `document`."""
     batch = Batch()
+    if document:
+        yield from _document(chunks, batch)
+        return
     for number, raw in enumerate(split_lines(chunks), 1):
         if raw.strip():
             batch.add(_line(raw.rstrip(b"\n")), number, None, len(raw))
         if batch.full:
             yield batch.take()
+    if not batch.empty:
+        yield batch.take()
+
+
+def _document(chunks: Iterable[bytes], batch: Batch) -> Iterator[Records]:
+    parts: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size <= MAX_RECORD:
+            parts.append(chunk)
+    if size > MAX_RECORD:
+        message = f"the document has more than {MAX_RECORD >> 20} MiB; --text_unit line reads lines"
+        batch.add(unreadable("record_too_long", message), 1, None)
+    elif text := b"".join(parts).strip(b"\n"):
+        batch.add(_line(text), 1, None, len(text))
     if not batch.empty:
         yield batch.take()
 

@@ -10,6 +10,7 @@ from fine_tuning.dataset.read.batch import file_problem
 from fine_tuning.dataset.read.delimited import read_delimited, sniff_dialect
 from fine_tuning.dataset.read.json.document import read_document
 from fine_tuning.dataset.read.json.lines import cut_blocks, decode_block
+from fine_tuning.dataset.read.looks import doubtful_text, is_document, said_unit
 from fine_tuning.dataset.read.plain import read_plain
 from fine_tuning.dataset.read.raw.content import (
     binary_content,
@@ -45,6 +46,7 @@ class Content:
     whole: bool = False
     problem: tuple[str, str] = ("", "")
     cr_ends: bool = False
+    document: bool = False
 
 
 class Reading:
@@ -188,6 +190,15 @@ def recognise(source: Source) -> Content:
     return _of_text(source, data, encoding)
 
 
+def text_unit(source: Source) -> str:
+    """How a file of plain text is cut into texts, in words; nothing for other files."""
+    try:
+        content = recognise(source)
+    except OSError:
+        return ""
+    return said_unit(source, content.head) if content.kind == "txt" else ""
+
+
 def _is_whole_archive(source: Source) -> bool:
     stream = ByteStream(source.path, source.compression)
     for _ in stream:
@@ -211,6 +222,9 @@ def _of_text(source: Source, data: bytes, encoding: Encoding) -> Content:
     if _WEB_PAGE.match(head):
         text = "the file is a web page, not a dataset (what a failed download leaves)"
         return Content("", encoding, problem=("not_text", text))
+    by_look = source.kind == "txt" and source.text_unit == "auto" and not layout
+    if by_look and (doubt := doubtful_text(source, head)):
+        return Content("", encoding, problem=("kind_doubtful", doubt))
     # A table or a text that starts as JSON does is one only if it decodes as JSON.
     if layout and _is_json(head, layout, whole=whole):
         return Content(layout, encoding, head, whole)
@@ -219,7 +233,8 @@ def _of_text(source: Source, data: bytes, encoding: Encoding) -> Content:
     if _ends_with_cr(head):
         plain = head.replace("\r\n", "\n").replace("\r", "\n")
         return Content(source.kind, encoding, plain, whole, cr_ends=True)
-    return Content(source.kind, encoding, head, whole)
+    document = source.kind == "txt" and is_document(source, head)
+    return Content(source.kind, encoding, head, whole, document=document)
 
 
 def _ends_with_cr(head: str) -> bool:
@@ -267,7 +282,7 @@ def _read(content: Content, utf8: Utf8Stream) -> Iterator[Block | Records]:
     if content.kind == "json":
         return read_document(utf8)
     if content.kind == "txt":
-        return read_plain(utf8)
+        return read_plain(utf8, document=content.document)
     return read_delimited(utf8, sniff_dialect(content.head, content.kind, whole=content.whole))
 
 
@@ -276,7 +291,7 @@ def _notes(source: Source, content: Content) -> Iterator[tuple[str, str]]:
     if content.encoding.bom:
         yield "bom", f"a byte order mark ({content.encoding.name}) was left out"
     if content.encoding.name != "utf-8":
-        yield "encoding", f"the text is in {content.encoding.name}; it was read as such"
+        yield "encoding", f"the text is in {content.encoding.name}; {_odd_lines(content)}"
     if content.kind in _JSON and content.kind != source.kind:
         one_object = content.kind == "json" and content.head.lstrip("\0 \t\r\n")[:1] == "{"
         if source.kind not in _JSON:
@@ -290,6 +305,19 @@ def _notes(source: Source, content: Content) -> Iterator[tuple[str, str]]:
         evidence = sniff_dialect(content.head, content.kind, whole=content.whole).evidence
         if evidence:
             yield "delimiter", evidence
+
+
+def _odd_lines(content: Content) -> str:
+    """Which lines show the encoding, so that a person can check one: a few may be stray bytes."""
+    if content.encoding.wide:
+        return "it was read as such"
+    lines = content.head.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    odd = [number for number, line in enumerate(lines, 1) if not line.isascii()]
+    if not odd:
+        return "it was read as such"
+    listed = ", ".join(map(str, odd[:5])) + (", ..." if len(odd) > 5 else "")
+    count = f"{len(odd):,}{'' if content.whole else ' or more'} of its lines"
+    return f"it was read as such, which decides {count}: {listed}"
 
 
 def _fails(records: Records) -> bool:

@@ -1,7 +1,8 @@
 """The files that a dataset consists of: what is to be read, and as what."""
 
+import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 FileKind = Literal["json", "jsonl", "csv", "tsv", "parquet", "arrow", "txt"]
@@ -19,7 +20,15 @@ SUFFIXES: dict[str, FileKind] = {
     ".arrow": "arrow",
     ".feather": "arrow",
     ".txt": "txt",
+    ".md": "txt",
+    ".markdown": "txt",
 }
+# Files that accompany a dataset without being part of it.
+_NOT_DATA = re.compile(
+    r"(dataset_infos?|dataset_dict|state|metadata|config|croissant|package|tsconfig)\.json"
+    r"|(readme|license|licence|notice|requirements|citation|changelog)(\..*)?|.*\.(md|markdown)",
+    re.IGNORECASE,
+)
 PACKED_SUFFIXES: dict[str, Compression] = {
     ".gz": "gz",
     ".gzip": "gz",
@@ -44,6 +53,8 @@ class Source:
     `name` is the file as the user named it, for messages and reports; `size` is in bytes on disk.
     `notes` says what was noticed on the way to it (neighbours that were left out, the
     configuration of a Hub dataset); only the first source of a directory or dataset carries them.
+    `problems` are (code, message) of what was decided on the way. `text_unit` is what one text of a
+    file of plain text is; `guessed` says that only its content tells its kind.
     `unusable` says why a file of a directory cannot be opened; it must not be touched.
     """
 
@@ -55,6 +66,9 @@ class Source:
     size: int = 0
     notes: tuple[str, ...] = ()
     unusable: str = ""
+    problems: tuple[tuple[str, str], ...] = ()
+    text_unit: str = "auto"
+    guessed: bool = False
 
 
 def kind_of_name(name: str) -> FileKind | None:
@@ -63,3 +77,13 @@ def kind_of_name(name: str) -> FileKind | None:
     if path.suffix in PACKED_SUFFIXES:
         path = path.with_suffix("")
     return SUFFIXES.get(path.suffix)
+
+
+def is_data_name(file: str) -> bool:
+    """Whether a file of a folder, by its name alone, is data: not hidden, no README or description.
+
+    A page of Markdown is data only where it is named itself.
+    """
+    name = PurePosixPath(file).name
+    known = kind_of_name(name) is not None and not name.startswith(".")
+    return known and not _NOT_DATA.fullmatch(name)

@@ -140,6 +140,7 @@ ENCODINGS = [
 LAYOUTS = [
     Case("list.jsonl", b'[{"a": 1},\n{"a": 2}]', TWO, [(None, "json_document", W)]),
     Case("lines.json", JSONL, TWO, [(None, "json_lines", W)]),
+    Case("table.txt", b"instruction\toutput\na\tb\nc\td\n", [], [(None, "kind_doubtful", E)]),
     Case("lines.txt", JSONL, TWO, [(None, "json_content", W)]),
     Case("one_line.json", b'[{"a": 1}, {"a": 2}]', [(1, {"a": 1}), (1, {"a": 2})], []),
     Case(

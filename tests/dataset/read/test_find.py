@@ -71,21 +71,21 @@ def test_a_directory_of_other_things_is_one_message(tmp_path: Path) -> None:
     assert "and 4 more (wanted: .json .jsonl" in message
 
 
-def test_splits_are_known_by_name_only_side_by_side(tmp_path: Path) -> None:
+def test_splits_are_known_by_the_names_of_files_and_folders(tmp_path: Path) -> None:
     make(tmp_path, "a/train-00000.jsonl", "a/validation-00000.jsonl", "a/test-00000.jsonl")
     make(tmp_path, "b/val.json", "c/test.json", "d/training_data.json", "d/latest.json")
     found = {str(s.path.relative_to(tmp_path)): s.split for s in find(tmp_path)}
     assert found == {
         "a/train-00000.jsonl": "train",
         "a/validation-00000.jsonl": "validation",
-        "b/val.json": "train",
-        "c/test.json": "train",
+        "b/val.json": "validation",
         "d/training_data.json": "train",
         "d/latest.json": "train",
     }
-    notes = " ".join(find(tmp_path)[0].notes)
-    assert "test-00000.jsonl was left out" in notes
-    assert "validation-00000.jsonl is the validation split" in notes
+    said = dict(find(tmp_path)[0].problems)
+    assert "a/test-00000.jsonl" in said["split_left_out"]
+    assert "c/test.json" in said["split_left_out"]
+    assert "a/validation-00000.jsonl" in said["split_validation"]
 
 
 def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ rows). Any other piece is decoded line by line, and its keys are counted.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from fine_tuning.dataset.convert.doubts import hold_signs, may_hold_doubts
 from fine_tuning.dataset.convert.fast_path.rows import FastPath, Key
 from fine_tuning.dataset.convert.fast_path.spelling import has_needless_escapes, is_utf8, respelt
 
@@ -33,7 +35,16 @@ def canonical_lines(data: bytes, fast: FastPath) -> list[bytes | None]:
             rows = _counted_rows(piece, fast.decoder.decode, fast.keys)
         spell = respelt if has_needless_escapes(piece) else bytes
         make = fast.make
-        made += [None if row is None else make(row, spell) for row in rows]
+        before = replace(fast.counts)
+        of_piece = [None if row is None else make(row, spell) for row in rows]
+        if hold_signs(b"\n".join(filter(None, of_piece))):
+            left = [
+                None if data is None or may_hold_doubts(data) else row
+                for data, row in zip(of_piece, rows, strict=True)
+            ]
+            fast.counts.reset_to(before)
+            of_piece = [None if row is None else make(row, spell) for row in left]
+        made += of_piece
     return made
 
 

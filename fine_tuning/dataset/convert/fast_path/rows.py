@@ -63,6 +63,7 @@ class FastPath:
     layouts: tuple[Layout, ...]
     keys: tuple["Key", ...]
     counts: "FastCounts"
+    extra: tuple[str, ...]  # columns that nobody reads
     renamed: tuple[tuple[str, str], ...] = ()  # role names that are not the format's own
 
 
@@ -90,7 +91,7 @@ class FastCounts:
 def fast_path(plan: Plan, sample: Sequence[Any]) -> FastPath | None:
     """The fast path for rows like the sample; None where the format or its columns have none."""
     rows = [row for row in sample if isinstance(row, dict)]
-    if plan.format not in all_formats():
+    if plan.format not in all_formats() or plan.tags.keys or plan.tags.roles:
         return None
     if plan.recognised:
         names = (plan.format, *all_formats()[plan.format].includes)
@@ -123,20 +124,14 @@ def _seen_by_maker(plan: Plan, other: str) -> bool:
 def _columns(plan: Plan, names: Iterable[str]) -> tuple[dict[str, str], list[str]] | None:
     """Our column -> its name in the file, and the other columns.
 
-    `names` come by frequency: a rarer second name of a column is left out, so that rows which
-    have it go to the general path.
+    A second name of a column is left out, so that rows which have it go to the general path.
     """
-    columns = all_formats()[plan.format].columns
-    ours_of = {alias: ours for ours, aliases in columns.items() for alias in aliases[1:]}
-    found: dict[str, str] = {}
-    extra: list[str] = []
-    for name in names:
-        known = plan.renames.get(name, name)
-        ours = known if known in columns else ours_of.get(known)
-        if ours is None:
-            extra.append(name)
-        else:
-            found.setdefault(ours, name)
+    format = all_formats()[plan.format]
+    in_file = {plan.renames.get(name, name): name for name in names}
+    assigned = format.assigned([*in_file], frozenset(plan.renames.values()))
+    found = {ours: in_file[known] for ours, known in assigned.items()}
+    known_names = {name for aliases in format.columns.values() for name in aliases}
+    extra = [name for known, name in in_file.items() if known not in known_names]
     if len(extra) > MAX_EXTRA_COLUMNS or any(column in found for column in MEDIA_COLUMNS):
         return None
     return found, extra
@@ -179,7 +174,8 @@ def _path(
         keys += [Key(msgspec.json.encode(name), lambda row: len(row.m)) for name in of_turn]
     names = {name: attribute for attribute, (name, _) in columns.items()}
     layouts = () if optional else _layouts(names, rows, of_turn)
-    return FastPath(msgspec.json.Decoder(struct), make, layouts, tuple(keys), counts)
+    decoder = msgspec.json.Decoder(struct)
+    return FastPath(decoder, make, layouts, tuple(keys), counts, tuple(extra))
 
 
 def _layouts(
