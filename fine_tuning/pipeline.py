@@ -19,7 +19,7 @@ from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.loading import after_training, given_adapter
 from fine_tuning.engine.model_hub import require_model
 from fine_tuning.engine.model_source import is_local, model_location
-from fine_tuning.engine.requests import patches_the_process, shipped_template
+from fine_tuning.engine.requests import patches_the_process, served_request, shipped_template
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import Interrupted, UsageError
 from fine_tuning.paths import shown
@@ -45,6 +45,7 @@ from fine_tuning.units import counted
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Places, Plan
+from fine_tuning.values.record import result_of
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
@@ -157,6 +158,7 @@ def encode(job: Run, prepared: Prepared, worker: Worker) -> None:
                 settings=prepared.settings,
                 split=split.inputs,
                 look=prepared.look,
+                parts=prepared.parts,
                 places=prepared.places,
                 worker=worker,
             )
@@ -176,6 +178,7 @@ def train(job: Run, prepared: Prepared, worker: Worker) -> None:
         look=prepared.look,
         places=prepared.places,
         worker=worker,
+        encoded=result_of(job.record.stages.encode) if prepared.plan.rows.encoded_ahead else None,
         checkpoints=checkpoints.checkpoints(main, without_optimizer=without_optimizer),
         weights_are_there=has_weights(folder.path) or not job.on_first_node,
         scores=folder.scores,
@@ -246,6 +249,7 @@ def merge(job: Run, worker: Worker) -> None:
             base=model.location,
             probe_rows=parts.val_path or parts.train_path,
             chat_template=shipped_template(look.template),
+            served=served_request(look.template),
             worker=worker,
             fresh_worker=patches_the_process(made),
         )

@@ -40,6 +40,9 @@ TEMPLATE: dict[str, Any] = {
     "own": "own",
     "shipped": True,
     "unwritten": None,
+    "ahead": None,
+    "switched_off": False,
+    "notes": [],
 }
 
 
@@ -102,6 +105,9 @@ WRITTEN: dict[str, Any] = {
     "histogram": [[600, 5], [1200, 7]],
     "over": {"128": 11, "1024": 2},
     "compared": 8,
+    "sequences": 12,
+    "unrendered": {},
+    "validation_unrendered": {},
     "overlong": {"9": [600, 1100], "10": [1200]},
     "validation_overlong": {},
     "unreadable": {},
@@ -122,7 +128,10 @@ WRITTEN: dict[str, Any] = {
         }
     ],
 }
-NEWER = ("over", "compared", "unreadable", "validation_unreadable", "untrained_answers")
+NEWER = (
+    *("over", "compared", "unreadable", "validation_unreadable", "untrained_answers"),
+    *("sequences", "unrendered", "validation_unrendered"),
+)
 # as a version before wrote it, which had a field that has gone since
 OLDER = {"thinking": True, **{name: it for name, it in WRITTEN.items() if name not in NEWER}}
 

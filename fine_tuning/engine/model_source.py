@@ -9,6 +9,11 @@ from fine_tuning.paths import at_home
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 WEIGHTS = ("*.safetensors", "*.bin")
+# model_type in config.json -> why the installed engine cannot train such a model
+UNTRAINABLE = {
+    "gpt_oss": "LLaMA-Factory loads its kernels by `load_and_register_kernel`, which the installed "
+    "Transformers does not have (llamafactory/model/model_utils/attention.py)",
+}
 
 
 def model_location(name: str) -> str:
@@ -57,6 +62,7 @@ def require_whole_model(path: Path) -> None:
             f"{path} has no config.json, so it is not a model directory.",
             fix="give the directory that holds config.json and the weights",
         )
+    _refuse_kind(path)
     weights = sorted(file for pattern in WEIGHTS for file in path.glob(pattern))
     if not weights:
         raise ModelError(
@@ -73,6 +79,27 @@ def require_whole_model(path: Path) -> None:
         )
     for file in weights:
         _require_whole(file)
+
+
+def refuse_untrainable(model_type: str) -> None:
+    """Raise ModelError for a kind of model that the installed engine cannot train."""
+    if model_type in UNTRAINABLE:
+        raise ModelError(
+            f"Models of the kind '{model_type}' cannot be trained with the installed versions.",
+            why=UNTRAINABLE[model_type],
+            fix="take another base model",
+        )
+
+
+def _refuse_kind(path: Path) -> None:
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(
+            f"{path / 'config.json'} cannot be read: {error}", fix="download the model again"
+        ) from error
+    if isinstance(config, dict):
+        refuse_untrainable(str(config.get("model_type")))
 
 
 def _require_whole(file: Path) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
+
 from fine_tuning.engine.loading import MODEL_ARGUMENTS, TEXT_ARGUMENTS
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.spec import RunSpec
@@ -31,6 +33,7 @@ def token_request(
         "validation_path": str(data.validation_path) if data.validation_path else None,
         "media": sorted(MEDIA & data.columns),
         "packing": spec.engine_args.get("packing"),
+        "streaming": bool(spec.engine_args.get("streaming")),
         "show": list(show),
     }
 
@@ -57,6 +60,11 @@ def forks_readers(made: Mapping[str, Any], look: TokenLook) -> bool:
     """
     processes = int(made.get("preprocessing_num_workers") or 1)
     return processes > 1 and bool(look.media)
+
+
+def served_request(template: TemplateLook) -> Mapping[str, Any] | None:
+    """How rows are encoded ahead, as the worker is told; None if the engine encodes them."""
+    return None if template.ahead is None else dict(to_builtins(template.ahead))
 
 
 def shipped_template(template: TemplateLook) -> str | None:

@@ -2,16 +2,19 @@
 
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from fine_tuning import files, hashes
 from fine_tuning.engine.launch import Worker
-from fine_tuning.engine.requests import forks_readers
+from fine_tuning.engine.requests import forks_readers, served_request
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import DataError
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.split import warn_changed
+from fine_tuning.units import counted
 from fine_tuning.values.codec import from_json
+from fine_tuning.values.data import SplitData
 from fine_tuning.values.plan import Places
 from fine_tuning.values.results import Encoded
 from fine_tuning.values.tokens import TokenLook
@@ -26,11 +29,12 @@ class Encode:
     settings: TrainSettings
     split: str  # a hash of what the two parts were made from
     look: TokenLook
+    parts: SplitData
     places: Places
     worker: Worker
 
     def inputs(self) -> tuple[Any, ...]:
-        return (self.settings.of_training, self.split)
+        return (self.settings.of_training, self.split, self.look.template.ahead)
 
     def holds(self, known: Encoded) -> bool:
         """What was encoded lies where it was written, as it was written."""
@@ -44,13 +48,23 @@ class Encode:
             self.worker.restart()
         screen.begin("encode")
         with files.written_whole(target) as partial:
-            request = {"settings": self.settings.all, "out": str(partial)}
-            result = self.worker.request("encode", request, worker_events(screen))
+            result = self.worker.request("encode", self._request(partial), worker_events(screen))
             encoded = from_json(result, Encoded)
             refuse_untrained(encoded)
             hashes.write(partial, algorithm="xxh3_128")
-        screen.end("answers with the weight 0 are masked")
+        screen.end(encoded_text(encoded))
         return encoded
+
+    def _request(self, out: Path) -> dict[str, Any]:
+        """With the rows themselves, where the model's chat template encodes them."""
+        request = {"settings": self.settings.all, "out": str(out)}
+        served = served_request(self.look.template)
+        if served is None:
+            return request
+        files = {"train": str(self.parts.train_path)}
+        if "eval_dataset" in self.settings.all:
+            files["validation"] = str(self.parts.val_path)
+        return {**request, "served": served, "files": files}
 
     def tell(self, result: Encoded, screen: Screen, *, known: bool) -> None:
         if result.untrained.get("train") and not known:
@@ -59,7 +73,7 @@ class Encode:
 
 def refuse_untrained(encoded: Encoded) -> None:
     """Raise DataError if no row has anything left to train after its encoding."""
-    rows = encoded.rows["train"]
+    rows = encoded.trained_on
     if encoded.untrained.get("train") == rows:
         raise DataError(
             f"In none of the {rows:,} rows is anything trained.",
@@ -68,9 +82,18 @@ def refuse_untrained(encoded: Encoded) -> None:
         )
 
 
+def encoded_text(encoded: Encoded) -> str:
+    """What was encoded, and by whose rules."""
+    if not encoded.sequences:
+        return "answers with the weight 0 are masked"
+    rows, sequences = encoded.rows["train"], encoded.trained_on
+    of_rows = f" of {counted(rows, 'row')}" if rows != sequences else ""
+    return f"{counted(sequences, 'sequence')}{of_rows}, as a server will send them"
+
+
 def untrained_text(encoded: Encoded) -> str:
     """How many encoded rows, or packed blocks, have nothing left to train."""
-    count, rows = encoded.untrained["train"], encoded.rows["train"]
+    count, rows = encoded.untrained["train"], encoded.trained_on
     return (
         f"{count:,} of {rows:,} encoded rows train nothing: what the cutoff leaves of them are "
         "answers with the weight 0; a larger --max_seq_length, or --overlong auto, keeps more"

@@ -40,6 +40,7 @@ class Merge:
     base: str
     probe_rows: Path | None = None
     chat_template: str | None  # to ship instead of the base model's own
+    served: Mapping[str, Any] | None = None  # how the rows were encoded ahead
     worker: Worker
     fresh_worker: bool = False
 
@@ -69,6 +70,7 @@ class Merge:
             "probe_rows": str(self.probe_rows) if self.probe_rows else None,
             "unprovable": self.model.unprovable,
             "chat_template": self.chat_template,
+            "served": self.served,
         }
         if self.fresh_worker:
             self.worker.restart()

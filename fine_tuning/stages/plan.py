@@ -109,6 +109,8 @@ def planned_rows(
     there = parts.train_rows + parts.val_rows
     most = int(spec.engine_args.get("max_samples") or there)
     train, validation = min(parts.train_rows, most), min(parts.val_rows, most)
+    if look.sequences > look.rows:  # history is rewritten: a row becomes several sequences
+        train = round(train * look.sequences / look.rows)
     return Rows(
         kind=data.kind,
         stage=stage,
@@ -117,7 +119,7 @@ def planned_rows(
         tokens=look.tokens * (train + validation) // max(1, there),
         held_out=_held_out(parts),
         # the engine by itself knows no weights
-        encoded_ahead=WEIGHT in data.columns,
+        encoded_ahead=look.template.ahead is not None or WEIGHT in data.columns,
         packed=not KINDS[data.kind].is_chat and spec.engine_args.get("packing") is not False,
     )
 

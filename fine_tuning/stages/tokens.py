@@ -62,21 +62,34 @@ class Tokens:
 
 
 def refuse_unreadable(data: CheckedData, look: TokenLook) -> None:
-    """Raise DataError if media cannot be read by the model's processor, with the first places.
+    """Raise DataError, with the first places, if media cannot be read by the model's processor, or
+    if the model's chat template refuses a row.
 
-    The training would end there with the decoder's own words.
+    The training would end there with the decoder's own words, and no server takes such a dialogue.
     """
-    named = [
-        *_placed(look.unreadable, data.origins_path, data),
-        *_placed(look.validation_unreadable, data.validation_origins_path, data),
-    ]
-    if named:
-        more = [f"and {len(named) - NAMED:,} more"] if len(named) > NAMED else []
-        have = counted(len(named), "row has", "rows have")
-        raise DataError(
-            "\n  ".join([f"{have} media that cannot be read:", *named[:NAMED], *more]),
-            fix="mend these files or marks, or take the rows out",
-        )
+    causes = (
+        (
+            look.unreadable,
+            look.validation_unreadable,
+            "media that cannot be read",
+            "mend these files or marks, or take the rows out",
+        ),
+        (
+            look.unrendered,
+            look.validation_unrendered,
+            "turns that the model's chat template refuses, as a server would",
+            "take the rows out, or train with one of LLaMA-Factory's templates (--template NAME)",
+        ),
+    )
+    for training, validation, what, fix in causes:
+        named = [
+            *_placed(training, data.origins_path, data),
+            *_placed(validation, data.validation_origins_path, data),
+        ]
+        if named:
+            more = [f"and {len(named) - NAMED:,} more"] if len(named) > NAMED else []
+            have = counted(len(named), "row has", "rows have")
+            raise DataError("\n  ".join([f"{have} {what}:", *named[:NAMED], *more]), fix=fix)
 
 
 def _placed(rows: Mapping[int, str], origins: Path | None, data: CheckedData) -> list[str]:
@@ -107,7 +120,7 @@ def token_warnings(look: TokenLook) -> list[str]:
 def _template_warnings(template: TemplateLook) -> list[str]:
     """How the trained template differs from the one that a server will use, and what to do."""
     name = template.name or "of the model"
-    told = []
+    told = list(template.notes)
     if template.difference is not None:
         trained, own = template.difference.beside
         told.append(

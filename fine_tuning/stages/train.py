@@ -9,7 +9,7 @@ from fine_tuning.dataset.prepare.split import training_places
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.launchers import Training, launcher_for
 from fine_tuning.engine.loading import after_training, before_training
-from fine_tuning.engine.requests import adapter_template, forks_readers
+from fine_tuning.engine.requests import adapter_template, forks_readers, served_request
 from fine_tuning.engine.trainers import trainer_of
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import Interrupted, RowsError
@@ -18,7 +18,7 @@ from fine_tuning.values.codec import from_json
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Places, Plan
-from fine_tuning.values.results import Trained
+from fine_tuning.values.results import Encoded, Trained
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
 
@@ -37,6 +37,7 @@ class Train:
     look: TokenLook
     places: Places
     worker: Worker
+    encoded: Encoded | None = None  # rows that were encoded ahead
     checkpoints: Sequence[Path]
     weights_are_there: bool
     scores: Path
@@ -82,9 +83,12 @@ class Train:
                 "stop_path": str(self.stop_file),
                 "resume_from": str(self.checkpoints[-1]) if self.checkpoints else None,
                 "scores_path": str(self.scores),
-                "expected": trainer.expected(self.settings, self.parts, self.places),
+                "expected": {
+                    **trainer.expected(self.settings, self.parts, self.places),
+                    **self._encoded_ahead(),
+                },
             },
-            scoring=scoring(self.spec, self.plan, self.parts),
+            scoring=scoring(self.spec, self.plan, self.parts, self.look),
             before=before_training(made),
             after=after_training(made, self.places.run_dir),
             scores=self.scores,
@@ -92,8 +96,16 @@ class Train:
             stop_file=self.stop_file,
         )
 
+    def _encoded_ahead(self) -> dict[str, Any]:
+        """A row whose history is rewritten was encoded as several sequences."""
+        if self.encoded is None or not self.encoded.sequences:
+            return {}
+        return {"count": self.encoded.trained_on}
 
-def scoring(spec: RunSpec, plan: Plan, parts: SplitData) -> Mapping[str, Any] | None:
+
+def scoring(
+    spec: RunSpec, plan: Plan, parts: SplitData, look: TokenLook
+) -> Mapping[str, Any] | None:
     """What is scored before and after; None if nothing is held out or can be answered."""
     asked_for = OBJECTIVES[plan.rows.stage].scored
     if not parts.val_path or not parts.val_rows or not spec.score_samples or asked_for is None:
@@ -102,6 +114,7 @@ def scoring(spec: RunSpec, plan: Plan, parts: SplitData) -> Mapping[str, Any] | 
         "rows_path": str(parts.val_path),
         "samples": min(spec.score_samples, parts.val_rows),
         "kind": "text" if asked_for == "text" else "chat",
+        "served": served_request(look.template),
     }
 
 

@@ -23,6 +23,12 @@ class Encoded:
 
     rows: Mapping[str, int]  # part -> rows
     untrained: Mapping[str, int] = field(default_factory=dict)
+    sequences: Mapping[str, int] = field(default_factory=dict)  # what the rows became, if not one
+
+    @property
+    def trained_on(self) -> int:
+        """Sequences to train on."""
+        return (self.sequences or self.rows)["train"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,18 @@ class RenderingDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Served:
+    """How rows are encoded ahead of the training: by the chat template that a server will use."""
+
+    chat_template: str | None  # None: the tokenizer's own; else the one that is shipped
+    stops: tuple[str, ...]  # tokens at which the model's generation ends, beside the eos
+    stop_ids: tuple[int, ...]  # of the tokens that end the trained answers, and of the stops
+    thinking: bool | None  # None: on where an answer reasons, off where it does not
+    default_system: str | None = None
+    last_only: bool = False  # of a dialogue only the last answer is trained
+
+
+@dataclass(frozen=True, kw_only=True)
 class TemplateLook:
     """The template that is trained, how it compares with the model's own, and which is shipped."""
 
@@ -52,6 +64,9 @@ class TemplateLook:
     own: str | None  # the model's own chat template
     shipped: bool | None  # the trained one goes out; None: the model's own is the trained one
     unwritten: str | None  # why the trained one cannot be shipped as a chat template
+    ahead: Served | None = None  # how rows are encoded ahead; None: the engine encodes them
+    switched_off: bool = False  # answers are trained with the template's reasoning switched off
+    notes: tuple[str, ...] = ()  # what a person should know about it, in sentences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +99,9 @@ class TokenLook:
     histogram: tuple[tuple[int, int], ...]  # (upper end, rows) of equally wide ranges of length
     over: Mapping[int, int] = field(default_factory=dict)  # usual cutoff -> rows that are longer
     compared: int = 0  # rows that were rendered by both templates
+    sequences: int = 0  # of all rows; more than there are rows where history is rewritten
+    unrendered: Mapping[int, str] = field(default_factory=dict)  # row -> why the template refuses
+    validation_unrendered: Mapping[int, str] = field(default_factory=dict)
     # row over the cutoff -> its tokens after each round
     overlong: Mapping[int, tuple[int, ...]]
     validation_overlong: Mapping[int, tuple[int, ...]]

@@ -110,7 +110,7 @@ def test_with_a_tokenizer_rows_are_shown_as_they_are_trained(tmp_path: Path) -> 
         *("--dataset_path", str(rows), "--model_name_or_path", str(model), "--show", "#0")
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "exactly as the model's own chat template" in done.stdout
+    assert "same token ids as the model's own chat template for all 3 rows" in done.stdout
     assert "tokens per row: min " in done.stdout
     assert "trained | yes<|im_end|>" in done.stdout
 

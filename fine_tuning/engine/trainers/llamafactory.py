@@ -56,7 +56,9 @@ def settings(
 
 def _model_settings(quantization: str, model_path: str, template: TemplateLook) -> dict[str, Any]:
     made: dict[str, Any] = {"model_name_or_path": model_path}
-    if template.name is not None:
+    if template.ahead is not None:
+        made["template"] = "empty"  # it changes neither the tokenizer nor its chat template
+    elif template.name is not None:
         made["template"] = template.name
     if template.enable_thinking is not True:  # True is the engine's default
         made["enable_thinking"] = template.enable_thinking

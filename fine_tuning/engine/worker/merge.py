@@ -19,7 +19,7 @@ from fine_tuning.engine.worker.loading import mended_loading
 from fine_tuning.engine.worker.proof import prove
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.batches import free_device_memory
-from fine_tuning.engine.worker.scoring.generate import prompts_and_answers
+from fine_tuning.engine.worker.scoring.prompts import Prompts, prompts_of
 from fine_tuning.engine.worker.scoring.score import template_settings
 
 TOKENIZER_FILES = (
@@ -52,6 +52,7 @@ def merge(
     probe_rows: str | None,
     unprovable: str,
     chat_template: str | None,
+    served: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Export into `partial_dir` (which the caller then renames), fit to be served as trained.
 
@@ -75,7 +76,8 @@ def merge(
     tokenizer = AutoTokenizer.from_pretrained(out, trust_remote_code=trust)
     data_args = DataArguments(**template_settings(settings))
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
-    stop_ids = sorted(set(template.get_stop_token_ids(tokenizer)))
+    prompts = prompts_of(template, tokenizer, served)
+    stop_ids = sorted(set(prompts.stop_ids))
     _stop_where_training_stopped(out, stop_ids, tokenizer.pad_token_id)
     _restore_tokenizer_files(base, out, len(tokenizer), source)
     if chat_template is not None:
@@ -90,7 +92,7 @@ def merge(
         result["proof"] = {"proved": False, "reason": unprovable}
     else:
         events.stage("prove")
-        sequences = _probes(probe_rows, template, tokenizer)
+        sequences = _probes(probe_rows, prompts, tokenizer)
         loading = {"dtype": getattr(torch, dtype)}
         if torch.cuda.is_available():
             loading["device_map"] = "auto"
@@ -99,12 +101,12 @@ def merge(
     return result
 
 
-def _probes(rows: str | None, template: Any, tokenizer: Any) -> list[list[int]]:
+def _probes(rows: str | None, prompts: Prompts, tokenizer: Any) -> list[list[int]]:
     """What the models are compared on: real rows, or a few sentences where there are none."""
     if rows is None:
         found = [tokenizer.encode(text, add_special_tokens=True) for text in SENTENCES]
     else:
-        pairs = prompts_and_answers(first_rows(Path(rows), PROBES), template, tokenizer)
+        pairs = prompts.pairs(first_rows(Path(rows), PROBES))
         found = [[*prompt, *answer] for prompt, answer in pairs]
     return [ids[:PROBE_TOKENS] for ids in found]
 

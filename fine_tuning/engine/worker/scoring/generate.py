@@ -9,7 +9,6 @@ import torch
 from fine_tuning.engine.worker.no_trace import random_states_kept
 from fine_tuning.engine.worker.scoring.batches import Said, in_batches
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
-from fine_tuning.engine.worker.tokens.rendering import engine_messages
 
 BATCH = 16  # rows that are answered at once, if their keys and values are not more than
 ANSWER_TOKENS = 16_384  # those of so many tokens: 2 GiB for a model of 8B
@@ -34,32 +33,20 @@ def scoring_mode(model: Any) -> Iterator[None]:
         model.train(training)
 
 
-def prompts_and_answers(
-    rows: Sequence[Mapping[str, Any]], template: Any, tokenizer: Any
-) -> list[tuple[list[int], list[int]]]:
-    """Token ids of everything before the last answer, and of the last answer, of each row."""
-    return [
-        template.encode_oneturn(
-            tokenizer, engine_messages(row), row.get("system") or "", row.get("tools") or ""
-        )
-        for row in rows
-    ]
-
-
 def answer(
     model: Any,
     tokenizer: Any,
-    template: Any,
+    stop_ids: Sequence[int],
     pairs: Sequence[tuple[list[int], list[int]]],
     progress: Progress,
     said: Said,
 ) -> list[str]:
     """The model's greedy answer to each prompt, in the given order.
 
-    Prompts are batched by tokens, padded on the left; generation ends at the template's stop
-    tokens or at twice the length of the longest expected answer.
+    Prompts are batched by tokens, padded on the left; generation ends at a token of `stop_ids`
+    or at twice the length of the longest expected answer.
     """
-    how = _greedily(tokenizer, template, pairs)
+    how = _greedily(tokenizer, stop_ids, pairs)
     new = how["max_new_tokens"]
 
     def generated(chosen: Sequence[int]) -> list[str]:
@@ -96,7 +83,7 @@ def answer_with_media(
     progress: Progress,
 ) -> list[str]:
     """As `answer`, for rows with media, one by one."""
-    how = _greedily(model.tokenizer, model.template, pairs)
+    how = _greedily(model.tokenizer, model.prompts.stop_ids, pairs)
     answers = []
     for row, (prompt, _) in zip(rows, pairs, strict=True):
         answers.append(model.answer(row, prompt, **how))
@@ -105,7 +92,7 @@ def answer_with_media(
 
 
 def _greedily(
-    tokenizer: Any, template: Any, pairs: Sequence[tuple[list[int], list[int]]]
+    tokenizer: Any, stop_ids: Sequence[int], pairs: Sequence[tuple[list[int], list[int]]]
 ) -> dict[str, Any]:
     longest = max((len(expected) for _, expected in pairs), default=0)
     return {
@@ -115,7 +102,7 @@ def _greedily(
         "top_p": None,
         "top_k": None,
         "use_cache": True,
-        "eos_token_id": template.get_stop_token_ids(tokenizer),
+        "eos_token_id": list(stop_ids),
         "pad_token_id": tokenizer.pad_token_id,
     }
 

@@ -22,9 +22,9 @@ from fine_tuning.engine.worker.scoring.generate import (
     answer_loss,
     answer_loss_with_media,
     answer_with_media,
-    prompts_and_answers,
     scoring_mode,
 )
+from fine_tuning.engine.worker.scoring.prompts import prompts_of
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.media import media_of
 from fine_tuning.engine.worker.tokens.views import decoded
@@ -44,6 +44,7 @@ class Scoring:
     rows_path: str
     samples: int
     kind: str
+    served: Mapping[str, Any] | None = None  # how rows are encoded ahead (values/tokens.py: Served)
 
 
 def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,14 +97,14 @@ def score_model(model: MediaModel, scoring: Scoring, events: Events, stage: str)
 def _of_text(
     model: MediaModel, rows: Sequence[Mapping[str, Any]], kind: str, progress: Progress, said: Said
 ) -> _Scored:
-    network, tokenizer, template = model.model, model.tokenizer, model.template
+    network, tokenizer = model.model, model.tokenizer
     try:
         if kind == "text":
             pairs = [_document_ids(tokenizer, row) for row in rows]
             return _Scored(rows, pairs, *answer_loss(network, tokenizer, pairs, said), ())
-        pairs = prompts_and_answers(rows, template, tokenizer)
+        pairs = model.prompts.pairs(rows)
         loss, tokens = answer_loss(network, tokenizer, pairs, said)
-        answers = answer(network, tokenizer, template, pairs, progress, said)
+        answers = answer(network, tokenizer, model.prompts.stop_ids, pairs, progress, said)
     except OutOfMemory as error:
         raise NotScored(f"memory ran out with one row at a time ({error}); {LESS}") from error
     return _Scored(rows, pairs, loss, tokens, answers)
@@ -120,11 +121,11 @@ def _of_media(model: MediaModel, rows: Sequence[Mapping[str, Any]], progress: Pr
 
 
 def _samples(tokenizer: Any, part: _Scored) -> Iterator[dict[str, Any]]:
-    for row, (prompt, _), text in zip(part.rows, part.pairs, part.answers, strict=True):
+    for row, (prompt, expected), text in zip(part.rows, part.pairs, part.answers, strict=True):
         yield {
             "prompt": decoded(tokenizer, prompt),
             "question": row["conversations"][-2]["value"],
-            "expected": row["conversations"][-1]["value"].strip(),
+            "expected": tokenizer.decode(expected, skip_special_tokens=True).strip(),
             "answer": text.strip(),
         }
 
@@ -152,9 +153,11 @@ def score_run(
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
     with mended_loading(None if torch.cuda.is_available() else torch.float32):
         network = load_model(tokenizer, model_args, finetuning_args)
-    model = MediaModel(network, tokenizer, template, loaded["processor"])
+    wanted = Scoring(**scoring)
+    prompts = prompts_of(template, tokenizer, wanted.served)
+    model = MediaModel(network, tokenizer, template, loaded["processor"], prompts)
     try:
-        scores = score_model(model, Scoring(**scoring), events, name)
+        scores = score_model(model, wanted, events, name)
     except NotScored as error:
         events.note(not_scored_text(error))
         return {}

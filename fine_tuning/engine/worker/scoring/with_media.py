@@ -11,6 +11,7 @@ import torch
 from llamafactory.data.collator import MultiModalDataCollatorForSeq2Seq
 from llamafactory.extras.constants import IGNORE_INDEX
 
+from fine_tuning.engine.worker.scoring.prompts import Prompts
 from fine_tuning.engine.worker.tokens.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import engine_messages
 
@@ -22,11 +23,14 @@ KINDS = {1: "image_token_id", 2: "video_token_id"}  # of tokens, where positions
 class MediaModel:
     """A model that takes media, with all that makes its inputs."""
 
-    def __init__(self, model: Any, tokenizer: Any, template: Any, processor: Any) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, template: Any, processor: Any, prompts: Prompts
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.template = template
         self.processor = processor
+        self.prompts = prompts
 
     def prompt_and_answer(self, row: Mapping[str, Any]) -> tuple[Ids, Ids]:
         """Token ids of everything before the last answer, and of the last answer."""

@@ -16,7 +16,7 @@ from fine_tuning.engine.worker.served.abilities import probe
 from fine_tuning.engine.worker.served.chat_template import ChatTemplate, Refused, template_of
 from fine_tuning.engine.worker.served.guard import bounded
 from fine_tuning.engine.worker.served.pieces import Pieces
-from fine_tuning.engine.worker.served.turns import Served, Turn
+from fine_tuning.engine.worker.served.turns import Dialogues, Turn
 from fine_tuning.errors import DataError
 
 Row = Mapping[str, Any]
@@ -54,45 +54,62 @@ class Encoded:
 class Encoder:
     """Encodes rows of one kind by a tokenizer and a chat template."""
 
-    def __init__(self, tokenizer: Any, served: Served, kind: str, *, last_only: bool = False):
+    def __init__(self, tokenizer: Any, served: Dialogues, kind: str, *, last_only: bool = False):
         """`last_only`: of a dialogue only the last answer is trained (`--mask_history`)."""
         self.tokenizer = tokenizer
         self.served = served
         self.kind = kind
         self.last_only = last_only
-        self._pieces = Pieces(tokenizer, _splitters(tokenizer, served))
+        self.pieces = Pieces(tokenizer, _splitters(tokenizer, served))
 
-    def encode(self, rows: Iterable[Row]) -> Iterator[list[Encoded]]:
+    def with_history(self) -> "Encoder":
+        """The same encoder for all answers of a dialogue."""
+        if not self.last_only:
+            return self
+        return Encoder(self.tokenizer, self.served, self.kind)
+
+    def encode(
+        self, rows: Iterable[Row], refused: dict[int, str] | None = None
+    ) -> Iterator[list[Encoded]]:
         """The sequences of each row: one for a dialogue whose history is never rewritten, one an
-        answer else; of a preference row the better and the worse one."""
+        answer else; of a preference row the better and the worse one.
+
+        A row that the template refuses has none, and `refused` says why by its number; without
+        that it raises DataError. Raises ModelError for a template that does not come to an end.
+        """
         rows, done = iter(rows), 0
         while batch := list(islice(rows, BATCH)):
-            yield from self._batch(batch, done)
+            yield from self._batch(batch, done, refused)
             done += len(batch)
 
-    def _batch(self, rows: Sequence[Row], done: int) -> list[list[Encoded]]:
-        chains = [self._chains(turns) for turns in self._rendered(rows, done)]
+    def _batch(
+        self, rows: Sequence[Row], done: int, refused: dict[int, str] | None
+    ) -> list[list[Encoded]]:
+        chains = [self._chains(turns) for turns in self._rendered(rows, done, refused)]
         flat = [chain for row in chains for chain in row]
-        parted = [self._pieces.of(chain[-1].context + chain[-1].answer) for chain in flat]
-        self._pieces.learn(piece for pieces in parted for piece in pieces)
-        self._pieces.learn(self._pieces.last(turn.context) for chain in flat for turn in chain)
+        parted = [self.pieces.of(chain[-1].context + chain[-1].answer) for chain in flat]
+        self.pieces.learn(piece for pieces in parted for piece in pieces)
+        self.pieces.learn(self.pieces.last(turn.context) for chain in flat for turn in chain)
         found = (self._of(chain, it) for chain, it in zip(flat, parted, strict=True))
         return [
             _worth_keeping([one for found_ in islice(found, len(row)) for one in found_])
             for row in chains
         ]
 
-    def _rendered(self, rows: Sequence[Row], done: int) -> Iterator[list[Turn]]:
-        """Raises DataError for a row that the template does not render, ModelError for a template
-        that does not come to an end."""
+    def _rendered(
+        self, rows: Sequence[Row], done: int, refused: dict[int, str] | None
+    ) -> Iterator[list[Turn]]:
         for start in range(0, len(rows), RENDERED):
+            found: list[list[Turn]] = []
             with bounded():
-                found = []
                 for number, row in enumerate(rows[start : start + RENDERED], done + start):
                     try:
                         found.append(self.served.turns(row, self.kind))
                     except Refused as error:
-                        raise _unrendered(number, error) from error
+                        if refused is None:
+                            raise _unrendered(number, error) from error
+                        refused[number] = str(error)
+                        found.append([])
             yield from found
 
     def _chains(self, turns: list[Turn]) -> list[list[Turn]]:
@@ -120,7 +137,7 @@ class Encoder:
         for piece in pieces:
             begins[place] = len(ids)
             place += len(piece)
-            ids += self._pieces.ids(piece)
+            ids += self.pieces.ids(piece)
         spans = self._spans(chain, ids, begins)
         return self._one_by_one(chain) if spans is None else [self._finished(ids, spans, chain[-1])]
 
@@ -128,8 +145,8 @@ class Encoder:
         """The answers' places; None where the ids before one are not those of its prompt."""
         spans = []
         for turn in chain:
-            last = self._pieces.last(turn.context)
-            tail, begin = self._pieces.ids(last), begins.get(len(turn.context) - len(last))
+            last = self.pieces.last(turn.context)
+            tail, begin = self.pieces.ids(last), begins.get(len(turn.context) - len(last))
             if begin is None or ids[begin : begin + len(tail)] != tail:
                 return None
             start, end = begin + len(tail), len(ids)
@@ -173,14 +190,14 @@ class Encoder:
         """The ids of a prompt, and those that the model then writes: as in one text if they begin
         there, else by themselves, without the space that some tokenizers put before a text."""
         context, whole = (
-            self._pieces.whole(turn.context),
-            self._pieces.whole(turn.context + turn.answer),
+            self.pieces.whole(turn.context),
+            self.pieces.whole(turn.context + turn.answer),
         )
         if whole[: len(context)] == context:
             return context, whole[len(context) :]
-        alone = self._pieces.whole(turn.answer)
-        newline = self._pieces.whole("\n")
-        behind = self._pieces.whole("\n" + turn.answer)
+        alone = self.pieces.whole(turn.answer)
+        newline = self.pieces.whole("\n")
+        behind = self.pieces.whole("\n" + turn.answer)
         wanted = self.tokenizer.decode(whole)
         for answer in (
             alone,
@@ -194,7 +211,7 @@ class Encoder:
 def _worth_keeping(sequences: list[Encoded]) -> list[Encoded]:
     """Without those in which nothing is trained, if others are left."""
     kept = [one for one in sequences if any(span.trained for span in one.spans)]
-    return kept or sequences[-1:]
+    return kept or sequences[-1:]  # of a refused row there are none
 
 
 def _unrendered(number: int, error: Refused) -> DataError:
@@ -205,7 +222,7 @@ def _unrendered(number: int, error: Refused) -> DataError:
     )
 
 
-def _splitters(tokenizer: Any, served: Served) -> list[str]:
+def _splitters(tokenizer: Any, served: Dialogues) -> list[str]:
     """The special tokens that the template writes and that part a text: not those that take the
     white space before them, nor those that stand in a longer token too."""
     added = [token.content for token in tokenizer.added_tokens_decoder.values()]
@@ -248,5 +265,5 @@ def encoder_of(
         template, able = probe(template, ends)
     special = [token.content for token in _written(tokenizer, template) if token.special]
     closing = tuple(dict.fromkeys((*special, *ends)))
-    served = Served(template, able, closing, thinking, default_system or None)
+    served = Dialogues(template, able, closing, thinking, default_system or None)
     return Encoder(tokenizer, served, kind, last_only=last_only)

@@ -46,7 +46,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Served:
+class Dialogues:
     """A chat template with what it takes, the tokens that end answers, and the user's wishes.
 
     `thinking` None: on where the answer reasons, off where it does not.

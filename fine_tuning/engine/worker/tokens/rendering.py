@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Shape = tuple[bool, bool, bool, bool, bool]
+Shape = tuple[bool, bool, bool, bool, bool, bool]
 
 ENGINE_ROLES = {
     "user": "user",
@@ -164,11 +164,13 @@ def same_rendering(ours: tuple[str, str], own: tuple[str, str]) -> bool:
 
 
 def row_shape(row: Mapping[str, Any]) -> Shape:
-    """With or without system, tools, calls, reasoning, several rounds: what templates differ in."""
+    """With or without system, tools, calls, reasoning, several rounds, white space around a text:
+    what templates differ in."""
     turns = row["conversations"]
     called = any(turn["from"] == "function_call" for turn in turns)
     reasoned = any("<think>" in turn["value"] for turn in turns)
-    return bool(row.get("system")), bool(row.get("tools")), called, reasoned, len(turns) > 2
+    edged = any(turn["value"] != turn["value"].strip() for turn in turns)
+    return bool(row.get("system")), bool(row.get("tools")), called, reasoned, len(turns) > 2, edged
 
 
 def watched(

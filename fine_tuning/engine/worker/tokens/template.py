@@ -42,12 +42,19 @@ def _nearest(asked: str) -> str:
 
 
 def choose_template(
-    asked: str, tokenizer: Any, model_name: str, model_type: str, rows: Rows, thinking: Thinking
+    asked: str,
+    tokenizer: Any,
+    model_name: str,
+    model_type: str,
+    rows: Rows,
+    thinking: Thinking,
+    *,
+    seeing: bool = False,
 ) -> TemplateChoice:
     """Take the template that was asked for, or ("auto") the one that renders as the tokenizer does.
 
-    `rows` are canonical sample rows; `thinking` is of all rows. Raises ModelError for an unknown
-    name.
+    `rows` are canonical sample rows; `thinking` is of all rows; `seeing`: the model has a processor
+    of media. Raises ModelError for an unknown name.
     """
     if asked != "auto":
         if asked not in TEMPLATES:
@@ -56,7 +63,7 @@ def choose_template(
                 fix="leave --template out: it is then found by itself",
             )
         return _judge(asked, TEMPLATES[asked], "you chose it", tokenizer, rows, thinking)
-    known = _named_for(model_name)
+    known = named_for(model_name)
     if not tokenizer.chat_template:
         name = known or "default"
         why = (
@@ -64,19 +71,23 @@ def choose_template(
             if known
             else "the tokenizer has no chat template (a base model), so a plain one is trained"
         )
-        return TemplateChoice(name, why, "none", None, _thinking_of(TEMPLATES[name], thinking))
+        return TemplateChoice(name, why, "none", None, thinking_of(TEMPLATES[name], thinking))
     fitting = [
         name
         for name, template in TEMPLATES.items()
-        if first_difference(template, tokenizer, rows, _thinking_of(template, thinking)) is None
+        if first_difference(template, tokenizer, rows, thinking_of(template, thinking)) is None
     ]
     if fitting:
-        name = known if known is not None and known in fitting else _plainest(fitting, model_type)
+        name = (
+            known
+            if known is not None and known in fitting
+            else min(fitting, key=lambda name: rank(name, model_type, seeing=seeing))
+        )
         others = tuple(other for other in fitting if other != name)
         why = f"renders {len(rows)} sampled rows exactly as the model's own chat template"
         if others:  # several names of LLaMA-Factory's stand for the same form
             why += f" (so do {', '.join(others[:2])}{' ...' if others[2:] else ''})"
-        thinks = _thinking_of(TEMPLATES[name], thinking)
+        thinks = thinking_of(TEMPLATES[name], thinking)
         return TemplateChoice(name, why, "equal", None, thinks, others)
     try:
         parsed = parse_template(tokenizer)
@@ -96,7 +107,7 @@ def choose_template(
 def _judge(
     name: str | None, template: Any, reason: str, tokenizer: Any, rows: Rows, thinking: Thinking
 ) -> TemplateChoice:
-    thinks = _thinking_of(template, thinking)
+    thinks = thinking_of(template, thinking)
     if not tokenizer.chat_template:
         return TemplateChoice(name, reason, "none", None, thinks)
     difference = first_difference(template, tokenizer, rows, thinks)
@@ -105,7 +116,7 @@ def _judge(
     )
 
 
-def _thinking_of(template: Any, thinking: Thinking) -> bool | None:
+def thinking_of(template: Any, thinking: Thinking) -> bool | None:
     """LLaMA-Factory's `enable_thinking` for the data; only reasoning templates look at it."""
     if not isinstance(template, ReasoningTemplate):
         return True
@@ -181,7 +192,7 @@ def _tokens(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
     return tuple(map(str, tokenizer.convert_ids_to_tokens(ids)))
 
 
-def _named_for(model_name: str) -> str | None:
+def named_for(model_name: str) -> str | None:
     """The template that LLaMA-Factory's model list gives this Hub name, if it has one."""
     wanted = model_name.rstrip("/").lower()
     for name, sources in SUPPORTED_MODELS.items():
@@ -190,20 +201,19 @@ def _named_for(model_name: str) -> str | None:
     return None
 
 
-def _plainest(names: Sequence[str], model_type: str) -> str:
-    """Of templates that render alike: for this architecture, for text, changing least."""
-
-    def rank(name: str) -> tuple[bool, bool, bool, int, str]:
-        template = TEMPLATES[name]
-        return (
-            not name.startswith(model_type),
-            template.replace_jinja_template,
-            type(template.mm_plugin).__name__ != "BasePlugin",
-            len(name),
-            name,
-        )
-
-    return min(names, key=rank)
+def rank(name: str, model_type: str, *, seeing: bool) -> tuple[bool, bool, bool, bool, int, str]:
+    """The order of templates that render alike: for the kind of the model (for text, unless it has
+    a processor of media), for its architecture, for its family, changing least."""
+    template = TEMPLATES[name]
+    for_text = type(template.mm_plugin).__name__ == "BasePlugin"
+    return (
+        not for_text and not seeing,
+        not name.startswith(model_type),
+        not name.startswith(model_type.rstrip("0123456789._")),
+        template.replace_jinja_template,
+        len(name),
+        name,
+    )
 
 
 def thought_mark(template: Any) -> str:

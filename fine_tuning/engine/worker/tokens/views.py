@@ -1,7 +1,7 @@
 """Rows as they are trained: LLaMA-Factory's own processors, and which text has a loss."""
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -56,19 +56,23 @@ def views(
                 "by our count; the lengths shown cannot be trusted.",
                 fix="please report this with the model's name",
             )
-        found.append(_view(how, index, ids, labels))
+        whole = how.kind == "text"  # it ends nowhere
+        stops = {*ids} if whole else {*how.template.get_stop_token_ids(how.tokenizer)}
+        found.append(row_view(how.tokenizer, index, ids, labels, stops))
     return found
 
 
-def _view(how: Rendering, row: int, ids: Sequence[int], labels: Sequence[int]) -> RowView:
-    stops = how.kind == "text" or {*how.template.get_stop_token_ids(how.tokenizer)} & {*labels}
+def row_view(
+    tokenizer: Any, row: int, ids: Sequence[int], labels: Sequence[int], stops: Set[int]
+) -> RowView:
+    """A row, or one sequence of it, with what is trained; `stops` end an answer."""
     return RowView(
         row=row,
         tokens=len(ids),
         trained=sum(label != IGNORE_INDEX for label in labels),
-        spans=tuple(_spans(how.tokenizer, ids, labels)),
+        spans=tuple(_spans(tokenizer, ids, labels)),
         all_masked=all(label == IGNORE_INDEX for label in labels),
-        stop_trained=bool(stops),
+        stop_trained=not stops.isdisjoint(labels),
     )
 
 

@@ -1,8 +1,10 @@
 """Rows encoded ahead of the training, where LLaMA-Factory alone would encode others."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from datasets import load_from_disk
 from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
@@ -11,7 +13,9 @@ from llamafactory.hparams import get_train_args
 from llamafactory.model import load_tokenizer
 
 from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.served.write import KINDS, served_encoder, write_encoded
 from fine_tuning.engine.worker.training.weights import Marking, honoured
+from fine_tuning.values.tokens import Served
 
 # What concerns the processes of the training; this is one.
 OF_THE_TRAINING = (
@@ -26,16 +30,32 @@ OF_THE_TRAINING = (
 )
 
 
-def encode(*, events: Events, settings: Mapping[str, Any], out: str) -> dict[str, Any]:
-    """Encode the datasets of `train.yaml` into the directory `out`, answers with weight 0 masked.
+def encode(
+    *,
+    events: Events,
+    settings: Mapping[str, Any],
+    out: str,
+    served: Mapping[str, Any] | None = None,
+    files: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Encode the rows of `train.yaml` into the directory `out`, answers with weight 0 masked.
 
-    The training then finds them there (`tokenized_path`), by hand as well.
+    The training then finds them there (`tokenized_path`), by hand as well. With `served` the
+    rows in `files` are encoded by the chat template that a server uses; without it by
+    LLaMA-Factory's template.
     """
     arguments = {name: value for name, value in settings.items() if name not in OF_THE_TRAINING}
     model_args, data_args, training_args, finetuning_args, _ = get_train_args(
         {**arguments, "tokenized_path": out, "overwrite_output_dir": True}
     )
     known = load_tokenizer(model_args)
+    if served is not None:
+        encoder = served_encoder(
+            known["tokenizer"], msgspec.convert(served, Served), KINDS[finetuning_args.stage]
+        )
+        sets = {part: Path(path) for part, path in (files or {}).items()}
+        counts = write_encoded(encoder, sets, data_args, Path(out), events)
+        return {**counts, "untrained": _untrained(out, finetuning_args.stage)}
     template = get_template_and_fix_tokenizer(known["tokenizer"], data_args)
     with honoured():
         get_dataset(
@@ -49,8 +69,14 @@ def encode(*, events: Events, settings: Mapping[str, Any], out: str) -> dict[str
     written = load_from_disk(out)
     return {
         "rows": {part: len(dataset) for part, dataset in written.items()},
-        "untrained": {part: without_labels(dataset) for part, dataset in written.items()},
+        "untrained": _untrained(out, finetuning_args.stage),
     }
+
+
+def _untrained(out: str, stage: str) -> dict[str, int]:
+    """Of each part; of a comparison an answer is always trained."""
+    parts = load_from_disk(out).items()
+    return {part: without_labels(one) if stage == "sft" else 0 for part, one in parts}
 
 
 def without_labels(dataset: Any) -> int:

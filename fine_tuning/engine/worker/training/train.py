@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading, training_dtype
 from fine_tuning.engine.worker.no_trace import evaluated_unseen
+from fine_tuning.engine.worker.scoring.prompts import prompts_of
 from fine_tuning.engine.worker.scoring.score import (
     NotScored,
     Scoring,
@@ -167,7 +168,8 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
         template = get_template_and_fix_tokenizer(tokenizer, DataArguments(**self.data_args))
         self.events.stage(f"score_{name}", self.scoring.samples, "rows")
         processor = getattr(known["train_dataloader"].collate_fn, "processor", None)
-        model = MediaModel(known["model"], tokenizer, template, processor)
+        prompts = prompts_of(template, tokenizer, self.scoring.served)
+        model = MediaModel(known["model"], tokenizer, template, processor, prompts)
         try:
             scores = score_model(model, self.scoring, self.events, f"score_{name}")
         except NotScored as error:  # it is trained all the same

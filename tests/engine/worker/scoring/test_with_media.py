@@ -23,6 +23,7 @@ def model(vision_model: Path) -> Iterator[Any]:
     from llamafactory.model.loader import load_tokenizer
     from transformers import AutoModelForImageTextToText
 
+    from fine_tuning.engine.worker.scoring.prompts import prompts_of
     from fine_tuning.engine.worker.scoring.with_media import MediaModel
 
     loaded = load_tokenizer(ModelArguments(model_name_or_path=str(vision_model)))
@@ -32,7 +33,8 @@ def model(vision_model: Path) -> Iterator[Any]:
     with torch.no_grad():
         for parameter in network.parameters():  # else all answers are alike
             parameter.mul_(3)
-        yield MediaModel(network, tokenizer, template, loaded["processor"])
+        prompts = prompts_of(template, tokenizer, None)
+        yield MediaModel(network, tokenizer, template, loaded["processor"], prompts)
 
 
 @pytest.mark.parametrize("size", [(56, 56), (280, 140)])

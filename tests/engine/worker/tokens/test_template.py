@@ -103,12 +103,12 @@ def test_an_unknown_template_is_refused(tiny_model: Path) -> None:
 
 
 def test_a_template_that_grows_the_vocabulary_is_refused(tiny_model: Path) -> None:
-    from fine_tuning.engine.worker.tokens.look import _fixed_template
     from fine_tuning.engine.worker.tokens.template import TemplateChoice
+    from fine_tuning.engine.worker.tokens.ways import fixed_template
 
     choice = TemplateChoice("llama3", "", "differs", None, True)
     with pytest.raises(ModelError, match=r"would add \d+ tokens"):
-        _fixed_template(tokenizer_of(tiny_model), {"template": "llama3"}, choice)
+        fixed_template(tokenizer_of(tiny_model), {"template": "llama3"}, choice)
 
 
 def test_rows_without_reasoning_do_not_train_an_empty_think_block(tmp_path: Path) -> None:

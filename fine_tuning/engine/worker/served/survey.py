@@ -1,0 +1,96 @@
+"""All rows encoded once, before anything is planned: lengths, sequences, and what is refused."""
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import tee
+from typing import Any
+
+from fine_tuning.engine.worker.served.agreement import EngineRows, agrees
+from fine_tuning.engine.worker.served.encoder import Encoded, Encoder
+from fine_tuning.engine.worker.served.messages import reasons
+
+Row = Mapping[str, Any]
+SAID = ("assistant", "function_call")
+
+
+@dataclass
+class Survey:
+    """What was found in the rows of one file."""
+
+    lengths: "array[int]" = field(default_factory=lambda: array("I"))  # of the longest sequence
+    overlong: dict[int, tuple[int, ...]] = field(default_factory=dict)  # tokens after each round
+    refused: dict[int, str] = field(default_factory=dict)
+    sequences: int = 0
+    rewritten: int = 0  # rows of several sequences
+    untrained_answers: int = 0
+    unreasoned: int = 0  # trained answers without reasoning
+    calls: int = 0  # rows with tool calls
+    tools: int = 0
+    systems: int = 0
+    ends: set[int] = field(default_factory=set)  # ids that end trained answers
+    differing: int = 0  # rows that the engine's template encodes in another way
+    first_differing: int | None = None
+
+
+def survey(
+    encoder: Encoder, rows: Iterator[Row], limit: int | None, engine: EngineRows | None = None
+) -> Survey:
+    """Encode every row; with `engine`, compare with what LLaMA-Factory would make of it."""
+    found = Survey()
+    rows, again = tee(rows)
+    whole = encoder.with_history()
+    for number, (row, sequences) in enumerate(
+        zip(again, encoder.encode(rows, found.refused), strict=True)
+    ):
+        length = max((len(one.ids) for one in sequences), default=0)
+        found.lengths.append(length)
+        pairs = encoder.kind == "preference"
+        found.sequences += 1 if pairs else len(sequences)
+        found.rewritten += not pairs and len(sequences) > 1
+        if limit is not None and length > limit:
+            found.overlong[number] = _rounds(whole, row) if encoder.kind == "chat" else (length,)
+        _account(found, row, sequences)
+        if engine is not None and sequences and not trains_alike(engine, row, sequences, encoder):
+            found.differing += 1
+            if found.first_differing is None:
+                found.first_differing = number
+    return found
+
+
+def _account(found: Survey, row: Row, sequences: Sequence[Encoded]) -> None:
+    answers = [turn for turn in row["conversations"] if turn["from"] in SAID]
+    found.untrained_answers += sum(turn.get("weight") == 0 for turn in answers)
+    compared = [row[name] for name in ("chosen", "rejected") if name in row]
+    trained = compared or [turn for turn in answers if turn.get("weight") != 0]
+    found.unreasoned += sum(not reasons(turn) for turn in trained)
+    found.calls += any(turn["from"] == "function_call" for turn in answers)
+    found.tools += bool(row.get("tools"))
+    found.systems += bool(row.get("system"))
+    found.ends |= {one.ids[span.end - 1] for one in sequences for span in one.spans}
+
+
+def _rounds(encoder: Encoder, row: Row) -> tuple[int, ...]:
+    """Tokens of the longest sequence if the row ended after its first, second ... round."""
+    rounds, most = [], 0
+    (sequences,) = encoder.encode([row])
+    spans = [span for one in sequences for span in one.spans]
+    for place, span in enumerate(spans):
+        most = max(most, span.end)
+        if span.round_ends or place + 1 == len(spans):
+            rounds.append(most)
+    return tuple(rounds)
+
+
+def trains_alike(
+    engine: EngineRows, row: Row, sequences: Sequence[Encoded], encoder: Encoder
+) -> bool:
+    """Whether the engine makes of the row what is served."""
+    try:
+        theirs = engine.encoded(row)
+    except Exception:  # templates raise on rows that they have no slots for
+        return False
+    weights = not engine.data_args.train_on_prompt
+    if any(turn.get("weight") == 0 for turn in row["conversations"]):
+        weights = False  # masked by us on the engine's way too
+    return agrees(sequences, theirs, encoder.tokenizer, weights)
