@@ -8,10 +8,12 @@ they are about. The way to the package registry is kept aside for the tests that
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-HOME = ROOT / ".pytest_cache" / "home"  # kept: compiled kernels, fonts
+HOME = ROOT / ".pytest_cache" / "home"  # kept between runs: the list of fonts ...
+KERNELS = Path(".cache") / "torch_extensions"
 BROWSERS = ROOT / ".venv" / "browsers"  # where tools/make_chromium.py puts one
 
 # What the system needs to start programs, and the test runner to speak with its own.
@@ -43,9 +45,22 @@ def clean() -> None:
     """Give this process, and with it every process that a test starts, the tests' environment."""
     way = {name: value for name, value in os.environ.items() if name.upper().startswith(REGISTRY)}
     wanted = {ASIDE: json.dumps(way), **cleaned(os.environ)}
-    HOME.mkdir(parents=True, exist_ok=True)
+    share_kernels(os.environ.get("HOME"))
     os.environ.clear()
     os.environ.update(wanted)
+
+
+def share_kernels(home: str | None) -> None:
+    """What DeepSpeed compiles is kept where it is kept for the user: it takes half a minute, and
+    torch tells apart there for which Python and CUDA it was compiled."""
+    own = HOME / KERNELS
+    own.parent.mkdir(parents=True, exist_ok=True)
+    if home is None or Path(home) == HOME or own.exists() or own.is_symlink():
+        return
+    with suppress(OSError):  # a home that cannot be written to, or another process was first
+        theirs = Path(home) / KERNELS
+        theirs.mkdir(parents=True, exist_ok=True)
+        own.symlink_to(theirs, target_is_directory=True)
 
 
 def with_registry() -> dict[str, str]:
