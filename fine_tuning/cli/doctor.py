@@ -25,6 +25,7 @@ from fine_tuning.values.spec import RunSpec
 
 ENGINE_STACK = ("torch", "transformers", "peft", "datasets", "accelerate", "trl", "llamafactory")
 OPTIONAL = ("bitsandbytes", "deepspeed")
+COMPANIONS = ("torchvision", "torchaudio")  # must match torch, also for text
 GIB = 2**30
 
 # Runs in a process of its own, since the front end never imports torch, and an import may crash.
@@ -201,15 +202,22 @@ def pins() -> dict[str, str]:
 
 
 def version_findings(pinned: Mapping[str, str]) -> Iterator[Finding]:
-    """The installed versions against the tested ones."""
+    """The installed versions against the tested ones: a warning for each of the engine's own stack,
+    which is pinned, and a note for the others, which may be newer."""
     same = 0
+    others = []
     for name, tested in pinned.items():
         with suppress(PackageNotFoundError):
             found = version(name)
             if found.partition("+")[0] == tested.partition("+")[0]:
                 same += 1
-            else:
+            elif name in (*ENGINE_STACK, *OPTIONAL, *COMPANIONS):
                 yield Finding("warn", name, f"{found}, tested with {tested}", REINSTALL)
+            else:
+                others.append(f"{name} {found} ({tested})")
+    if others:
+        text = f"not the tested versions, which stand in brackets: {', '.join(others)}"
+        yield Finding("note", "versions", text)
     if pinned:
         yield Finding("ok", "versions", f"{same} packages have their tested versions")
     else:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,13 @@ def test_a_package_that_does_not_import_is_named_with_its_error() -> None:
 def test_versions_other_than_the_tested_ones_are_named() -> None:
     import yaml
 
-    found = list(doctor.version_findings({"PyYAML": "1.0", "no-such-package": "2"}))
-    assert found[0] == Finding("warn", "PyYAML", f"{yaml.__version__}, tested with 1.0", REINSTALL)
-    assert found[1].found == "0 packages have their tested versions"
+    pins = {"PyYAML": "1.0", "torchaudio": "1.0", "no-such-package": "2"}
+    stack, others, count = doctor.version_findings(pins)
+    assert (stack.level, stack.name, stack.next) == ("warn", "torchaudio", REINSTALL)
+    assert stack.found == f"{version('torchaudio')}, tested with 1.0"
+    assert others.level == "note"
+    assert others.found.endswith(f"in brackets: PyYAML {yaml.__version__} (1.0)")
+    assert count.found == "0 packages have their tested versions"
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_flag(tmp_path: Path) -> None:
