@@ -22,12 +22,14 @@ VALUES = {
     "escaping",
     "files",
     "hashes",
+    "checkpoints",
     "hubs",
     "resources",
 }
 FOLDERS = {"dataset", "engine", "report", "ship"}
 ALLOWED = {
     "errors": set(),
+    "checkpoints": {"hashes"},
     "units": set(),
     "paths": set(),
     "escaping": set(),
@@ -35,7 +37,7 @@ ALLOWED = {
     "hashes": {"errors", "files"},
     "resources": set(),
     "hubs": {"errors", "files"},
-    "values": {"errors", "units", "resources"},
+    "values": {"errors", "units", "resources", "paths"},
     "screen": {"errors", "values", "units"},
     **dict.fromkeys(FOLDERS, VALUES),
     # a stage knows no run; values are handed across by the pipeline

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fine_tuning import pipeline
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.validate import run as check_data
 from fine_tuning.dataset.insight.rows import read_origins
@@ -15,7 +14,7 @@ from fine_tuning.errors import UsageError
 from fine_tuning.escaping import visible
 from fine_tuning.screen import Screen
 from fine_tuning.stages.split import fits_of, outcome_text, outcomes
-from fine_tuning.stages.tokens import token_warnings
+from fine_tuning.stages.tokens import token_warnings, tokens_of
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.objectives import stage_mismatch
 from fine_tuning.values.shown import MaskedRow, Span
@@ -77,7 +76,7 @@ def look(spec: RunSpec, show: Sequence[str], data: CheckedData, screen: Screen) 
     Loads no weights. Raises ModelError if there is no such tokenizer.
     """
     with tempfile.TemporaryDirectory(prefix="tokens-") as folder:
-        found = pipeline.tokens_of(
+        found = tokens_of(
             spec.replace(use_cpu=True), data, Path(folder), show=show or ("1",), screen=screen
         )
     for line in summary(found):

@@ -19,9 +19,11 @@ from typing import Any
 import psutil
 
 from fine_tuning import errors, files
+from fine_tuning.engine.environment import environment
 from fine_tuning.engine.known_errors import explain
 from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.resources import python_path
+from fine_tuning.values.spec import RunSpec
 
 MODULE = "fine_tuning.engine.worker"
 TAIL = 16_000  # bytes of the log that may say why a worker ended
@@ -132,6 +134,11 @@ class Worker:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             kill(self._process)
+
+
+def worker_for(spec: RunSpec, log: Path) -> Worker:
+    """A worker for such a job; it starts with its first request, or when it is told to."""
+    return Worker(log, environment=environment(spec))
 
 
 def run_distributed(

@@ -1,7 +1,7 @@
 """A run's record, or a check -> what the user reads."""
 
 from fine_tuning.report.account import data_account, masked_of, parity_of
-from fine_tuning.report.collect import collect
+from fine_tuning.report.collect import collect, score_lines
 from fine_tuning.report.facts import DataFacts, RunFacts
 from fine_tuning.report.write import write_data_report, write_report
 
@@ -12,6 +12,7 @@ __all__ = [
     "data_account",
     "masked_of",
     "parity_of",
+    "score_lines",
     "write_data_report",
     "write_report",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 from fine_tuning import files
 from fine_tuning.report.account import data_account, masked_of, parity_of
 from fine_tuning.report.facts import Artefact, CurvePoint, RunFacts, Sample, Score
+from fine_tuning.report.scores import score_row
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.kinds import KINDS
 from fine_tuning.values.record import RunRecord, result_of
@@ -124,6 +125,12 @@ def score_list(scores: Scores) -> tuple[Score, ...]:
         if name in known
     ]
     return tuple(found)
+
+
+def score_lines(run_dir: Path) -> list[str]:
+    """The scores before and after, in one line each."""
+    rows = map(score_row, score_list(read_scores(run_dir)))
+    return [f"{row.name}: {row.before} -> {row.after} on {row.n} held-out rows" for row in rows]
 
 
 def _samples(scores: Scores) -> tuple[Sample, ...]:

@@ -1,1 +1,7 @@
 """One run on disk: its folder, its record, and what of it still holds."""
+
+from fine_tuning.run.ending import recorded
+from fine_tuning.run.opening import opened, require_finished, resolved
+from fine_tuning.run.run import Run
+
+__all__ = ["Run", "opened", "recorded", "require_finished", "resolved"]

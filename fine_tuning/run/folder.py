@@ -69,14 +69,6 @@ class RunFolder:
             lock.release()
 
 
-def has_weights(folder: Path) -> bool:
-    """Whether an adapter or a whole model lies in the folder."""
-    if (folder / "adapter_config.json").exists():
-        return any(folder.glob("adapter_model.*"))
-    kinds = ("model*.safetensors", "pytorch_model*.bin")
-    return any(file for kind in kinds for file in folder.glob(kind))
-
-
 def make_directory(path: Path, flag: str) -> None:
     """Make the directory that a flag names; EnvironmentProblem if it cannot be, or not be used."""
     try:

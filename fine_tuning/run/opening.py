@@ -8,15 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from fine_tuning import demo
+from fine_tuning.checkpoints import checkpoints, has_weights
 from fine_tuning.errors import UsageError
-from fine_tuning.paths import absolute, at_home
-from fine_tuning.run.checkpoints import checkpoints
 from fine_tuning.run.folder import (
     RunFolder,
-    has_weights,
     make_directory,
     require_own_folder,
     set_aside,
@@ -25,7 +22,8 @@ from fine_tuning.run.record_file import read_record
 from fine_tuning.run.run import Run
 from fine_tuning.run.settling import settle
 from fine_tuning.screen import Screen
-from fine_tuning.values.codec import fingerprint, from_json, to_json
+from fine_tuning.values.codec import fingerprint, to_json
+from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import FREE, RunSpec
@@ -42,8 +40,6 @@ DECIDING_PACKAGES = (
     "deepspeed",
     "tokenizers",
 )
-# Engine arguments that may name local directories.
-NAME_DIRECTORIES = ("adapter_name_or_path", "ref_model", "ref_model_adapters")
 
 
 def resolved(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen) -> RunSpec:
@@ -51,7 +47,7 @@ def resolved(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen) ->
 
     Raises UsageError for a folder that cannot be a run's; nothing is made, nothing is changed.
     """
-    spec = anchored(spec)
+    spec = with_absolute_paths(spec)
     if spec.output_dir is not None and not spec.restart:  # also the way on from a damaged record
         known = read_record(RunFolder(spec.output_dir))
         spec = settle(spec, frozenset(sources), known and _without_unbegun(known, spec.output_dir))
@@ -160,48 +156,6 @@ def installed_versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
-
-
-def anchored(spec: RunSpec) -> RunSpec:
-    """The same wishes with absolute paths, so that they mean the same from any folder.
-
-    Numbers get the types that they have when read back from `run.json` (`--epochs 1` is 1.0).
-    """
-    spec = from_json(to_json(spec), RunSpec)
-    data = dataclasses.replace(
-        spec.data,
-        dataset_path=tuple(map(_absolute_if_local, spec.data.dataset_path)),
-        mix={_absolute_if_local(path): weight for path, weight in spec.data.mix.items()},
-    )
-    model = spec.model_name_or_path
-    return spec.replace(
-        data=data,
-        val_dataset_path=tuple(map(_absolute_if_local, spec.val_dataset_path)),
-        model_name_or_path=_absolute_if_local(model) if model else None,
-        output_dir=_absolute(spec.output_dir),
-        export_dir=_absolute(spec.export_dir),
-        dataset_dir=at_home(spec.dataset_dir).absolute(),
-        engine_args={
-            name: _each_absolute(value) if name in NAME_DIRECTORIES else value
-            for name, value in spec.engine_args.items()
-        },
-    )
-
-
-def _each_absolute(value: Any) -> Any:
-    """Local directories among the names, which LLaMA-Factory separates by commas."""
-    if not isinstance(value, str):
-        return value
-    return ",".join(_absolute_if_local(name.strip()) for name in value.split(","))
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else absolute(path)
-
-
-def _absolute_if_local(name: str) -> str:
-    path = at_home(name)
-    return str(path.absolute()) if path.exists() else name
 
 
 def with_bundled(spec: RunSpec, screen: Screen) -> RunSpec:

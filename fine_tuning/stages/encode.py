@@ -11,7 +11,7 @@ from fine_tuning.engine.requests import forks_readers, served_request
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import DataError
 from fine_tuning.screen import Screen, worker_events
-from fine_tuning.stages.split import warn_changed
+from fine_tuning.stages.split import Split, warn_changed
 from fine_tuning.units import counted
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.data import SplitData
@@ -27,14 +27,14 @@ class Encode:
 
     name: ClassVar[str] = "encode"
     settings: TrainSettings
-    split: str  # a hash of what the two parts were made from
+    split: Split  # which parts the rows are in
     look: TokenLook
     parts: SplitData
     places: Places
     worker: Worker
 
     def inputs(self) -> tuple[Any, ...]:
-        return (self.settings.of_training, self.split, self.look.template.ahead)
+        return (self.settings.of_training, *self.split.inputs(), self.look.template.ahead)
 
     def holds(self, known: Encoded) -> bool:
         """What was encoded lies where it was written, as it was written."""

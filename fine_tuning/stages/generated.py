@@ -1,6 +1,5 @@
 """What LLaMA-Factory finds of a planned run: its two files, and the entries of its WebUI."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +34,17 @@ def dataset_entries(data: CheckedData, parts: SplitData, places: Places) -> dict
     }
 
 
+def register_rows(dataset_dir: Path, data: CheckedData, parts: SplitData, places: Places) -> None:
+    """List the prepared rows where LLaMA-Factory's WebUI looks."""
+    register.register(dataset_dir, dataset_entries(data, parts, places))
+
+
 def write_generated(
-    plan: Plan, made: TrainSettings, entries: Mapping[str, Any], places: Places
+    plan: Plan, made: TrainSettings, data: CheckedData, parts: SplitData, places: Places
 ) -> tuple[Path, Path]:
     """Write `dataset_info.json` and `train.yaml` into the run; gives their paths."""
     info, settings = places.dataset_dir / register.DATASET_INFO, places.run_dir / "train.yaml"
-    register.write_dataset_info(info, entries)
+    register.write_dataset_info(info, dataset_entries(data, parts, places))
     files.write_text(settings, train_yaml(plan, made, settings))
     return info, settings
 

@@ -7,12 +7,25 @@ from typing import Any, ClassVar
 
 from fine_tuning import files, hashes
 from fine_tuning.engine.launch import Worker
-from fine_tuning.engine.loading import TunedModel, export_settings, export_writing
+from fine_tuning.engine.loading import (
+    TunedModel,
+    after_training,
+    export_settings,
+    export_writing,
+    given_adapter,
+)
+from fine_tuning.engine.requests import patches_the_process, served_request, shipped_template
+from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown
 from fine_tuning.report import proof
 from fine_tuning.screen import Screen, worker_events
+from fine_tuning.ship.adapter import base_of, chat_template_of, require_adapter
 from fine_tuning.ship.merged import is_whole, require_same, require_usable
+from fine_tuning.stages.generated import places_of
+from fine_tuning.stages.model import Model
+from fine_tuning.stages.plan import settings_of
 from fine_tuning.values.codec import from_json
+from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.record import Stages, result_of
 from fine_tuning.values.results import Merged
 from fine_tuning.values.spec import RunSpec
@@ -89,6 +102,57 @@ class Merge:
         elif result.proof is not None:
             tell = screen.say if proof.is_whole(result.proof) else screen.warn
             tell(proof.proof_text(result.proof))
+
+
+def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Merge:
+    """The merge of what the record says was trained, with the settings of that time."""
+    target = spec.export_dir
+    assert target and stages.train and stages.plan and stages.tokens and stages.split
+    assert stages.model is not None
+    look, parts, model = stages.tokens.result, stages.split.result, stages.model.result
+    places = places_of(run_dir, run_dir / "dataset", model.location)
+    made = settings_of(stages.plan.result, spec, look, places).by_hand
+    return Merge(
+        spec=spec,
+        target=target,
+        trained=f"{stages.train.inputs} {stages.train.began}",
+        model=after_training(made, run_dir),
+        trained_in=run_dir,
+        base=model.location,
+        probe_rows=parts.val_path or parts.train_path,
+        chat_template=shipped_template(look.template),
+        served=served_request(look.template),
+        worker=worker,
+        fresh_worker=patches_the_process(made),
+    )
+
+
+def of_adapter(spec: RunSpec, screen: Screen, worker: Worker) -> Merge:
+    """The merge of an adapter that somebody else trained (`--adapter_name_or_path`).
+
+    Its chat template is that of the adapter's folder, if it brings one, else the base model's.
+    Raises ModelError or UsageError for what cannot be merged.
+    """
+    spec = with_absolute_paths(spec)
+    adapter, target = Path(spec.engine_args["adapter_name_or_path"]), spec.export_dir
+    assert target is not None
+    require_adapter(adapter)
+    require_usable(target, adapter)
+    base = spec.model_name_or_path or base_of(adapter)
+    if base is None:
+        raise UsageError(
+            f"{adapter} does not say of which model it is.", fix="add --model_name_or_path"
+        )
+    screen.say(f"Base model: {base}.")
+    model = Model(spec=spec.replace(model_name_or_path=base)).do(screen)
+    return Merge(
+        spec=spec,
+        target=target,
+        model=given_adapter(spec, model.location, adapter),
+        base=model.location,
+        chat_template=chat_template_of(adapter),
+        worker=worker,
+    )
 
 
 def refuse_used(spec: RunSpec, run_dir: Path, stages: Stages) -> None:

@@ -1,14 +1,33 @@
-"""What is refused once rows and model are known, before any weights are loaded."""
+"""What is refused before anything is made, and once rows and model are known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fine_tuning.dataset.check import refuse_unusable
+from fine_tuning.dataset.prepare import register
+from fine_tuning.dataset.read.find import refuse_missing
+from fine_tuning.engine.model_hub import require_model
+from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.errors import UsageError
+from fine_tuning.stages.model import wanted_model
 from fine_tuning.values.data import SplitData
 from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
+
+__all__ = ["refuse_unstartable", "refuse_untrainable", "refuse_unusable"]
+
+
+def refuse_unstartable(spec: RunSpec) -> None:
+    """Raise for a place, data or a model that cannot be used, before anything is made."""
+    assert spec.output_dir is not None
+    register.refuse_patterns(str(spec.output_dir))
+    if not spec.output_dir.exists():  # later, prepared rows may be enough
+        refuse_missing([*spec.data.dataset_path, *spec.data.mix])
+        refuse_missing(spec.val_dataset_path, "val_dataset_path")
+    if not is_local(model_location(str(spec.model_name_or_path))):
+        require_model(wanted_model(spec))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fine_tuning.dataset.insight.rows import read_origins
-from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.launch import Worker, worker_for
 from fine_tuning.engine.requests import token_request
 from fine_tuning.errors import DataError
 from fine_tuning.screen import Screen, worker_events
+from fine_tuning.stages.model import Model
 from fine_tuning.units import counted
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.data import CheckedData
+from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.results import BaseModel
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TemplateLook, TokenLook
@@ -59,6 +61,19 @@ class Tokens:
         screen.end(f"{counted(result.tokens, 'token')}, the longest row has {result.longest:,}")
         for warning in token_warnings(result):
             screen.warn(warning)
+
+
+def tokens_of(
+    spec: RunSpec, data: CheckedData, folder: Path, *, show: Sequence[str], screen: Screen
+) -> TokenLook:
+    """The same look for `validate`, outside of any run."""
+    spec = with_absolute_paths(spec)
+    model = Model(spec=spec, weights=False).do(screen)
+    with worker_for(spec, folder / "logs" / "engine.log") as worker:
+        stage = Tokens(spec=spec, model=model, data=data, folder=folder, worker=worker, show=show)
+        look = stage.do(screen)
+    screen.end(counted(look.tokens, "token"))
+    return look
 
 
 def refuse_unreadable(data: CheckedData, look: TokenLook) -> None:

@@ -1,10 +1,13 @@
 """train: the engine trains, from the last complete checkpoint if there is one, scored around."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from fine_tuning import checkpoints
+from fine_tuning.checkpoints import has_weights
 from fine_tuning.dataset.prepare.split import training_places
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.launchers import Training, launcher_for
@@ -13,7 +16,9 @@ from fine_tuning.engine.requests import adapter_template, forks_readers, served_
 from fine_tuning.engine.trainers import trainer_of
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import Interrupted, RowsError
+from fine_tuning.report import score_lines
 from fine_tuning.screen import Screen, worker_events
+from fine_tuning.stages.plan import settings_of
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.objectives import OBJECTIVES
@@ -25,37 +30,51 @@ from fine_tuning.values.tokens import TokenLook
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train as planned. `weights_are_there`: what it left lies in the run (or is another node's);
-    lost weights come back from the last checkpoint, without a step."""
+    """Train as planned, in `places.run_dir`.
+
+    `main` is where weights and checkpoints lie: other nodes than the first work in a folder inside.
+    `has_begun`: an earlier command began it.
+    """
 
     name: ClassVar[str] = "train"
     spec: RunSpec
     plan: Plan
-    settings: TrainSettings
     data: CheckedData
     parts: SplitData
     look: TokenLook
     places: Places
     worker: Worker
     encoded: Encoded | None = None  # rows that were encoded ahead
-    checkpoints: Sequence[Path]
-    weights_are_there: bool
+    main: Path
+    has_begun: bool
     scores: Path
     log: Path
     stop_file: Path
+
+    @cached_property
+    def settings(self) -> TrainSettings:
+        """What the trainer is given."""
+        return settings_of(self.plan, self.spec, self.look, self.places)
+
+    @property
+    def on_first_node(self) -> bool:
+        """Whether this node saves and scores."""
+        return self.spec.node_rank == 0
 
     def inputs(self) -> tuple[Any, ...]:
         return (self.settings.of_training, self.parts.train_rows, self.parts.val_rows)
 
     def holds(self, known: Trained) -> bool:
-        return self.weights_are_there
+        """The weights are there; lost ones come back from the last checkpoint, without a step."""
+        return has_weights(self.places.run_dir) or not self.on_first_node
 
     def do(self, screen: Screen) -> Trained:
-        if self.checkpoints:
-            screen.say(f"Continuing from {self.checkpoints[-1].name}.")
+        checkpoint = self._continued_from(screen)
+        if checkpoint is not None:
+            screen.say(f"Continuing from {checkpoint.name}.")
         if forks_readers(self.settings.all, self.look):
             self.worker.restart()
-        training = self._training()
+        training = self._training(checkpoint)
         launcher = launcher_for(training)
         try:
             result = launcher.train(training, self.worker, screen, worker_events(screen))
@@ -71,8 +90,35 @@ class Train:
     def tell(self, result: Trained, screen: Screen, *, known: bool) -> None:
         if known:
             screen.say("Training is already done with these settings.")
+            return
+        for line in score_lines(self.places.run_dir):
+            screen.say(line)
 
-    def _training(self) -> Training:
+    def _continued_from(self, screen: Screen) -> Path | None:
+        """The newest checkpoint that is whole; what that means is said."""
+        without_optimizer = bool(self.settings.by_hand.get("save_only_model"))
+        if self.on_first_node:
+            checkpoints.set_aside_incomplete(self.main, without_optimizer=without_optimizer)
+            found = checkpoints.checkpoints(self.main, without_optimizer=without_optimizer)
+            checkpoints.set_aside_damaged(found, screen.warn)
+        found = checkpoints.checkpoints(self.main, without_optimizer=without_optimizer)
+        if not found:
+            if self.has_begun:
+                screen.warn("there is no checkpoint to continue: this training starts anew")
+            return None
+        if not checkpoints.has_optimizer(found[-1]):
+            screen.warn(
+                f"{found[-1].name} holds no optimizer state (--save_only_model): the continued "
+                "training is not the one that would have gone on"
+            )
+        if OBJECTIVES[self.plan.rows.stage].resumable:
+            return found[-1]
+        if self.on_first_node:
+            checkpoints.put_aside(found, "unused")
+        screen.warn("a reward model cannot be continued: this training starts from the beginning")
+        return None
+
+    def _training(self, checkpoint: Path | None) -> Training:
         made = self.settings.by_hand
         trainer = trainer_of(self.plan.chosen.method)
         return Training(
@@ -81,7 +127,7 @@ class Train:
             request={
                 "settings": self.settings.all,
                 "stop_path": str(self.stop_file),
-                "resume_from": str(self.checkpoints[-1]) if self.checkpoints else None,
+                "resume_from": str(checkpoint) if checkpoint else None,
                 "scores_path": str(self.scores),
                 "expected": {
                     **trainer.expected(self.settings, self.parts, self.places),

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from fine_tuning.errors import DataError, UsageError
-from fine_tuning.run.opening import anchored, opened, require_finished, resolved
+from fine_tuning.run.opening import opened, require_finished, resolved
 from fine_tuning.run.run import Run
 from fine_tuning.values.codec import from_json, json_text, to_json
+from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.record import Done, RunRecord, Stages
 from fine_tuning.values.results import Trained
 from fine_tuning.values.shown import Source
@@ -56,7 +57,7 @@ def test_adapters_are_found_from_every_working_directory(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").mkdir()
     spec = RunSpec(engine_args={"adapter_name_or_path": "a, hub/b", "warmup_steps": 5})
-    found = anchored(spec).engine_args
+    found = with_absolute_paths(spec).engine_args
     assert found == {"adapter_name_or_path": f"{tmp_path / 'a'},hub/b", "warmup_steps": 5}
 
 

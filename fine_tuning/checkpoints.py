@@ -1,4 +1,4 @@
-"""The checkpoints of a run: which are whole, and which a training continues from."""
+"""What a training leaves on disk: weights, and checkpoints to continue from."""
 
 import json
 import time
@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fine_tuning import hashes
-from fine_tuning.run.folder import has_weights
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether an adapter or a whole model lies in the folder."""
+    if (folder / "adapter_config.json").exists():
+        return any(folder.glob("adapter_model.*"))
+    kinds = ("model*.safetensors", "pytorch_model*.bin")
+    return any(file for kind in kinds for file in folder.glob(kind))
 
 
 def checkpoints(folder: Path, *, without_optimizer: bool = False) -> list[Path]:

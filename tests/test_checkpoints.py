@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.run.checkpoints import checkpoints, has_optimizer, set_aside_incomplete
+from fine_tuning.checkpoints import checkpoints, has_optimizer, set_aside_incomplete
 
 PARTS = ("adapter_config.json", "adapter_model.safetensors", "optimizer.pt")
 
