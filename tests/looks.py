@@ -41,7 +41,7 @@ TEMPLATE: dict[str, Any] = {
     "shipped": True,
     "unwritten": None,
     "ahead": None,
-    "switched_off": False,
+    "switched_off": [],
     "notes": [],
 }
 

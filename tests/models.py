@@ -18,13 +18,14 @@ def build_model(
     biases: bool = False,
     tied: bool = True,
     dtype: str = "float32",
+    special: list[str] | None = None,
 ) -> Path:
     """Write a 2-layer Llama (with biases: a Qwen2) with random weights, and a byte-level BPE
     tokenizer."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-    fast = train_tokenizer(SPECIAL, eos)
+    fast = train_tokenizer(special or SPECIAL, eos)
     fast.chat_template = chat_template
     fast.save_pretrained(path)
     torch.manual_seed(0)

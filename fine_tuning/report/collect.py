@@ -41,6 +41,8 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         method=spec.method,
         template=(look.template.name or "") if look else "",
         chat=KINDS[data.kind].is_chat if data else True,
+        encoded_ahead=look is not None and look.template.ahead is not None,
+        switched_off=look.template.switched_off if look else (),
         parity=parity_of(look) if look else None,
         data=None
         if data is None

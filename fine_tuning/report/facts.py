@@ -152,6 +152,8 @@ class RunFacts:
     method: str = ""
     template: str = ""  # LLaMA-Factory's name; empty if it reads the tokenizer's own
     chat: bool = True  # False for a model of plain text, which has no chat template
+    encoded_ahead: bool = False  # by the model's own chat template: LLaMA-Factory's are not it
+    switched_off: tuple[str, ...] = ()  # switches of the chat template that were off in training
     parity: Parity | None = None
     data: DataAccount | None = None
     curves: tuple[CurvePoint, ...] = ()

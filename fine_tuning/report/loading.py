@@ -8,7 +8,7 @@ from fine_tuning.report.facts import RunFacts
 _CHAT = """\
 messages = [{"role": "user", "content": "Hello"}]
 inputs = tokenizer.apply_chat_template(
-    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True{asked}
 ).to(model.device)
 """
 _TEXT = """\
@@ -36,7 +36,11 @@ def snippets(facts: RunFacts) -> tuple[Snippet, ...]:
         made.append(_python("The merged model, with Transformers", _merged(facts)))
     if facts.adapter_path is not None:
         made.append(_python("The adapter, with Transformers and PEFT", _adapter(facts)))
-    if facts.chat and (facts.adapter_path is not None or facts.merged_path is not None):
+    if (
+        facts.chat
+        and not facts.encoded_ahead
+        and (facts.adapter_path is not None or facts.merged_path is not None)
+    ):
         made.append(
             Snippet(title="A chat, with LLaMA-Factory", language="shell", code=_chat(facts))
         )
@@ -55,13 +59,21 @@ def _python(title: str, code: str) -> Snippet:
     return Snippet(title=title, language="python", code=code.rstrip())
 
 
+def _asking(facts: RunFacts) -> str:
+    """A prompt as it was trained: with the template's reasoning off, if it was off for all rows."""
+    if not facts.chat:
+        return _TEXT
+    off = "".join(f",\n    {name}=False" for name in facts.switched_off)
+    return _CHAT.replace("{asked}", off)
+
+
 def _merged(facts: RunFacts) -> str:
     return (
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
         f"path = {str(facts.merged_path)!r}\n"
         "tokenizer = AutoTokenizer.from_pretrained(path)\n"
         'model = AutoModelForCausalLM.from_pretrained(path, dtype="auto", device_map="auto")\n\n'
-        f"{_CHAT if facts.chat else _TEXT}{_ANSWER}"
+        f"{_asking(facts)}{_ANSWER}"
     )
 
 
@@ -74,7 +86,7 @@ def _adapter(facts: RunFacts) -> str:
         "tokenizer = AutoTokenizer.from_pretrained(adapter)\n"
         'model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", device_map="auto")\n'
         "model = PeftModel.from_pretrained(model, adapter)\n\n"
-        f"{_CHAT if facts.chat else _TEXT}{_ANSWER}"
+        f"{_asking(facts)}{_ANSWER}"
     )
 
 

@@ -65,7 +65,7 @@ class TemplateLook:
     shipped: bool | None  # the trained one goes out; None: the model's own is the trained one
     unwritten: str | None  # why the trained one cannot be shipped as a chat template
     ahead: Served | None = None  # how rows are encoded ahead; None: the engine encodes them
-    switched_off: bool = False  # answers are trained with the template's reasoning switched off
+    switched_off: tuple[str, ...] = ()  # names that switch reasoning, off for every row
     notes: tuple[str, ...] = ()  # what a person should know about it, in sentences
 
 

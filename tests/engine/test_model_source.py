@@ -1,5 +1,6 @@
 """A model directory that cannot be loaded is named before anything else is done."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -62,3 +63,21 @@ def test_a_clone_without_git_lfs(model: Path, name: str) -> None:
 def test_a_directory_with_only_gguf(tmp_path: Path) -> None:
     (tmp_path / "m-q4.gguf").write_bytes(b"GGUF")
     assert "holds a GGUF model" in refusal(tmp_path).what
+
+
+def test_a_kind_that_the_engine_cannot_train_is_refused_before_anything_is_loaded(
+    model: Path,
+) -> None:
+    (model / "config.json").write_text('{"model_type": "gpt_oss"}', encoding="utf-8")
+    with pytest.raises(ModelError, match="'gpt_oss' cannot be trained") as refused:
+        model_location(str(model))
+    assert "load_and_register_kernel" in refused.value.why
+
+
+def test_the_reason_against_that_kind_still_holds() -> None:
+    """The installed Transformers lacks what the installed engine loads for it."""
+    found = importlib.util.find_spec("transformers")
+    assert found is not None
+    assert found.origin is not None
+    kernels = Path(found.origin).parent / "integrations" / "hub_kernels.py"
+    assert "load_and_register_kernel" not in kernels.read_text(encoding="utf-8")

@@ -50,3 +50,11 @@ def test_a_text_model_is_not_asked_to_chat() -> None:
 
 def test_nothing_made_nothing_to_load() -> None:
     assert snippets(RunFacts()) == ()
+
+
+def test_a_prompt_is_asked_for_as_it_was_trained() -> None:
+    facts = RunFacts(merged_path=Path("m"), encoded_ahead=True, switched_off=("enable_thinking",))
+    (only,) = snippets(facts)  # LLaMA-Factory's chat would take another template
+    ast.parse(only.code)
+    assert "enable_thinking=False" in only.code
+    assert "enable_thinking" not in snippets(RunFacts(merged_path=Path("m")))[0].code

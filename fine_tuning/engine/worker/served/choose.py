@@ -199,7 +199,11 @@ def notes(encoder: Encoder, way: Way) -> tuple[str, ...]:
             f"these become one sequence an answer ({sequences:,} in all); --mask_history true "
             "trains the last answer of each row alone"
         )
-    if switched_off(encoder, way):
+    off = able.switches and (
+        encoder.served.thinking is False
+        or (encoder.served.thinking is None and any(part.unreasoned for part in parts))
+    )
+    if off:
         names = " and ".join(f"{name}=False" for name in sorted(able.switches))
         found.append(
             f"answers without reasoning are trained with the template's reasoning switched off "
@@ -209,10 +213,9 @@ def notes(encoder: Encoder, way: Way) -> tuple[str, ...]:
     return tuple(found)
 
 
-def switched_off(encoder: Encoder, way: Way) -> bool:
-    """Whether answers are trained with the template's reasoning switched off."""
-    if not encoder.served.able.switches or encoder.served.thinking is True:
-        return False
-    return encoder.served.thinking is False or bool(
-        way.training.unreasoned or way.validation.unreasoned
-    )
+def switched_off(encoder: Encoder, way: Way) -> tuple[str, ...]:
+    """The names of the template's switches of reasoning that are off for every row."""
+    thinking = encoder.served.thinking
+    if thinking is None:
+        thinking = any(part.reasoned for part in (way.training, way.validation))
+    return () if thinking else tuple(sorted(encoder.served.able.switches))

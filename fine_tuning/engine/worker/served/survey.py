@@ -24,7 +24,8 @@ class Survey:
     sequences: int = 0
     rewritten: int = 0  # rows of several sequences
     untrained_answers: int = 0
-    unreasoned: int = 0  # trained answers without reasoning
+    reasoned: int = 0  # trained answers with reasoning
+    unreasoned: int = 0  # and without
     calls: int = 0  # rows with tool calls
     tools: int = 0
     systems: int = 0
@@ -63,7 +64,9 @@ def _account(found: Survey, row: Row, sequences: Sequence[Encoded]) -> None:
     found.untrained_answers += sum(turn.get("weight") == 0 for turn in answers)
     compared = [row[name] for name in ("chosen", "rejected") if name in row]
     trained = compared or [turn for turn in answers if turn.get("weight") != 0]
-    found.unreasoned += sum(not reasons(turn) for turn in trained)
+    reasoned = sum(map(reasons, trained))
+    found.reasoned += reasoned
+    found.unreasoned += len(trained) - reasoned
     found.calls += any(turn["from"] == "function_call" for turn in answers)
     found.tools += bool(row.get("tools"))
     found.systems += bool(row.get("system"))

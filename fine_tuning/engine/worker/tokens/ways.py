@@ -141,7 +141,13 @@ def by_server(asked: Asked, events: Events) -> Found:
         why += f" (so do {', '.join(way.others[:2])}{more})"
     choice = TemplateChoice(way.name, why, "equal", None, way.thinking, way.others)
     own = own_template(model.tokenizer)
-    return replace(_measured(asked, choice, (), own, events), compared=rows)
+    found_by_engine = _measured(asked, choice, (), own, events)
+    look = replace(
+        found_by_engine.template,
+        switched_off=switched_off(encoder, way),
+        notes=notes(encoder, way),
+    )
+    return replace(found_by_engine, compared=rows, template=look)
 
 
 def _by_name(
