@@ -28,6 +28,7 @@ from fine_tuning.stages import (
     generated,
     merge,
     refusing,
+    shipping,
 )
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
@@ -52,7 +53,7 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
             files.reserved(spec.export_dir if writes else None),
             worker_for(spec, job.folder.log) as worker,
         ):
-            if not job.record.is_trained or spec.export_dir:
+            if not job.record.is_trained or shipping.is_wanted(spec):
                 worker.start()  # its imports overlap with reading the data
             training = prepare(job, worker)
             if spec.dry_run:
@@ -66,7 +67,7 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
                     "Stopped after the training.", fix="the same command does the rest"
                 )
             if job.on_first_node:
-                merged(job, worker)
+                ship(job, worker)
         finish(job)
     return job.folder.path
 
@@ -87,7 +88,7 @@ def prepare(job: Run, worker: Worker) -> Train:
         )
     )
     refusing.refuse_unusable(data, spec.data)
-    needed = not known.is_trained or spec.export_dir is not None
+    needed = not known.is_trained or shipping.is_wanted(spec)
     model = job.once(Model(spec=spec, weights=not spec.dry_run, is_needed=needed))
     look = job.once(Tokens(spec=spec, model=model, data=data, folder=folder.dataset, worker=worker))
     split = Split(spec=spec, data=data, look=look, dataset=folder.dataset)
@@ -140,11 +141,14 @@ def prepare(job: Run, worker: Worker) -> Train:
     return training
 
 
-def merged(job: Run, worker: Worker) -> None:
-    """Merge into `--export_dir`, if it was given, what the record says was trained."""
-    if job.spec.export_dir is not None:
+def ship(job: Run, worker: Worker) -> None:
+    """Make what was asked for of what the record says was trained: merged into `--export_dir`."""
+    if shipping.is_wanted(job.spec):
         job.once(Model(spec=job.spec))
-        job.once(merge.of_run(job.spec, job.folder.path, job.record.stages, worker))
+        for make in shipping.SHIPPERS.values():
+            stage = make(job.spec, job.folder.path, job.record.stages, worker)
+            if stage is not None:
+                job.once(stage)
 
 
 def export(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str) -> Path:
@@ -163,7 +167,7 @@ def export(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, comm
             worker_for(job.spec, job.folder.log) as worker,
         ):
             worker.start()
-            merged(job, worker)
+            ship(job, worker)
         finish(job)
     return job.folder.path
 

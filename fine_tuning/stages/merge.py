@@ -104,10 +104,13 @@ class Merge:
             tell(proof.proof_text(result.proof))
 
 
-def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Merge:
-    """The merge of what the record says was trained, with the settings of that time."""
+def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Merge | None:
+    """The merge of what the record says was trained, with the settings of that time, into
+    `--export_dir`; None without it."""
     target = spec.export_dir
-    assert target and stages.train and stages.plan and stages.tokens and stages.split
+    if target is None:
+        return None
+    assert stages.train and stages.plan and stages.tokens and stages.split
     assert stages.model is not None
     look, parts, model = stages.tokens.result, stages.split.result, stages.model.result
     places = places_of(run_dir, run_dir / "dataset", model.location)

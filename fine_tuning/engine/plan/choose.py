@@ -15,9 +15,11 @@ from fine_tuning.values.plan import GIB, Chosen, Rows
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
 
-EFFECTIVE_BATCH = 16
+EFFECTIVE_BATCH = 16  # rows per update, as QLoRA's (arXiv:2305.14314, table 9)
+# With fewer updates an epoch, a small dataset teaches little: the demo's 329 rows need them.
 LEAST_STEPS_PER_EPOCH = 40
-# Rates for adapters grow as models shrink; one as small as the demo model needs much more.
+# Rates for adapters grow as models shrink; one as small as the demo model needs much more
+# (docs/demo-model.md has the scores).
 TINY_MODEL, TINY_RATE = 20_000_000, 4e-3
 NO_ESTIMATE = "no memory estimate with DeepSpeed or FSDP"
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fine_tuning.engine.worker.devices import describe_devices
-from fine_tuning.engine.worker.merge import merge
+from fine_tuning.engine.worker.merging.merge import merge
 from fine_tuning.engine.worker.scoring.score import score_run
 from fine_tuning.engine.worker.tokens.look import look_at_tokens
 from fine_tuning.engine.worker.training.encode import encode

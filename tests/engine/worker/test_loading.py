@@ -21,7 +21,7 @@ def stored_in_16_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def merged(folder: Path, plan: Any, **settings: Any) -> dict[str, Any]:
     """The worker's merge of what the plan has trained."""
-    from fine_tuning.engine.worker.merge import merge
+    from fine_tuning.engine.worker.merging.merge import merge
 
     base = str(plan.settings["model_name_or_path"])
     return merge(

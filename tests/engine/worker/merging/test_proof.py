@@ -68,7 +68,7 @@ class Place:
         return path
 
     def prove(self, merged: Path, *adapters: Path) -> dict[str, Any]:
-        from fine_tuning.engine.worker.proof import prove
+        from fine_tuning.engine.worker.merging.proof import prove
 
         source, loading = {"trust_remote_code": False}, {"dtype": self.dtype}
         names = [str(adapter) for adapter in adapters]

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading
-from fine_tuning.engine.worker.proof import prove
+from fine_tuning.engine.worker.merging.proof import prove
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.prompts import Prompts, prompts_of

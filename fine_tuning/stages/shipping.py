@@ -1,0 +1,26 @@
+"""What a finished run may leave besides its adapter. A new artefact is a module and a line here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from fine_tuning.engine.launch import Worker
+from fine_tuning.stages import merge
+from fine_tuning.values.record import Stages
+from fine_tuning.values.spec import RunSpec
+
+
+class Shipper(Protocol):
+    """Gives the stage that makes one artefact of what the record says was trained."""
+
+    def __call__(self, spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Any:
+        """A `run.run.Stage`; None if the settings do not ask for this artefact."""
+
+
+# In the order in which they are made: a later one may be made of an earlier one.
+SHIPPERS: Mapping[str, Shipper] = {"merge": merge.of_run}
+
+
+def is_wanted(spec: RunSpec) -> bool:
+    """Whether any artefact is asked for."""
+    return spec.export_dir is not None
