@@ -1,9 +1,10 @@
 """The record of a run, and what its folder holds -> the facts of its page."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from fine_tuning import files
 from fine_tuning.report.account import data_account, masked_of, parity_of
@@ -14,6 +15,8 @@ from fine_tuning.values.kinds import KINDS
 from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.scores import Scores
 from fine_tuning.values.spec import RunSpec
+
+T = TypeVar("T")
 
 
 def collect(run_dir: Path, record: RunRecord) -> RunFacts:
@@ -74,27 +77,46 @@ def _title(run_dir: Path, spec: RunSpec) -> str:
     return f"{model} on {data}" if model and data else run_dir.name
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return files.read_json(path, "delete it, and the page is made without it, or put a copy back")
+def _read(path: Path, kind: type[T]) -> T:
+    """A file beside the record, without which a page can be made; DataError if it is damaged."""
+    fix = "delete it, and the page is made without it, or put a copy back"
+    return from_json(files.read_json(path, fix), kind, named=str(path), fix=fix)
 
 
 def read_scores(run_dir: Path) -> Scores:
     """What was scored so far; DataError if the file is damaged."""
-    path = run_dir / "scores.json"
-    return from_json(_read(path) or {}, Scores, named=str(path))
+    return _read(run_dir / "scores.json", Scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """What the trainer logged at a step."""
+
+    step: int
+    loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    eval_loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerState:
+    """The part of Transformers' `trainer_state.json` that is shown."""
+
+    log_history: tuple[Logged, ...] = ()
 
 
 def _curves(run_dir: Path) -> tuple[CurvePoint, ...]:
     """What the trainer logged, from the finished run or from its last checkpoint."""
     states = [run_dir / "trainer_state.json"]
     states += sorted(run_dir.glob("checkpoint-*/trainer_state.json"), key=_step, reverse=True)
-    state = next((read for path in states if (read := _read(path))), None)
+    newest = next((path for path in states if path.exists()), states[0])
     points: dict[int, dict[str, float]] = {}
-    for entry in (state or {}).get("log_history", ()):
-        known = points.setdefault(int(entry["step"]), {})
+    for entry in _read(newest, TrainerState).log_history:
+        known = points.setdefault(entry.step, {})
         for name in ("loss", "learning_rate", "grad_norm", "eval_loss"):
-            if isinstance(entry.get(name), int | float):
-                known[name] = float(entry[name])
+            if (value := getattr(entry, name)) is not None:
+                known[name] = value
     return tuple(CurvePoint(step=step, **points[step]) for step in sorted(points) if points[step])
 
 

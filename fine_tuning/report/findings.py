@@ -1,8 +1,10 @@
 """What the numbers hide, as cards: a value, or a few lines with bars."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from fine_tuning.report.shown import clip, title
 
@@ -51,7 +53,7 @@ def finding_cards(found: Mapping[str, Any]) -> tuple[Finding, ...]:
 
 def _finding(name: str, value: Any) -> Finding:
     if isinstance(value, Mapping):
-        items = _distribution(value) if "histogram" in value else _items(value)
+        items = _distribution(value) or _items(value)
     elif _is_list(value):
         items = [("", _plain(item), None) for item in value]
     else:
@@ -60,18 +62,39 @@ def _finding(name: str, value: Any) -> Finding:
     return Finding(title=name, items=tuple(items[:_MOST_ITEMS]), more=more)
 
 
-def _distribution(value: Mapping[str, Any]) -> list[Item]:
-    """A length distribution: one bar for each bin with rows, then median and longest."""
-    bins = [b for b in value["histogram"] if b["rows"]]
-    most = max((b["rows"] for b in bins), default=1)
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """So many rows have a length from `least` to `most`."""
+
+    least: int
+    most: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """The lengths of something, as they are written in a report."""
+
+    histogram: tuple[Bin, ...]
+    percentiles: Mapping[str, float] = field(default_factory=dict)
+    longest: int | None = None
+
+
+def _distribution(value: Mapping[str, Any]) -> list[Item] | None:
+    """One bar for each bin with rows, then median and longest; None if it is another finding."""
+    try:
+        lengths = msgspec.convert(value, Distribution)
+    except msgspec.ValidationError:
+        return None
+    bins = [item for item in lengths.histogram if item.rows > 0]
+    most = max((item.rows for item in bins), default=1)
     items: list[Item] = [
-        (f"{b['least']:,} to {b['most']:,}", f"{b['rows']:,}", b["rows"] / most) for b in bins
+        (f"{item.least:,} to {item.most:,}", f"{item.rows:,}", item.rows / most) for item in bins
     ]
-    median = value.get("percentiles", {}).get("p50")
-    if median is not None:
-        items.append(("median", _plain(median), None))
-    if "longest" in value:
-        items.append(("longest", _plain(value["longest"]), None))
+    if (median := lengths.percentiles.get("p50")) is not None:
+        items.append(("median", _plain(int(median) if median == int(median) else median), None))
+    if lengths.longest is not None:
+        items.append(("longest", _plain(lengths.longest), None))
     return items
 
 

@@ -48,7 +48,7 @@ def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[floa
     """
     if n <= 0:
         return (0.0, 1.0)
-    share = successes / n
+    share = min(1.0, max(0.0, successes / n))  # another program may have written the scores
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low = 0.0 if successes <= 0 else max(0.0, middle - half)

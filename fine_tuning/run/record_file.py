@@ -5,12 +5,8 @@ from pathlib import Path
 
 from fine_tuning.errors import DataError
 from fine_tuning.run.folder import RunFolder
-from fine_tuning.values.codec import from_json
+from fine_tuning.values.codec import START_AGAIN, from_json
 from fine_tuning.values.record import SCHEMA, RunRecord
-
-START_AGAIN = (
-    "give another --output_dir, or start it again with --restart (the old state is moved aside)"
-)
 
 
 def read_record(folder: RunFolder) -> RunRecord | None:

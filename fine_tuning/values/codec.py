@@ -17,7 +17,19 @@ def to_json(value: Any) -> Any:
     return msgspec.to_builtins(value, enc_hook=str)
 
 
-def from_json(value: Any, kind: type[T], *, named: str = "run.json", root: Path | None = None) -> T:
+START_AGAIN = (
+    "give another --output_dir, or start it again with --restart (the old state is moved aside)"
+)
+
+
+def from_json(
+    value: Any,
+    kind: type[T],
+    *,
+    named: str = "run.json",
+    root: Path | None = None,
+    fix: str = START_AGAIN,
+) -> T:
     """The value again; relative paths in it lie below `root`.
 
     Raises DataError, which names the file, if it was changed so that it is no such value.
@@ -29,11 +41,7 @@ def from_json(value: Any, kind: type[T], *, named: str = "run.json", root: Path 
     try:
         return msgspec.convert(value, kind, dec_hook=decode, strict=False)
     except (msgspec.ValidationError, TypeError) as error:
-        raise DataError(
-            f"{named} cannot be read: {error}",
-            fix="give another --output_dir, or start it again with --restart "
-            "(the old state is moved aside)",
-        ) from error
+        raise DataError(f"{named} cannot be read: {error}", fix=fix) from error
 
 
 def json_text(value: Any, *, root: Path) -> str:

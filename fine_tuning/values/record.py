@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
 
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import Plan
@@ -64,7 +66,7 @@ class RunRecord:
     """
 
     schema: int = SCHEMA
-    created: float
+    created: Annotated[float, msgspec.Meta(ge=0, lt=32503680000)]  # seconds since 1970, to 3000
     command: str
     status: Status = "running"
     failure: Failure | None = None
