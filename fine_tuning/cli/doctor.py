@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +17,13 @@ from typing import Any, Literal
 
 from fine_tuning import hubs
 from fine_tuning.cli.settings.resolve import Resolved
-from fine_tuning.engine.gpus import driver_gpus
+from fine_tuning.engine.gpus import (
+    FITTING_BUILD,
+    OLD_BUILD,
+    driver_gpus,
+    install_torch,
+    other_devices,
+)
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
 from fine_tuning.escaping import visible
 from fine_tuning.resources import CONSTRAINTS, REINSTALL
@@ -43,6 +49,12 @@ if not found["imports"].get("torch", "absent"):
     found["cuda_build"] = torch.version.cuda or torch.version.hip
     found["cuda"] = torch.cuda.is_available()
     found["devices"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    found["broken"] = {}
+    for i in range(len(found["devices"])):
+        try:
+            torch.ones(8, device=f"cuda:{i}").mul(2).sum().item()
+        except Exception as error:
+            found["broken"][str(i)] = str(error).splitlines()[0]
     found["mps"] = bool(torch.backends.mps.is_available())
     try:
         torch.cuda.init() if not found["cuda"] else None
@@ -82,7 +94,7 @@ def findings(spec: RunSpec) -> Iterator[Finding]:
     yield Finding("note", "imports", "importing the engine, which takes some seconds ...")
     probed = probe()
     yield from import_findings(probed)
-    yield from device_findings(probed, driver_gpus(), use_cpu=spec.use_cpu)
+    yield from device_findings(probed, driver_gpus(), use_cpu=spec.use_cpu, others=other_devices())
 
 
 def line_of(finding: Finding) -> str:
@@ -266,13 +278,19 @@ def _version(name: str) -> str:
 
 
 def device_findings(
-    probed: Mapping[str, Any], gpus: Iterable[str], *, use_cpu: bool
+    probed: Mapping[str, Any], gpus: Iterable[str], *, use_cpu: bool, others: Sequence[str] = ()
 ) -> Iterator[Finding]:
     """What a run would train on; a GPU that torch cannot use is never passed over in silence."""
     seen = tuple(gpus)
     if probed.get("cuda"):
-        for name in probed["devices"]:
-            yield Finding("ok", "GPU", f"{name}, torch built for CUDA {probed['cuda_build']}")
+        for index, name in enumerate(probed["devices"]):
+            broken = probed.get("broken", {}).get(str(index))
+            text = f"{name}, torch built for CUDA {probed['cuda_build']}"
+            if broken:
+                fix = f"for an older GPU {install_torch(OLD_BUILD)}"
+                yield Finding("fail", "GPU", f"{text}: one kernel was tried: {broken}", fix)
+            else:
+                yield Finding("ok", "GPU", f"{text}; it computes")
     elif seen:
         for gpu in seen:
             name, _, driver = gpu.rpartition(", ")
@@ -281,11 +299,15 @@ def device_findings(
                 "GPU",
                 f"{name} is there, but torch cannot use it: driver {driver}, torch built for CUDA "
                 f"{probed.get('cuda_build') or 'none'}. {probed.get('cuda_error', '')}".strip(),
-                "update the driver, or install a torch build for its CUDA version, or train with "
-                "--use_cpu",
+                f"update the driver, or {install_torch(FITTING_BUILD)}, or train with --use_cpu",
             )
     elif probed.get("mps"):
         yield Finding("ok", "GPU", "Apple MPS")
+    elif others:
+        text = f"{' and '.join(others)}, which this build of torch cannot use"
+        yield Finding(
+            "warn", "GPU", text, f"where torch has one for it: {install_torch(FITTING_BUILD)}"
+        )
     else:
         yield Finding(
             "note", "GPU", "none; training runs on the CPU, which suits small models only"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fine_tuning import files, hubs
+from fine_tuning.engine.gpus import OLD_BUILD, install_torch
 from fine_tuning.errors import EngineError, EnvironmentProblem, FineTuningError, ModelError
 from fine_tuning.resources import REINSTALL
 
@@ -35,13 +36,56 @@ def _said(pattern: str, error: FineTuningError) -> KnownError:
     return KnownError(pattern, type(error), error.what, error.why, error.fix)
 
 
+OUT_OF_MEMORY_FIX = (
+    "end what else uses the GPU (nvidia-smi lists it); else take the first of these that is not "
+    "set: --batch_size 1, a smaller --max_seq_length, --quantization 4bit"
+)
 KNOWN_ERRORS = (
+    KnownError(  # before the full disk, which it reports as well
+        r"nccl.{0,2000}(/dev/shm|shared memory)|shared memory segment /dev/shm"
+        r"|(/dev/shm|shared memory).{0,300}No space left on device",
+        EnvironmentProblem,
+        "The processes have too little shared memory.",
+        "the GPUs' processes speak through /dev/shm, of which a container has 64 MB by default",
+        "start the container with --shm-size 8g or --ipc host, or set NCCL_SHM_DISABLE=1 (slower)",
+    ),
+    KnownError(
+        r"no kernel image is available for execution|device kernel image is invalid",
+        EnvironmentProblem,
+        "This build of torch, or of a package beside it, has no kernels for the GPU.",
+        "each build is for GPUs of some compute capabilities; torch for CUDA 13 begins with 7.5",
+        f"torch for older GPUs: {install_torch(OLD_BUILD)}",
+    ),
+    KnownError(
+        r"invalid device ordinal|Duplicate GPU detected",
+        EnvironmentProblem,
+        "A process was given a GPU that is not there.",
+        "there are more processes than GPUs, or CUDA_VISIBLE_DEVICES hides some",
+        "take a smaller --nproc_per_node, or set CUDA_VISIBLE_DEVICES to more of them",
+    ),
+    KnownError(
+        r"Watchdog caught collective operation timeout|nccl.{0,200}timed? ?out"
+        r"|ncclRemoteError|ncclSystemError|socketPollConnect",
+        EnvironmentProblem,
+        "The processes waited for each other in vain.",
+        "one of them stands still, or the network between nodes or GPUs is closed to NCCL",
+        "look in the log for a process that failed before; between nodes set NCCL_SOCKET_IFNAME to "
+        "the interface that they share; where GPUs cannot reach each other, NCCL_P2P_DISABLE=1; "
+        "for slow steps more seconds with --ddp_timeout",
+    ),
+    KnownError(
+        r"CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)",
+        EngineError,
+        "The device ran out of memory.",
+        "CUDA's matrix library found no room for its scratch space",
+        OUT_OF_MEMORY_FIX,
+    ),
     KnownError(
         r"OutOfMemoryError|CUDA out of memory|MPS backend out of memory",
         EngineError,
         "The device ran out of memory.",
-        "model, batch and sequence length together need more than it has",
-        "try --batch_size 1, then a smaller --max_seq_length, then --quantization 4bit",
+        "model, batch and sequence length together need more than is free there",
+        OUT_OF_MEMORY_FIX,
     ),
     KnownError(
         r"killed \(SIGKILL\)|Signal 9 \(SIGKILL\)|MemoryError"

@@ -46,6 +46,21 @@ def test_other_devices() -> None:
     assert none.level == "note"
 
 
+def test_a_gpu_that_does_not_compute_is_a_failure() -> None:
+    probed = {"cuda": True, "cuda_build": "13.0", "devices": ["P100", "H100"]}
+    found = list(
+        doctor.device_findings({**probed, "broken": {"0": "no kernel"}}, [], use_cpu=False)
+    )
+    assert levels(found) == ["fail", "ok"]
+    assert "no kernel" in found[0].found and "cu126" in found[0].next
+
+
+def test_a_device_of_another_maker_is_named() -> None:
+    nothing = {"cuda": False}
+    (found,) = doctor.device_findings(nothing, [], use_cpu=False, others=["an AMD GPU"])
+    assert found.level == "warn" and found.found.startswith("an AMD GPU")
+
+
 def test_a_package_that_does_not_import_is_named_with_its_error() -> None:
     probed = {"imports": {"torch": "", "peft": "ImportError: x", "deepspeed": "ImportError: y"}}
     findings = {item.name: item for item in doctor.import_findings(probed)}

@@ -33,6 +33,33 @@ TEXTS = [
         EnvironmentProblem,
         "HF_ENDPOINT",
     ),
+    (
+        "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:3690, unhandled "
+        "system error. Last error:\nError while creating shared memory segment /dev/shm/nccl-x "
+        "(size 9637888), error: No space left on device (28)",
+        EnvironmentProblem,
+        "--shm-size",
+    ),
+    ("OSError: [Errno 28] No space left on device: 'a'", EnvironmentProblem, "disk is full"),
+    (
+        "torch.AcceleratorError: CUDA error: no kernel image is available for execution on the "
+        "device",
+        EnvironmentProblem,
+        "--torch-backend=cu126",
+    ),
+    ("CUDA error: invalid device ordinal", EnvironmentProblem, "--nproc_per_node"),
+    (
+        "[rank1]: Watchdog caught collective operation timeout: WorkNCCL(SeqNum=12, "
+        "OpType=ALLREDUCE, Timeout(ms)=600000)",
+        EnvironmentProblem,
+        "NCCL_SOCKET_IFNAME",
+    ),
+    (
+        "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        EngineError,
+        "nvidia-smi",
+    ),
+    ("torch.OutOfMemoryError: CUDA out of memory.", EngineError, "that is not set"),
     ("ModuleNotFoundError: No module named 'bitsandbytes'", EnvironmentProblem, "requirements.txt"),
     (
         "OSError: Error no file named pytorch_model.bin, model.safetensors found in directory /m",

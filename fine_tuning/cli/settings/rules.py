@@ -309,6 +309,28 @@ REFUSED: tuple[Rule, ...] = (
 )
 
 
+# Argument, its value, the module that must be there, and the package that brings it.
+PACKAGES = (
+    ("flash_attn", "fa2", "flash_attn", "flash-attn"),
+    ("flash_attn", "fa3", "kernels", "kernels"),
+    ("enable_liger_kernel", "true", "liger_kernel", "liger-kernel"),
+    ("use_unsloth", "true", "unsloth", "unsloth"),
+    ("use_galore", "true", "galore_torch", "galore-torch"),
+    ("use_apollo", "true", "apollo_torch", "apollo-torch"),
+    ("use_badam", "true", "badam", "badam"),
+    ("use_adam_mini", "true", "adam_mini", "adam-mini"),
+    ("quantization_method", "hqq", "hqq", "hqq"),
+    ("quantization_method", "eetq", "eetq", "eetq"),
+    ("optim", "galore_adamw", "galore_torch", "galore-torch"),
+    ("optim", "apollo_adamw", "apollo_torch", "apollo-torch"),
+    ("optim", "lomo", "lomo_optim", "lomo-optim"),
+    ("optim", "adalomo", "lomo_optim", "lomo-optim"),
+    ("optim", "grokadamw", "grokadamw", "grokadamw"),
+    ("optim", "schedule_free_adamw", "schedulefree", "schedulefree"),
+    ("optim", "stable_adamw", "optimi", "torch-optimi"),
+)
+
+
 def broken(job: Asked) -> list[str]:
     """Every rule that the job breaks."""
     rules = [message for applies, message in (*RANGES, *REFUSED) if applies(job)]
@@ -316,18 +338,18 @@ def broken(job: Asked) -> list[str]:
         *rules,
         *_out_of_range(job.spec),
         *_missing_reporters(job.spec),
-        *_missing_attention(job.spec),
+        *_missing_packages(job.spec),
         *_unknown_columns(job.spec.data.columns),
     ]
 
 
-def _missing_attention(spec: RunSpec) -> list[str]:
-    """The engine would take another without a word (model/model_utils/attention.py)."""
-    if spec.engine_args.get("flash_attn") != "fa2" or find_spec("flash_attn"):
-        return []
+def _missing_packages(spec: RunSpec) -> list[str]:
+    """The engine asks for them late, or takes another way without a word (attention.py)."""
     return [
-        "--flash_attn fa2: the package flash_attn is not installed. "
-        "Install it, or leave --flash_attn out."
+        f"--{name} {value}: the package {package} is not installed. `pip install {package}` into "
+        f"this environment, or leave --{name} out."
+        for name, value, module, package in PACKAGES
+        if str(spec.engine_args.get(name, "")).lower() == value and not find_spec(module)
     ]
 
 
