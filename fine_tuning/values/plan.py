@@ -60,7 +60,7 @@ class Chosen:
     steps: int
     memory: MemoryPlan | None  # None where it was not estimated
     warnings: tuple[str, ...] = ()
-    on_gpu: tuple[Decision, ...] = ()  # what makes a GPU faster, in the engine's names
+    decided: tuple[Decision, ...] = ()  # further settings, in the engine's names
     why: Mapping[str, str]
 
 

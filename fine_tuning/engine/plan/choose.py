@@ -7,6 +7,7 @@ from typing import Any
 from fine_tuning.engine.plan.memory.fitting import BATCHES, Fitted, fit, require_fit
 from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.engine.plan.on_gpu import on_gpu
+from fine_tuning.engine.plan.processes import across, require_devices
 from fine_tuning.units import counted
 from fine_tuning.values.methods import METHODS
 from fine_tuning.values.model import ModelFacts
@@ -35,6 +36,8 @@ def choose(
     there = max(1, len(devices["names"])) if device_type == "cuda" else 1
     processes = spec.nproc_per_node or there
     world = processes * spec.nnodes
+    if device_type == "cuda":
+        require_devices(processes, devices)
     quantization, method = spec.quantization, spec.method
     precision, precision_why = _precision(device_type, bool(devices["bf16"]), spec.engine_args)
     optimizer, optimizer_why = _optimizer(device_type, spec.engine_args)
@@ -60,7 +63,7 @@ def choose(
         look.model,
         step_of,
         _batches(spec, units, world),
-        free=free_memory(devices) if device_type == "cuda" else None,
+        free=free_memory(devices, processes) if device_type == "cuda" else None,
         may_keep_activations="disable_gradient_checkpointing" not in spec.engine_args,
     )
     batch, batch_why = fitted.step.batch, _batch_reason(spec, device_type, fitted, units)
@@ -84,7 +87,10 @@ def choose(
         steps=steps,
         memory=fitted.plans.get(batch),
         warnings=require_fit(look.model, fitted, devices),
-        on_gpu=tuple(on_gpu(fitted.step, rows, look, devices)) if device_type == "cuda" else (),
+        decided=(
+            *(on_gpu(fitted.step, rows, look, devices) if device_type == "cuda" else ()),
+            *across(rows.stage, method, spec.engine_args, world),
+        ),
         why={
             "max_seq_length": _cutoff_reason(look),
             "precision": precision_why,
@@ -130,9 +136,9 @@ def _optimizer(device_type: str, given: Mapping[str, Any]) -> tuple[str, str]:
     return "adamw_torch", "AdamW"
 
 
-def free_memory(devices: Mapping[str, Any]) -> float:
-    """Bytes that are free on the GPU that has the fewest."""
-    return float(min(devices.get("free") or devices["memory"]))
+def free_memory(devices: Mapping[str, Any], processes: int) -> float:
+    """Bytes that are free on the one of the used GPUs that has the fewest."""
+    return float(min((devices.get("free") or devices["memory"])[:processes]))
 
 
 def _batches(spec: RunSpec, train_rows: int, world: int) -> tuple[int, ...]:

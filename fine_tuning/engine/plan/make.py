@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fine_tuning.engine.gpus import FITTING_BUILD, install_torch
 from fine_tuning.engine.plan.choose import alpha, choose
 from fine_tuning.engine.plan.covering import coverage_table, coverage_warnings
 from fine_tuning.engine.plan.memory.weights import Step
@@ -42,6 +43,7 @@ def make_plan(
         gpus=len(devices["names"]),
         choices=_shown(_table(spec, chosen, step, rows, look, devices, made.all), spec, sources),
         warnings=(
+            *_device_warnings(spec, devices),
             *chosen.warnings,
             *coverage_warnings(look.model, step),
             *_context_warnings(chosen, look),
@@ -66,7 +68,7 @@ def _table(
         "method": (spec.method, ""),
         "quantization": (chosen.quantization, ""),
         "precision": (chosen.precision, ""),
-        "device": (_device_text(chosen, devices), _device_reason(spec, chosen)),
+        "device": (_device_text(chosen, devices), _device_reason(spec, chosen, devices)),
         "batch_size": (chosen.batch, ""),
         "gradient_accumulation_steps": (chosen.accumulation, ""),
         "optim": (chosen.optimizer, ""),
@@ -78,7 +80,9 @@ def _table(
         "seed": (spec.seed, ""),
         "validation": (rows.validation, f"rows held out of {rows.train + rows.validation}"),
     }
-    table |= {decision.name: (decision.value, decision.why) for decision in chosen.on_gpu}
+    if devices.get("allocator"):
+        table["allocator"] = (devices["allocator"], _allocated(devices["allocator"]))
+    table |= {decision.name: (decision.value, decision.why) for decision in chosen.decided}
     table |= coverage_table(look.model, step)
     if METHODS[chosen.method].has_rank:
         table["lora_rank"] = (spec.lora_rank, "")
@@ -104,10 +108,28 @@ def _evaluated(rows: Rows, settings: Mapping[str, Any]) -> str:
     return f"loss of {rows.validation} held-out rows"
 
 
-def _device_reason(spec: RunSpec, chosen: Chosen) -> str:
+def _device_reason(spec: RunSpec, chosen: Chosen, devices: Mapping[str, Any]) -> str:
     if chosen.device_type != "cpu":
         return "all GPUs are used" if spec.nproc_per_node is None and chosen.world > 1 else ""
-    return "--use_cpu" if spec.use_cpu else "there is no GPU"
+    if spec.use_cpu:
+        return "--use_cpu"
+    others = " and ".join(devices.get("others", ()))
+    return f"this build of torch cannot use {others}" if others else "there is no GPU"
+
+
+def _device_warnings(spec: RunSpec, devices: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where the CPU trains beside a device of another maker than the usual torch is built for."""
+    others = " and ".join(devices.get("others", ()))
+    if not others or spec.use_cpu:
+        return ()
+    return (
+        f"there is {others}, which this build of torch cannot use; "
+        f"{install_torch(FITTING_BUILD)} takes one that can, where there is one",
+    )
+
+
+def _allocated(how: str) -> str:
+    return "less memory is lost between blocks" if "expandable_segments:True" in how else ""
 
 
 def _device_text(chosen: Chosen, devices: Mapping[str, Any]) -> str:

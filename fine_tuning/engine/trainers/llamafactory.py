@@ -44,7 +44,7 @@ def settings(
         **_training_settings(places.run_dir, chosen, spec),
         **_reading_settings(spec, chosen, rows, look),
         **interval_settings(chosen),
-        **{decision.name: decision.value for decision in chosen.on_gpu},
+        **{decision.name: decision.value for decision in chosen.decided},
     }
     evaluation, given = _evaluation(spec, _evaluation_settings(rows, chosen, places))
     if rows.packed:  # as text is anyway; one that is asked for has shorter blocks (data_args.py)

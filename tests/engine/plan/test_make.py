@@ -394,6 +394,29 @@ def test_text_that_is_not_packed_has_as_many_rows_as_documents() -> None:
     assert replace(text, packed=True).blocks(900, 1024) == 351
 
 
+def test_a_device_that_this_torch_cannot_use_is_named() -> None:
+    """Beside an AMD GPU the plan said that there is none."""
+    made = plan(devices={**CPU, "others": ["an AMD GPU"]})
+    assert shown(made, "device") == ("CPU", "this build of torch cannot use an AMD GPU")
+    assert "--torch-backend=auto" in made.warnings[0]
+    assert not plan(RunSpec(use_cpu=True), {**CPU, "others": ["an AMD GPU"]}).warnings
+
+
+def test_more_processes_than_gpus_are_refused() -> None:
+    with pytest.raises(UsageError, match="2 processes need as many GPUs"):
+        plan(RunSpec(nproc_per_node=2), GPU)
+
+
+def test_the_memory_of_gpus_that_are_not_used_does_not_matter() -> None:
+    two = {**GPU, "names": ["H200"] * 2, "memory": [141 * 1024**3] * 2, "free": [141 * 1024**3, 0]}
+    assert plan(RunSpec(nproc_per_node=1), two).settings["per_device_train_batch_size"] == 16
+
+
+def test_how_memory_is_allocated_is_shown() -> None:
+    made = plan(devices={**GPU, "allocator": "expandable_segments:True"})
+    assert shown(made, "allocator")[1] == "less memory is lost between blocks"
+
+
 def test_a_template_that_is_the_model_s_own_is_left_to_the_engine() -> None:
     own = plan(look=look_of(template={"name": None, "enable_thinking": None}))
     assert "template" not in own.settings and own.settings["enable_thinking"] is None

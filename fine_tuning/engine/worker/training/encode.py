@@ -17,8 +17,14 @@ from fine_tuning.engine.worker.served.write import KINDS, served_encoder, write_
 from fine_tuning.engine.worker.training.weights import Marking, honoured
 from fine_tuning.values.tokens import Served
 
-# What concerns the processes of the training; this is one.
+# What concerns the processes and devices of the training. This is one process, and on the CPU:
+# LLaMA-Factory refuses one that sees several GPUs (hparams/parser.py).
 OF_THE_TRAINING = (
+    "bf16",
+    "fp16",
+    "tf32",
+    "pure_bf16",
+    "optim",
     "deepspeed",
     "fsdp",
     "fsdp_config",
@@ -46,7 +52,7 @@ def encode(
     """
     arguments = {name: value for name, value in settings.items() if name not in OF_THE_TRAINING}
     model_args, data_args, training_args, finetuning_args, _ = get_train_args(
-        {**arguments, "tokenized_path": out, "overwrite_output_dir": True}
+        {**arguments, "use_cpu": True, "tokenized_path": out, "overwrite_output_dir": True}
     )
     known = load_tokenizer(model_args)
     if served is not None:
