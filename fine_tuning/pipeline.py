@@ -55,6 +55,8 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
         ):
             if not job.record.is_trained or shipping.is_wanted(spec):
                 worker.start()  # its imports overlap with reading the data
+            if not job.record.is_trained:
+                refusing.refuse_gpu(spec, worker, screen)
             training = prepare(job, worker)
             if spec.dry_run:
                 job.end("dry_run")

@@ -1,6 +1,11 @@
 """The environment of the worker: what it may ask of a hub, and which devices it sees."""
 
+import json
 import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from fine_tuning.hubs import on_openmind
 from fine_tuning.values.spec import RunSpec
@@ -14,6 +19,8 @@ NEED_A_HUB = {
     "trust_remote_code",  # the code may lie in another repository
 }
 
+ALLOCATORS = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"}
+
 
 def environment(spec: RunSpec) -> dict[str, str]:
     """Environment of the worker: no hub requests, no GPU with --use_cpu."""
@@ -25,7 +32,28 @@ def environment(spec: RunSpec) -> dict[str, str]:
     elif spec.nproc_per_node == 1 and spec.nnodes == 1:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         found["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0] if visible is not None else "0"
-    processes = spec.nproc_per_node or 1
+    if sys.platform == "linux" and not spec.use_cpu and not ALLOCATORS & set(os.environ):
+        found["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"  # less is lost between blocks
+    return found
+
+
+def training_environment(
+    spec: RunSpec, processes: int, settings: Mapping[str, Any]
+) -> dict[str, str]:
+    """Environment of the processes of a training: their share of the cores, and what Accelerate's
+    launcher would say of FSDP, by which a model is loaded (transformers/integrations/fsdp.py)."""
+    found = environment(spec)
     if processes > 1 and "OMP_NUM_THREADS" not in os.environ:
         found["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
+    if settings.get("fsdp"):
+        found["ACCELERATE_USE_FSDP"] = "true"
+        found["FSDP_VERSION"] = str(_fsdp_version(settings.get("fsdp_config")))
     return found
+
+
+def _fsdp_version(config: Any) -> Any:
+    """As the configuration says, which is a table or a JSON file."""
+    if isinstance(config, str) and Path(config).is_file():
+        config = json.loads(Path(config).read_text(encoding="utf-8"))
+    table = config if isinstance(config, Mapping) else {}
+    return table.get("version", table.get("fsdp_version", 1))

@@ -42,7 +42,12 @@ OF_LOADING = (
     *MODEL_ARGUMENTS,
     *TEXT_ARGUMENTS,
 )
-QUANTIZATION = ("quantization_bit", "quantization_method")
+QUANTIZATION = (
+    "quantization_bit",
+    "quantization_method",
+    "quantization_type",
+    "double_quantization",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,15 @@
 """plan: every open choice, with its reason."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fine_tuning.dataset.formats import WEIGHT
-from fine_tuning.engine.gpus import require_usable_gpu
+from fine_tuning.engine.gpus import gpus_are_hidden, require_usable_gpu
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.trainers import trainer_of
-from fine_tuning.engine.trainers.trainer import OF_LENGTH, TrainSettings
+from fine_tuning.engine.trainers.trainer import OF_DEVICE, OF_LENGTH, TrainSettings
 from fine_tuning.errors import RunConflict, UsageError
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.refusing import refuse_untrainable
@@ -61,10 +60,9 @@ class Decide:
         stage = stage_for(self.spec, self.data)
         refuse_untrainable(self.spec, stage, self.parts, self.look)
         devices = self.worker.request("devices", {}, worker_events(screen))
-        hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-        require_usable_gpu(devices, self.spec.use_cpu, hidden)
+        require_usable_gpu(devices, self.spec.use_cpu, gpus_are_hidden())
         plan = make_plan(
-            self.spec,
+            as_begun(self.spec, self.begun),
             sources=self.sources,
             rows=planned_rows(self.spec, self.data, self.parts, self.look, stage),
             look=self.look,
@@ -82,6 +80,17 @@ class Decide:
         screen.choices(result.choices)
         for warning in result.warnings:
             screen.warn(warning)
+
+
+def as_begun(spec: RunSpec, begun: Mapping[str, Any] | None) -> RunSpec:
+    """With the batches of the training that has begun: today another part of a GPU may be free."""
+    if begun is None:
+        return spec
+    accumulation = "gradient_accumulation_steps"
+    return spec.replace(
+        batch_size=spec.batch_size or begun.get("per_device_train_batch_size"),
+        engine_args={accumulation: begun.get(accumulation, 1), **spec.engine_args},
+    )
 
 
 def settings_of(plan: Plan, spec: RunSpec, look: TokenLook, places: Places) -> TrainSettings:
@@ -139,7 +148,7 @@ def refuse_another_training(
     """
     new = to_json(now)
     more = float(begun["num_train_epochs"]) < float(new["num_train_epochs"])
-    may_differ = OF_LENGTH if more else frozenset[str]()
+    may_differ = OF_DEVICE | (OF_LENGTH if more else frozenset())
     differing = [
         f"  {name}: {begun.get(name)} then, {new.get(name)} now"
         for name in sorted({*begun, *new} - may_differ)

@@ -7,16 +7,19 @@ from typing import Any
 from fine_tuning.dataset.check import refuse_unusable
 from fine_tuning.dataset.prepare import register
 from fine_tuning.dataset.read.find import refuse_missing
+from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden, require_usable_gpu
+from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.model_hub import require_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.errors import UsageError
+from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.model import wanted_model
 from fine_tuning.values.data import SplitData
 from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
 
-__all__ = ["refuse_unstartable", "refuse_untrainable", "refuse_unusable"]
+__all__ = ["refuse_gpu", "refuse_unstartable", "refuse_untrainable", "refuse_unusable"]
 
 
 def refuse_unstartable(spec: RunSpec) -> None:
@@ -28,6 +31,14 @@ def refuse_unstartable(spec: RunSpec) -> None:
         refuse_missing(spec.val_dataset_path, "val_dataset_path")
     if not is_local(model_location(str(spec.model_name_or_path))):
         require_model(wanted_model(spec))
+
+
+def refuse_gpu(spec: RunSpec, worker: Worker, screen: Screen) -> None:
+    """Raise EnvironmentProblem for a GPU that torch cannot use, before data is read or weights are
+    fetched. It is tried with one kernel; where the driver names none, nobody waits for torch."""
+    if not spec.use_cpu and driver_gpus():
+        devices = worker.request("devices", {}, worker_events(screen))
+        require_usable_gpu(devices, spec.use_cpu, gpus_are_hidden())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,3 +135,14 @@ def test_the_trained_template_goes_out_else_the_model_s_own_stays(
     look = look_of(template=template)
     assert shipped_template(look.template) == merged
     assert adapter_template(look.template) == beside
+
+
+def test_a_quantised_model_is_scored_as_it_was_trained(tmp_path: Path) -> None:
+    """After several processes it was scored with other 4-bit numbers than it had trained on."""
+    how = {
+        "quantization_bit": 4,
+        "quantization_method": "bnb",
+        "quantization_type": "fp4",
+        "double_quantization": False,
+    }
+    assert after_training(made(**how), tmp_path).quantization == how

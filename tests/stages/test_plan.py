@@ -7,7 +7,7 @@ import pytest
 
 from fine_tuning.errors import RunConflict
 from fine_tuning.stages.generated import places_of
-from fine_tuning.stages.plan import planned_rows, refuse_another_training
+from fine_tuning.stages.plan import as_begun, planned_rows, refuse_another_training
 from fine_tuning.values.data import SplitData
 from fine_tuning.values.spec import RunSpec
 from tests.looks import DATA, look_of
@@ -47,6 +47,18 @@ def test_more_epochs_change_only_what_follows_from_the_number_of_steps(tmp_path:
         refuse_another_training(OLD, other, places)
     with pytest.raises(RunConflict, match="save_steps: 5 then, 10 now"):
         refuse_another_training(OLD, {**OLD, "save_steps": 10}, places)
+
+
+def test_a_training_that_goes_on_keeps_its_batches_whatever_is_free(tmp_path: Path) -> None:
+    """With another program on the GPU more epochs were refused, for a smaller batch."""
+    begun = {**OLD, "gradient_accumulation_steps": 8}
+    spec = as_begun(RunSpec(engine_args={"logging_steps": 3}), begun)
+    assert spec.batch_size == 2
+    assert spec.engine_args == {"gradient_accumulation_steps": 8, "logging_steps": 3}
+    assert as_begun(RunSpec(batch_size=4), begun).batch_size == 4, "which is refused as another"
+    assert as_begun(RunSpec(), None) == RunSpec()
+    places = places_of(tmp_path, tmp_path, "/m")
+    refuse_another_training(begun, {**begun, "disable_gradient_checkpointing": True}, places)
 
 
 def test_held_out_text_is_measured_by_its_size(tmp_path: Path) -> None:

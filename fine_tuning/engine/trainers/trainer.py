@@ -14,6 +14,9 @@ PLACES = frozenset({"output_dir", "dataset", "eval_dataset", "dataset_dir", "tok
 # Those that follow from the number of steps.
 OF_LENGTH = frozenset({"num_train_epochs", "save_steps", "eval_steps", "logging_steps"})
 
+# Those that follow from free memory and cores, and train the same.
+OF_DEVICE = frozenset({"disable_gradient_checkpointing", "preprocessing_num_workers"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
