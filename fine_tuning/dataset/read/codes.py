@@ -37,7 +37,7 @@ READ_PROBLEMS: dict[str, ReadProblem] = {
     "lone_surrogate": _error("half a character (lone surrogate)", "cut texts between characters"),
     "too_deep": _error("nested too deep", "flatten the record"),
     "number_range": _error("number too large", "write the number as text"),
-    "record_too_long": _error("record too long", "split the record"),
+    "record_too_long": _error("record too long", "split it into several rows, or leave it out"),
     "csv_cells": _error(
         "row has more or fewer cells than the header", "quote cells that hold a delimiter"
     ),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fine_tuning.dataset.read.batch import Batch
-from fine_tuning.dataset.read.json.record import MAX_RECORD, Decoded, Finding, unreadable
+from fine_tuning.dataset.read.json.record import MAX_RECORD, Decoded, Finding, too_long, unreadable
 from fine_tuning.dataset.read.plain import split_lines
 from fine_tuning.values.data import Records
 
@@ -76,6 +76,10 @@ def _shape(lines: list[str], delimiter: str) -> tuple[int, float]:
     return rows[0], sum(count == rows[0] for count in rows) / len(rows)
 
 
+class _TooLongError(csv.Error):
+    """A record goes on beyond MAX_RECORD."""
+
+
 class _Feed:
     """Physical lines for csv.reader; remembers those of the current record, and takes back."""
 
@@ -91,15 +95,37 @@ class _Feed:
 
     def __next__(self) -> str:
         if self._size > MAX_RECORD:
-            raise csv.Error("the quoted cell does not end")
-        if self._back:
-            text = self._back.popleft()
-        else:
-            text = next(self._lines).decode("utf-8", "surrogateescape")
+            raise _TooLongError
+        text = self.take()
+        if self._size > MAX_RECORD and not text.endswith("\n"):  # else a part were a row
+            raise _TooLongError
+        return text
+
+    def take(self) -> str:
+        """One line more of the current record."""
+        text = self._next()
         self.taken.append(text)
         self._size += len(text)
-        self.line += 1
+        self.line += text.endswith("\n")
         return text
+
+    def _next(self) -> str:
+        if self._back:
+            return self._back.popleft()
+        return next(self._lines).decode("utf-8", "surrogateescape")
+
+    def skip(self) -> int:
+        """Pass over the rest of a long record, up to where its quotes close; gives its size."""
+        quotes = sum(text.count('"') for text in self.taken)
+        last = self.taken[-1]
+        with contextlib.suppress(StopIteration):
+            while quotes % 2 or not last.endswith("\n"):
+                last = self._next()
+                quotes += last.count('"')
+                self._size += len(last)
+                self.line += last.endswith("\n")
+        self.taken = [self.taken[0][:1000]]
+        return self._size
 
     def start(self) -> None:
         self.taken = []
@@ -107,7 +133,7 @@ class _Feed:
 
     def give_back(self, lines: list[str]) -> None:
         self._back.extendleft(reversed(lines))
-        self.line -= len(lines)
+        self.line -= sum(line.endswith("\n") for line in lines)
 
     def peek(self, count: int) -> list[str]:
         while len(self._back) < count:
@@ -120,7 +146,7 @@ class _Feed:
 
 def read_delimited(chunks: Iterable[bytes], dialect: Dialect) -> Iterator[Records]:
     """The rows of delimited UTF-8 text as dicts of text cells; the first row names the columns."""
-    csv.field_size_limit(MAX_RECORD)
+    csv.field_size_limit(4 * MAX_RECORD)  # the feed stops before
     feed = _Feed(split_lines(chunks))
     for _ in range(dialect.skipped_lines):
         next(feed, None)
@@ -132,6 +158,9 @@ def read_delimited(chunks: Iterable[bytes], dialect: Dialect) -> Iterator[Record
         line = feed.line + 1
         try:
             row = next(reader, None)
+        except _TooLongError:
+            row, bad = [], _too_long(feed, dialect, len(header))
+            batch.add(bad, line, "".join(feed.taken).encode("utf-8", "surrogateescape"))
         except csv.Error as error:
             row, bad = [], _bad_quotes(feed, str(error), dialect, len(header))
             batch.add(bad, line, "".join(feed.taken).encode("utf-8", "surrogateescape"))
@@ -192,10 +221,19 @@ def _add_row(batch: Batch, row: list[str], header: list[str], line: int, feed: _
     batch.add(decoded, line, raw, size)
 
 
+def _too_long(feed: _Feed, dialect: Dialect, columns: int) -> Decoded:
+    """A cell that does not end within the limit: a quote that is never closed, or a long one."""
+    if len(feed.taken) > 1 and _look_like_rows(feed.taken[1:], dialect.delimiter, columns):
+        feed.give_back(feed.taken[1:])
+        feed.taken = feed.taken[:1]
+        return unreadable("csv_quote", 'a cell starts with a quote (") that is never closed')
+    return too_long(feed.skip())
+
+
 def _bad_quotes(feed: _Feed, error: str, dialect: Dialect, columns: int) -> Decoded:
     """Decide by the parity of quotes which lines the broken record spans; give back the others."""
     taken = feed.taken
-    ended = error.startswith(("unexpected end", "the quoted cell"))
+    ended = error.startswith("unexpected end")
     keep = len(taken)
     if ended:
         if len(taken) > 1 and _look_like_rows(taken[1:], dialect.delimiter, columns):
@@ -205,7 +243,7 @@ def _bad_quotes(feed: _Feed, error: str, dialect: Dialect, columns: int) -> Deco
         closing = next((i for i, text in enumerate(ahead) if text.count('"') % 2), None)
         if closing is not None:
             for _ in range(closing + 1):
-                next(feed)
+                feed.take()
             keep = len(taken)
         elif columns > 1:
             keep = 1
@@ -217,8 +255,6 @@ def _bad_quotes(feed: _Feed, error: str, dialect: Dialect, columns: int) -> Deco
         return unreadable("csv_quote", 'a cell starts with a quote (") that is never closed')
     if error.startswith("new-line"):
         return unreadable("csv_line_break", "a lone carriage return stands outside of quotes")
-    if "limit" in error:
-        return unreadable("record_too_long", f"a cell is longer than {MAX_RECORD >> 20} MiB")
     return unreadable(
         "csv_quote",
         f'quotes do not fit ({error}); inside a quoted cell a quote is written twice ("")',

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from fine_tuning.dataset.read.batch import Batch
-from fine_tuning.dataset.read.json.record import MAX_RECORD, Decoded, unreadable
+from fine_tuning.dataset.read.json.record import MAX_RECORD, Decoded, too_long, unreadable
+from fine_tuning.units import bytes_text
 from fine_tuning.values.data import Records
 
 
@@ -14,11 +15,21 @@ def read_plain(chunks: Iterable[bytes], *, document: bool = False) -> Iterator[R
     if document:
         yield from _document(chunks, batch)
         return
-    for number, raw in enumerate(split_lines(chunks), 1):
-        if raw.strip():
+    number, start, size = 1, b"", 0
+    for raw in split_lines(chunks):
+        ends = raw.endswith(b"\n")
+        if start or (len(raw) > MAX_RECORD and not ends):
+            start, size = start or raw[:1000], size + len(raw)
+            if ends:
+                batch.add(too_long(size), number, start)
+                start, size = b"", 0
+        elif raw.strip():
             batch.add(_line(raw.rstrip(b"\n")), number, None, len(raw))
+        number += ends
         if batch.full:
             yield batch.take()
+    if start:
+        batch.add(too_long(size), number, start)
     if not batch.empty:
         yield batch.take()
 
@@ -31,8 +42,12 @@ def _document(chunks: Iterable[bytes], batch: Batch) -> Iterator[Records]:
         if size <= MAX_RECORD:
             parts.append(chunk)
     if size > MAX_RECORD:
-        message = f"the document has more than {MAX_RECORD >> 20} MiB; --text_unit line reads lines"
-        batch.add(unreadable("record_too_long", message), 1, None)
+        limit = bytes_text(MAX_RECORD)
+        message = (
+            f"the document has {bytes_text(size)}, and the limit is {limit}; --text_unit line reads"
+            " lines"
+        )
+        batch.add(unreadable("record_too_long", message), 1, parts[0][:1000])
     elif text := b"".join(parts).strip(b"\n"):
         batch.add(_line(text), 1, None, len(text))
     if not batch.empty:

@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from fine_tuning.dataset.read.json.document import read_document
 from fine_tuning.dataset.read.json.lines import cut_blocks
 from fine_tuning.errors import DataError
 from fine_tuning.values.data import UNREADABLE, Block
+from tests.commands import ROOT
 
 from .conftest import Read, flatten
 
@@ -170,3 +174,70 @@ def test_a_record_cut_off_inside_a_text_full_of_quotes_is_no_hang(read: Read, le
     assert time.perf_counter() - began < 10  # it took hours
     assert outcome.values == [{"a": 1}, UNREADABLE]
     assert "truncated" in outcome.codes
+
+
+CHECK_AND_MEASURE = """
+import json, resource, sys
+from pathlib import Path
+from fine_tuning.dataset.check import account
+from fine_tuning.values.spec import DataSpec
+data = account(DataSpec(dataset_path=(sys.argv[1],)), out_dir=Path(sys.argv[2]))
+named = [[g.code, g.count, g.first, g.example, g.suggestion] for g in data.problems]
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(json.dumps([data.rows_kept, named, memory]))
+"""
+AROUND = {
+    "quoted.csv": (b'instruction,output\nq,a\nr,"', b'"\ns,b\n', 3),
+    "bare.csv": (b"instruction,output\nq,a\nr,", b"\ns,b\n", 3),
+    "rows.jsonl": (
+        b'{"instruction": "q", "output": "a"}\n{"instruction": "r", "output": "',
+        b'"}\n{"instruction": "s", "output": "b"}\n',
+        2,
+    ),
+}
+
+
+def pieces(name: str, megabytes: int) -> Iterator[bytes]:
+    before, after, _ = AROUND[name]
+    yield before
+    for _ in range(megabytes):
+        yield b"word " * 200_000
+    yield after
+
+
+@pytest.mark.parametrize(
+    ("name", "megabytes"),
+    [
+        *((name, 40) for name in AROUND),
+        pytest.param("quoted.csv", 140, marks=pytest.mark.slow),
+        pytest.param("rows.jsonl", 190, marks=pytest.mark.slow),
+        pytest.param("quoted.csv", 4000, marks=pytest.mark.slow),
+    ],
+)
+def test_a_row_beyond_all_bounds_is_one_message_and_little_memory(
+    tmp_path: Path, name: str, megabytes: int
+) -> None:
+    path = tmp_path / name
+    if megabytes < 1000:
+        with path.open("wb") as file:
+            file.writelines(pieces(name, megabytes))
+    else:
+        path = tmp_path / f"{name}.zst"
+        with path.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as packed:
+            for piece in pieces(name, megabytes):
+                packed.write(piece)
+        assert path.stat().st_size < 1_000_000
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK_AND_MEASURE, str(path), str(tmp_path / "out")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    kept, named, memory = json.loads(done.stdout)
+    size = "4.0 GB" if megabytes == 4000 else f"{megabytes}.0 MB"
+    [(code, count, first, message, advice)] = named
+    assert (kept, code, count) == (2, "record_too_long", 1)
+    assert first == f"{path}:{AROUND[name][2]}"
+    assert message == f"it has {size}; the limit is 32.0 MB"
+    assert advice == "split it into several rows, or leave it out"
+    assert memory < 1000

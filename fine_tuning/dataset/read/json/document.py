@@ -17,10 +17,12 @@ from fine_tuning.dataset.read.json.record import (
     Finding,
     decode_record,
     strict_value,
+    too_long,
     unreadable,
 )
 from fine_tuning.dataset.read.json.window import SPACES, Window, value_end
 from fine_tuning.dataset.read.json.wrapper import next_record_list, record_lists
+from fine_tuning.units import bytes_text
 from fine_tuning.values.data import UNREADABLE, Records
 
 _SPACES = b" \t\n\r\0"
@@ -245,6 +247,8 @@ class _Document:
         if start != self._decoded_at:
             self._decoded_at, self._decoded = start, {}
         size = end - window.pos
+        if size > MAX_RECORD:
+            return too_long(size)
         if size not in self._decoded:
             self._decoded[size] = decode_record(window.data[window.pos : end], window.line)
         return self._decoded[size]
@@ -304,7 +308,9 @@ class _Document:
         """A record that never ends: the rest of the file cannot be told apart."""
         window = self._window
         self._truncated = True
-        message = f"no end of this record within {MAX_RECORD >> 20} MiB; nothing after it was read"
+        message = (
+            f"no end of this record within {bytes_text(MAX_RECORD)}; nothing after it was read"
+        )
         start = window.data[window.pos : window.pos + 1000]
         window.drain()
         window.data = start

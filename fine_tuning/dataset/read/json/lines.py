@@ -11,6 +11,7 @@ from fine_tuning.dataset.read.json.record import (
     Finding,
     decode_record,
     strict_value,
+    too_long,
     unreadable,
 )
 from fine_tuning.values.data import UNREADABLE, Block, Records
@@ -27,13 +28,15 @@ def cut_blocks(chunks: Iterable[bytes]) -> Iterator[Block | Records]:
     held: list[bytes] = []
     size = 0
     line = 1
-    skipping = False
+    start = b""  # of a line that is too long
     for chunk in chunks:
-        if skipping:
+        if start:
             end = chunk.find(b"\n") + 1
+            size += end - 1 if end else len(chunk)
             if not end:
                 continue
-            chunk, skipping, line = chunk[end:], False, line + 1
+            yield _too_long(start, size, line)
+            chunk, start, size, line = chunk[end:], b"", 0, line + 1
         cut = chunk.rfind(b"\n{") + 1 or chunk.rfind(b"\n") + 1
         if cut:
             data = b"".join([*held, chunk[:cut]]) if held else chunk[:cut]
@@ -43,16 +46,16 @@ def cut_blocks(chunks: Iterable[bytes]) -> Iterator[Block | Records]:
         held.append(chunk[cut:])
         size += len(chunk) - cut
         if size > MAX_RECORD:
-            yield _too_long(b"".join(held)[:1000], line)
-            held, size, skipping = [], 0, True
-    if size:
+            start, held = b"".join(held)[:1000], []
+    if start:
+        yield _too_long(start, size, line)
+    elif size:
         yield Block(b"".join(held), line)
 
 
-def _too_long(start: bytes, line: int) -> Records:
+def _too_long(start: bytes, size: int, line: int) -> Records:
     batch = Batch()
-    message = f"the record is longer than {MAX_RECORD >> 20} MiB"
-    batch.add(unreadable("record_too_long", message), line, start)
+    batch.add(too_long(size), line, start)
     return batch.take()
 
 

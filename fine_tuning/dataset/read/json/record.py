@@ -13,11 +13,13 @@ from typing import Any, NoReturn
 import msgspec
 
 from fine_tuning.dataset.insight.sensitive import masked
+from fine_tuning.units import bytes_text
 from fine_tuning.values.data import UNREADABLE, Severity, WrittenNumber
 
 MAX_DEPTH = 100
-# A longer record is no training row; reading stops there instead of filling the memory.
-MAX_RECORD = 1 << 27
+# A longer record is no training row (War and Peace has 3 MB). A record takes many times its size
+# while it is read and looked at: with this limit the memory stays below 1 GB.
+MAX_RECORD = 32_000_000
 
 # A text that is never closed matches up to the end: tried again from each escaped quote in it, a
 # record that was cut off inside a long text would take hours.
@@ -104,6 +106,12 @@ def decode_record(raw: bytes, line: int = 1) -> Decoded:
 def unreadable(code: str, message: str) -> Decoded:
     """A record that could not be read, and why."""
     return Decoded(UNREADABLE, (Finding(code, message, "error"),))
+
+
+def too_long(size: int) -> Decoded:
+    """A record of more than MAX_RECORD bytes."""
+    limit = bytes_text(MAX_RECORD)
+    return unreadable("record_too_long", f"it has {bytes_text(size)}; the limit is {limit}")
 
 
 def may_repeat_keys(raw: bytes, value: Any) -> bool:

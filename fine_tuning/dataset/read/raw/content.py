@@ -82,15 +82,16 @@ def json_layout(text: str, *, whole: bool) -> str:
     if body[0] == "[":
         return "json"
     lines = [line for line in body[: 1 << 18].split("\n") if line.strip("\0 \t\r")]
+    cut = ""
     if len(lines) > 1 and not (whole and len(body) <= 1 << 18):
-        lines.pop()
+        cut = lines.pop()
     lines = lines[:200]
     objects = [line for line in lines if line.lstrip().startswith("{")]
     complete = sum(map(_is_object, objects))
     if body[0] != "{":
         return "jsonl" if complete * 2 >= len(lines) else ""
     if _is_object(lines[0]):
-        return "jsonl" if len(lines) > 1 else "json"
+        return "jsonl" if len(lines) > 1 or cut.startswith("{") else "json"
     if _wraps_a_list(body, lines):
         return "json"
     return "json" if _spans_lines(body, objects) else "jsonl"
