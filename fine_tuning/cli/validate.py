@@ -4,13 +4,15 @@ import filecmp
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fine_tuning.cli.report_place import refuse_report_place, workplace
 from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
+from fine_tuning.dataset.account.ledger import write_report
 from fine_tuning.dataset.account.report import copy_whole
 from fine_tuning.dataset.check import account, download
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, FineTuningError
@@ -18,7 +20,7 @@ from fine_tuning.escaping import visible
 from fine_tuning.screen import Screen, downloading
 from fine_tuning.units import counted, percent_text
 from fine_tuning.values.codec import to_json
-from fine_tuning.values.data import CheckedData, FileAccount
+from fine_tuning.values.data import CheckedData, FileAccount, Problem
 from fine_tuning.values.spec import DataSpec
 from fine_tuning.values.tokens import TokenLook
 
@@ -45,7 +47,7 @@ def run(
     if report is not None:
         named = (*spec.dataset_path, *spec.mix, *validation_paths)
         refuse_report_place(report, named)
-    with workplace(report) as folder, open_screen() as screen:
+    with workplace(report) as folder, open_screen() as screen, _stopped_report(report, spec):
         with downloading(screen, "fetch_data", ", ".join(spec.dataset_path)) as on_bytes:
             download(spec, validation_paths, on_bytes)
         screen.begin("read", None, "bytes")
@@ -68,6 +70,26 @@ def run(
     if refused is not None:
         raise refused
     return exit_code(data)
+
+
+@contextmanager
+def _stopped_report(report: Path | None, spec: DataSpec) -> Iterator[None]:
+    """No report of an earlier check stays; one that cannot start, or stops, says so in its own."""
+    if report is None:
+        yield
+        return
+    for older in (report, report.with_suffix(".html"), report.with_suffix(".tokens.json")):
+        older.unlink(missing_ok=True)
+    try:
+        yield
+    except FineTuningError as error:
+        if report.exists():  # the account stands; what came after it was refused
+            raise
+        head = {"format": "unknown", "files": [], "rows_read": 0, "rows_kept": 0, "rows_dropped": 0}
+        paths = ", ".join((*spec.dataset_path, *spec.mix))
+        problem = Problem(paths, None, None, "start_failed", str(error), "error")
+        write_report(report, head, [problem], lambda: {"counts": {"start_failed": 1}})
+        raise
 
 
 def exit_code(data: CheckedData) -> int:

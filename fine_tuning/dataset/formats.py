@@ -95,7 +95,8 @@ class Format:
         for ours, names in self.columns.items():
             free = [name for name in names if name in filled and name not in found.values()]
             if free:
-                found[ours] = next((name for name in free if name in named), free[0])
+                own = named if ours in named else {*named} - {*self.columns}
+                found[ours] = next((name for name in free if name in own), free[0])
         return found
 
     def expected(self) -> str:

@@ -41,7 +41,8 @@ MEANINGS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
                      r"lose|reject|.*_(worse|lose|loser|bad|negative)"),
         ("chosen", r"chosen.*|.*_chosen|preferred.*|winner|win|winning.*|"
                    r"(better|best)(_?(answer|response|output|s))*|.*_(better|win|winner|best|good)"),
-        ("rating", r"(.*_)?(label|labels|rating|ratings|score|scores|reward|rewards|quality|stars?|"
+        ("rating", r"(?!lang|max_|num_|token)(.*_)?("
+                   r"label|labels|rating|ratings|score|scores|reward|rewards|quality|stars?|"
                    r"votes?|upvotes?|downvotes?|thumbs?|grade|grades|rank|ranks|ranking|feedback|"
                    r"preference|preferences|accepted|approved|correct|correctness|is_good|is_bad|"
                    r"helpfulness|coherence|complexity|verbosity|honesty|truthfulness|harmlessness|"
@@ -89,28 +90,44 @@ SAID: Mapping[str, str] = {
 }
 LONG = 40  # characters on average from which text is taken for content, not for a note
 
+# What ranks documents for a selection, and labels none.
+_JUDGED = re.compile(
+    r".*(score|rating|quality|reward|rank|votes?|likes|confidence)s?", re.IGNORECASE
+)
 _PATHS = re.compile(
     r".*\.(jpe?g|png|gif|webp|bmp|tiff?|mp4|avi|mov|mkv|webm|wav|mp3|flac|ogg|m4a)", re.IGNORECASE
 )
 
 
-def meaning_of(name: str, column: Column, kind: str) -> str:
-    """What a column may mean that matters for rows of this kind; "" if it is harmless.
+def meaning_by_name(name: str) -> str:
+    """What a column's name alone says."""
+    spelt = (name.strip(), _plain(name))
+    return next((meaning for meaning, names in MEANINGS if any(map(names.fullmatch, spelt))), "")
+
+
+def _plain(name: str) -> str:
+    """A name in the spelling of the tables."""
+    return re.sub(r"[\s.-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip()))
+
+
+def meaning_of(name: str, column: Column, kind: str, *, dialogues: bool) -> str:
+    """What a column may mean that matters for rows of this kind; "" if it is harmless. `dialogues`:
+    each row is a whole one.
 
     A column that is the same in all rows distinguishes none, and one without values says nothing.
     """
     if not column.values or not any(column.examples):
         return ""
-    plain = re.sub(r"[\s.-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip()))
     is_text = bool(column.types.get("str") or column.types.get("list") or column.types.get("dict"))
     if all(map(_PATHS.fullmatch, column.examples)) or "bytes" in column.types:
         return "media"
     if column.beside:
         return "text"
-    for meaning, names in MEANINGS:
-        if names.fullmatch(plain):
-            return meaning if _matters(meaning, column, kind, is_text=is_text) else ""
-    if HARMLESS.fullmatch(plain):
+    if meaning := meaning_by_name(name):
+        of_parts = meaning == "part" and dialogues
+        matters = not of_parts and _matters(meaning, column, kind, is_text=is_text)
+        return meaning if matters and not (kind == "text" and _JUDGED.fullmatch(name)) else ""
+    if HARMLESS.fullmatch(_plain(name)):
         return ""
     long = column.chars >= LONG * column.values
     return "text" if is_text and long and not column.is_constant else ""
@@ -125,4 +142,7 @@ def _matters(meaning: str, column: Column, kind: str, *, is_text: bool) -> bool:
         return len(column.examples) < column.values
     if meaning in ("role", "weight"):
         return True
+    long = column.chars >= 12 * column.values  # a user's name is no prompt
+    if meaning in ("prompt", "context") or kind == "preference":
+        return is_text and long
     return is_text

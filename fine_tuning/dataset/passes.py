@@ -66,6 +66,7 @@ class _Pass:
         self.fast: FastPath | None = None
         self.fast_rows = 0
         self._sampled = not allow_fast
+        self._sample: Sequence[Any] = ()
 
     def take(self, batch: Block | Records) -> None:
         if isinstance(batch, Records):
@@ -76,21 +77,24 @@ class _Pass:
             sample = decode_block(Block(head, batch.first_line)).values
             self.fast = fast_path(self.converter.plan, sample)
             self._sampled = True
-            self._see_unread(sample)
+            self._sample = sample
         if self.fast is None or not self._block(batch, self.fast):
             self._records(decode_block(batch))
 
-    def _see_unread(self, sample: Sequence[Any]) -> None:
-        """The columns that the fast path passes by are seen in the sample."""
-        for name in self.fast.extra if self.fast else ():
+    def _see_unread(self) -> None:
+        """The columns that the fast path passes by are seen in its sample."""
+        unread = self.converter.notes.unread
+        for name in self.fast.extra if self.fast and self.fast_rows else ():
             ours = self.converter.plan.renames.get(name, name)
             if not ours.endswith(UNUSED):
-                for row in sample:
+                unread.pop(ours, None)  # the sample has those rows too
+                for row in self._sample:
                     if isinstance(row, dict) and row.get(name) is not None:
-                        self.converter.notes.unread.see(ours, row[name])
+                        unread.see(ours, row[name])
 
     def result(self) -> PartResult:
         converter, fast = self.converter, self.fast
+        self._see_unread()
         votes = converter.votes
         if self.fast_rows and converter.format and converter.plan.recognised:
             # A dialogue in BELLE's style is left to the general path; the rest are alpaca rows.

@@ -15,7 +15,7 @@ from fine_tuning.dataset.convert.unread import Column, Unread, text_within
 from fine_tuning.dataset.formats import all_formats, label_names
 from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.dataset.mapping import mapping_of
-from fine_tuning.dataset.meanings import SAID, meaning_of
+from fine_tuning.dataset.meanings import HARMLESS, SAID, meaning_by_name, meaning_of
 from fine_tuning.dataset.read import Source
 from fine_tuning.dataset.vendors import vendor_advice
 from fine_tuning.values.spec import DataSpec
@@ -92,10 +92,12 @@ def column_question(
     if known is None:
         return None
     repeated = _repeating(rows, unread)
+    dialogues = known.converter == "messages"
     asked = [
         _Asked(name, meaning, column)
         for name, column in unread.items()
-        if name not in repeated and (meaning := meaning_of(name, column, known.kind))
+        if name not in repeated
+        and (meaning := meaning_of(name, column, known.kind, dialogues=dialogues))
     ]
     if not asked:
         return None
@@ -214,8 +216,7 @@ def _repeating(rows: Sequence[Mapping[str, Any]], unread: Unread) -> set[str]:
             text = whole[name].strip()
             if not text or not read:
                 continue
-            longest = max(read, key=len)
-            holds = longest in text or any(text in other for other in read)
+            holds = all(other in text for other in read) or any(text in other for other in read)
             seen = counts.setdefault(name, [0, 0])
             seen[0] += holds
             seen[1] += 1
@@ -250,22 +251,28 @@ def rendered_question(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> tuple[st
 
 def unknown_format(rows: Sequence[Mapping[str, Any]], spec: DataSpec) -> str:
     """What the columns of a file of no known format may be, as flags to choose from."""
-    texts = _text_columns(rows)
-    if not texts:
+    names = dict.fromkeys(name for row in rows for name in row if name)
+    matter = [name for name in names if not HARMLESS.fullmatch(name)] or [*names]
+    texts = [name for name in matter if _is_text(name, rows)]
+    if len(texts) == 1 == len(matter):
+        rest = flags(spec, {}, [name for name in names if name not in texts])
+        return f"Choose: --text_column {quote(texts[0])} {rest} (train each value as a text)"
+    asked = next((n for n in texts if meaning_by_name(n) == "prompt"), texts[0] if texts else "")
+    others = [name for name in texts if name != asked]
+    ours = {"context": "input", "reasoning": "reasoning", "system": "system", "rating": "label"}
+    answers = [name for name in others if meaning_by_name(name) not in ours]
+    if not answers:
         return ""
-    if len(texts) == 1:
-        return f"Choose: --text_column {quote(texts[0])} (train each value as a text)"
-    columns = flags(spec, {"instruction": texts[0], "output": texts[1]}, texts[2:])
-    one = f"--text_column {quote(texts[-1])} " + flags(spec, {}, texts[:-1])
-    return f"Choose, for example: {columns} (a prompt and its answer) | {one} (plain text)"
+    answer = next((n for n in answers if meaning_by_name(n) == "answer"), answers[0])
+    read = {"instruction": asked, "output": answer}
+    for name in others:
+        column = ours.get(meaning_by_name(name), "")
+        if column not in ("", "label", *read):
+            read[column] = name
+    left = [name for name in names if name not in read.values()]
+    return f"Choose, for example: {flags(spec, read, left)} (a prompt and its answer)"
 
 
-def _text_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return [
-        name
-        for name in names
-        if name
-        and all(isinstance(row.get(name), (str, type(None))) for row in rows)
-        and any(row.get(name) for row in rows)
-    ]
+def _is_text(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    values = [row[name] for row in rows if row.get(name) is not None]
+    return bool(values) and all(isinstance(value, str) for value in values) and any(values)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.cli.validate import run
+from fine_tuning.errors import DataError
 from fine_tuning.values.spec import DataSpec
 from tests.dataset.rows_on_disk import messages, write_jsonl
 
@@ -170,3 +171,18 @@ def test_training_rows_that_the_validation_data_holds_are_named(tmp_path: Path) 
         (str(train), 4, 3, "leak_prompt"),
     ]
     assert leaks[0]["message"] == f"the same row is in the validation data ({held_out}:1)"
+
+
+def test_a_check_that_cannot_start_leaves_its_own_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(Path("a.jsonl"), [GOOD])
+    assert validate(Path("a.jsonl"), report=Path("r.json")) == 0
+    with pytest.raises(DataError):
+        validate(Path("gone.jsonl"), report=Path("r.json"))
+    written = json.loads(Path("r.json").read_text("utf-8"))
+    assert [p["code"] for p in written["problems"]] == ["start_failed"]
+    assert "gone.jsonl: there is no such file" in written["problems"][0]["message"]
+    assert not Path("r.html").exists()
+    assert validate(Path("a.jsonl"), report=Path("r.json")) == 0

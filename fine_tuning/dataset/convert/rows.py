@@ -1,8 +1,8 @@
 """One row of each format -> its canonical row. The general path: exact about what is wrong."""
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard
 
 from fine_tuning.dataset.convert.canonical import (
     ChatRow,
@@ -175,7 +175,7 @@ def kto(fields: Fields, notes: Notes) -> Row:
 
 def prompt_text(fields: Fields, columns: tuple[str, ...], notes: Notes) -> str:
     """The prompt: the columns that are not blank, one under the other, as LLaMA-Factory does."""
-    texts = [as_text(fields.get(name), name, "prompt_not_text", notes) for name in columns]
+    texts = [_prompt_part(fields.get(name), name, notes) for name in columns]
     texts.append(
         _choices(fields.get("choices"), fields.get("completion", fields.get("output")), notes)
     )
@@ -204,6 +204,18 @@ def _prompt_turns(fields: Fields, notes: Notes) -> Dialogue:
     turns = _history(fields.get("history"), notes)
     asked = prompt_text(fields, ("prompt", "input"), notes)
     return Dialogue([*turns, Turn("user", asked)])
+
+
+def _prompt_part(value: Any, column: str, notes: Notes) -> str:
+    """The text of a part of a prompt; several texts (the passages that were found) are joined."""
+    if column == "input" and _are_texts(value):
+        return "\n\n".join(value)
+    return as_text(value, column, "prompt_not_text", notes)
+
+
+def _are_texts(value: Any) -> TypeGuard[Sequence[str]]:
+    listed = isinstance(value, (list, tuple)) and len(value) > 0
+    return listed and all(isinstance(text, str) for text in value)
 
 
 def _choices(value: Any, answer: Any, notes: Notes) -> str:
@@ -270,8 +282,10 @@ def _history(value: Any, notes: Notes) -> list[Turn]:
 
 def _system(fields: Fields, turn: str, notes: Notes) -> str:
     written = fields.get("system")
+    if _are_texts(written):
+        written = "\n\n".join(written)
     if isinstance(written, dict):  # Gemini's systemInstruction
-        written = written.get("parts", written.get("content", written.get("text")))
+        written = next((written[k] for k in ("parts", "content", "text") if k in written), written)
     if (
         written
         and isinstance(written, list)
