@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+from fine_tuning import hashes
 from fine_tuning.errors import ModelError
 
 
 def require_adapter(path: Path) -> None:
-    """Raise ModelError for a directory that does not hold an adapter of PEFT."""
+    """Raise ModelError for a directory that does not hold an adapter of PEFT, DataError for one
+    that is not what was trained."""
     if not path.is_dir():
         raise ModelError(f"There is no directory {path}.", fix="give the directory of an adapter")
     if not (path / "adapter_config.json").is_file() or not any(path.glob("adapter_model.*")):
@@ -15,6 +17,7 @@ def require_adapter(path: Path) -> None:
             f"{path} holds no adapter (adapter_config.json and adapter_model.safetensors).",
             fix="give the directory that a training with --method lora left",
         )
+    hashes.require_unchanged(path, "copy the adapter again from where it was trained")
 
 
 def base_of(path: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset.check import refuse_unusable
@@ -9,10 +10,12 @@ from fine_tuning.dataset.prepare import register
 from fine_tuning.dataset.read.find import refuse_missing
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden, require_usable_gpu
 from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.loading import given_adapters
 from fine_tuning.engine.model_hub import require_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.errors import UsageError
 from fine_tuning.screen import Screen, worker_events
+from fine_tuning.ship.adapter import require_adapter
 from fine_tuning.stages.model import wanted_model
 from fine_tuning.values.data import SplitData
 from fine_tuning.values.objectives import OBJECTIVES
@@ -29,6 +32,9 @@ def refuse_unstartable(spec: RunSpec) -> None:
     if not spec.output_dir.exists():  # later, prepared rows may be enough
         refuse_missing([*spec.data.dataset_path, *spec.data.mix])
         refuse_missing(spec.val_dataset_path, "val_dataset_path")
+    for adapter in map(Path, given_adapters(spec.engine_args)):
+        if adapter.is_dir():  # else it is a hub's
+            require_adapter(adapter)
     if not is_local(model_location(str(spec.model_name_or_path))):
         require_model(wanted_model(spec))
 
