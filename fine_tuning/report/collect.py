@@ -9,6 +9,7 @@ from typing import TypeVar
 from fine_tuning import files
 from fine_tuning.report.account import data_account, masked_of, parity_of
 from fine_tuning.report.facts import Artefact, CurvePoint, RunFacts, Sample, Score
+from fine_tuning.report.paired import change_interval
 from fine_tuning.report.scores import score_row
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.kinds import KINDS
@@ -132,6 +133,9 @@ def score_list(scores: Scores) -> tuple[Score, ...]:
         before = {}  # of other rows, which says nothing about what training changed
     known: Mapping[str, float | None] = {**before, **after}
     rows = int(known.get("n") or 0)
+    changes: Mapping[str, tuple[float, float] | None] = (
+        {"loss": change_interval(scores.before.losses, scores.after.losses)} if before else {}
+    )
     found = []
     if "exact_match" in known:
         found.append(
@@ -144,7 +148,14 @@ def score_list(scores: Scores) -> tuple[Score, ...]:
             )
         )
     found += [
-        Score(name=title, before=before.get(name), after=after.get(name), n=rows, better="lower")
+        Score(
+            name=title,
+            before=before.get(name),
+            after=after.get(name),
+            n=rows,
+            better="lower",
+            change=changes.get(name),
+        )
         for name, title in (("loss", "Loss of the answers"), ("perplexity", "Perplexity"))
         if name in known
     ]

@@ -82,7 +82,8 @@ class Score:
     """One metric on held-out rows before and after training.
 
     `kind` "share" is a share of `n` rows (0 to 1, shown with a 95% Wilson interval); "number" is
-    any other value. `better` says which way is good.
+    any other value. `better` says which way is good. `change` is the 95% interval of the change,
+    where the rows of both sides are the same (report/paired.py).
     """
 
     name: str
@@ -91,6 +92,7 @@ class Score:
     n: int = 0
     kind: Literal["share", "number"] = "number"
     better: Literal["higher", "lower"] = "higher"
+    change: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What the scores say: intervals, and the one sentence at the top of the page."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,8 @@ from fine_tuning.report.facts import RunFacts, Score
 from fine_tuning.units import counted, percent_text
 
 Mood = Literal["good", "bad", "unsure", "plain"]
+# A share below this on both sides tells nothing: of prose hardly any answer is the expected text.
+NEAR_ZERO = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,17 @@ def _change(score: Score) -> str:
         return "none"
     if score.kind == "share":
         return f"{difference * 100:+.1f} points".replace("-", "−")
-    return f"{difference:+,.4g}".replace("-", "−", 1)
+    if score.change is None:
+        return _signed(difference)
+    return f"{_signed(difference)} ({_interval_text(score.change)})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+,.3g}".replace("-", "−", 1)
+
+
+def _interval_text(interval: tuple[float, float]) -> str:
+    return " to ".join(_signed(value) for value in interval)
 
 
 def _interval(score: Score, value: float | None) -> tuple[float, float] | None:
@@ -104,7 +117,7 @@ def mood(score: Score) -> Mood:
         return "bad"
     gain = score.after - score.before
     gain = gain if score.better == "higher" else -gain
-    if gain == 0:
+    if gain == 0 or (score.change is not None and score.change[0] <= 0 <= score.change[1]):
         return "unsure"
     before, after = _interval(score, score.before), _interval(score, score.after)
     if before and after and before[0] <= after[1] and after[0] <= before[1]:
@@ -127,7 +140,15 @@ def verdict(facts: RunFacts) -> Verdict:
     if not told:
         detail = "No held-out rows were scored, so this page cannot say what the model learnt."
         return Verdict(headline="Training finished", detail=detail)
-    return _scored(next((score for score in told if score.kind == "share"), told[0]))
+    return _scored(_leading(told))
+
+
+def _leading(scores: Sequence[Score]) -> Score:
+    """The score that says most: a share of right answers, if there are any, else the loss."""
+    shares = [score for score in scores if score.kind == "share"]
+    others = [score for score in scores if score.kind != "share"]
+    telling = [score for score in shares if max(score.before or 0, score.after or 0) > NEAR_ZERO]
+    return (*telling, *others, *shares)[0]
 
 
 def _scored(score: Score) -> Verdict:
@@ -153,6 +174,8 @@ def _scored(score: Score) -> Verdict:
 def _reading(score: Score, found: Mood) -> str:
     if found == "unsure" and score.before == score.after:
         return "Training changed nothing that this score can see."
+    if score.change is not None:
+        return _paired_reading(score, score.change, found)
     if found == "unsure":
         return (
             f"The 95% intervals overlap: with {counted(score.n, 'row')} this difference may be "
@@ -163,3 +186,16 @@ def _reading(score: Score, found: Mood) -> str:
     if score.kind == "share" and score.n:
         return "The 95% intervals do not overlap: the model learnt this."
     return "Better than before training."
+
+
+def _paired_reading(score: Score, change: tuple[float, float], found: Mood) -> str:
+    """What the interval of the change says."""
+    moved = f"Over the same {score.n:,} rows it changed by {_interval_text(change)} (95% interval)"
+    if found == "unsure":
+        return (
+            f"{moved}, which may be chance. Hold out more rows (--val_size, --score_samples) to "
+            "tell."
+        )
+    if found == "bad":
+        return f"{moved}: worse than before. Look at the samples, the template and the data below."
+    return f"{moved}: the model learnt this."

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+RowLoss = tuple[float | None, int]  # nats (None: not finite), tokens
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -16,9 +18,11 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """One model on the held-out rows: `metrics` by name (None: not finite), and its answers."""
+    """One model on the held-out rows: `metrics` by name (None: not finite), of each row the summed
+    loss of its answer and the tokens of that, and its answers."""
 
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    losses: tuple[RowLoss, ...] = ()
     samples: tuple[Answer, ...] = ()
 
 

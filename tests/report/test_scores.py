@@ -1,6 +1,9 @@
+from random import Random
+
 import pytest
 
 from fine_tuning.report.facts import RunFacts, Score
+from fine_tuning.report.paired import change_interval
 from fine_tuning.report.scores import score_row, verdict, wilson
 from fine_tuning.values.results import Failure
 
@@ -77,3 +80,61 @@ def test_a_failed_run_has_no_good_verdict() -> None:
 def test_nearly_all_is_not_shown_as_all() -> None:
     row = score_row(Score(name="m", before=0.0001, after=0.9999, n=10_000, kind="share"))
     assert (row.before, row.after) == ("<0.1%", ">99.9%")
+
+
+def prose(exact: tuple[float, float], change: tuple[float, float] | None) -> RunFacts:
+    """Scores as of long answers: hardly any is the expected text."""
+    return RunFacts(
+        scores=(
+            Score(name="Exact match", before=exact[0], after=exact[1], n=40, kind="share"),
+            Score(
+                name="Loss of the answers",
+                before=9.04,
+                after=0.23,
+                n=40,
+                better="lower",
+                change=change,
+            ),
+        )
+    )
+
+
+def test_prose_leads_with_the_loss_and_its_interval() -> None:
+    """ "Training changed nothing" stood over a loss that fell from 9.04 to 0.23."""
+    found = verdict(prose((0.0, 0.0), (-9.0, -8.6)))
+    assert found.headline == "Loss of the answers 9.04 → 0.23 on 40 held-out rows"
+    assert found.mood == "good"
+    assert found.detail == (
+        "Over the same 40 rows it changed by −9 to −8.6 (95% interval): the model learnt this."
+    )
+    assert verdict(prose((0.0, 0.3), (-9.0, -8.6))).headline.startswith("Exact match 0% → 30%")
+
+
+def test_a_loss_whose_interval_holds_zero_is_not_called_learnt() -> None:
+    found = verdict(prose((0.0, 0.025), (-0.2, 0.1)))
+    assert found.mood == "unsure" and "may be chance" in found.detail
+
+
+def test_the_interval_of_a_paired_change() -> None:
+    """Rows differ much more from each other than each from itself: pairing sees the change."""
+    random = Random(0)
+    before = [(random.uniform(5, 500), random.randint(5, 90)) for _ in range(60)]
+    after = [(loss - 0.1 * tokens + random.gauss(0, 0.5), tokens) for loss, tokens in before]
+    interval = change_interval(before, after)
+    assert interval is not None and interval == change_interval(before, after)
+    low, high = interval
+    assert low < -0.1 < high and high - low < 0.02
+    assert change_interval(before, before) == (0.0, 0.0)
+    assert change_interval(before[:1], after[:1]) is None
+    assert change_interval(before, after[:-1]) is None
+    assert change_interval([(None, 3)] * 4, [(1.0, 3)] * 4) is None
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    random = Random(1)
+    held = 0
+    for _ in range(200):
+        changes = [random.gauss(-0.3, 1.0) for _ in range(50)]
+        low, high = change_interval([(5.0, 1)] * 50, [(5.0 + it, 1) for it in changes]) or (0, 0)
+        held += low <= -0.3 <= high
+    assert 0.88 <= held / 200 <= 0.99

@@ -15,6 +15,7 @@ ANSWER_TOKENS = 16_384  # those of so many tokens: 2 GiB for a model of 8B
 LOSS_TOKENS = 2048  # per forward pass: logits over a large vocabulary are what memory goes to
 MOST_NEW_TOKENS = 512
 Progress = Callable[[int, int], None]
+RowLoss = tuple[float, int]  # summed over the tokens of a row's answer in nats, and their number
 
 
 @contextmanager
@@ -118,53 +119,53 @@ def _padded_left(
 
 def answer_loss(
     model: Any, tokenizer: Any, pairs: Sequence[tuple[list[int], list[int]]], said: Said
-) -> tuple[float, int]:
-    """Summed cross-entropy (nats) of the tokens of the expected answers, and their number."""
+) -> list[RowLoss]:
+    """Summed cross-entropy (nats) of the tokens of each expected answer, and their number."""
 
-    def summed(batch: Sequence[tuple[list[int], list[int]]]) -> tuple[float, int]:
-        ids, mask = _padded_left([[*p, *a] for p, a in batch], tokenizer.pad_token_id)
+    def summed(batch: Sequence[int]) -> list[RowLoss]:
+        rows = [pairs[i] for i in batch]
+        ids, mask = _padded_left([[*p, *a] for p, a in rows], tokenizer.pad_token_id)
         labels = torch.full_like(ids, -100)
-        for row, (_, expected) in enumerate(batch):
+        for row, (_, expected) in enumerate(rows):
             labels[row, ids.shape[1] - len(expected) :] = torch.tensor(expected)
         logits = model(
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
         ).logits
         return _summed(logits, labels)
 
-    total, count = 0.0, 0
-    for _, (loss, tokens) in in_batches(
-        pairs,
-        lambda pair: len(pair[0]) + len(pair[1]),
+    losses: list[RowLoss] = [(0.0, 0)] * len(pairs)
+    for batch, found in in_batches(
+        range(len(pairs)),
+        lambda i: len(pairs[i][0]) + len(pairs[i][1]),
         summed,
         most_tokens=LOSS_TOKENS,
         most_rows=LOSS_TOKENS,
         said=said,
     ):
-        total += loss
-        count += tokens
-    return total, count
+        for i, loss in zip(batch, found, strict=True):
+            losses[i] = loss
+    return losses
 
 
 def answer_loss_with_media(
     model: MediaModel,
     rows: Sequence[Mapping[str, Any]],
     pairs: Sequence[tuple[list[int], list[int]]],
-) -> tuple[float, int]:
+) -> list[RowLoss]:
     """As `answer_loss`, for rows with media, one by one."""
-    total, count = 0.0, 0
+    losses: list[RowLoss] = []
     for row, (prompt, expected) in zip(rows, pairs, strict=True):
         logits = model.logits(row, [*prompt, *expected])
-        loss, tokens = _summed(logits, torch.tensor([[-100] * len(prompt) + expected]))
-        total += loss
-        count += tokens
-    return total, count
+        losses += _summed(logits, torch.tensor([[-100] * len(prompt) + expected]))
+    return losses
 
 
-def _summed(logits: "torch.Tensor", labels: "torch.Tensor") -> tuple[float, int]:
-    """Summed cross-entropy of the labels that are not masked, and their number."""
+def _summed(logits: "torch.Tensor", labels: "torch.Tensor") -> list[RowLoss]:
+    """Of each row the summed cross-entropy of the labels that are not masked, and their number."""
     target = labels[:, 1:].to(logits.device)
     trained = target != -100
-    loss = torch.nn.functional.cross_entropy(
-        logits[:, :-1][trained].float(), target[trained], reduction="sum"
+    losses = torch.nn.functional.cross_entropy(
+        logits[:, :-1][trained].float(), target[trained], reduction="none"
     )
-    return loss.item(), int(trained.sum())
+    counts = trained.sum(dim=1).tolist()
+    return [(float(it.sum()), len(it)) for it in losses.split(counts)]

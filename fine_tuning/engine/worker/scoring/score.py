@@ -18,6 +18,7 @@ from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.batches import OutOfMemory, Said, free_device_memory
 from fine_tuning.engine.worker.scoring.generate import (
     Progress,
+    RowLoss,
     answer,
     answer_loss,
     answer_loss_with_media,
@@ -55,18 +56,17 @@ def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Rows with their prompts and answers as ids, the summed loss of these answers and its tokens,
-    and what the model answered (to documents: nothing)."""
+    """Rows with their prompts and answers as ids, the loss of each of these answers, and what the
+    model answered (to documents: nothing)."""
 
     rows: Sequence[Mapping[str, Any]]
     pairs: Sequence[tuple[list[int], list[int]]]
-    loss: float
-    tokens: int
+    losses: Sequence[RowLoss]
     answers: Sequence[str]
 
 
 def score_model(model: MediaModel, scoring: Scoring, events: Events, stage: str) -> dict[str, Any]:
-    """Metrics and, per row, the prompt, the expected and the given answer.
+    """Metrics and, per row, its loss, the prompt, the expected and the given answer.
 
     `exact_match` is the share of answers equal to the expected text but for white space around
     it; `loss` is in nats per answer token. Rows with media come after the others. Raises NotScored
@@ -83,15 +83,16 @@ def score_model(model: MediaModel, scoring: Scoring, events: Events, stage: str)
         parts = [_of_text(model, text, scoring.kind, progress(0), events.note)]
         if seen:
             parts.append(_of_media(model, seen, progress(len(text))))
-    tokens = sum(part.tokens for part in parts)
-    loss = sum(part.loss for part in parts) / tokens if tokens else math.nan
+    losses = [loss for part in parts for loss in part.losses]
+    tokens = sum(count for _, count in losses)
+    loss = sum(summed for summed, _ in losses) / tokens if tokens else math.nan
     metrics = {"loss": loss, "perplexity": _perplexity(loss), "n": len(rows), "tokens": tokens}
     if scoring.kind == "text":
-        return {"metrics": metrics, "samples": []}
+        return {"metrics": metrics, "losses": losses, "samples": []}
     samples = [sample for part in parts for sample in _samples(model.tokenizer, part)]
     right = sum(sample["answer"] == sample["expected"] for sample in samples)
     metrics["exact_match"] = right / len(samples) if samples else math.nan
-    return {"metrics": metrics, "samples": samples}
+    return {"metrics": metrics, "losses": losses, "samples": samples}
 
 
 def _of_text(
@@ -101,20 +102,20 @@ def _of_text(
     try:
         if kind == "text":
             pairs = [_document_ids(tokenizer, row) for row in rows]
-            return _Scored(rows, pairs, *answer_loss(network, tokenizer, pairs, said), ())
+            return _Scored(rows, pairs, answer_loss(network, tokenizer, pairs, said), ())
         pairs = model.prompts.pairs(rows)
-        loss, tokens = answer_loss(network, tokenizer, pairs, said)
+        losses = answer_loss(network, tokenizer, pairs, said)
         answers = answer(network, tokenizer, model.prompts.stop_ids, pairs, progress, said)
     except OutOfMemory as error:
         raise NotScored(f"memory ran out with one row at a time ({error}); {LESS}") from error
-    return _Scored(rows, pairs, loss, tokens, answers)
+    return _Scored(rows, pairs, losses, answers)
 
 
 def _of_media(model: MediaModel, rows: Sequence[Mapping[str, Any]], progress: Progress) -> _Scored:
     try:
         pairs = [model.prompt_and_answer(row) for row in rows]
-        loss, tokens = answer_loss_with_media(model, rows, pairs)
-        return _Scored(rows, pairs, loss, tokens, answer_with_media(model, rows, pairs, progress))
+        losses = answer_loss_with_media(model, rows, pairs)
+        return _Scored(rows, pairs, losses, answer_with_media(model, rows, pairs, progress))
     except Exception as error:  # there are many kinds of such models
         asked = f"this model cannot be asked about media ({type(error).__name__}: {error})"
         raise NotScored(asked) from error
