@@ -73,8 +73,39 @@ BARE_REFERENCE = Defect(
     answer="`train.yaml` names base and adapters as `ref_model` and `ref_model_adapters`, by hand "
     "as well. That takes the memory of a second model.",
 )
+TIED_HEAD = Defect(
+    name="tied head of a reward model",
+    source="llamafactory/train/rm/trainer.py, PairwiseTrainer._save",
+    when="rm with full or freeze on a base whose head is its embedding",
+    applies=lambda settings: (
+        settings.get("stage") == "rm" and settings.get("finetuning_type") in ("full", "freeze")
+    ),
+    consequence='The first save ends with "Some tensors share memory".',
+    answer="Our worker saves such a weight once. LLaMA-Factory alone fails.",
+)
+STILL_TIED = Defect(
+    name="head called tied",
+    source="llamafactory/train/tuner.py, export_model",
+    when="embeddings or head trained whole (`additional_target`, new tokens) where they were one",
+    applies=lambda settings: bool(
+        settings.get("additional_target")
+        or settings.get("add_tokens")
+        or settings.get("add_special_tokens")
+    ),
+    consequence="The merged config still says `tie_word_embeddings`: Transformers 4, vLLM and "
+    "llama.cpp drop the head that was trained.",
+    answer="The merged config says that they are two. An adapter of the head alone is refused, "
+    "because its merge would change the embeddings.",
+)
 
-DEFECTS: tuple[Defect, ...] = (REPACKED_4BIT, LOADED_AS_STORED, OWN_CLASSES, BARE_REFERENCE)
+DEFECTS: tuple[Defect, ...] = (
+    REPACKED_4BIT,
+    LOADED_AS_STORED,
+    OWN_CLASSES,
+    BARE_REFERENCE,
+    TIED_HEAD,
+    STILL_TIED,
+)
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "engine-defects.md"

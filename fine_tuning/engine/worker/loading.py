@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from llamafactory.model import loader
+from llamafactory.train.rm.trainer import PairwiseTrainer
 
 from fine_tuning.engine.defects import LOADED_AS_STORED
 
@@ -19,7 +20,7 @@ OF_REPOSITORIES = "transformers_modules"  # where Transformers puts code that co
 def mended_loading(dtype: "torch.dtype | None") -> Iterator[None]:
     """The models that LLaMA-Factory loads inside are those that were asked for; their weights have
     this format (None: that in which they are stored)."""
-    with _weights_unpacked(), _own_classes(), _loaded_as(dtype):
+    with _weights_unpacked(), _own_classes(), _loaded_as(dtype), _tied_heads_saved():
         yield
 
 
@@ -90,3 +91,29 @@ def _own_classes() -> Iterator[None]:
         yield
     finally:
         loader.register_autoclass = known
+
+
+@contextmanager
+def _tied_heads_saved() -> Iterator[None]:
+    """A reward model whose head is its embedding is saved: one of the two names is enough.
+
+    LLaMA-Factory looks for the same object twice (train/rm/trainer.py:_save), but a state dict has
+    another one for each name.
+    """
+    known = PairwiseTrainer._save
+
+    def save(trainer: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
+        state = dict(trainer.model.state_dict() if state_dict is None else state_dict)
+        seen: set[tuple[int, Any]] = set()
+        for name, tensor in sorted(state.items(), key=lambda it: "lm_head." in it[0]):
+            place = (tensor.data_ptr(), tensor.shape)
+            if tensor.numel() and place in seen:
+                del state[name]
+            seen.add(place)
+        known(trainer, output_dir, state)
+
+    PairwiseTrainer._save = save
+    try:
+        yield
+    finally:
+        PairwiseTrainer._save = known

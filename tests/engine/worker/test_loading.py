@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fine_tuning.errors import EngineError
 from tests.models import build_model
 from tests.trainings import Heard, planned, train_here, weights_of
 
@@ -92,3 +93,42 @@ def test_a_base_whose_auto_map_names_classes_of_transformers_trains_and_merges(
     assert made["proof"]["proved"] is (method == "lora")
     config = json.loads((tmp_path / "merged" / "config.json").read_text(encoding="utf-8"))
     assert "auto_map" not in config, "no files of such classes are beside it"
+
+
+@pytest.mark.parametrize("method", ["full", "freeze"])
+def test_a_reward_model_whose_head_is_its_embedding_is_saved(
+    method: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    """It died at the first save: "Some tensors share memory"."""
+    more = {"freeze_trainable_layers": 1} if method == "freeze" else {}
+    plan = planned(tmp_path, tiny_model, "rm", method, engine_args=more)
+    train_here(tmp_path, plan)
+    weights = weights_of(tmp_path / "run")
+    assert "v_head.summary.weight" in weights and "model.embed_tokens.weight" in weights
+    merged(tmp_path, plan, model_name_or_path=str(tmp_path / "run"), stage="rm")
+    saved = weights_of(tmp_path / "merged")
+    for name in ("v_head.summary.weight", "model.embed_tokens.weight"):
+        assert bool((saved[name] == weights[name]).all())
+
+
+def test_a_head_that_was_trained_apart_from_the_embeddings_is_not_called_tied(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """Loaders that believed tie_word_embeddings dropped the head."""
+    both = {"additional_target": "embed_tokens,lm_head"}
+    plan = planned(tmp_path, tiny_model, engine_args=both)
+    train_here(tmp_path, plan)
+    made = merged(tmp_path, plan, adapter_name_or_path=str(tmp_path / "run"))
+    assert made["proof"]["proved"] is True
+    weights = weights_of(tmp_path / "merged")
+    assert bool((weights["lm_head.weight"] != weights["model.embed_tokens.weight"]).any())
+    config = json.loads((tmp_path / "merged" / "config.json").read_text(encoding="utf-8"))
+    assert config["tie_word_embeddings"] is False
+
+
+def test_a_head_that_is_the_embedding_is_not_adapted_alone(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    plan = planned(tmp_path, tiny_model, engine_args={"lora_target": "q_proj,lm_head"})
+    with pytest.raises(EngineError, match="--lora_target lm_head cannot be adapted alone"):
+        train_here(tmp_path, plan, scored=False)

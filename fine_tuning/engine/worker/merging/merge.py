@@ -12,6 +12,7 @@ from llamafactory.extras.misc import try_download_model_from_other_hub
 from llamafactory.hparams.data_args import DataArguments
 from llamafactory.hparams.model_args import ModelArguments
 from llamafactory.train.tuner import export_model
+from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer
 
 from fine_tuning.engine.worker.events import Events
@@ -72,6 +73,7 @@ def merge(
     dtype = _dtype_of(base, source)
     with mended_loading(getattr(torch, dtype)):
         export_model({**settings, "export_dir": str(out), "infer_dtype": dtype})
+    _say_untied(out)
     (out / "Modelfile").unlink(missing_ok=True)  # claims a context and a template of its own
     tokenizer = AutoTokenizer.from_pretrained(out, trust_remote_code=trust)
     data_args = DataArguments(**template_settings(settings))
@@ -145,6 +147,23 @@ def _dtype_of(base: str, source: Mapping[str, Any]) -> str:
     config = AutoConfig.from_pretrained(base, **source)
     dtype = getattr(config, "dtype", None) or torch.float32
     return str(dtype).removeprefix("torch.")
+
+
+def _say_untied(out: Path) -> None:
+    """Of a head that was trained apart from the embeddings the config must not say that they are
+    one: Transformers 4, vLLM and llama.cpp then drop the head's weights."""
+    saved: set[str] = set()
+    for file in out.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as weights:
+            saved |= set(weights.keys())
+    if not any(name.endswith("lm_head.weight") for name in saved):
+        return
+    path = out / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for part in (config, config.get("text_config") or {}):
+        if part.get("tie_word_embeddings"):
+            part["tie_word_embeddings"] = False
+    path.write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def _stop_where_training_stopped(out: Path, stop_ids: Sequence[int], pad_id: int | None) -> None:

@@ -10,7 +10,8 @@ Two comparisons, each against what rounding alone explains:
   model; those of the files may not lie farther from it than that.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.errors import EngineError
 
 LOOKED_AT = 4096  # numbers of each weight, at places drawn once
-WRAPPED = "base_model.model."  # before the names of an adapted model's parts
+# How PEFT names the parts of an adapted model, and the copies that are trained whole.
+WRAPPED, TRAINED_COPY = "base_model.model.", re.compile(r"\.modules_to_save\.[^.]+\.")
 FLOAT32_ROUNDINGS = 64  # of float32, for sums that are added in another order
 # A weight is rounded when the change is, when it is added, and when it is scaled (DoRA).
 ROUNDINGS = 3
@@ -71,14 +73,15 @@ def prove(
     with tuned_model.disable_adapter():
         plain = logits_of(tuned_model, sequences)
     expected = dict(_expected(tuned_model))
+    untouched = dict(_untouched(tuned_model, dtype))
     model = tuned_model.merge_and_unload().to(dtype)
     rounded = logits_of(model, sequences)
-    others = {name: _drawn(it) for name, it in _weights(model) if name not in expected}
+    names = {name for name, _ in _weights(model)}
     del model, tuned_model
     free_device_memory()
     trust = source["trust_remote_code"]
     model = loader.from_pretrained(merged, trust_remote_code=trust, **loading)
-    kept = _require_weights(model, expected, others)
+    kept = _require_weights(model, names, expected, untouched)
     found = logits_of(model, sequences)
     noise = distance(rounded, tuned)
     apart, allowed = distance(found, rounded), _allowed(noise, tuned, dtype)
@@ -112,6 +115,16 @@ def _expected(tuned: Any) -> Iterator[tuple[str, Expected]]:
         yield f"{name.removeprefix(WRAPPED)}.weight", Expected(places.cpu(), drawn, before, slack)
 
 
+def _untouched(tuned: Any, dtype: "torch.dtype") -> Iterator[tuple[str, Any]]:
+    """Numbers of all weights, by their names in a model without adapters, before anything is
+    merged: what an adapter must leave alone, and copies that were trained whole. Those of the
+    adapter itself are among them, under names that no model has."""
+    for name, weight in _weights(tuned):
+        if ".original_module." not in name and not weight.is_meta:
+            plain = TRAINED_COPY.sub(".", name.removeprefix(WRAPPED)).replace(".base_layer.", ".")
+            yield plain, _drawn(weight.to(dtype))
+
+
 def _weights(model: Any) -> Iterator[tuple[str, Any]]:
     """All weights by name; one that is used in two places is there under both names."""
     yield from model.named_parameters(remove_duplicate=False)
@@ -134,18 +147,23 @@ def _drawn(weight: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
 
 
 def _require_weights(
-    model: Any, expected: Mapping[str, Expected], others: Mapping[str, Any]
+    model: Any,
+    names: Set[str],
+    expected: Mapping[str, Expected],
+    untouched: Mapping[str, Any],
 ) -> float:
-    """The share of what training changed that the merged weights hold. Raises EngineError."""
+    """The share of what training changed that the merged weights hold, which must have these names.
+    Raises EngineError. What lies on a disk for want of memory is not looked at."""
     there = dict(_weights(model))
-    if there.keys() != expected.keys() | others.keys():
-        names = sorted(there.keys() ^ (expected.keys() | others.keys()))
-        raise _another_model(f"it has other weights: {', '.join(names[:4])}")
+    if there.keys() != names:
+        raise _another_model(f"it has other weights: {', '.join(sorted(there.keys() ^ names)[:4])}")
     held = wanted = 0.0
     for name, weight in there.items():
+        if weight.is_meta or not (name in expected or name in untouched):
+            continue
         numbers = weight.detach().flatten()
-        if name in others:
-            places, before = others[name]
+        if name not in expected:
+            places, before = untouched[name]
             wrong = numbers[places.to(numbers.device)].float().cpu() != before
         else:
             it = expected[name]

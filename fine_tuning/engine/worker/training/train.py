@@ -55,6 +55,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
     def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         require_same_step(state.global_step, args.device)
         require_targets(known["model"])
+        require_untied(known["model"])
         if self.expected.workers:
             self.events.stage("balance", self.expected.count, self.expected.unit)
         dataset = known["train_dataloader"].dataset
@@ -199,6 +200,25 @@ def require_targets(model: Any) -> None:
                 f"--lora_target names modules that this model does not have: {', '.join(missing)}.",
                 why="every architecture names its layers differently",
                 fix="leave --lora_target out to adapt all linear layers",
+            )
+
+
+def require_untied(model: Any) -> None:
+    """Raise EngineError if a weight that is to be adapted is also used elsewhere, as the head that
+    is the embedding: merged, the adapter would change both."""
+    weights: dict[int, list[str]] = {}
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        weights.setdefault(id(weight), []).append(name)
+    for names in weights.values():
+        adapted = [name for name in names if ".base_layer." in name]
+        if adapted and len(adapted) < len(names):
+            target = adapted[0].split(".base_layer.")[0].rsplit(".", 1)[-1]
+            raise EngineError(
+                f"--lora_target {target} cannot be adapted alone: in this model it is the same "
+                "weight as the embeddings.",
+                why="merged, the adapter would change both, and the model would be another one",
+                fix=f"leave {target} out of --lora_target, or train both whole with "
+                "--additional_target embed_tokens,lm_head",
             )
 
 

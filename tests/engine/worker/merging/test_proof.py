@@ -40,18 +40,14 @@ class Place:
         import torch
         from peft import LoraConfig, OFTConfig, get_peft_model
 
-        targets = ["q_proj", "down_proj"]
-        config = (
-            OFTConfig(r=0, target_modules=targets, **how)
-            if "oft_block_size" in how
-            else LoraConfig(r=4, target_modules=targets, **how)
-        )
+        how = {"target_modules": ["q_proj", "down_proj"], **how}
+        config = OFTConfig(r=0, **how) if "oft_block_size" in how else LoraConfig(r=4, **how)
         torch.manual_seed(seed)
         tuned = get_peft_model(self.load(), config)
         for name, weight in tuned.named_parameters():
             if "lora_B" in name or "oft_R" in name:
                 weight.data = torch.randn(weight.shape) * size
-        path = self.folder / f"adapter-{size}-{seed}-{'-'.join(how)}"
+        path = self.folder / f"adapter-{size}-{seed}-{'-'.join(map(str, how.values()))}"
         tuned.save_pretrained(path)
         return path
 
@@ -154,6 +150,15 @@ def test_a_stale_weight_that_no_adapter_touches_is_found(place: Place, tmp_path:
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(EngineError, match=r"1 of 64 numbers of model\.norm\.weight"):
         place.prove(file.parent, adapter)
+
+
+def test_an_adapted_head_that_is_the_embedding_too_is_no_merge(
+    place: Place, tmp_path: Path
+) -> None:
+    """The merge changed the embeddings as well, and was called proved."""
+    adapter = place.adapter(2e-2, target_modules=["lm_head"])
+    with pytest.raises(EngineError, match=r"numbers of model\.embed_tokens\.weight"):
+        place.prove(place.merged(tmp_path / "both", adapter), adapter)
 
 
 def test_a_merge_of_nan_is_not_compared(place: Place, tmp_path: Path) -> None:
