@@ -66,7 +66,6 @@ def test_a_model_without_room_for_a_row_is_trained_unscored(
     """Scoring that ran out of memory ended the whole run."""
     import torch
 
-    from fine_tuning.engine.worker.scoring import score
     from fine_tuning.engine.worker.scoring.score import NotScored, Scoring, score_model
 
     def full(*_: Any, **__: Any) -> None:
@@ -74,8 +73,6 @@ def test_a_model_without_room_for_a_row_is_trained_unscored(
 
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"conversations": []}\n', encoding="utf-8")
-    monkeypatch.setattr(score, "prompts_and_answers", lambda *_: [([1, 2], [3])])
-
     network = torch.nn.Linear(1, 1)
     monkeypatch.setattr(network, "forward", full)
     network.device = torch.device("cpu")
@@ -83,6 +80,7 @@ def test_a_model_without_room_for_a_row_is_trained_unscored(
     class Model:
         model, template = network, None
         tokenizer = type("Tokenizer", (), {"pad_token_id": 0})
+        prompts = type("Prompts", (), {"pairs": lambda *_: [([1, 2], [3])]})()
 
     stand_in: Any = Model
     events: Any = type("Events", (), {"note": print, "progress": print})
