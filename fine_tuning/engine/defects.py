@@ -97,6 +97,16 @@ STILL_TIED = Defect(
     answer="The merged config says that they are two. An adapter of the head alone is refused, "
     "because its merge would change the embeddings.",
 )
+MOVED_BASE = Defect(
+    name="PiSSA's moved base",
+    source="peft/tuners/lora/layer.py, pissa_init",
+    when="`--pissa_init`",
+    applies=lambda settings: bool(settings.get("pissa_init")),
+    consequence="The adapter fits a base from which a random decomposition was taken. Who loads "
+    "or merges it draws another one, and gets another model in silence.",
+    answer="`train.yaml` has it converted, and the run holds the converted adapter, which fits the "
+    "base as it is. By hand it lies in `pissa_converted/`.",
+)
 
 DEFECTS: tuple[Defect, ...] = (
     REPACKED_4BIT,
@@ -105,6 +115,7 @@ DEFECTS: tuple[Defect, ...] = (
     BARE_REFERENCE,
     TIED_HEAD,
     STILL_TIED,
+    MOVED_BASE,
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fine_tuning import files
 from fine_tuning.report.account import data_account, masked_of, parity_of
@@ -13,6 +13,8 @@ from fine_tuning.report.paired import change_interval
 from fine_tuning.report.scores import score_row
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.kinds import KINDS
+from fine_tuning.values.methods import METHODS
+from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.scores import Scores
 from fine_tuning.values.spec import RunSpec
@@ -62,12 +64,30 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         scores=score_list(scores),
         samples=_samples(scores),
         masked=masked_of(look) if look else (),
-        adapter_path=run_dir if (run_dir / "adapter_config.json").exists() else None,
+        **loading_facts(run_dir, spec, plan),
         merged_path=merged.path if merged else None,
         proof=merged.proof if merged else None,
         artefacts=_artefacts(run_dir, merged.path if merged else None),
         train_yaml=run_dir / "train.yaml" if (run_dir / "train.yaml").exists() else None,
     )
+
+
+def loading_facts(run_dir: Path, spec: RunSpec, plan: Plan | None) -> dict[str, Any]:
+    """What decides how the trained model is loaded: the facts of that name.
+
+    The adapters that were merged into the base before the one that was trained are all that were
+    named, but for the last if it was trained further (llamafactory/model/adapter.py).
+    """
+    named = spec.engine_args.get("adapter_name_or_path") or []
+    adapters = named.split(",") if isinstance(named, str) else list(named)
+    whole = plan is not None and not METHODS[plan.chosen.method].makes_adapter
+    made_anew = spec.engine_args.get("create_new_adapter")
+    return {
+        "adapter_path": run_dir if (run_dir / "adapter_config.json").exists() else None,
+        "adapters_before": tuple(adapters if made_anew else adapters[:-1]),
+        "model_path": run_dir if whole and (run_dir / "config.json").exists() else None,
+        "reward_model": plan is not None and plan.rows.stage == "rm",
+    }
 
 
 def _title(run_dir: Path, spec: RunSpec) -> str:

@@ -163,6 +163,9 @@ class RunFacts:
     samples: tuple[Sample, ...] = ()
     masked: tuple[MaskedRow, ...] = ()
     adapter_path: Path | None = None
+    adapters_before: tuple[str, ...] = ()  # that were merged into the base before this one
+    model_path: Path | None = None  # of a training that leaves a whole model
+    reward_model: bool = False  # it scores conversations, and says nothing
     merged_path: Path | None = None
     proof: Proof | None = None
     artefacts: tuple[Artefact, ...] = ()

@@ -2,11 +2,20 @@
 
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from fine_tuning.report.facts import RunFacts
 
+_LOAD = """\
+tokenizer = AutoTokenizer.from_pretrained({tokenizer!r})
+model = AutoModelForCausalLM.from_pretrained({model!r}, dtype="auto", device_map="auto")
+"""
+_ADAPTERS_IN_ORDER = """\
+for earlier in {earlier!r}:  # the training began with these in the model
+    model = PeftModel.from_pretrained(model, earlier).merge_and_unload()
+"""
 _CHAT = """\
-messages = [{"role": "user", "content": "Hello"}]
+messages = [{{"role": "user", "content": "Hello"}}]
 inputs = tokenizer.apply_chat_template(
     messages, add_generation_prompt=True, return_tensors="pt", return_dict=True{asked}
 ).to(model.device)
@@ -17,6 +26,17 @@ inputs = tokenizer("Once upon a time", return_tensors="pt").to(model.device)
 _ANSWER = """\
 output = model.generate(**inputs, max_new_tokens=256)
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
+"""
+# The head reads the last layer at the last token (trl, AutoModelForCausalLMWithValueHead).
+_SCORE = """\
+messages = [{{"role": "user", "content": "Hello"}}, {{"role": "assistant", "content": "Hi!"}}]
+inputs = tokenizer.apply_chat_template(
+    messages, return_tensors="pt", return_dict=True{asked}
+).to(model.device)
+head = load_file({head!r})
+last = model(**inputs, output_hidden_states=True).hidden_states[-1][0, -1].float().cpu()
+score = last @ head["v_head.summary.weight"][0].float() + head["v_head.summary.bias"].float()
+print(float(score))
 """
 
 
@@ -30,17 +50,16 @@ class Snippet:
 
 
 def snippets(facts: RunFacts) -> tuple[Snippet, ...]:
-    """Ways to use the adapter and the merged model, as far as the run has made them."""
+    """Ways to use what was trained and the merged model, as far as the run has made them."""
     made = []
-    if facts.merged_path is not None:
-        made.append(_python("The merged model, with Transformers", _merged(facts)))
-    if facts.adapter_path is not None:
-        made.append(_python("The adapter, with Transformers and PEFT", _adapter(facts)))
-    if (
-        facts.chat
-        and not facts.encoded_ahead
-        and (facts.adapter_path is not None or facts.merged_path is not None)
+    for title, folder in (
+        ("The merged model, with Transformers", facts.merged_path),
+        ("The trained model, with Transformers", facts.model_path),
+        ("The adapter, with Transformers and PEFT", facts.adapter_path),
     ):
+        if folder is not None:
+            made.append(_python(title, facts, folder))
+    if facts.chat and made and not (facts.encoded_ahead or facts.reward_model):
         made.append(
             Snippet(title="A chat, with LLaMA-Factory", language="shell", code=_chat(facts))
         )
@@ -55,48 +74,36 @@ def snippets(facts: RunFacts) -> tuple[Snippet, ...]:
     return tuple(made)
 
 
-def _python(title: str, code: str) -> Snippet:
+def _python(title: str, facts: RunFacts, folder: Path) -> Snippet:
+    """Code that loads what lies in the folder and asks it once."""
+    adapted = folder == facts.adapter_path
+    imports = ["from transformers import AutoModelForCausalLM, AutoTokenizer"]
+    load = _LOAD.format(tokenizer=str(folder), model=facts.base_model if adapted else str(folder))
+    if adapted:
+        imports.insert(0, "from peft import PeftModel")
+        if facts.adapters_before:
+            load += _ADAPTERS_IN_ORDER.format(earlier=list(facts.adapters_before))
+        load += f"model = PeftModel.from_pretrained(model, {str(folder)!r})\n"
+    asked = "".join(f",\n    {name}=False" for name in facts.switched_off)
+    if facts.reward_model:
+        imports.insert(-1, "from safetensors.torch import load_file")
+        use = _SCORE.format(head=str(folder / "value_head.safetensors"), asked=asked)
+    else:
+        use = (_CHAT.format(asked=asked) if facts.chat else _TEXT) + _ANSWER
+    code = "\n".join(imports) + f"\n\n{load}\n{use}"
     return Snippet(title=title, language="python", code=code.rstrip())
-
-
-def _asking(facts: RunFacts) -> str:
-    """A prompt as it was trained: with the template's reasoning off, if it was off for all rows."""
-    if not facts.chat:
-        return _TEXT
-    off = "".join(f",\n    {name}=False" for name in facts.switched_off)
-    return _CHAT.replace("{asked}", off)
-
-
-def _merged(facts: RunFacts) -> str:
-    return (
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        f"path = {str(facts.merged_path)!r}\n"
-        "tokenizer = AutoTokenizer.from_pretrained(path)\n"
-        'model = AutoModelForCausalLM.from_pretrained(path, dtype="auto", device_map="auto")\n\n'
-        f"{_asking(facts)}{_ANSWER}"
-    )
-
-
-def _adapter(facts: RunFacts) -> str:
-    return (
-        "from peft import PeftModel\n"
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        f"base = {facts.base_model!r}\n"
-        f"adapter = {str(facts.adapter_path)!r}\n"
-        "tokenizer = AutoTokenizer.from_pretrained(adapter)\n"
-        'model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", device_map="auto")\n'
-        "model = PeftModel.from_pretrained(model, adapter)\n\n"
-        f"{_asking(facts)}{_ANSWER}"
-    )
 
 
 def _chat(facts: RunFacts) -> str:
     if facts.adapter_path is not None:
+        adapters = [*facts.adapters_before, str(facts.adapter_path)]
         words = ["--model_name_or_path", facts.base_model]
-        words += ["--adapter_name_or_path", str(facts.adapter_path)]
+        words += ["--adapter_name_or_path", ",".join(adapters)]
     else:
-        words = ["--model_name_or_path", str(facts.merged_path)]
+        words = ["--model_name_or_path", str(facts.model_path or facts.merged_path)]
     if facts.template:
         words += ["--template", facts.template]
+    if facts.switched_off:
+        words += ["--enable_thinking", "false"]
     pairs = [shlex.join(words[i : i + 2]) for i in range(0, len(words), 2)]
     return " \\\n    ".join(["llamafactory-cli chat", *pairs])

@@ -82,6 +82,8 @@ def _method_settings(spec: RunSpec, stage: str, method: str) -> dict[str, Any]:
             "lora_alpha": alpha(spec),
             "lora_target": "all",
         }
+        if spec.engine_args.get("pissa_init"):  # else it fits only the base as PiSSA has changed it
+            made["pissa_convert"] = True
     elif method == "oft":
         made["oft_target"] = "all"
     return made

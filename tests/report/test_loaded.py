@@ -1,0 +1,146 @@
+"""The code that the page shows loads what was trained: the logits and prompts of the merged model.
+
+Each kind of result is trained, merged, and loaded by the very code of its page.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fine_tuning.report.facts import RunFacts
+from fine_tuning.report.loading import snippets
+from tests.models import CHATML, build_model
+from tests.trainings import Heard, Planned, planned, train_here
+
+pytestmark = pytest.mark.engine
+
+THINKING = CHATML.replace(
+    "<|im_start|>assistant\n",
+    "<|im_start|>assistant\n{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}",
+)
+OFT = {"oft_block_size": 8, "oft_rank": 0}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose chat template can switch thinking off."""
+    return build_model(tmp_path_factory.mktemp("base") / "base", chat_template=THINKING)
+
+
+@pytest.fixture(scope="module")
+def earlier(base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two adapters that were trained before."""
+    found = []
+    for seed in (1, 2):
+        folder = tmp_path_factory.mktemp("earlier")
+        more = {"eval_strategy": "no"}
+        train_here(folder, planned(folder, base, seed=seed, engine_args=more), scored=False)
+        found.append(folder / "run")
+    return found
+
+
+def merged(folder: Path, plan: Planned) -> Path:
+    from fine_tuning.engine.loading import after_training
+    from fine_tuning.engine.worker.merging.merge import merge
+
+    model = after_training(plan.settings, folder / "run")
+    merge(
+        events=Heard().events,
+        settings={**model.loading, "stage": model.stage},
+        base=str(plan.settings["model_name_or_path"]),
+        partial_dir=str(folder / "merged"),
+        probe_rows=str(folder / "dataset" / "train.jsonl"),
+        unprovable=model.unprovable,
+        chat_template=None,
+    )
+    return folder / "merged"
+
+
+def facts_of(folder: Path, plan: Planned, merged_path: Path) -> RunFacts:
+    """As the page of the run has them (report/collect.py)."""
+    from fine_tuning.report.collect import loading_facts
+    from fine_tuning.values.spec import RunSpec
+
+    spec = RunSpec(
+        model_name_or_path=str(plan.settings["model_name_or_path"]),
+        engine_args={
+            name: plan.settings[name]
+            for name in ("adapter_name_or_path", "create_new_adapter")
+            if name in plan.settings
+        },
+    )
+    off = ("enable_thinking",) if plan.settings.get("enable_thinking") is False else ()
+    return RunFacts(
+        base_model=str(spec.model_name_or_path),
+        merged_path=merged_path,
+        switched_off=off,
+        **loading_facts(folder / "run", spec, plan.plan),
+    )
+
+
+def run_code(code: str) -> Mapping[str, Any]:
+    """What the code has made; it asks for few tokens here."""
+    made: dict[str, Any] = {}
+    exec(code.replace("max_new_tokens=256", "max_new_tokens=2"), made)  # our own code
+    return made
+
+
+@pytest.mark.parametrize(
+    ("stage", "method", "engine_args", "wishes"),
+    [
+        ("sft", "lora", {}, {}),
+        ("sft", "lora", {"adapter_name_or_path": "both"}, {}),
+        ("sft", "lora", {"adapter_name_or_path": "one", "create_new_adapter": True}, {}),
+        ("sft", "lora", {"pissa_init": True}, {}),
+        ("sft", "lora", {}, {"quantization": "4bit"}),
+        ("sft", "lora", {"enable_thinking": False}, {}),
+        ("sft", "oft", OFT, {}),
+        ("sft", "full", {}, {}),
+        ("sft", "freeze", {"freeze_trainable_layers": 1}, {}),
+        ("rm", "lora", {}, {}),
+        ("rm", "full", {}, {}),
+    ],
+)
+def test_the_shown_code_loads_the_model_that_was_trained(
+    stage: str,
+    method: str,
+    engine_args: dict[str, Any],
+    wishes: dict[str, Any],
+    base: Path,
+    earlier: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It gave base + the last adapter, let reward models talk, and left thinking on."""
+    import torch
+
+    adapters = {"both": ",".join(map(str, earlier)), "one": str(earlier[0])}
+    engine = {**engine_args, "eval_strategy": "no"}
+    if "adapter_name_or_path" in engine:
+        engine["adapter_name_or_path"] = adapters[engine["adapter_name_or_path"]]
+    plan = planned(tmp_path, base, stage, method, engine_args=engine, **wishes)
+    train_here(tmp_path, plan, scored=False)
+    facts = facts_of(tmp_path, plan, merged(tmp_path, plan))
+    shown = [it for it in snippets(facts) if it.language == "python"]
+    assert len(shown) == 2, "the merged model, and what was trained"
+    capsys.readouterr()
+    of_merged, of_trained = (run_code(it.code) for it in shown)
+    scores = capsys.readouterr().out.split()
+    assert of_merged["inputs"].input_ids.tolist() == of_trained["inputs"].input_ids.tolist()
+    with torch.no_grad():
+        found, wanted = (
+            it["model"](**of_merged["inputs"]).logits for it in (of_trained, of_merged)
+        )
+        plain = type(of_merged["model"]).from_pretrained(base)(**of_merged["inputs"]).logits
+    assert torch.allclose(found, wanted, atol=1e-4)
+    assert not torch.allclose(plain, wanted, atol=1e-3), "training changed nothing"
+    if stage == "rm":
+        assert float(scores[0]) == pytest.approx(float(scores[-1]), abs=1e-4)
+    prompt = of_merged["tokenizer"].decode(of_merged["inputs"].input_ids[0])
+    assert ("</think>" in prompt) == (engine_args.get("enable_thinking") is False)
+    chats = [it.code for it in snippets(facts) if it.language == "shell"]
+    assert bool(chats) == (stage != "rm")
+    if engine_args.get("adapter_name_or_path") == "both":
+        assert f"--adapter_name_or_path {earlier[0]},{tmp_path / 'run'}" in chats[0]
