@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fine_tuning import files
 from fine_tuning.cli.report_place import refuse_report_place, workplace
 from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
 from fine_tuning.dataset.account.ledger import write_report
@@ -232,7 +233,7 @@ def _write_page(
 
     if look is not None:
         text = json.dumps(to_json(look), ensure_ascii=False, indent=1)
-        report.with_suffix(".tokens.json").write_text(text + "\n", encoding="utf-8")
+        files.write_text(report.with_suffix(".tokens.json"), text + "\n")
     names = {"rejected": str(rejected or ""), "report": str(report)}
     return write_data_report(report.with_suffix(".html"), data_facts(data, look, **names))
 

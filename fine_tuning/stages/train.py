@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fine_tuning import checkpoints
+from fine_tuning import checkpoints, files
 from fine_tuning.checkpoints import has_weights
 from fine_tuning.dataset.prepare.split import training_places
 from fine_tuning.engine.launch import Worker
@@ -170,4 +170,4 @@ def ship_template(run_dir: Path, chat_template: str | None) -> None:
     if chat_template is None:
         path.unlink(missing_ok=True)
     else:
-        path.write_text(chat_template, encoding="utf-8")
+        files.write_text(path, chat_template, durable=True)
