@@ -222,6 +222,34 @@ def explained(repo: Repo, error: Exception) -> FineTuningError:
     return unreachable(repo, f"no connection ({type(error).__name__}: {str(error)[:200]})")
 
 
+def require_upload() -> None:
+    """Raise EnvironmentProblem unless the Hub can be asked, and knows who asks: --push_to_hub
+    uploads each checkpoint, which would fail when the model is loaded."""
+    from huggingface_hub import HfApi, errors
+
+    what, leave = "--push_to_hub cannot upload to the Hub.", "or leave --push_to_hub out"
+    if is_offline():
+        raise EnvironmentProblem(
+            what, why="HF_HUB_OFFLINE forbids asking it", fix=f"unset it, {leave}"
+        )
+    try:
+        HfApi(endpoint=endpoint()).whoami()
+    except (errors.LocalTokenNotFoundError, errors.HfHubHTTPError) as error:
+        raise EnvironmentProblem(
+            what,
+            why=f"it does not know you ({str(error).splitlines()[0][:200]})",
+            fix=f"log in (`hf auth login`) or set HF_TOKEN to a token that may write, {leave}",
+        ) from error
+    except Exception as error:
+        if not is_network(error):
+            raise
+        raise EnvironmentProblem(
+            f"{what[:-1]}: {site()} cannot be reached.",
+            why=f"no connection ({type(error).__name__})",
+            fix=f"check the network, set HF_ENDPOINT to a mirror, {leave}",
+        ) from error
+
+
 def is_network(error: Exception) -> bool:
     """Whether a client's own library could not speak with a hub."""
     family = type(error).__module__.partition(".")[0]

@@ -210,6 +210,7 @@ def test_other_rows_in_the_same_file_are_refused(
         data.write_bytes(saved)
     assert done.returncode == 2
     assert "was trained on other rows" in done.stdout
+    assert "to train its adapter further on these rows, give --adapter_name_or_path" in done.stdout
     assert record(basic)["settings"]["epochs"] == 1, "the refused command left its settings"
     assert kept == (basic / "dataset" / "rows.jsonl").read_bytes()
 

@@ -1,5 +1,6 @@
 """check: the user's files are read, every row is checked, the usable ones are written."""
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -143,6 +144,10 @@ def _other_rows(run_dir: Path, then: CheckedData, now: CheckedData) -> RunConfli
     return RunConflict(
         f"{run_dir} was trained on other rows: {then.rows_kept:,} then, {now.rows_kept:,} now, and "
         "their content differs.",
-        fix="give another --output_dir, or --restart to start this run again "
-        "(the old state is moved aside)",
+        fix="to train its adapter further on these rows, give --adapter_name_or_path "
+        f"{shlex.quote(str(run_dir))} and another --output_dir; or --restart to start this run "
+        "again (the old state is moved aside)"
+        if (run_dir / "adapter_config.json").exists()
+        else "give another --output_dir, or --restart to start this run again (the old state is "
+        "moved aside)",
     )

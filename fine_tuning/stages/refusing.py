@@ -14,6 +14,7 @@ from fine_tuning.engine.loading import given_adapters
 from fine_tuning.engine.model_hub import require_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.errors import UsageError
+from fine_tuning.hubs import require_upload
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import require_adapter
 from fine_tuning.stages.model import wanted_model
@@ -37,6 +38,8 @@ def refuse_unstartable(spec: RunSpec) -> None:
             require_adapter(adapter)
     if not is_local(model_location(str(spec.model_name_or_path))):
         require_model(wanted_model(spec))
+    if spec.engine_args.get("push_to_hub") and not spec.dry_run:
+        require_upload()
 
 
 def refuse_gpu(spec: RunSpec, worker: Worker, screen: Screen) -> None:

@@ -96,6 +96,12 @@ REPORTERS: Mapping[str, tuple[str, ...]] = {
     "swanlab": ("swanlab",),
     "trackio": ("trackio",),
     "comet_ml": ("comet_ml",),
+    "neptune": ("neptune",),
+    "codecarbon": ("codecarbon",),
+    "clearml": ("clearml",),
+    "dagshub": ("dagshub",),
+    "dvclive": ("dvclive",),
+    "flyte": ("flytekit",),
 }
 INTERVALS = ("save_steps", "eval_steps", "logging_steps")
 
@@ -216,6 +222,11 @@ REFUSED: tuple[Rule, ...] = (
         lambda job: job.spec.quantization != "none" and not job.method.takes_quantized,
         "--quantization trains an adapter on quantised weights, so it goes with --method lora or "
         "oft, not with full or freeze. Leave one of the two out.",
+    ),
+    (  # model/adapter.py:_setup_lora_tuning, once the model is loaded
+        lambda job: job.spec.quantization != "none" and bool(job.engine("use_dora")),
+        "--use_dora does not go with --quantization: LLaMA-Factory takes every quantised model for "
+        "one that DoRA cannot change. Leave one of the two out; --use_rslora goes with both.",
     ),
     (  # hparams/parser.py:_verify_model_args
         lambda job: job.spec.quantization != "none" and bool(job.engine("pissa_init")),
@@ -357,6 +368,8 @@ def _missing_reporters(spec: RunSpec) -> list[str]:
     """The engine would load the model first."""
     given = spec.engine_args.get("report_to", ())
     wanted = given.replace(",", " ").split() if isinstance(given, str) else list(given)
+    if spec.engine_args.get("use_swanlab"):
+        wanted.append("swanlab")
     return [
         f"--report_to {name}: the package {packages[0]} is not installed. "
         f"`pip install {packages[0]}` into this environment, or leave --report_to out."

@@ -40,7 +40,8 @@ def divert_input() -> TextIO:
 
 
 class Events:
-    """The stream of events. Of the processes of a node only the first speaks."""
+    """The stream of events. Of the processes of a node only the first speaks, and whoever fails:
+    the others are then ended, and know nothing of the cause."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -54,7 +55,7 @@ class Events:
 
         A number that is not finite is sent as null: JSON has none.
         """
-        if not self._speaks:
+        if not self._speaks and event != "error":
             return
         line = msgspec.json.encode({"event": event, **fields}, enc_hook=str)
         try:

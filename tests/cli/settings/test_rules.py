@@ -60,6 +60,10 @@ def test_how_the_merged_model_is_written_can_be_set() -> None:
     [
         ("--method full --quantization 4bit", "with --method lora or oft, not with full or freeze"),
         ("--method freeze --quantization 8bit", "not with full or freeze"),
+        ("--quantization 4bit --use_dora", "--use_dora does not go with --quantization"),
+        ("--method qlora --use_dora", "--use_dora does not go with --quantization"),
+        ("--report_to clearml", "the package clearml is not installed"),
+        ("--use_swanlab", "the package swanlab is not installed"),
         ("--quantization 4bit --pissa_init", "--pissa_init needs full-precision weights"),
         ("--quantization 4bit --resize_vocab", "--resize_vocab cannot change"),
         ("--use_galore", "GaLore, APOLLO and BAdam train the whole model"),
