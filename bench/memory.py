@@ -35,7 +35,14 @@ from llamafactory.train.kto.trainer import CustomKTOTrainer
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    LlamaConfig,
+    Phi3Config,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from fine_tuning.engine.plan.memory.peak import estimate
 from fine_tuning.engine.plan.memory.weights import Step
@@ -75,6 +82,23 @@ SHAPES: Mapping[str, Callable[[], Any]] = {
         head_dim=128,
         tie_word_embeddings=True,
     ),
+    "2.6B": lambda: Gemma2Config(
+        vocab_size=256000,
+        hidden_size=2304,
+        intermediate_size=9216,
+        num_hidden_layers=26,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        head_dim=256,
+    ),
+    "3.8B": lambda: Phi3Config(
+        vocab_size=32064,
+        hidden_size=3072,
+        intermediate_size=8192,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        pad_token_id=0,
+    ),
     "8B": lambda: LlamaConfig(
         vocab_size=128256,
         hidden_size=4096,
@@ -102,6 +126,7 @@ class Case:
     half: bool = True  # computed in 16 bits
     wide: bool = False  # stored in float32
     optimizer: str = "adamw_torch_fused"
+    attention: str = "sdpa"  # or eager, which makes the scores of all pairs of tokens
     layers: int | None = None  # fewer than the shape has
 
     @property
@@ -115,6 +140,7 @@ class Case:
             f"accumulates {self.accumulation}" if self.accumulation > 1 else "",
             "" if self.half else "fp32",
             "stored in fp32" if self.wide else "",
+            "" if self.attention == "sdpa" else f"{self.attention} attention",
             "" if self.optimizer.endswith("fused") else self.optimizer,
         ]
         return ", ".join(filter(None, words))
@@ -197,7 +223,7 @@ class FakeLinear4bit(bnb.nn.Linear4bit):  # type: ignore[misc]
 def build(case: Case) -> Any:
     """The model on the meta device, as LLaMA-Factory prepares it."""
     config = _config(case)
-    config._attn_implementation, config.use_cache = "sdpa", False
+    config._attn_implementation, config.use_cache = case.attention, False
     model = _bare(config, case)
     arguments = ModelArguments(
         model_name_or_path="x", disable_gradient_checkpointing=not case.checkpointing
@@ -405,6 +431,10 @@ CASES = (
     Case(shape="1.5B", method="full", optimizer="adamw_torch"),
     Case(shape="1.5B", stage="kto", batch=4),
     Case(shape="1.5B", method="freeze", batch=4, checkpointing=False),
+    Case(shape="2.6B", attention="eager", batch=2),
+    Case(shape="2.6B", attention="eager", batch=1, checkpointing=False),
+    Case(shape="3.8B", batch=2),
+    Case(shape="3.8B", batch=2, checkpointing=False),
     Case(shape="4B", batch=2, checkpointing=False),
     Case(shape="4B", quantization="4bit", batch=4, length=2048),
     Case(shape="8B", batch=2),
@@ -436,6 +466,7 @@ def estimated(case: Case) -> float:
         accumulation=case.accumulation,
         checkpointing=case.checkpointing,
         optimizer=case.optimizer,
+        given={"flash_attn": "disabled" if case.attention == "eager" else "fa2"},
     )
     plan = estimate(facts, step)
     assert plan is not None

@@ -63,9 +63,9 @@ def show_generated(
 def memory_text(memory: MemoryPlan) -> str:
     """What one device needs, by what needs it."""
     parts = (
-        ("weights", memory.weights),
-        ("gradients and optimizer", memory.training_state),
-        ("activations", memory.activations),
+        ("frozen weights", memory.weights),
+        ("trained ones with gradients and optimizer", memory.training_state),
+        ("activations and logits", memory.activations),
         ("overhead", OVERHEAD),
     )
     listed = " + ".join(f"{name} {size / GIB:.1f}" for name, size in parts)

@@ -55,7 +55,9 @@ class ModelFacts:
     heads: int = 0
     experts_per_token: int = 0  # routed ones that see one token; 0 without experts
     tied: bool = False  # the head is the embeddings
-    sdpa: bool = True  # whether attention can do without the scores of all pairs of tokens
+    sdpa: bool = True  # whether torch's attention is used, if the user names no other
+    caps_scores: bool = False  # attention's scores go through a tanh
+    caps_logits: bool = False  # and so do the logits
 
     def by_kind(self) -> Mapping[Kind, int]:
         """Parameters by kind."""

@@ -32,6 +32,12 @@ def backward_bytes(model: ModelFacts, step: Step) -> float:
     return step.number * 2.0 * widest
 
 
+def scores_are_made(model: ModelFacts, step: Step) -> bool:
+    """Whether attention makes the scores of all pairs of tokens, as torch's own does not."""
+    wanted = step.given.get("flash_attn", "auto")
+    return wanted == "disabled" or (not model.sdpa and wanted in ("auto", "sdpa"))
+
+
 def _of_weights(weights: Weights, model: ModelFacts, step: Step) -> float:
     if weights.linear:
         return _of_linear(weights, step)
@@ -81,8 +87,8 @@ def _of_attention(model: ModelFacts, step: Step) -> float:
         return 0.0
     b, width = step.number, model.attention
     kept = b * 4 * width + FLOAT * model.heads + b * step.length
-    if not model.sdpa:  # scores in their own type and in float32, and their dropout
-        kept += (2 * b + FLOAT) * model.heads * step.length
+    if scores_are_made(model, step):  # in float32 and in their own type; and before they are capped
+        kept += (FLOAT + (2 if model.caps_scores else 1) * b) * model.heads * step.length
     if not step.half:
         return kept + FLOAT * 2 * model.hidden  # what the norms hand to several layers at once
     # the output layer, if it is trained, saves what attention keeps anyway

@@ -128,6 +128,7 @@ def _peaks(model: ModelFacts, step: Step, sizes: _Sizes) -> tuple[tuple[float, f
         last = kept + copies + one - saved - sizes.layer_copies
     ends = 2 * FLOAT * width + sizes.head_copy  # the last norm
     forward, loss = LOGITS.get(step.stage, LOGITS_OF_LOSS)
+    capped = step.number if model.caps_logits else 0
     logits = float(model.vocabulary * step.tokens)
     if step.given.get("enable_liger_kernel") and step.stage in ("sft", "pt"):
         logits = 0.0  # they are made and used in pieces
@@ -140,8 +141,8 @@ def _peaks(model: ModelFacts, step: Step, sizes: _Sizes) -> tuple[tuple[float, f
     summed = 2 * FLOAT * model.hidden * model.vocabulary if tied else 0
     foreach = step.optimizer in ("adamw_torch", "adamw_hf")  # a root for every number
     return (
-        (before, kept + max(copies, layers * sizes.cached) + ends + forward * logits),
-        (before, kept + copies + ends + loss * logits),
+        (before, kept + max(copies, layers * sizes.cached) + ends + (forward + capped) * logits),
+        (before, kept + copies + ends + (loss + capped) * logits),
         (before, last),
         (all_gradients - of_layer, inputs + one),
         (all_gradients, 2 * inputs + summed),

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -50,8 +51,17 @@ def model_facts(config: Any, *, trust: bool) -> ModelFacts | None:
         heads=heads,
         experts_per_token=_experts_per_token(text),
         tied=head is not None and head.weight is model.get_input_embeddings().weight,
-        sdpa=bool(getattr(model, "_supports_sdpa", True)),
+        sdpa=_takes_sdpa(model, text),
+        caps_scores=bool(getattr(text, "attn_logit_softcapping", None)),
+        caps_logits=bool(getattr(text, "final_logit_softcapping", None)),
     )
+
+
+def _takes_sdpa(model: Any, text: Any) -> bool:
+    """Gemma 2 gets flash attention or none of torch's (llamafactory's attention.py)."""
+    if getattr(text, "model_type", None) == "gemma2":
+        return find_spec("flash_attn") is not None
+    return bool(getattr(model, "_supports_sdpa", True))
 
 
 def _weights(model: Any) -> Iterator[Weights]:

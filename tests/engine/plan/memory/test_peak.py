@@ -41,6 +41,8 @@ def bench() -> Any:
         {"shape": "0.5B", "stage": "kto", "batch": 2},
         {"shape": "4B", "half": False, "checkpointing": False},
         {"shape": "8B", "wide": True, "checkpointing": False},
+        {"shape": "2.6B", "attention": "eager", "checkpointing": False},
+        {"shape": "3.8B", "checkpointing": False},
     ],
     ids=lambda case: " ".join(str(value) for value in case.values()),
 )
