@@ -1,19 +1,22 @@
-"""Token lengths of all rows: ours beside the bare tokenizers library and LLaMA-Factory's processor.
+"""Rows counted and encoded: ours beside the bare tokenizers library and LLaMA-Factory's processor.
 
-    .venv/bin/python bench/tokens.py [--rows 20000]
+    .venv/bin/python bench/tokens.py [--rows 20000] [--rounds 2] [--tokenizer DIRECTORY]
 
-All three count the same rows with the same tokenizer and template in one run; the figures are
-ratios. The bare library tokenizes the rendered texts in batches: nobody can be faster with it.
+All take the same rows with the same tokenizer and template, by turns in one run; the figures are
+ratios of medians. The bare library tokenizes the rendered texts in batches: nobody can be faster
+with it. `encoded` makes what is trained where rows are encoded ahead (docs/template.md), by one
+thread, by all that the library takes, and by processes beside that.
 """
 
 import argparse
 import json
+import os
 import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +27,26 @@ from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams.data_args import DataArguments
 
 from fine_tuning.engine.worker.rows import read_rows
+from fine_tuning.engine.worker.served.encoder import encoder_of
+from fine_tuning.engine.worker.served.write import encoded
 from fine_tuning.engine.worker.tokens.lengths import count_tokens, whole_length
 from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages, engine_text
 
 BATCH = 2000
+NOTHING: tuple[Any, ...] = ("", "", [], [], [])  # system, tools, media
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 REPEATS = 3
 
 
-def tokenizer_for(texts: list[str]) -> Any:
-    """A byte-level BPE tokenizer of 16,000 tokens, trained on the texts."""
+def tokenizer_for(texts: list[str], directory: str | None) -> Any:
+    """The one in a directory, or a byte-level BPE of 16,000 tokens, trained on the texts."""
+    if directory:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(directory)
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -47,84 +61,110 @@ def tokenizer_for(texts: list[str]) -> Any:
     )
 
 
-def write_rows(path: Path, count: int) -> list[str]:
-    """Chat rows of about 500 bytes over a made-up vocabulary; gives some of the texts."""
+def write_rows(path: Path, count: int, rounds: int) -> list[str]:
+    """Chat rows of about 500 bytes a round over a made-up vocabulary; gives some of the texts."""
     random.seed(0)
     letters = "etaoinshrdlcumwfgypbvk"
     words = ["".join(random.choices(letters, k=random.randint(2, 9))) for _ in range(20_000)]
     texts = []
     with path.open("w", encoding="utf-8") as out:
         for _ in range(count):
-            question = " ".join(random.choices(words, k=25))
-            reply = " ".join(random.choices(words, k=55))
-            turns = [
-                {"from": "user", "value": question},
-                {"from": "assistant", "value": reply},
-            ]
+            turns = []
+            for _ in range(rounds):
+                reply = " ".join(random.choices(words, k=55))
+                turns.append({"from": "user", "value": " ".join(random.choices(words, k=25))})
+                turns.append({"from": "assistant", "value": reply})
+                texts.append(reply)
             out.write(json.dumps({"conversations": turns, "system": "", "tools": ""}) + "\n")
-            texts.append(reply)
     return texts[:4000]
 
 
-def median_seconds(work: Callable[[], Any]) -> float:
-    """The median of a few runs."""
-    seconds = []
+def by_turns(works: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+    """The median seconds of each, which run one after the other a few times: other programs then
+    slow all of them alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(REPEATS):
-        began = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+        for name, work in works.items():
+            began = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(taken) for name, taken in seconds.items()}
 
 
 def main() -> None:
     """Print rows per second and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=20_000)
-    count = parser.parse_args().rows
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--tokenizer", help="a directory with a tokenizer and a ChatML template")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
-        tokenizer = tokenizer_for(write_rows(path, count))
-        arguments = DataArguments(template="qwen", cutoff_len=100_000)
-        template = get_template_and_fix_tokenizer(tokenizer, arguments)
-        rows = list(read_rows(path))
-        texts = [engine_text(template, tokenizer, row)[1] for row in rows]
-
-        def library() -> int:
-            backend = tokenizer.backend_tokenizer
-            return sum(
-                len(encoding)
-                for start in range(0, count, BATCH)
-                for encoding in backend.encode_batch_fast(
-                    texts[start : start + BATCH], add_special_tokens=False
-                )
-            )
-
-        def ours() -> int:
-            how = Rendering("chat", template, tokenizer)
-            return sum(whole_length(how, counts) for counts in count_tokens(how, read_rows(path)))
-
-        few = rows[: max(1, count // 10)]
-        processor = SupervisedDatasetProcessor(template, tokenizer, None, arguments)
-
-        def engine() -> int:
-            total = 0
-            for row in few:
-                messages = engine_messages(row)
-                ids, _ = processor._encode_data_example(
-                    messages[:-1], messages[-1:], "", "", [], [], []
-                )
-                total += len(ids)
-            return total
-
-        assert library() == ours()
-        rates = {
-            "tokenizers library, bare": count / median_seconds(library),
-            "ours, from the file": count / median_seconds(ours),
-            "LLaMA-Factory's processor": len(few) / median_seconds(engine),
-        }
-    best = rates["tokenizers library, bare"]
+        texts = write_rows(path, options.rows, options.rounds)
+        rates = measured(path, options.rows, tokenizer_for(texts, options.tokenizer))
+    engine = rates["LLaMA-Factory's processor"]
     for name, rate in rates.items():
-        print(f"{name:28} {rate:10,.0f} rows/s {rate / best:7.0%}")
+        print(f"{name:32} {rate:10,.0f} rows/s {rate / engine:7.1f} times LLaMA-Factory's")
+
+
+def measured(path: Path, count: int, tokenizer: Any) -> dict[str, float]:
+    """Rows per second of each way."""
+    arguments = DataArguments(template="chatml", cutoff_len=100_000)
+    template = get_template_and_fix_tokenizer(tokenizer, arguments)
+    tokenizer.chat_template = CHATML
+    rows = list(read_rows(path))
+    texts = [engine_text(template, tokenizer, row)[1] for row in rows]
+    encoder = encoder_of(tokenizer, "chat")
+    assert encoder is not None
+    few = rows[: max(1, count // 5)]
+    processor = SupervisedDatasetProcessor(template, tokenizer, None, arguments)
+
+    def library() -> int:
+        backend = tokenizer.backend_tokenizer
+        return sum(
+            len(encoding)
+            for start in range(0, count, BATCH)
+            for encoding in backend.encode_batch_fast(
+                texts[start : start + BATCH], add_special_tokens=False
+            )
+        )
+
+    def counted() -> int:
+        how = Rendering("chat", template, tokenizer)
+        return sum(whole_length(how, counts) for counts in count_tokens(how, read_rows(path)))
+
+    def ahead(processes: int, threads: str) -> int:
+        os.environ["TOKENIZERS_PARALLELISM"] = threads
+        fresh = encoder_of(tokenizer, "chat")
+        assert fresh is not None
+        found = encoded(fresh, rows, processes)
+        total = sum(len(one.ids) for _, sequences in found for one in sequences)
+        os.environ["TOKENIZERS_PARALLELISM"] = "true"
+        return total
+
+    def engine() -> int:
+        total = 0
+        for row in few:
+            messages = engine_messages(row)
+            total += len(processor._encode_data_example(messages[:-1], messages[-1:], *NOTHING)[0])
+        return total
+
+    behind = count * len(tokenizer.encode("\n", add_special_tokens=False))  # the last answers
+    assert library() == counted() == ahead(1, "true") + behind
+    taken = by_turns(
+        {
+            "tokenizers library, bare": library,
+            "counted, from the file": counted,
+            "encoded, one thread": lambda: ahead(1, "false"),
+            "encoded, threads of the library": lambda: ahead(1, "true"),
+            "encoded, two processes": lambda: ahead(2, "true"),
+            "LLaMA-Factory's processor": engine,
+        }
+    )
+    return {
+        name: (len(few) if name.startswith("LLaMA") else count) / seconds
+        for name, seconds in taken.items()
+    }
 
 
 if __name__ == "__main__":

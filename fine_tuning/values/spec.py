@@ -147,7 +147,7 @@ class RunSpec:
     )
     template: str = flag(
         "auto",
-        "LLaMA-Factory's name of the chat template (auto: the one that renders as the model's own)",
+        "a template of LLaMA-Factory's by its name (auto: the model's own chat template)",
         group="model",
         metavar="NAME",
     )
