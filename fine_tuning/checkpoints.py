@@ -44,6 +44,12 @@ def set_aside_damaged(found: Sequence[Path], warn: Callable[[str], None]) -> Non
         warn(f"{path.name}: {wrong}. It is set aside, and nothing continues from it.")
 
 
+def progress(checkpoint: Path) -> tuple[int, int]:
+    """The step at which it was saved, and the steps of its training."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    return int(state["global_step"]), int(state["max_steps"])
+
+
 def has_optimizer(checkpoint: Path) -> bool:
     """Whether a training goes on from it as it would have gone on.
 

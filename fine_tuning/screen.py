@@ -15,7 +15,7 @@ class Screen(Protocol):
     """One place to which a job reports; stages follow each other, never overlap.
 
     Stage names: fetch_data, read, fetch_model, tokens, encode, load, balance, score_before, train,
-    score_after, merge, prove (`fine_tuning.cli.progress` has a text for each).
+    save, score_after, merge, prove (`fine_tuning.cli.progress` has a text for each).
     """
 
     def say(self, text: str) -> None:
@@ -70,7 +70,12 @@ def worker_events(screen: Screen) -> Callable[[Mapping[str, Any]], None]:
         elif kind == "note":
             screen.say(event["text"])
         elif kind == "stopping":
-            screen.say("Stopping after this step; a checkpoint is saved. Ctrl-C again kills.")
+            screen.say(
+                "Stopping: this step is finished and a checkpoint is saved. Ctrl-C again ends at "
+                "once, and loses the steps since the last checkpoint."
+            )
+        elif kind == "saving":  # the training has not ended: the screen says where it stopped
+            screen.begin("save")
 
     return show
 

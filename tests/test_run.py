@@ -247,11 +247,15 @@ def test_ctrl_c_saves_a_checkpoint_and_the_same_command_goes_on(
     process = start(*words, cwd=place)
     wait_for(process, place / "interrupted" / "checkpoint-5")
     process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
-    assert "the same command continues" in output
-    assert record(place / "interrupted")["status"] == "interrupted"
     stopped_at = last_step(place / "interrupted")
+    saved = f"checkpoint-{stopped_at} is saved, step {stopped_at} of"
+    assert "saving a checkpoint: done" in output and saved in output
+    assert "the same command continues from it" in output
+    assert record(place / "interrupted")["status"] == "interrupted"
+    assert not (place / "interrupted" / "eval_results.json").exists(), "it was evaluated"
     done = command(*words, cwd=place)
     assert done.returncode == 0, done.stdout
     assert f"Continuing from checkpoint-{stopped_at}" in done.stdout
@@ -273,7 +277,8 @@ def test_ctrl_c_while_the_base_model_is_scored_ends_at_once(
     process.send_signal(sent)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert "the same command continues" in output
+    assert "Ended at once, before the first checkpoint" in output
+    assert "the same command starts the training again" in output
     assert not list((place / run).glob("checkpoint-*"))
 
 

@@ -1,12 +1,12 @@
 """`export`: merge a finished run with the settings that it was made with, or any adapter."""
 
 import os
-import signal
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from fine_tuning import pipeline
+from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import EXIT_DONE, UsageError
@@ -16,7 +16,7 @@ from fine_tuning.values.spec import RunSpec
 def run(job: Resolved) -> int:
     """Merge; a run that has not finished training is refused, never trained on the side."""
     require_source(job.spec)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    end_like_ctrl_c()
     if job.spec.use_cpu:
         job = without_gpu(job)
     with open_screen() as screen:

@@ -15,6 +15,7 @@ STAGES = {
     "load": "loading the model",
     "balance": "comparing what is streamed with what was prepared",
     "train": "training",
+    "save": "saving a checkpoint",
     "score_after": "scoring the tuned model",
     "merge": "merging",
     "prove": "proving the merged model",

@@ -1,7 +1,10 @@
 """`run`: the whole job."""
 
+import math
 import os
 import signal
+import time
+from collections.abc import Callable
 from types import FrameType
 
 from fine_tuning import pipeline
@@ -27,10 +30,12 @@ def run(job: Resolved) -> int:
 def end_like_ctrl_c() -> None:
     """Save a checkpoint also where a batch system, `docker stop` or a closed terminal ends us.
 
-    A closed terminal may hang up twice, once by the system and once by its shell, and nothing can
-    be written to it any more. `nohup` stays what it is.
+    Nothing can be written any more to a terminal that was closed. `nohup` stays what it is.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt = once_a_second()
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as a shell starts `command &`
+        signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     if not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         return
     terminals = [stream for stream in (1, 2) if os.isatty(stream)]
@@ -40,6 +45,24 @@ def end_like_ctrl_c() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in terminals:
             os.dup2(nowhere, stream)
-        raise KeyboardInterrupt
+        interrupt(number, frame)
 
     signal.signal(signal.SIGHUP, hang_up)
+
+
+def once_a_second() -> Callable[[int, FrameType | None], None]:
+    """A signal handler that raises KeyboardInterrupt; a second signal within a second is the same.
+
+    A key that is held, `timeout` and its shell, a terminal and its shell: one wish is often
+    several signals, and a second one would end the saving of the checkpoint.
+    """
+    last = -math.inf
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        now, before = time.monotonic(), last
+        last = now
+        if now - before > 1.0:
+            raise KeyboardInterrupt
+
+    return interrupt

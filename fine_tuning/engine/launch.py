@@ -105,7 +105,8 @@ class Worker:
         """Run one stage and give its result; events on the way go to `on_event`.
 
         On Ctrl-C during the steps of a training, `stop_path` is created and the training ends by
-        itself; a second Ctrl-C, or one at any other time, kills the worker and raises Interrupted.
+        itself with a checkpoint; a second one, or one at any other time, kills the worker and
+        raises Interrupted.
         """
         line = json.dumps({"stage": stage, "args": dict(arguments)}) + "\n"
         process = self.start()

@@ -16,6 +16,7 @@ from fine_tuning.engine.requests import adapter_template, forks_readers, served_
 from fine_tuning.engine.trainers import trainer_of
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import Interrupted, RowsError
+from fine_tuning.paths import shown
 from fine_tuning.report import score_lines
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.plan import settings_of
@@ -80,10 +81,10 @@ class Train:
             result = launcher.train(training, self.worker, screen, worker_events(screen))
         except RowsError as error:
             raise error.at(training_places(self.data, self.parts, error.rows)) from None
+        except Interrupted:
+            raise self._stopped("Ended at once") from None
         if result["interrupted"]:
-            raise Interrupted(
-                "Stopped, and a checkpoint is saved.", fix="the same command continues from it"
-            )
+            raise self._stopped("Stopped")
         ship_template(self.places.run_dir, adapter_template(self.look.template))
         return from_json({**result, "epochs": self.spec.epochs}, Trained)
 
@@ -117,6 +118,20 @@ class Train:
             checkpoints.put_aside(found, "unused")
         screen.warn("a reward model cannot be continued: this training starts from the beginning")
         return None
+
+    def _stopped(self, how: str) -> Interrupted:
+        """What is kept of a training that somebody ended, as it lies on the disk."""
+        without_optimizer = bool(self.settings.by_hand.get("save_only_model"))
+        found = checkpoints.checkpoints(self.main, without_optimizer=without_optimizer)
+        if not found or not OBJECTIVES[self.plan.rows.stage].resumable:
+            why = "before the first checkpoint" if not found else "and it cannot be continued"
+            return Interrupted(f"{how}, {why}.", fix="the same command starts the training again")
+        step, steps = checkpoints.progress(found[-1])
+        lost = "" if how == "Stopped" or step == steps else "; the steps after it are lost"
+        return Interrupted(
+            f"{how}: {shown(found[-1])} is saved, step {step:,} of {steps:,}{lost}.",
+            fix="the same command continues from it",
+        )
 
     def _training(self, checkpoint: Path | None) -> Training:
         made = self.settings.by_hand

@@ -9,6 +9,19 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+TWICE = """
+import os, signal, time
+from fine_tuning.cli.run import end_like_ctrl_c
+end_like_ctrl_c()
+for seconds in (0, 0.3, 1.2):
+    time.sleep(seconds)
+    try:
+        os.kill(os.getpid(), signal.SIGINT if seconds else signal.SIGTERM)
+        time.sleep(0.01)
+        print("the same", flush=True)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
 PROGRAM = """
 import sys, time
 from pathlib import Path
@@ -62,3 +75,11 @@ def test_a_hang_up_ends_a_run_unless_it_was_started_with_nohup(
     output, _ = process.communicate(timeout=60)
     assert output == "saving\n"
     assert checkpoint.exists()
+
+
+def test_a_second_signal_within_a_second_is_the_same_signal() -> None:
+    """`timeout` and a shell both sent one: the second killed the saving of the checkpoint."""
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert done.stdout.split("\n")[:3] == ["interrupted", "the same", "interrupted"], done.stderr

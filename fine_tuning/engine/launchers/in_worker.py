@@ -17,5 +17,5 @@ def train(training: Training, worker: Worker, screen: Screen, on_event: OnEvent)
     screen.begin("load")
     request = {**training.request, "scoring": training.scoring}
     result = worker.request("train", request, on_event, training.stop_file)
-    screen.end("stopped" if result["interrupted"] else "")
+    screen.end("")
     return result

@@ -39,7 +39,7 @@ def train(training: Training, worker: Worker, screen: Screen, on_event: OnEvent)
         on_event=on_event,
         stop_path=training.stop_file,
     )
-    screen.end("stopped" if result["interrupted"] else "")
+    screen.end("")
     if scores and not result["interrupted"]:
         _score(training, "after", training.after, worker, screen, on_event)
     return result

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from fine_tuning.engine.worker.training.continuing import continued_exactly
 from fine_tuning.engine.worker.training.finite import FiniteNumbers
 from fine_tuning.engine.worker.training.hashed import Hashed, note_model
 from fine_tuning.engine.worker.training.pissa import take_converted
+from fine_tuning.engine.worker.training.stopping import Stopped, Stopping
 from fine_tuning.engine.worker.training.targets import require_targets, require_untied
 from fine_tuning.errors import EngineError
 
@@ -38,14 +40,13 @@ PROGRESS_EVERY_S = 0.2
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
-    """Reports progress, and stops after the current step when asked to."""
+    """Reports progress: a step once, with its own losses."""
 
-    def __init__(self, events: Events, stop_path: Path, expected: Expected) -> None:
+    def __init__(self, events: Events, stopping: Stopping, expected: Expected) -> None:
         self.expected = expected
         self.events = events
-        self.stop_path = stop_path
+        self.stopping = stopping
         self.encoded: int | None = None
-        self.stop_asked = False
         self.ended = False
         self.facts: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}
@@ -70,13 +71,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         self._step_began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        self.stop_asked = _agreed(self.stop_path.exists(), args.device)
-        if self.stop_asked:
-            control.should_training_stop = True
-            control.should_save = True
         now = time.monotonic()
         self._seconds += now - self._step_began  # without evaluating and saving
-        if now - self._last_sent >= PROGRESS_EVERY_S:
+        comes_with_losses = control.should_log or control.should_evaluate
+        if now - self._last_sent >= PROGRESS_EVERY_S and not comes_with_losses:
             self._last_sent = now
             self._send(state)
 
@@ -91,8 +89,10 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
             if theirs in logs:
                 self.facts[ours] = float(logs[theirs])
         self.metrics.update({k: v for k, v in logs.items() if isinstance(v, int | float)})
-        if not self.ended:  # LLaMA-Factory evaluates once more after the training
-            self._send(state)
+        evaluated = any(name.startswith("eval_") for name in logs)
+        is_whole = evaluated or ("loss" in logs and not control.should_evaluate)
+        if is_whole and not (self.ended or self.stopping.asked):
+            self._send(state)  # not what LLaMA-Factory evaluates once more after the training
 
     def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         self.ended = True
@@ -104,15 +104,6 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         self.facts["epoch"] = state.epoch
         self.events.progress(state.global_step, state.max_steps, **self.facts)
         self.facts.pop("eval_loss", None)  # news once
-
-
-def _agreed(stop: bool, device: Any) -> bool:
-    """Whether any process was asked to stop; all must end after the same step."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return stop
-    flag = torch.tensor([int(stop)], device=device)
-    dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-    return bool(flag.item())
 
 
 def require_same_step(step: int, device: Any) -> None:
@@ -163,7 +154,7 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
 
     def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         # early stopping ends before the last step, and is an end
-        if self.can_score and not self.watch.stop_asked:
+        if self.can_score and not self.watch.stopping.asked:
             self.after = self._score("after", known)
 
     def _score(self, name: str, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,8 +187,8 @@ def train(
 ) -> dict[str, Any]:
     """Run LLaMA-Factory's training with the settings of `train.yaml`.
 
-    The training ends after the step during which the file `stop_path` appears. `interrupted` in
-    the result says that it did; a checkpoint was saved then.
+    The training ends with a checkpoint once the file `stop_path` appears (`Stopping`);
+    `interrupted` in the result says that it did.
     """
     events.part("load")
     arguments = dict(settings)
@@ -205,9 +196,10 @@ def train(
         arguments["resume_from_checkpoint"] = resume_from
     else:  # an adapter of an earlier attempt may lie there (llamafactory/hparams/parser.py)
         arguments["overwrite_output_dir"] = True
-    watch = Watch(events, Path(stop_path), read_expected(expected))
+    stopping = Stopping(events, Path(stop_path))
+    watch = Watch(events, stopping, read_expected(expected))
     finite = FiniteNumbers()
-    callbacks: list[Any] = [finite, watch, Hashed()]
+    callbacks: list[Any] = [finite, watch, Hashed(), stopping]
     around = None
     if scoring:
         data_args = template_settings(settings)
@@ -218,14 +210,16 @@ def train(
         mended_loading(training_dtype(arguments)),
         evaluated_unseen(arguments),
         finite.watching(),
+        stopping.watching(),
+        suppress(Stopped),
     ):
         run_exp(arguments, callbacks=callbacks)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if int(os.environ.get("RANK", "0")) == 0 and not stopping.asked:
         take_converted(Path(settings["output_dir"]))
-    if not watch.stop_asked:
+    if not stopping.asked:
         note_model(Path(settings["output_dir"]))
     return {
-        "interrupted": watch.stop_asked,
+        "interrupted": stopping.asked,
         "encoded": watch.encoded,
         "expected": {"unit": watch.expected.unit, "count": watch.encoded},  # or it had ended
         "metrics": watch.metrics,
