@@ -247,9 +247,6 @@ CAUSES: dict[str, Cause] = {
     "second_end": _warning(
         "answer ends with an end-of-turn token", "remove it: the template adds its own"
     ),
-    "placeholder_left": _warning(
-        "placeholder of a template left in an answer", "fill it in, unless it is wanted"
-    ),
     "think_unbalanced": _warning(
         "<think> and </think> do not fit", "write both marks around the reasoning, or neither"
     ),
@@ -268,6 +265,10 @@ CAUSES: dict[str, Cause] = {
 CONTENT: dict[str, Cause] = {
     "near_duplicate": _warning("nearly the same as another row", "keep the better one"),
     "one_word_answer": _warning("answer is one word", "check that it is a whole answer"),
+    "placeholder_left": _warning(
+        "placeholder of a template left in an answer", "fill it in, unless it is wanted"
+    ),
+    "refusal": _warning("answer refuses, as another assistant does", "remove it, unless wanted"),
     "html_markup": _warning("HTML left in the answer", "strip the tags, unless they are wanted"),
     "repeats_prompt": _warning("answer repeats the prompt", "write the answer alone"),
     "cut_off": _warning("answer looks cut off", "complete it, or remove the row"),

@@ -12,6 +12,8 @@ from tests.dataset.rows_on_disk import write_jsonl
 LONG = "The river rises in the hills and flows through three countries before it meets the sea. "
 ODD = {
     "html_markup": ("Say it.", "<p>One&nbsp;answer</p> with what a web page left in it."),
+    "placeholder_left": ("Greet him.", "Dear {{customer_name}}, the river has been measured."),
+    "refusal": ("Where does it end?", "As an AI language model, I cannot see where it ends."),
     "repeats_prompt": ("Which is the longest river of all?", "Which is the longest river of all?"),
     "cut_off": ("Print it.", f"{LONG}\n```python\nprint('never closed'"),
     "one_word_answer": ("Which colour is the sky?", "blue"),
@@ -38,7 +40,7 @@ def test_odd_rows_are_named_by_line_everywhere(
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     named = {problem["code"]: problem["line"] for problem in report["problems"]}
     assert named == {code: 42 + number for number, code in enumerate(ODD)}
-    assert report["findings"]["languages"] == {"latin": 47, "zh": 1}
+    assert report["findings"]["languages"] == {"latin": 49, "zh": 1}
     assert report["findings"]["answer_chars"]["longest"] == len(ODD["near_duplicate"][1])
     out, page = capsys.readouterr().out, (tmp_path / "report.html").read_text(encoding="utf-8")
     for code in ODD:

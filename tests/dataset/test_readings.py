@@ -563,7 +563,6 @@ def test_a_file_that_was_cut_off_stops_a_run(tmp_path: Path, name: str) -> None:
         ("It is <|endoftext|> done.", "special_token"),
         ("I think.</think>Done.", "think_unbalanced"),
         ("<think>I think. Done.", "think_unbalanced"),
-        ("Dear {{name}}, it is done.", "placeholder_left"),
     ],
 )
 def test_texts_that_are_damaged_or_hold_marks_are_named(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fine_tuning.dataset.convert.doubts import hold_signs
+from fine_tuning.dataset.convert.doubts import may_hold_doubts
 from fine_tuning.dataset.convert.plan import Converter, Plan
 from fine_tuning.dataset.convert.values import is_blank
 from fine_tuning.dataset.formats import all_formats
@@ -17,7 +17,7 @@ from fine_tuning.dataset.recognise import formats_of
 
 CHARACTERS = st.characters(blacklist_categories=["Cs", "Cc"])
 words = st.text(CHARACTERS, min_size=1, max_size=12).filter(
-    lambda text: not is_blank(text) and not hold_signs(text.encode())
+    lambda text: not is_blank(text) and not may_hold_doubts(text.encode())
 )
 # A mark of a medium, or of BELLE's and hh-rlhf's turns, means something of its own.
 plain = words.filter(

@@ -220,6 +220,9 @@ def _findings(files: Sequence[ReadFile], content: Findings | None) -> dict[str, 
     found: dict[str, Any] = {"reasoning": {"with": reasoning, "without": kept - reasoning}}
     found |= asdict(content) if content else {}
     notes = [note for file in files for note in file.source.notes]
+    if 0 < reasoning < kept:
+        mixed = f"{reasoning:,} of {kept:,} rows have reasoning (<think>), the others have none"
+        notes.append(f"{mixed}: a model learns to reason now and then")
     found["notes"] = [*notes, *found.get("notes", ())]
     return found
 

@@ -23,36 +23,45 @@ _END = re.compile(
     r"(?:<\|(?:im_end|endoftext|eot_id|end|end_of_text|end_of_turn|return)\|>|</s>|<eos>"
     r"|<end_of_turn>|<｜end▁of▁sentence｜>)\s*\Z"
 )
-_PLACEHOLDER = re.compile(r"\{\{ ?[A-Za-z_][\w.]{0,40} ?\}\}")
 _THINK = re.compile(r"</?think>")
 
-# What a block of canonical rows must hold for any of them to be looked at.
-_ASCII_SIGNS = re.compile(
-    rb"<[|se]|</(?:s>|s_)|<(?:bos|pad|unk)>|\[/?INST\]|\\u00[01]|</?think>|\{\{"
+# What canonical rows must hold for any of them to be looked at. A search for one byte is ten times
+# as fast as one for two: a mark begins with `<`, mojibake (but for one kind) with a letter of C3.
+_MARKS = re.compile(rb"<(?:[|]|\xef\xbd\x9c|/?s>|(?:eos|bos|pad|unk)>|(?:start|end)_of_turn>)")
+_OTHER_SIGNS = (b"\xbf\xbd", "斤拷".encode())
+_LATIN = re.compile(
+    rb"\xc3(?:[\x82\x83]|[\xa4-\xa9](?:\xc2[\x80-\xbf]|\xe2\x80|\xc5|\xcb|\xe2\x82|\xe2\x84)"
+    rb"|\xa2(?:\xe2\x82\xac|\xc2\x80)|\xaf\xc2)"
 )
-_SIGNS = tuple(
-    text.encode() for text in ("\ufffd", "Ã", "Â", "â€", "â\x80", "ï»¿", "ï¿½", "｜", "锟斤拷")
-)
-_LATIN = re.compile(rb"\xc3[\xa4-\xa9](?:\xc2[\x80-\xbf]|\xe2\x80|\xc5|\xcb|\xe2\x82|\xe2\x84)")
 
 
-def hold_signs(rows: bytes) -> bool:
-    """Whether some of these canonical rows may hold doubts; quick, and never wrong about no."""
-    if _ASCII_SIGNS.search(rows):
+def may_hold_doubts(rows: bytes) -> bool:
+    """Whether some of these canonical rows, one a line, must be looked at.
+
+    Of several rows at once it is quick, and never wrong about no.
+    """
+    if b"<" in rows and (_MARKS.search(rows) or (b"think>" in rows and not _thinks_fit(rows))):
+        return True
+    if b"\\" in rows and b"\\u00" in rows:
         return True
     if rows.isascii():
         return False
-    return any(sign in rows for sign in _SIGNS) or _LATIN.search(rows) is not None
+    latin = b"\xc3" in rows and _LATIN.search(rows) is not None
+    return latin or any(sign in rows for sign in _OTHER_SIGNS)
 
 
-def may_hold_doubts(row: bytes) -> bool:
-    """Whether one canonical row is to be looked at; marks of reasoning in pairs are no reason."""
-    opened, closed = row.find(b"<think>"), row.find(b"</think>")
-    if opened < 0 and closed < 0:
-        return hold_signs(row)
-    if closed < opened or row.count(b"<think>") != row.count(b"</think>"):
-        return True
-    return hold_signs(row.replace(b"<think>", b"").replace(b"</think>", b""))
+def _thinks_fit(rows: bytes) -> bool:
+    """Whether in each row each <think> is closed before the next one opens, and none is closed
+    that was not open."""
+    before, *opened = rows.split(b"<think>")
+    if b"</think>" in before:
+        return False
+    for part in opened:
+        closed = part.find(b"</think>")
+        end = part.find(b"\n")
+        if closed < 0 or 0 <= end < closed or part.find(b"</think>", closed + 8) >= 0:
+            return False
+    return True
 
 
 def doubts_of(row: Row) -> Iterator[tuple[str, str]]:
@@ -71,12 +80,6 @@ def doubts_of(row: Row) -> Iterator[tuple[str, str]]:
             around = match.string[max(0, match.start() - 12) : match.end() + 12]
             yield code, f"{where} holds {what} ({around!r})"
     yield from _special(row, texts, answers)
-    for turn in answers:
-        asked = row.conversations[0].value
-        left = _PLACEHOLDER.search(turn.value)
-        if left and "```" not in turn.value and "{{" not in asked:
-            yield "placeholder_left", f"an answer holds {left[0]}"
-            break
     for turn in answers:
         if message := _unbalanced(turn.value):
             yield "think_unbalanced", message

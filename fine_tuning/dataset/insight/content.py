@@ -24,7 +24,13 @@ _HTML = re.compile(
 _ABOUT_MARKUP = re.compile(
     r"html|xml|css|javascript|jsx|vue|react|svg|markup|网页|标签", re.IGNORECASE
 )
-SUSPECT = f"{_HTML.pattern}|```|~~~"  # without it `markup` and `open_code_block` find nothing
+_PLACEHOLDER = re.compile(r"\{\{ ?[A-Za-z_][\w.]{0,40} ?\}\}")
+_REFUSAL = re.compile(
+    r"[Aa]s an AI(?: language)? model|I'm (?:just )?an AI|I(?:'m| am) sorry, but (?:I|as an AI)"
+    r"|作为(?:一个|一名)?(?:AI|人工智能)"
+)
+# Without it the rules for `_suspects` find nothing.
+SUSPECT = f"{_HTML.pattern}|```|~~~|{_PLACEHOLDER.pattern}|{_REFUSAL.pattern}"
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•·|#]|[0-9]{1,3}[.)、:]|[A-Za-z][.)])")
 _SENTENCE_END = frozenset(".!?。！？…」』”’\"')）]】}》>`*_|:：;；~～$-—")
@@ -117,6 +123,20 @@ def markup(text: RowText) -> str | None:
     return f"HTML is left in the answer ({match[0]})"
 
 
+def placeholder(text: RowText) -> str | None:
+    """A placeholder of a template that nobody filled in, where it is not asked for or code."""
+    match = _PLACEHOLDER.search(text.answer) if "{{" in text.answer else None
+    if match is None or "```" in text.answer or "{{" in text.prompt:
+        return None
+    return f"the answer holds {match[0]}"
+
+
+def refusal(text: RowText) -> str | None:
+    """An answer of another assistant that refuses, near its beginning."""
+    match = _REFUSAL.search(text.answer[:200])
+    return f'the answer says "{match[0]}"' if match else None
+
+
 def repeats_prompt(text: RowText) -> str | None:
     """An answer that is the prompt, or begins with all of it."""
     prompt = text.prompt.strip()
@@ -185,6 +205,8 @@ def _suspects(texts: Texts) -> Iterable[int]:
 CHECKS = (
     Check("one_word_answer", one_word, _short_answers),
     Check("html_markup", markup, _suspects),
+    Check("placeholder_left", placeholder, _suspects),
+    Check("refusal", refusal, _suspects),
     Check("repeats_prompt", repeats_prompt, _same_beginnings),
     Check("cut_off", open_code_block, _suspects),
     Check("ends_mid_sentence", ends_mid_sentence, _open_ends),
