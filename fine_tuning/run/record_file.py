@@ -1,12 +1,14 @@
 """`run.json`: the record of a run as it is read. Only `Run` writes it."""
 
-import json
 from pathlib import Path
 
+from fine_tuning import files
 from fine_tuning.errors import DataError
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.values.codec import START_AGAIN, from_json
-from fine_tuning.values.record import SCHEMA, RunRecord
+from fine_tuning.values.methods import METHODS
+from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.record import SCHEMA, RunRecord, result_of
 
 
 def read_record(folder: RunFolder) -> RunRecord | None:
@@ -17,16 +19,18 @@ def read_record(folder: RunFolder) -> RunRecord | None:
     path = folder.record
     if not path.exists():
         return None
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}", fix=START_AGAIN) from error
-    if not isinstance(known, dict):
-        raise DataError(f"{path} cannot be read: it is not the record of a run", fix=START_AGAIN)
+    known = files.read_json(path, START_AGAIN)
     schema = known.get("schema", 1)
     if isinstance(schema, int) and schema != SCHEMA:
         raise _other_version(path, schema)
-    return from_json(known, RunRecord, named=str(path), root=folder.path.absolute())
+    record = from_json(known, RunRecord, named=str(path), root=folder.path.absolute())
+    plan = result_of(record.stages.plan)
+    if plan and not (plan.chosen.method in METHODS and plan.rows.stage in OBJECTIVES):
+        unknown = (
+            f"it names a method or stage ({plan.chosen.method}, {plan.rows.stage}) that is none"
+        )
+        raise DataError(f"{path} cannot be read: {unknown}", fix=START_AGAIN)
+    return record
 
 
 def _other_version(path: Path, schema: int) -> DataError:

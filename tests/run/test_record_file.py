@@ -1,6 +1,7 @@
 """`run.json` is read as one type, or refused in one sentence."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fine_tuning.values.codec import json_text
 from fine_tuning.values.record import SCHEMA, Done, RunRecord, Stages
 from fine_tuning.values.results import Merged, Trained
 from fine_tuning.values.spec import RunSpec
+from tests.engine.plan.test_make import plan
 
 MERGED = Merged(path=Path("/elsewhere/merged"), dtype="bfloat16", bytes=3)
 RECORD = RunRecord(
@@ -90,3 +92,17 @@ def test_the_record_of_another_version_says_what_can_be_done_with_the_run(
     with pytest.raises(DataError, match=f"is the record of {which} version") as caught:
         read_record(RunFolder(tmp_path))
     assert f"--adapter_name_or_path {tmp_path}" in caught.value.fix
+
+
+@pytest.mark.parametrize(("part", "name"), [("chosen", "method"), ("rows", "stage")])
+def test_a_plan_of_a_method_that_is_none_is_named(tmp_path: Path, part: str, name: str) -> None:
+    """It ended as a bug while the page was written."""
+    planned = Done(inputs="i", began=1.0, seconds=2.0, result=plan().plan)
+    text = json_text(replace(RECORD, stages=Stages(plan=planned)), root=tmp_path)
+    known = json.loads(text)
+    (tmp_path / "run.json").write_text(text, encoding="utf-8")
+    assert read_record(RunFolder(tmp_path)) is not None
+    known["stages"]["plan"]["result"][part][name] = "x"
+    (tmp_path / "run.json").write_text(json.dumps(known), encoding="utf-8")
+    with pytest.raises(DataError, match="names a method or stage"):
+        read_record(RunFolder(tmp_path))
