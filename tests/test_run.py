@@ -404,7 +404,7 @@ def test_deleted_parts_of_a_run_come_back_as_they_were(tiny_model: Path, place: 
 
     data.unlink()
     merged = place / "merged-lossy"
-    done = command("export", "--output_dir", run, "--export_dir", merged, cwd=place)
+    done = command("--output_dir", run, "--export_dir", merged, cwd=place)
     assert done.returncode == 0, done.stdout
     assert "lossy.json has gone" in done.stdout
     assert (merged / "model.safetensors").exists()

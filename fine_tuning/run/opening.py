@@ -82,6 +82,8 @@ def opened(
         kept = known and _without_unbegun(known, main)
         if known is not None and kept is not None and known.begun is not None and not kept.begun:
             screen.warn("there is no checkpoint to continue: this training starts anew.")
+        if known is not None and known.place and Path(known.place) != folder.path.resolve():
+            screen.say(f"This run was made in {known.place} and is continued here.")
         if not spec.restart:
             spec = settle(spec, frozenset(sources), kept)
         record = _of_command(spec, sources, command, kept)
@@ -113,6 +115,7 @@ def _of_command(
         known = RunRecord(created=time.time(), command=command, settings=spec)
     return dataclasses.replace(
         known,
+        place=str(spec.output_dir and spec.output_dir.resolve()),
         command=command,
         status="running",
         failure=None,

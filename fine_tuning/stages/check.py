@@ -55,7 +55,8 @@ class Check:
             screen.say(f"{', '.join(gone)} has gone: the rows that were prepared from it are used.")
             return self.trained_on
         spec = self.spec
-        warn_changed(self.dataset, screen)
+        for folder in (self.dataset, self.dataset / "split"):  # both are made anew
+            warn_changed(folder, screen)
         with downloading(screen, "fetch_data", ", ".join(spec.data.dataset_path)) as on_bytes:
             download(spec.data, spec.val_dataset_path, on_bytes)
         screen.begin("read", None, "bytes")
@@ -70,7 +71,8 @@ class Check:
         if self.trained_on is not None and self.trained_on.fingerprint != data.fingerprint:
             shutil.rmtree(checking, ignore_errors=True)
             raise _other_rows(self.dataset.parent, self.trained_on, data)
-        data = replace(_moved(data, checking, self.dataset), media=media_state(data))
+        data = _moved(data, checking, self.dataset)
+        data = replace(data, media=media_state(data))
         hashes.write(self.dataset, ("rows.*", "validation.*"), "xxh3_128")
         screen.end(f"{data.rows_kept:,} of {data.rows_read:,} rows are usable ({data.format})")
         return data

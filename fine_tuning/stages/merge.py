@@ -113,6 +113,7 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Merg
     assert stages.train and stages.plan and stages.tokens and stages.split
     assert stages.model is not None
     look, parts, model = stages.tokens.result, stages.split.result, stages.model.result
+    probe = parts.val_path or parts.train_path
     places = places_of(run_dir, run_dir / "dataset", model.location)
     made = settings_of(stages.plan.result, spec, look, places).by_hand
     return Merge(
@@ -122,7 +123,7 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Merg
         model=after_training(made, run_dir),
         trained_in=run_dir,
         base=model.location,
-        probe_rows=parts.val_path or parts.train_path,
+        probe_rows=probe if probe.exists() else None,
         chat_template=shipped_template(look.template),
         served=served_request(look.template),
         worker=worker,

@@ -66,6 +66,7 @@ class RunRecord:
     """
 
     schema: int = SCHEMA
+    place: str = ""  # where the run lay when this was written: it may be moved
     created: Annotated[float, msgspec.Meta(ge=0, lt=32503680000)]  # seconds since 1970, to 3000
     command: str
     status: Status = "running"
