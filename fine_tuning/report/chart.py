@@ -29,7 +29,8 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class LineChart:
-    """A finished chart; `hover` is what the page's script shows under the pointer.
+    """A finished chart; `hover` is what the page's script shows under the pointer: of each step the
+    number that was logged, as the progress bar showed it.
 
     `x_scale` is (first step, last step, their places).
     """
@@ -56,7 +57,7 @@ def line_chart(chart: CurveChart, width: float = WIDTH, height: float = HEIGHT) 
         hover=tuple(
             {"name": curve.name, "points": [[int(a), float(f"{b:.4g}")] for a, b in curve.points]}
             for curve in chart.curves
-            if curve.style != "faint"
+            if curve.logged
         ),
     )
 

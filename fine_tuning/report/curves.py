@@ -15,12 +15,16 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One line of a chart; `style` names its colour, `dots` says that each point is drawn."""
+    """One line of a chart; `style` names its colour, `dots` says that each point is drawn.
+
+    `logged`: its points are what the trainer logged, as the progress bar showed it.
+    """
 
     name: str
     points: tuple[Point, ...]
     style: str
     dots: bool = False
+    logged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,18 +105,21 @@ def _loss_curves(loss: tuple[Point, ...], held_out: tuple[Point, ...]) -> tuple[
     if len(loss) >= _SMOOTH_FROM:
         training = (
             *_one("training, each log", loss, "faint"),
-            *_one("training, smoothed", smooth(loss), "training"),
+            *_one("training, smoothed", smooth(loss), "training", logged=False),
         )
     else:
         training = _one("training", loss, "training")
     return (*training, *_one("held-out", held_out, "heldout"))
 
 
-def _one(name: str, points: tuple[Point, ...], style: str) -> tuple[Curve, ...]:
+def _one(
+    name: str, points: tuple[Point, ...], style: str, *, logged: bool = True
+) -> tuple[Curve, ...]:
     if not points:
         return ()
     kept = downsample(points)
-    return (Curve(name=name, points=kept, style=style, dots=len(kept) <= 30),)
+    dots = len(kept) <= 30
+    return (Curve(name=name, points=kept, style=style, dots=dots, logged=logged),)
 
 
 def _finite(values: Iterable[tuple[int, float | None]]) -> tuple[tuple[Point, ...], int]:

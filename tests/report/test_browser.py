@@ -62,7 +62,7 @@ def test_the_script_shows_values_under_the_pointer_and_copies(
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
     tip = page.locator(".tip").inner_text().split("\n")
     assert tip[0].startswith("step 1")
-    assert [line.split(":")[0] for line in tip[1:]] == ["training, smoothed", "held-out"]
+    assert [line.split(":")[0] for line in tip[1:]] == ["training, each log", "held-out"]
     page.mouse.move(0, 0)
     assert page.locator(".tip").count() == 0
     assert page.locator(".code button").count() == page.locator(".code").count() > 0

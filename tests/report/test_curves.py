@@ -84,3 +84,12 @@ def test_ticks_cover_the_values_in_equal_steps(low: float, width: float) -> None
 )
 def test_tick_labels_are_short(value: float, step: float, label: str) -> None:
     assert tick_label(value, step) == label
+
+
+def test_the_pointer_shows_what_the_progress_bar_showed() -> None:
+    """A curve told the mean of its neighbours, where the bar had told the loss of the step."""
+    points = [CurvePoint(step=step, loss=float(step % 7)) for step in range(1, 61)]
+    chart = line_chart(charts(points)[0])
+    assert len(chart.lines) == 2, "each log, and the smoothed line"
+    (shown,) = chart.hover
+    assert shown["points"] == [[step, float(step % 7)] for step in range(1, 61)]
