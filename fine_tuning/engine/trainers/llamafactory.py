@@ -40,7 +40,7 @@ def settings(
         **_model_settings(chosen.quantization, places.model, look.template),
         **_method_settings(spec, rows.stage, chosen.method),
         **_reference_settings(spec, rows.stage, chosen.quantization, places.model),
-        **_data_settings(rows, chosen.cutoff, places),
+        **_data_settings(rows, _engine_cutoff(spec, chosen.cutoff), places),
         **_training_settings(places.run_dir, chosen, spec),
         **_reading_settings(spec, chosen, rows, look),
         **interval_settings(chosen),
@@ -104,6 +104,15 @@ def _reference_settings(
     if quantization in QUANTIZATION_BITS:
         made["ref_model_quantization_bit"] = QUANTIZATION_BITS[quantization]
     return made
+
+
+def _engine_cutoff(spec: RunSpec, cutoff: int) -> int:
+    """What LLaMA-Factory is told, so that rows of `cutoff` tokens stay whole.
+
+    For packed rows it takes one token off (hparams/data_args.py:__post_init__), which would be the
+    end of the longest ones; blocks must stay multiples of 8 (data/collator.py).
+    """
+    return cutoff + 8 if spec.engine_args.get("neat_packing") else cutoff
 
 
 def _data_settings(rows: Rows, cutoff: int, places: Places) -> dict[str, Any]:
