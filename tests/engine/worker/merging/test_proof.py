@@ -15,8 +15,8 @@ pytestmark = pytest.mark.engine
 
 SEQUENCES = [[5, 6, 7, 8, 9, 10], [11, 12, 13, 14]]
 DTYPES = ("float32", "float16", "bfloat16")
-# How far training moved the adapter: much, as little as a short one does, and less than that.
-SIZES = (2e-2, 1e-4, 1e-6)
+# How far training moved the adapter: as it does, and by less than a coarse format can hold.
+SIZES = (2e-2, 1e-6)
 
 
 @dataclass(frozen=True)

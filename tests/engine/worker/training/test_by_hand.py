@@ -25,7 +25,8 @@ STAGES = ("sft", "pt", "rm", "dpo", "kto", "orpo", "simpo")
 QUANTISED = ("none", "4bit", "8bit")
 # All that trains on a CPU; the first are those that were wrong, each in its own way.
 FIRST = [
-    (biases, stage, "lora", "4bit") for biases in (False, True) for stage in ("sft", "rm", "dpo")
+    (False, "sft", "lora", "4bit"),
+    *[(True, stage, "lora", "4bit") for stage in ("sft", "rm", "dpo")],
 ]
 OTHERS = [
     *[("lora", quantised, stage) for quantised in QUANTISED for stage in STAGES],
