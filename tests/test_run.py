@@ -2,11 +2,13 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ import psutil
 import pytest
 import yaml
 
+from fine_tuning.cli.next_steps import what_is_next
+from fine_tuning.cli.settings.commands import COMMANDS
+from fine_tuning.cli.settings.resolve import resolve
 from tests.commands import command, environment, start
 
 pytestmark = pytest.mark.engine
@@ -64,6 +69,22 @@ def basic(tiny_model: Path, place: Path) -> Path:
     )
     assert done.returncode == 0, done.stdout
     return place / "run 一"
+
+
+def test_the_end_of_a_run_says_what_to_type_next(
+    basic: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended with the name of the report: nobody knew how to talk to the model, or to merge."""
+    monkeypatch.chdir(place)
+    said = list(what_is_next(basic))
+    assert said[0] == "Adapter: run 一"
+    lines = [line.replace("\\\n", "") for line in said]  # as a shell reads them
+    talk = shlex.split(next(line for line in lines if "Talk to it:" in line).partition("\n")[2])
+    given = dict(pairwise(talk))
+    assert given["--adapter_name_or_path"] == "run 一" and "--template" in given
+    words = shlex.split(next(line for line in lines if "Merge it:" in line).partition("\n")[2])
+    job = resolve(COMMANDS["export"], words[words.index("export") + 1 :])
+    assert (job.spec.output_dir, job.spec.export_dir) == (Path("run 一"), Path("run 一-merged"))
 
 
 def test_the_run_folder_holds_what_the_design_promises(basic: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fine_tuning import pipeline
+from fine_tuning.cli.next_steps import what_is_next
 from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
@@ -23,7 +24,9 @@ def run(job: Resolved) -> int:
         for warning in job.warnings:
             screen.warn(warning)
         if job.spec.output_dir is not None:
-            pipeline.export(job.spec, sources=job.sources, screen=screen, command=job.line)
+            place = pipeline.export(job.spec, sources=job.sources, screen=screen, command=job.line)
+            for line in what_is_next(place):
+                screen.say(line)
             return EXIT_DONE
         # kept if it fails: the message names it
         log = Path(tempfile.mkdtemp(prefix="export-")) / "engine.log"

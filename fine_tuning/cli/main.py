@@ -10,7 +10,7 @@ from pathlib import Path
 from fine_tuning import files
 from fine_tuning.cli.settings.argv import LONG_DASHES
 from fine_tuning.cli.settings.catalogue import did_you_mean
-from fine_tuning.cli.settings.commands import COMMANDS
+from fine_tuning.cli.settings.commands import COMMANDS, ELSEWHERE, SAME
 from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.errors import (
     EXIT_BUG,
@@ -61,16 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def dispatch(words: Sequence[str]) -> int:
     """Run the command that the words name, or print the help that they ask for."""
     first = words[0] if words else ""
-    if first == "--version":
+    if first in ("--version", "-V", "version"):
         return _say(_version())
     if first == "help":
         return _help(words[1:])
     if first in ("--help", "-h"):
         return _help([] if words[1:2] and words[1].startswith("-") else words[1:])
-    name = "run" if first.startswith(("-", *LONG_DASHES)) or not words else first
+    is_command = bool(words) and not first.startswith(("-", *LONG_DASHES))
+    name = SAME.get(first, first) if is_command else "run"
     if name not in COMMANDS:
-        raise UsageError(_unknown_command(first))
-    rest = words[1:] if words and first == name else words
+        raise UsageError(unknown_command(first))
+    rest = words[1:] if is_command else words
     for position, word in enumerate(rest):
         if word in ("--help", "-h"):
             asked = rest[position + 1 :]
@@ -111,9 +112,10 @@ def _help(words: Sequence[str]) -> int:
         from fine_tuning.engine.arguments import engine_arguments
 
         return _say(texts.engine_help(words[1:], engine_arguments()))
-    if words[0] not in COMMANDS:
-        raise UsageError(_unknown_command(words[0]))
-    return _say(texts.command_help(COMMANDS[words[0]]))
+    name = SAME.get(words[0], words[0])
+    if name not in COMMANDS:
+        raise UsageError(unknown_command(words[0]))
+    return _say(texts.command_help(COMMANDS[name]))
 
 
 def _say(text: str) -> int:
@@ -133,12 +135,23 @@ def _version() -> str:
     return f"llama-factory-fine-tuning {__version__} ({engine})"
 
 
-def _unknown_command(word: str) -> str:
-    nearest = get_close_matches(word.lower(), [*COMMANDS, "help"], n=1, cutoff=0.5)
+def unknown_command(word: str) -> str:
+    """What a first word that is no command may have meant, and how that is written."""
+    from fine_tuning.dataset.read.sources import is_data_name
+
+    said = f"{word!r} is not a command."
+    if word.lower() in ELSEWHERE:
+        return f"{said} {ELSEWHERE[word.lower()]}"
     if word.endswith((".yaml", ".yml")):
-        return f"{word!r} is not a command. A settings file is given as --config {word}."
-    question = did_you_mean(nearest, "")
-    return f"{word!r} is not a command.{question} Commands: {', '.join(COMMANDS)}, help."
+        return f"{said} A settings file is given as --config {word}."
+    if is_data_name(Path(word).name):
+        return f"{said} A dataset is given as --dataset_path {word}."
+    if "/" in word or Path(word).exists():
+        return f"{said} A model is given as --model_name_or_path {word}, a dataset as " + (
+            f"--dataset_path {word}, the folder of a run as --output_dir {word}."
+        )
+    nearest = get_close_matches(word.lower(), [*COMMANDS, *SAME, "version", "help"], 1, 0.65)
+    return f"{said}{did_you_mean(nearest, '')} Commands: {', '.join(COMMANDS)}, version, help."
 
 
 def _bug_text(error: Exception, words: Sequence[str]) -> str:

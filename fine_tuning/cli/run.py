@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from fine_tuning import pipeline
+from fine_tuning.cli.next_steps import what_is_next
 from fine_tuning.cli.samples import register_samples
 from fine_tuning.cli.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
@@ -20,7 +21,9 @@ def run(job: Resolved) -> int:
     with open_screen() as screen:
         for warning in job.warnings:
             screen.warn(warning)
-        pipeline.run(job.spec, sources=job.sources, screen=screen, command=job.line)
+        place = pipeline.run(job.spec, sources=job.sources, screen=screen, command=job.line)
+        for line in what_is_next(place):
+            screen.say(line)
         bundled = not job.spec.data.dataset_path and not job.spec.data.mix
         if bundled and not job.spec.dry_run:
             register_samples(job.spec.dataset_dir)

@@ -61,7 +61,7 @@ def snippets(facts: RunFacts) -> tuple[Snippet, ...]:
             made.append(_python(title, facts, folder))
     if facts.chat and made and not (facts.encoded_ahead or facts.reward_model):
         made.append(
-            Snippet(title="A chat, with LLaMA-Factory", language="shell", code=_chat(facts))
+            Snippet(title="A chat, with LLaMA-Factory", language="shell", code=chat_command(facts))
         )
     if facts.train_yaml is not None:
         made.append(
@@ -94,7 +94,8 @@ def _python(title: str, facts: RunFacts, folder: Path) -> Snippet:
     return Snippet(title=title, language="python", code=code.rstrip())
 
 
-def _chat(facts: RunFacts) -> str:
+def chat_command(facts: RunFacts, program: str = "llamafactory-cli") -> str:
+    """The command that talks to the model, on several lines; `program` is LLaMA-Factory's."""
     if facts.adapter_path is not None:
         adapters = [*facts.adapters_before, str(facts.adapter_path)]
         words = ["--model_name_or_path", facts.base_model]
@@ -106,4 +107,4 @@ def _chat(facts: RunFacts) -> str:
     if facts.switched_off:
         words += ["--enable_thinking", "false"]
     pairs = [shlex.join(words[i : i + 2]) for i in range(0, len(words), 2)]
-    return " \\\n    ".join(["llamafactory-cli chat", *pairs])
+    return " \\\n    ".join([f"{program} chat", *pairs])

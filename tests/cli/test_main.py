@@ -13,7 +13,7 @@ import pytest
 
 from fine_tuning.cli import main as cli
 from fine_tuning.cli.settings.catalogue import spec_settings
-from fine_tuning.cli.settings.commands import COMMANDS, Command
+from fine_tuning.cli.settings.commands import COMMANDS, ELSEWHERE, SAME, Command
 from fine_tuning.errors import DataError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +87,13 @@ def test_help_engine_searches_and_shows_what_is_ours() -> None:
         (("valdate",), "'valdate' is not a command. Did you mean validate?"),
         (("train.yaml",), "given as --config train.yaml"),
         (("help", "exprt"), "Did you mean export?"),
+        (("chat",), "`llamafactory-cli chat --model_name_or_path BASE"),
+        (("predict",), "`run` scores the held-out rows before and after"),
+        (("push",), "`hf upload"),
+        (("list",), "`help` lists the commands"),
+        (("data/alpaca.json",), "given as --dataset_path data/alpaca.json."),
+        (("Qwen/Qwen3-0.6B",), "given as --model_name_or_path Qwen/Qwen3-0.6B,"),
+        (("merge",), "1. --output_dir is needed: the folder of a finished run; or "),
         (("--lora_rnk", "3"), "error: --lora_rnk is not a setting. Did you mean --lora_rank"),
         (("run", "--epochs", "x", "--sed", "1"), "error: 2 mistakes\n  1. "),
         (("export",), "1. --output_dir is needed: the folder of a finished run; or "),
@@ -99,6 +106,19 @@ def test_wrong_use_ends_with_2_and_says_how_to_go_on(words: tuple[str, ...], mes
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_word_that_resembles_nothing_gets_no_guess() -> None:
+    """`infer` was taken for `run`, `list` for `validate`."""
+    for word in ("infer", "foo", "deploy", "rm"):
+        assert "Did you mean" not in cli.unknown_command(word)
+
+
+def test_every_word_leads_to_a_command_that_there_is() -> None:
+    assert set(SAME.values()) <= set(COMMANDS)
+    for text in ELSEWHERE.values():
+        ours = re.findall(r"`(\w+)", text)
+        assert set(ours) <= {*COMMANDS, "help", "hf", "llamafactory"}, text
 
 
 def test_version() -> None:

@@ -150,6 +150,46 @@ COMMANDS: Mapping[str, Command] = {
     )
 }
 
+# Other words for the commands, and what people look for that is no command: where it is found.
+SAME = {"merge": "export", "train": "run", "check": "validate", "board": "webui", "ui": "webui"}
+CHAT = "llamafactory-cli chat --model_name_or_path BASE --adapter_name_or_path OUTPUT_DIR"
+ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("chat", "infer", "inference", "generate", "serve", "api"),
+        f"LLaMA-Factory talks to a trained model: `{CHAT}`, or `llamafactory-cli api` with the "
+        "same flags for a server. The report.html of a run has the whole command.",
+    ),
+    **dict.fromkeys(
+        ("eval", "evaluate", "predict", "score", "test"),
+        "`run` scores the held-out rows before and after the training, and shows the answers in "
+        "report.html; --val_dataset_path names rows of your own, --score_samples how many.",
+    ),
+    **dict.fromkeys(
+        ("push", "upload", "publish"),
+        "Merge with `export`, then `hf upload NAME/MODEL MERGED_DIR`.",
+    ),
+    **dict.fromkeys(
+        ("download", "pull"),
+        "`run` downloads model and dataset by their names; `hf download NAME` does it ahead.",
+    ),
+    **dict.fromkeys(
+        ("list", "ls", "runs", "status"),
+        "Each run is a folder, in runs/ unless --output_dir named it; its report.html shows what "
+        "came of it. `help` lists the commands, `help engine` the engine's arguments.",
+    ),
+    **dict.fromkeys(
+        ("resume", "continue"), "Repeat the command of the run: it goes on where it stopped."
+    ),
+    "report": "`run` writes report.html into its --output_dir; `validate --report FILE.json` "
+    "writes one of the data alone.",
+    "demo": "Without flags, `run` trains the bundled demo model on the bundled sample.",
+    **dict.fromkeys(
+        ("quantize", "gguf"),
+        "Train on a quantised base with --quantization 4bit; quantise a merged model with the "
+        "tools of the server that it is for.",
+    ),
+}
+
 
 def catalogue(command: Command) -> Catalogue:
     """The settings that a command takes, and which command takes the others."""

@@ -36,6 +36,7 @@ def overview() -> str:
     lines += ["Commands (`COMMAND --help` for the flags of each)"]
     lines += [line for item in COMMANDS.values() for line in _row(item.name, item.summary)]
     lines += _row("help engine [NAME]", "LLaMA-Factory's own arguments, which `run` takes as well")
+    lines += _row("version", "versions of this program and of LLaMA-Factory")
     lines += ["", "Without a command it is `run`. Its flags:", ""]
     return "\n".join([*lines, *_flags(COMMANDS["run"]), *_ending(COMMANDS["run"])])
 
