@@ -1,10 +1,12 @@
 """train: the engine trains, from the last complete checkpoint if there is one, scored around."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
 
 from fine_tuning import checkpoints, files
 from fine_tuning.checkpoints import has_weights
@@ -80,7 +82,8 @@ class Train:
         try:
             result = launcher.train(training, self.worker, screen, worker_events(screen))
         except RowsError as error:
-            raise error.at(training_places(self.data, self.parts, error.rows)) from None
+            rows = self._rows_of(error.rows)
+            raise error.at(training_places(self.data, self.parts, rows)) from None
         except Interrupted:
             raise self._stopped("Ended at once") from None
         if result["interrupted"]:
@@ -156,6 +159,15 @@ class Train:
             log=self.log,
             stop_file=self.stop_file,
         )
+
+    def _rows_of(self, sequences: Sequence[int]) -> Sequence[int]:
+        """The rows of these sequences, which are more than there are rows where they were encoded
+        ahead by a template that rewrites history."""
+        numbers = self.places.encoded / "train.rows"
+        if self.encoded is None or not numbers.exists():
+            return sequences
+        known = np.fromfile(numbers, "<u4")
+        return list(dict.fromkeys(int(known[place]) for place in sequences))
 
     def _encoded_ahead(self) -> dict[str, Any]:
         """A row whose history is rewritten was encoded as several sequences."""

@@ -8,6 +8,7 @@ answer that begins with white space, say), prompt and answer are tokenized by th
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -21,6 +22,7 @@ from fine_tuning.errors import DataError
 
 Row = Mapping[str, Any]
 Ids = list[int]
+Chain = list[Turn]  # in which each history begins the next
 BATCH = 1024
 RENDERED = 64  # rows between two looks at the clock
 
@@ -78,18 +80,28 @@ class Encoder:
         that it raises DataError. Raises ModelError for a template that does not come to an end.
         """
         rows, done = iter(rows), 0
-        while batch := list(islice(rows, BATCH)):
-            yield from self._batch(batch, done, refused)
-            done += len(batch)
+        waiting: tuple[list[list[Chain]], list[list[str]], Future[None]] | None = None
+        with ThreadPoolExecutor(1) as pool:  # tokenizes one batch while the next is rendered
+            while batch := list(islice(rows, BATCH)):
+                turns = self._rendered(batch, done, refused)
+                chains = [self._chains(of_row) for of_row in turns]
+                if waiting is not None:
+                    yield from self._finish(*waiting)
+                flat = [chain for row in chains for chain in row]
+                parted = [self.pieces.of(chain[-1].context + chain[-1].answer) for chain in flat]
+                ends = {self.pieces.last(turn.context) for chain in flat for turn in chain}
+                wanted = {*ends, *(piece for pieces in parted for piece in pieces)}
+                waiting = (chains, parted, pool.submit(self.pieces.learn, wanted))
+                done += len(batch)
+            if waiting is not None:
+                yield from self._finish(*waiting)
 
-    def _batch(
-        self, rows: Sequence[Row], done: int, refused: dict[int, str] | None
+    def _finish(
+        self, chains: list[list[Chain]], parted: list[list[str]], learnt: "Future[None]"
     ) -> list[list[Encoded]]:
-        chains = [self._chains(turns) for turns in self._rendered(rows, done, refused)]
-        flat = [chain for row in chains for chain in row]
-        parted = [self.pieces.of(chain[-1].context + chain[-1].answer) for chain in flat]
-        self.pieces.learn(piece for pieces in parted for piece in pieces)
-        self.pieces.learn(self.pieces.last(turn.context) for chain in flat for turn in chain)
+        """The sequences of a batch of rows, once their pieces are tokenized."""
+        learnt.result()
+        flat = (chain for row in chains for chain in row)
         found = (self._of(chain, it) for chain, it in zip(flat, parted, strict=True))
         return [
             _worth_keeping([one for found_ in islice(found, len(row)) for one in found_])

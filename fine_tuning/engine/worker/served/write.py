@@ -3,9 +3,9 @@
 import multiprocessing
 import os
 import tempfile
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from fine_tuning.engine.worker.served.encoder import BATCH, Encoded, Encoder, en
 from fine_tuning.values.tokens import Served
 
 KINDS = {"sft": "chat", "rm": "preference", "dpo": "preference", "kto": "kto"}  # of its stages
+NUMBERS = ".rows"  # beside a part: the row of each of its sequences, little-endian uint32
 MEDIA = ("images", "videos", "audios")  # columns that the collators ask for
 Row = Mapping[str, Any]
 Ids = list[int]
@@ -56,14 +57,18 @@ def write_encoded(
     rows: dict[str, int] = {}
     sequences: dict[str, int] = {}
     with tempfile.TemporaryDirectory(dir=out.parent, prefix="encoding-") as folder:
-        parts = {}
+        parts, numbers = {}, {}
         for part, path in files.items():
             counted = _Counted(islice(read_rows(path), data_args.max_samples), events)
             coded = encoded(encoder, counted, data_args.preprocessing_num_workers or 1)
-            batches = COLUMNS[encoder.kind](_counting(coded, part, sequences), encoder, data_args)
+            numbers[part] = array("I")
+            numbered = _numbered(coded, numbers[part])
+            batches = COLUMNS[encoder.kind](numbered, encoder, data_args)
             parts[part] = _written(batches, Path(folder) / f"{part}.arrow")
-            rows[part] = counted.count
+            rows[part], sequences[part] = counted.count, len(numbers[part])
         DatasetDict(parts).save_to_disk(str(out))
+        for part, of_rows in numbers.items():
+            (out / f"{part}{NUMBERS}").write_bytes(of_rows.tobytes())
     return {"rows": rows, "sequences": sequences}
 
 
@@ -81,11 +86,11 @@ class _Counted:
             yield row
 
 
-def _counting(coded: Iterable[Coded], part: str, counts: dict[str, int]) -> Iterator[Coded]:
-    counts[part] = 0
-    for row, sequences in coded:
-        counts[part] += 1 if "chosen" in row else len(sequences)
-        yield row, sequences
+def _numbered(coded: Iterable[Coded], numbers: "array[int]") -> Iterator[Coded]:
+    """The same; `numbers` gets the row of each sequence that is written."""
+    for row, (one, sequences) in enumerate(coded):
+        numbers.extend([row] * (1 if "chosen" in one else len(sequences)))
+        yield one, sequences
 
 
 def encoded(encoder: Encoder, rows: Iterable[Row], processes: int) -> Iterator[Coded]:
@@ -97,11 +102,13 @@ def encoded(encoder: Encoder, rows: Iterable[Row], processes: int) -> Iterator[C
         for batch in batches:
             yield from zip(batch, encoder.encode(batch), strict=True)
         return
-    context = multiprocessing.get_context("fork")  # which has the encoder
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_alone) as pool:
+    context = multiprocessing.get_context("fork")  # which has the encoder: it is not sent
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_begin, initargs=(encoder,)
+    ) as pool:
         waiting: list[tuple[list[Row], Any]] = []
         for batch in batches:
-            waiting.append((batch, pool.submit(partial(_encoded, encoder), batch)))
+            waiting.append((batch, pool.submit(_encoded, batch)))
             if len(waiting) > 2 * processes:
                 rows_, coming = waiting.pop(0)
                 yield from zip(rows_, coming.result(), strict=True)
@@ -109,12 +116,17 @@ def encoded(encoder: Encoder, rows: Iterable[Row], processes: int) -> Iterator[C
             yield from zip(rows_, coming.result(), strict=True)
 
 
-def _alone() -> None:
+OF_THIS_PROCESS: list[Encoder] = []  # the one of a process that encodes for another
+
+
+def _begin(encoder: Encoder) -> None:
     """Threads of the tokenizer do not exist in a fork, but would be waited for."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    OF_THIS_PROCESS[:] = [encoder]
 
 
-def _encoded(encoder: Encoder, rows: list[Row]) -> list[list[Encoded]]:
+def _encoded(rows: list[Row]) -> list[list[Encoded]]:
+    (encoder,) = OF_THIS_PROCESS
     return list(encoder.encode(rows))
 
 

@@ -70,6 +70,7 @@ def test_the_columns_are_those_of_the_engine_s_own_processors(tmp_path: Path, ki
     tokenizer, counts, out, theirs = written(tmp_path, kind, rows)
     ours = read(out)
     assert counts == {"rows": {"train": 5}, "sequences": {"train": 5}}
+    assert (out / "train.rows").stat().st_size == 4 * len(ours)
     assert set(ours.column_names) == set(theirs.column_names)
     newline = tokenizer.encode("\n")
     for one, other in zip(ours, theirs, strict=True):
