@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.values.methods import METHODS
 from fine_tuning.values.spec import RunSpec
 
 MODEL_ARGUMENTS = (
@@ -65,6 +66,7 @@ class TunedModel:
     finetuning_type: str = "lora"
     stage: str = "sft"  # LLaMA-Factory's: only of a reward model is the value head copied
     quantization: Mapping[str, Any] = field(default_factory=dict)
+    peft: Mapping[str, Any] | None = None  # of an adapter that LLaMA-Factory does not know
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -77,9 +79,10 @@ class TunedModel:
                 "model_name_or_path": self.whole,
             }
         if self.adapters:
-            # LLaMA-Factory loads every adapter of PEFT as one
-            found |= {"finetuning_type": "lora", "adapter_name_or_path": ",".join(self.adapters)}
-        return found
+            # LLaMA-Factory loads every adapter of PEFT that can be merged as one
+            kind = self.finetuning_type if self.peft is not None else "lora"
+            found |= {"finetuning_type": kind, "adapter_name_or_path": ",".join(self.adapters)}
+        return found if self.peft is None else {**found, "peft": self.peft}
 
     @property
     def unprovable(self) -> str:
@@ -111,11 +114,12 @@ def _model(
         finetuning_type=made["finetuning_type"],
         stage=made["stage"],
         quantization={name: made[name] for name in QUANTIZATION if name in made},
+        peft=made.get("peft") if METHODS[made["finetuning_type"]].soft_prompt else None,
     )
 
 
 def _makes_adapter(made: Mapping[str, Any]) -> bool:
-    return made["finetuning_type"] in ("lora", "oft")
+    return METHODS[made["finetuning_type"]].makes_adapter
 
 
 def given_adapters(made: Mapping[str, Any]) -> list[str]:

@@ -57,7 +57,7 @@ def show_generated(
     screen.say(memory_text(memory) if memory else _no_estimate(made))
     for path in written:
         screen.file(path, path.read_text(encoding="utf-8"))
-    screen.say(f"The same training by hand: {by_hand(plan, written[-1])}")
+    screen.say(f"The same training by hand: {by_hand(plan, made, written[-1])}")
 
 
 def memory_text(memory: MemoryPlan) -> str:

@@ -1,4 +1,4 @@
-"""What can be trained, one row a method (`--method`)."""
+"""What can be trained, one row a method (`--method`). docs/methods.md says when to take which."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +13,9 @@ class Method:
     takes_quantized: bool  # a base model in 4 or 8 bits can stand below it
     continues_adapters: bool = False  # it can train on from an adapter that exists
     has_rank: bool = False  # `--lora_rank`, `--lora_alpha` and LoRA's variants apply
+    mergeable: bool = True  # what it leaves can become one model with the base
+    soft_prompt: bool = False  # it trains virtual tokens before each row, and no layer
+    rate: float | None = None  # usual peak learning rate; None: the objective's for what it leaves
     trainer: str = "llamafactory"  # engine/trainers
 
     @property
@@ -21,11 +24,37 @@ class Method:
         return self.leaves == "adapter"
 
 
+def _soft_prompt(rate: float) -> Method:
+    return Method(
+        leaves="adapter",
+        takes_quantized=True,
+        mergeable=False,
+        soft_prompt=True,
+        rate=rate,
+        trainer="peft",
+    )
+
+
+def _additive(rate: float) -> Method:
+    return Method(leaves="adapter", takes_quantized=False, rate=rate, trainer="peft")
+
+
 METHODS: Mapping[str, Method] = {
     "lora": Method(leaves="adapter", takes_quantized=True, continues_adapters=True, has_rank=True),
     "oft": Method(leaves="adapter", takes_quantized=True),
     "freeze": Method(leaves="model", takes_quantized=False),
     "full": Method(leaves="model", takes_quantized=False),
+    # Rates: Lester et al. (arXiv:2104.08691) train prompts at 0.3; Li and Liang (arXiv:2101.00190)
+    # prefixes at 5e-5, Liu et al. (arXiv:2110.07602) at 5e-3 to 1e-2; Liu et al.
+    # (arXiv:2103.10385) the encoder of P-tuning at 1e-3 or less.
+    "prompt_tuning": _soft_prompt(3e-2),
+    "prefix_tuning": _soft_prompt(1e-2),
+    "p_tuning": _soft_prompt(1e-3),
+    # (IA)3: Liu et al. (arXiv:2205.05638) at 3e-3; VeRA: Kopiczko et al. (arXiv:2310.11454) at
+    # 4e-3; norms alone: Zhao et al. (arXiv:2312.11420) at 1e-3.
+    "ia3": _additive(3e-3),
+    "vera": _additive(4e-3),
+    "ln_tuning": _additive(1e-3),
 }
 # Names for a method and a quantisation together.
 SHORT_FOR: Mapping[str, tuple[str, str]] = {"qlora": ("lora", "4bit")}

@@ -193,6 +193,19 @@ class RunSpec:
         choices=QUANTIZATIONS,
         engine_name="quantization_bit",
     )
+    num_virtual_tokens: int = flag(
+        20,
+        "virtual tokens of prompt_tuning, prefix_tuning and p_tuning",
+        group="method",
+        metavar="N",
+    )
+    prompt_init: str | None = flag(
+        None,
+        "text that prompt_tuning and prefix_tuning start from (default: a sentence that asks for a "
+        "helpful answer)",
+        group="method",
+        metavar="TEXT",
+    )
     lora_rank: int = flag(8, "rank of the adapter", group="method", metavar="N")
     lora_alpha: int | None = flag(
         None, "scale of the adapter (default: twice the rank)", group="method", metavar="N"

@@ -220,8 +220,14 @@ RANGES: tuple[Rule, ...] = (
 REFUSED: tuple[Rule, ...] = (
     (  # hparams/parser.py:_verify_model_args
         lambda job: job.spec.quantization != "none" and not job.method.takes_quantized,
-        "--quantization trains an adapter on quantised weights, so it goes with --method lora or "
-        "oft, not with full or freeze. Leave one of the two out.",
+        "--quantization trains an adapter on quantised weights, so it goes with --method lora, oft "
+        "or a soft prompt, not with methods that change the weights. Leave one of the two out.",
+    ),
+    (
+        lambda job: job.spec.export_dir is not None and not job.method.mergeable,
+        "--method prompt_tuning, prefix_tuning and p_tuning leave virtual tokens, which no merged "
+        "model can hold. Leave --export_dir out: the adapter lies in --output_dir, and PEFT loads "
+        "it.",
     ),
     (  # model/adapter.py:_setup_lora_tuning, once the model is loaded
         lambda job: job.spec.quantization != "none" and bool(job.engine("use_dora")),

@@ -181,11 +181,13 @@ def _learning_rate(
 ) -> tuple[float, str]:
     if spec.learning_rate is not None:
         return spec.learning_rate, ""
-    objective, leaves = OBJECTIVES[stage], METHODS[method].leaves
+    objective, known = OBJECTIVES[stage], METHODS[method]
+    if known.rate is not None:
+        return known.rate, f"usual for {method}"
     tiny = model is not None and model.parameters < TINY_MODEL
-    if tiny and leaves == "adapter" and objective.fits_small_models:
+    if tiny and known.makes_adapter and objective.fits_small_models:
         return TINY_RATE, f"usual for {method} {stage} of so small a model"
-    return objective.rate(leaves), f"usual for {method} {stage}"
+    return objective.rate(known.leaves), f"usual for {method} {stage}"
 
 
 def _cutoff_reason(look: TokenLook) -> str:

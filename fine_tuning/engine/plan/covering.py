@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from fine_tuning.engine.plan.memory.weights import Covered, Step, coverage
+from fine_tuning.values.methods import METHODS
 from fine_tuning.values.model import Kind, ModelFacts
 
 WORDS: dict[Kind, str] = {
@@ -26,7 +27,7 @@ EXPERTS_LEFT_OUT = (
 def coverage_table(model: ModelFacts | None, step: Step) -> dict[str, tuple[str, str]]:
     """Rows of the plan's table: which share of the weights is trained, and which is quantised."""
     covered = coverage(model, step) if model else ()
-    if not covered:
+    if not covered or METHODS[step.method].trainer == "peft":
         return {}
     shares = {w.kind: w.trained for w in covered}
     verb = "adapted" if step.adapts else "trained"
@@ -41,7 +42,7 @@ def coverage_warnings(model: ModelFacts | None, step: Step) -> tuple[str, ...]:
     """Where most of a mixture of experts stays as it is, which nobody would expect."""
     covered = coverage(model, step) if model else ()
     experts = next((w for w in covered if w.kind == "experts"), None)
-    if experts is None or model is None:
+    if experts is None or model is None or METHODS[step.method].trainer == "peft":
         return ()
     share = experts.parameters / sum(w.parameters for w in covered)
     quantises = step.quantization != "none" and not experts.quantised

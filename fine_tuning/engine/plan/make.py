@@ -46,6 +46,7 @@ def make_plan(
             *_device_warnings(spec, devices),
             *chosen.warnings,
             *coverage_warnings(look.model, step),
+            *_serving_warnings(chosen),
             *_context_warnings(chosen, look),
         ),
     )
@@ -84,6 +85,11 @@ def _table(
         table["allocator"] = (devices["allocator"], _allocated(devices["allocator"]))
     table |= {decision.name: (decision.value, decision.why) for decision in chosen.decided}
     table |= coverage_table(look.model, step)
+    if METHODS[chosen.method].soft_prompt:
+        table["num_virtual_tokens"] = (
+            spec.num_virtual_tokens,
+            "before each row, all that is trained",
+        )
     if METHODS[chosen.method].has_rank:
         table["lora_rank"] = (spec.lora_rank, "")
         why = "" if spec.lora_alpha is not None else "twice the rank"
@@ -137,6 +143,15 @@ def _device_text(chosen: Chosen, devices: Mapping[str, Any]) -> str:
         return "CPU" if chosen.world == 1 else f"CPU, {chosen.world} processes"
     name = devices["names"][0] if devices["names"] else chosen.device_type
     return f"{chosen.world} x {name}"
+
+
+def _serving_warnings(chosen: Chosen) -> tuple[str, ...]:
+    if METHODS[chosen.method].mergeable:
+        return ()
+    return (
+        f"--method {chosen.method} trains virtual tokens: they cannot be merged, and vLLM, "
+        "llama.cpp and Ollama do not serve them; PEFT loads them beside the base model",
+    )
 
 
 def _context_warnings(chosen: Chosen, look: TokenLook) -> tuple[str, ...]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from fine_tuning.engine.trainers import llamafactory
+from fine_tuning.engine.trainers import llamafactory, peft
 from fine_tuning.engine.trainers.trainer import Trainer
 from fine_tuning.values.methods import METHODS
 
-TRAINERS: Mapping[str, Trainer] = {"llamafactory": llamafactory}
+TRAINERS: Mapping[str, Trainer] = {"llamafactory": llamafactory, "peft": peft}
 
 
 def trainer_of(method: str) -> Trainer:

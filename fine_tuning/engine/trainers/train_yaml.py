@@ -9,8 +9,11 @@ from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.values.plan import Plan
 
 
-def by_hand(plan: Plan, path: Path) -> str:
-    """The shell command that does the same training without us, into a new directory."""
+def by_hand(plan: Plan, made: TrainSettings, path: Path) -> str:
+    """The shell command that does the same training without us, into a new directory; or why
+    there is none."""
+    if made.alone:
+        return f"not possible, {made.alone}"
     command = f"llamafactory-cli train {shlex.quote(str(path))} output_dir=NEW_DIRECTORY"
     processes, world = plan.chosen.processes, plan.chosen.world
     if world == 1:
@@ -23,4 +26,4 @@ def by_hand(plan: Plan, path: Path) -> str:
 def train_yaml(plan: Plan, made: TrainSettings, path: Path) -> str:
     """The settings as YAML; strings that YAML would read as numbers or truths are quoted."""
     body = yaml.safe_dump(dict(made.by_hand), sort_keys=False, allow_unicode=True, width=1000)
-    return f"# {by_hand(plan, path)}\n{body}"
+    return f"# {by_hand(plan, made, path)}\n{body}"

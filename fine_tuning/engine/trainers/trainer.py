@@ -24,6 +24,7 @@ class TrainSettings:
 
     by_hand: Mapping[str, Any]
     of_worker: Mapping[str, Any] = field(default_factory=dict)
+    alone: str = ""  # why LLaMA-Factory alone cannot do this training; empty if it can
 
     @property
     def all(self) -> dict[str, Any]:

@@ -58,8 +58,8 @@ def test_how_the_merged_model_is_written_can_be_set() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--method full --quantization 4bit", "with --method lora or oft, not with full or freeze"),
-        ("--method freeze --quantization 8bit", "not with full or freeze"),
+        ("--method full --quantization 4bit", "with --method lora, oft or a soft prompt"),
+        ("--method freeze --quantization 8bit", "not with methods that change the weights"),
         ("--quantization 4bit --use_dora", "--use_dora does not go with --quantization"),
         ("--method qlora --use_dora", "--use_dora does not go with --quantization"),
         ("--report_to clearml", "the package clearml is not installed"),

@@ -339,11 +339,14 @@ def test_the_yaml_says_how_to_use_it_and_reads_back_as_the_settings() -> None:
 def test_by_hand_keeps_to_one_gpu_if_the_run_does() -> None:
     two = {**GPU, "names": ["H200", "H200"], "memory": [141 * 1024**3] * 2}
     one = plan(RunSpec(nproc_per_node=1), two)
-    assert by_hand(one.plan, Path("/t")).startswith("CUDA_VISIBLE_DEVICES=0 llamafactory-cli")
+    assert by_hand(one.plan, one.train, Path("/t")).startswith(
+        "CUDA_VISIBLE_DEVICES=0 llamafactory-cli"
+    )
 
 
 def test_by_hand_names_the_launcher_of_several_processes() -> None:
-    assert by_hand(plan(RunSpec(nproc_per_node=4)).plan, Path("/t")).startswith(
+    four = plan(RunSpec(nproc_per_node=4))
+    assert by_hand(four.plan, four.train, Path("/t")).startswith(
         "FORCE_TORCHRUN=1 NPROC_PER_NODE=4 NNODES=1 llamafactory-cli"
     )
 

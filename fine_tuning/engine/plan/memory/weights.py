@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fine_tuning.values.kinds import KINDS
+from fine_tuning.values.methods import METHODS
 from fine_tuning.values.model import Kind, ModelFacts, Weights
 from fine_tuning.values.objectives import OBJECTIVES
 
@@ -58,7 +59,7 @@ class Step:
     @property
     def adapts(self) -> bool:
         """Whether the model itself stays as it is."""
-        return self.method in ("lora", "oft")
+        return METHODS[self.method].makes_adapter
 
     def layers(self, model: ModelFacts) -> int:
         """Layers that need a backward pass: with `freeze` only those from the first trained one."""
@@ -129,6 +130,12 @@ TRAINED: Mapping[str, Trains] = {
     "oft": Trains(new=_of_oft, share=_nothing_own),
     "full": Trains(new=_nothing_new, share=_in_full),
     "freeze": Trains(new=_nothing_new, share=_in_freeze),
+    # virtual tokens and vectors: less than a thousandth of the weights
+    **{
+        name: Trains(new=_nothing_new, share=_nothing_own)
+        for name, method in METHODS.items()
+        if method.trainer == "peft"
+    },
 }
 
 

@@ -67,7 +67,7 @@ def answer(
         lambda i: len(pairs[i][0]) + new,
         generated,
         most_tokens=ANSWER_TOKENS,
-        most_rows=BATCH,
+        most_rows=1 if is_soft_prompt(model) else BATCH,
         said=said,
     ):
         for i, text in zip(chosen, texts, strict=True):
@@ -108,6 +108,13 @@ def _greedily(
     }
 
 
+def is_soft_prompt(model: Any) -> bool:
+    """Whether virtual tokens stand before each row. Such rows are not padded: PEFT leaves their
+    positions to the model, which counts the padding between the two (peft/peft_model.py)."""
+    config = getattr(model, "active_peft_config", None)
+    return bool(getattr(config, "is_prompt_learning", False))
+
+
 def _padded_left(
     sequences: Sequence[Sequence[int]], pad: int
 ) -> "tuple[torch.Tensor, torch.Tensor]":
@@ -131,7 +138,8 @@ def answer_loss(
         logits = model(
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
         ).logits
-        return _summed(logits, labels)
+        # PEFT gives those of virtual tokens too, before the row's
+        return _summed(logits[:, -ids.shape[1] :], labels)
 
     losses: list[RowLoss] = [(0.0, 0)] * len(pairs)
     for batch, found in in_batches(
@@ -139,7 +147,7 @@ def answer_loss(
         lambda i: len(pairs[i][0]) + len(pairs[i][1]),
         summed,
         most_tokens=LOSS_TOKENS,
-        most_rows=LOSS_TOKENS,
+        most_rows=1 if is_soft_prompt(model) else LOSS_TOKENS,
         said=said,
     ):
         for i, loss in zip(batch, found, strict=True):

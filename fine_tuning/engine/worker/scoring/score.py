@@ -29,6 +29,7 @@ from fine_tuning.engine.worker.scoring.prompts import prompts_of
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.media import media_of
 from fine_tuning.engine.worker.tokens.views import decoded
+from fine_tuning.engine.worker.training.adapters import engine_arguments, installed
 from fine_tuning.files import read_json, write_text
 
 LESS = "a smaller --max_seq_length helps, and --score_samples 0 leaves the scoring out"
@@ -148,11 +149,12 @@ def score_run(
 
     Used where the model that was trained is not in this process, as after torchrun.
     """
-    model_args, data_args, finetuning_args, _ = get_infer_args(dict(settings))
+    model_args, data_args, finetuning_args, _ = get_infer_args(engine_arguments(settings))
     loaded = load_tokenizer(model_args)
     tokenizer = loaded["tokenizer"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
-    with mended_loading(None if torch.cuda.is_available() else torch.float32):
+    dtype = None if torch.cuda.is_available() else torch.float32
+    with installed(settings), mended_loading(dtype):
         network = load_model(tokenizer, model_args, finetuning_args)
     wanted = Scoring(**scoring)
     prompts = prompts_of(template, tokenizer, wanted.served)

@@ -14,6 +14,7 @@ from llamafactory.model import load_tokenizer
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.served.write import KINDS, served_encoder, write_encoded
+from fine_tuning.engine.worker.training.adapters import engine_arguments
 from fine_tuning.engine.worker.training.weights import Marking, honoured
 from fine_tuning.values.tokens import Served
 
@@ -50,7 +51,8 @@ def encode(
     rows in `files` are encoded by the chat template that a server uses; without it by
     LLaMA-Factory's template.
     """
-    arguments = {name: value for name, value in settings.items() if name not in OF_THE_TRAINING}
+    known = engine_arguments(settings)
+    arguments = {name: value for name, value in known.items() if name not in OF_THE_TRAINING}
     model_args, data_args, training_args, finetuning_args, _ = get_train_args(
         {**arguments, "use_cpu": True, "tokenized_path": out, "overwrite_output_dir": True}
     )

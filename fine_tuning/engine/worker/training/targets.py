@@ -12,7 +12,7 @@ def require_targets(model: Any) -> None:
     """
     names = [name for name, _ in model.named_modules()]
     for config in getattr(model, "peft_config", {}).values():
-        wanted = config.target_modules
+        wanted = getattr(config, "target_modules", None)
         if not isinstance(wanted, list | set | tuple):  # a pattern
             continue
         missing = sorted(

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading, training_dtype
 from fine_tuning.engine.worker.no_trace import evaluated_unseen
+from fine_tuning.engine.worker.scoring.generate import is_soft_prompt
 from fine_tuning.engine.worker.scoring.prompts import prompts_of
 from fine_tuning.engine.worker.scoring.score import (
     NotScored,
@@ -27,6 +28,7 @@ from fine_tuning.engine.worker.scoring.score import (
     write_scores,
 )
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
+from fine_tuning.engine.worker.training.adapters import SavedEncoder, engine_arguments, installed
 from fine_tuning.engine.worker.training.balance import Expected, read_expected, require_all
 from fine_tuning.engine.worker.training.continuing import continued_exactly
 from fine_tuning.engine.worker.training.finite import FiniteNumbers
@@ -165,7 +167,8 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
         prompts = prompts_of(template, tokenizer, self.scoring.served)
         model = MediaModel(known["model"], tokenizer, template, processor, prompts)
         try:
-            scores = score_model(model, self.scoring, self.events, f"score_{name}")
+            with _as_before(known["model"]) if name == "before" else nullcontext():
+                scores = score_model(model, self.scoring, self.events, f"score_{name}")
         except NotScored as error:  # it is trained all the same
             self.events.note(not_scored_text(error))
             self.can_score = False
@@ -173,6 +176,14 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
         write_scores(self.out, name, scores)
         self.events.send("scores", {"name": name, "metrics": scores["metrics"]})
         return dict(scores["metrics"])
+
+
+def _as_before(model: Any) -> AbstractContextManager[Any]:
+    """The model without virtual tokens, which other fresh adapters do not need: they do nothing."""
+    switched_off: AbstractContextManager[Any] = (
+        model.disable_adapter() if is_soft_prompt(model) else nullcontext()
+    )
+    return switched_off
 
 
 def train(
@@ -191,7 +202,7 @@ def train(
     `interrupted` in the result says that it did.
     """
     events.part("load")
-    arguments = dict(settings)
+    arguments = engine_arguments(settings)
     if resume_from:
         arguments["resume_from_checkpoint"] = resume_from
     else:  # an adapter of an earlier attempt may lie there (llamafactory/hparams/parser.py)
@@ -199,7 +210,7 @@ def train(
     stopping = Stopping(events, Path(stop_path))
     watch = Watch(events, stopping, read_expected(expected))
     finite = FiniteNumbers()
-    callbacks: list[Any] = [finite, watch, Hashed(), stopping]
+    callbacks: list[Any] = [finite, watch, SavedEncoder(resume_from), Hashed(), stopping]
     around = None
     if scoring:
         data_args = template_settings(settings)
@@ -207,6 +218,7 @@ def train(
         callbacks.insert(0, around)  # before the bar of the training begins
     with (
         continued_exactly(),
+        installed(settings),
         mended_loading(training_dtype(arguments)),
         evaluated_unseen(arguments),
         finite.watching(),

@@ -1,0 +1,56 @@
+"""Methods of PEFT that LLaMA-Factory does not know, on its own loading, template and data.
+
+LLaMA-Factory would refuse such a `finetuning_type`; our worker puts the adapter in its place
+(engine/worker/training/adapters.py).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from fine_tuning.engine.trainers import llamafactory
+from fine_tuning.engine.trainers.blocks import expected
+from fine_tuning.engine.trainers.trainer import TrainSettings
+from fine_tuning.values.plan import Chosen, Places, Rows
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import TokenLook
+
+__all__ = ["expected", "settings"]  # a Trainer
+
+PROMPT = "You are a helpful assistant. Read what the user asks, and give the answer that is wanted."
+ALONE = "LLaMA-Factory alone does not know this method"
+
+
+def _prompt(spec: RunSpec) -> dict[str, Any]:
+    return {"num_virtual_tokens": spec.num_virtual_tokens, "init_text": spec.prompt_init or PROMPT}
+
+
+def _encoder(spec: RunSpec) -> dict[str, Any]:
+    return {"num_virtual_tokens": spec.num_virtual_tokens}
+
+
+def _nothing(spec: RunSpec) -> dict[str, Any]:
+    return {}
+
+
+# What each method is configured with; PEFT's own class by its name in the worker.
+CONFIGURED: Mapping[str, Callable[[RunSpec], dict[str, Any]]] = {
+    "prompt_tuning": _prompt,
+    "prefix_tuning": _prompt,
+    "p_tuning": _encoder,
+    "ia3": _nothing,
+    "vera": _nothing,
+    "ln_tuning": _nothing,
+}
+
+
+def settings(
+    spec: RunSpec, chosen: Chosen, rows: Rows, look: TokenLook, places: Places
+) -> TrainSettings:
+    """LLaMA-Factory's settings for the same rows, and what the adapter is."""
+    made = llamafactory.settings(spec, replace(chosen, method="lora"), rows, look, places)
+    by_hand = {name: value for name, value in made.by_hand.items() if not name.startswith("lora_")}
+    by_hand |= {"finetuning_type": chosen.method, "peft": CONFIGURED[chosen.method](spec)}
+    if chosen.method == "prefix_tuning":  # PEFT gives no prefix to a layer that is computed twice
+        by_hand["disable_gradient_checkpointing"] = True
+    return TrainSettings(by_hand=by_hand, of_worker=made.of_worker, alone=ALONE)
