@@ -24,6 +24,7 @@ VALUES = {
     "hashes",
     "checkpoints",
     "hubs",
+    "hub_folder",
     "resources",
 }
 FOLDERS = {"dataset", "engine", "report", "ship"}
@@ -37,6 +38,7 @@ ALLOWED = {
     "hashes": {"errors", "files"},
     "resources": set(),
     "hubs": {"errors", "files"},
+    "hub_folder": {"errors", "files", "hubs"},
     "values": {"errors", "units", "resources", "paths"},
     "screen": {"errors", "values", "units"},
     **dict.fromkeys(FOLDERS, VALUES),

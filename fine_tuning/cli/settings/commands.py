@@ -118,6 +118,30 @@ COMMANDS: Mapping[str, Command] = {
             passes=True,
         ),
         Command(
+            name="download",
+            runner="fine_tuning.cli.download:run",
+            summary="a hub's model or dataset into a directory",
+            about="Download a model or a dataset into a directory, which then serves as "
+            "--model_name_or_path or --dataset_path. A repeated command fetches only what is not "
+            "whole. HF_ENDPOINT names a mirror, USE_MODELSCOPE_HUB=1 means ModelScope.",
+            examples=(
+                "--model_name_or_path Qwen/Qwen3-0.6B --output_dir qwen3",
+                "--dataset_path me/rows --output_dir rows --include '*.jsonl'",
+            ),
+            takes=("model_name_or_path", "dataset_path", "dataset_revision"),
+            options=(
+                _option("output_dir", "path", "directory for the files", "DIR", "output"),
+                _option("model_revision", "text", "branch, tag or commit of a model", "REV"),
+                _option(
+                    "include",
+                    "list",
+                    "files to download (default: what Transformers loads; of a dataset all)",
+                    "PATTERN",
+                ),
+                _option("exclude", "list", "files to leave out", "PATTERN"),
+            ),
+        ),
+        Command(
             name="webui",
             runner="fine_tuning.cli.webui:run",
             summary="LLaMA Board over the same data, in the browser",
@@ -197,9 +221,13 @@ def catalogue(command: Command) -> Catalogue:
     takes = everything if command.takes is None else command.takes
     settings = {item.name: item for item in command.options}
     settings |= {name: everything[name] for name in everything if name in takes}
-    elsewhere = dict.fromkeys(everything, "run")
-    for other in COMMANDS.values():
-        elsewhere |= {item.name: other.name for item in other.options if item not in FILES}
+    elsewhere = {
+        item.name: other.name
+        for other in COMMANDS.values()
+        for item in other.options
+        if item not in FILES
+    }
+    elsewhere |= dict.fromkeys(everything, "run")
     return Catalogue(
         settings=settings,
         engine=_passed_through if command.passes else _no_arguments,

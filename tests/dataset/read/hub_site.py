@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
@@ -13,6 +13,11 @@ SHA = "a" * 40
 CONVERTED = "b" * 40
 
 
+def git_id(data: bytes) -> str:
+    """Git's name of a file's content."""
+    return hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest()
+
+
 @dataclass
 class Site:
     """Repositories by name, as file -> content; `denied` maps a name to (status, error code)."""
@@ -21,6 +26,8 @@ class Site:
     converted: dict[str, dict[str, bytes]] = field(default_factory=dict)
     denied: dict[str, tuple[int, str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
+    breaks: dict[str, list[int]] = field(default_factory=dict)  # file -> bytes that it still sends
     url: str = ""
 
     def files(self, name: str, revision: str) -> dict[str, bytes] | None:
@@ -61,11 +68,14 @@ def serve(site: Site) -> Iterator[Site]:
             sha = CONVERTED if "convert" in revision or revision == CONVERTED else SHA
             if rest[:1] == ["tree"]:
                 tree = [
-                    {"type": "file", "path": file, "size": len(data), "oid": "0" * 40}
+                    {"type": "file", "path": file, "size": len(data), "oid": git_id(data)}
                     for file, data in files.items()
                 ]
                 return self.answer(200, json.dumps(tree).encode(), {})
-            siblings = [{"rfilename": file} for file in files]
+            siblings = [
+                {"rfilename": file, "size": len(data), "blobId": git_id(data)}
+                for file, data in files.items()
+            ]
             info = {"id": name, "sha": sha, "siblings": siblings, "tags": [], "private": False}
             return self.answer(200, json.dumps(info).encode(), {})
 
@@ -76,7 +86,26 @@ def serve(site: Site) -> Iterator[Site]:
                 return self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
             etag = f'"{hashlib.sha256(data).hexdigest()}"'
             commit = SHA if revision == "main" else revision
-            return self.answer(200, data, {"ETag": etag, "X-Repo-Commit": commit})
+            headers = {"ETag": etag, "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
+            first = self.headers.get("Range", "").removeprefix("bytes=").partition("-")[0]
+            status, body = 200, data
+            if first:
+                site.ranges.append(f"{file} from {first}")
+                headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
+                status, body = 206, data[int(first) :]
+            if self.command == "GET" and site.breaks.get(file):
+                return self.broken_off(status, body, site.breaks[file].pop(0), headers)
+            return self.answer(status, body, headers)
+
+        def broken_off(
+            self, status: int, data: bytes, after: int, headers: Mapping[str, str]
+        ) -> None:
+            self.send_response(status)
+            for key, value in {**headers, "Content-Length": str(len(data))}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            self.wfile.write(data[:after])
+            self.close_connection = True
 
     with serving(HubAnswers) as site.url:
         yield site
