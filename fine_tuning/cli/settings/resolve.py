@@ -11,8 +11,15 @@ from typing import Any
 
 from fine_tuning.cli.settings import rules
 from fine_tuning.cli.settings.argv import Entry, Found, read_words
-from fine_tuning.cli.settings.catalogue import Setting, Written, did_you_mean
+from fine_tuning.cli.settings.catalogue import (
+    Catalogue,
+    Setting,
+    Written,
+    did_you_mean,
+    spec_settings,
+)
 from fine_tuning.cli.settings.commands import Command, catalogue, file_catalogue, program
+from fine_tuning.cli.settings.registered import FLAGS, NotRegistered, paths_of
 from fine_tuning.errors import UsageError
 from fine_tuning.resources import CONFIGS, ROOT
 from fine_tuning.values.methods import SHORT_FOR
@@ -54,9 +61,12 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
         [entry for entry in flags.entries if entry.setting.group == "files"], "you", mistakes
     )
     layers: list[tuple[Source, Found]] = [*_files(files, command, mistakes), ("you", flags)]
+    ignored: list[str] = []
+    written = {entry.setting.name: entry for _, found in layers for entry in found.entries}
     for source, found in layers:
         mistakes += found.mistakes
-        entries = _allowed(found.entries, mistakes)
+        asked_for = [item for item in found.entries if source == "you" or _concerns(item, known)]
+        entries = _allowed(asked_for, written, mistakes, ignored)
         typed = _typed(entries, source, mistakes)
         values |= {name: item for name, item in typed.items() if known.find(name) is not None}
     values |= _located(values, mistakes)
@@ -77,7 +87,11 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
         spec=asked.spec,
         sources=sources,
         options={item.name: _option(values, item) for item in command.options},
-        warnings=(*_repeated(flags.entries), *rules.doubts(asked)),
+        warnings=(
+            *_repeated(flags.entries),
+            *([f"not used: {', '.join(ignored)}."] if ignored else []),
+            *rules.doubts(asked),
+        ),
     )
 
 
@@ -117,12 +131,26 @@ def _files(
             mistakes.append(str(error))
 
 
-def _allowed(entries: Iterable[Entry], mistakes: list[str]) -> list[Entry]:
-    """Leave out what the run sets itself and what must not be written down; say what to do."""
+def _allowed(
+    entries: Iterable[Entry],
+    written: Mapping[str, Entry],
+    mistakes: list[str],
+    ignored: list[str],
+) -> list[Entry]:
+    """Leave out what the run sets itself and what must not be written down; say what to do.
+
+    A dataset that is given by its name becomes its files, unless files are given as well.
+    `written`: the strongest entry of each name; `ignored` is told what is left out.
+    """
     kept = []
     for entry in entries:
         name = entry.setting.name
-        if name in rules.SECRETS:
+        if entry.setting.owner == "engine" and name in FLAGS:
+            if FLAGS[name] in written:
+                ignored.append(f"{entry.place} (--{FLAGS[name]} is given)")
+            else:
+                kept += _registered(entry, written.get("dataset_dir"), mistakes)
+        elif name in rules.SECRETS:
             mistakes.append(
                 f"{entry.place}: a secret shows in process lists and in the run's files; "
                 f"{rules.SECRETS[name]}."
@@ -132,9 +160,31 @@ def _allowed(entries: Iterable[Entry], mistakes: list[str]) -> list[Entry]:
             words = entry.written if isinstance(entry.written, list) else [entry.written]
             if [str(word).lower() for word in words] not in [[word] for word in owned.harmless]:
                 mistakes.append(f"{entry.place} is set by the run itself: {owned.instead}.")
+            else:
+                ignored.append(f"{entry.place} (the run does so by itself)")
         else:
             kept.append(entry)
     return kept
+
+
+def _concerns(entry: Entry, known: Catalogue) -> bool:
+    """A command that reads no data need not find the dataset that a file names."""
+    name = entry.setting.name
+    return name not in FLAGS or known.find(FLAGS[name]) is not None
+
+
+def _registered(entry: Entry, folder: Entry | None, mistakes: list[str]) -> list[Entry]:
+    """The files of a dataset that is given as LLaMA-Factory's files give it."""
+    flag = FLAGS[entry.setting.name]
+    words = entry.written if isinstance(entry.written, list) else [entry.written]
+    names = [name.strip() for word in words for name in str(word).split(",") if name.strip()]
+    named = RunSpec().dataset_dir if folder is None else Path(str(_unwrapped(folder)))
+    try:
+        paths = paths_of(names, named)
+    except NotRegistered as error:
+        mistakes.append(f"{entry.place}: {error}; give the file itself with --{flag}.")
+        return []
+    return [Entry(spec_settings()[flag], entry.place, list(paths))]
 
 
 def _typed(entries: Iterable[Entry], source: Source, mistakes: list[str]) -> dict[str, _Value]:
@@ -182,10 +232,16 @@ def _located(values: Mapping[str, _Value], mistakes: list[str]) -> dict[str, _Va
         places = [Path(item.value).absolute(), ROOT / item.value]
         place = next((place for place in places if place.is_file()), None)
         if place is None:
-            mistakes.append(f"--{name}: there is no file {item.value}.")
+            mistakes.append(f"--{name}: there is no file {item.value}.{_bundled(name)}")
         else:
             found[name] = replace(item, value=str(place))
     return found
+
+
+def _bundled(name: str) -> str:
+    """Files of this kind that come with the program, by the names under which they are found."""
+    files = ", ".join(f"configs/{path.name}" for path in sorted(CONFIGS.glob(f"{name}*.json")))
+    return f" Bundled are {files}." if files else ""
 
 
 def _unwrapped(entry: Entry) -> Written:

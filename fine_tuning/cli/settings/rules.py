@@ -30,8 +30,6 @@ QUANTISED_LATER = Owned(
     "export_quantization_bit=BITS` as model_name_or_path"
 )
 OWNED: Mapping[str, Owned] = {
-    "dataset": Owned("give the file itself with --dataset_path"),
-    "eval_dataset": Owned("give the file itself with --val_dataset_path"),
     "mix_strategy": Owned("weigh several datasets with --mix"),
     "interleave_probs": Owned("weigh several datasets with --mix"),
     "do_train": Owned("`run` always trains; --dry_run stops before", ("true",)),

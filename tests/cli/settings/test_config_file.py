@@ -1,5 +1,6 @@
 """Settings files: both shapes, YAML's traps, and mistakes with their line."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,15 +95,56 @@ def test_yamls_own_types_do_no_harm(read: Reader) -> None:
     assert spec.seed == 7
 
 
-def test_an_example_of_llamafactory_says_what_to_change(read: Reader) -> None:
-    text = (
-        "### model\nmodel_name_or_path: m\ntrust_remote_code: true\n### method\nstage: sft\n"
-        "do_train: true\nfinetuning_type: lora\nlora_target: all\n### dataset\n"
-        "dataset: identity,alpaca_en_demo\ncutoff_len: 2048\noverwrite_cache: true\n"
+LLAMAFACTORY = (
+    "### model\nmodel_name_or_path: m\ntrust_remote_code: true\n### method\nstage: sft\n"
+    "do_train: true\nfinetuning_type: lora\nlora_target: all\n### dataset\n"
+    "dataset: identity,alpaca_en_demo\ncutoff_len: 2048\noverwrite_cache: true\n"
+    "eval_dataset: held_out\n"
+)
+REGISTERED = {
+    "identity": {"file_name": "identity.json", "columns": {"prompt": "q", "response": "a"}},
+    "alpaca_en_demo": {"hf_hub_url": "llamafactory/alpaca_en"},
+    "held_out": {"file_name": "held_out.json"},
+}
+
+
+def test_a_file_of_llamafactory_finds_its_datasets_by_name(
+    read: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own files were refused: "dataset is set by the run itself"."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset_info.json").write_text(json.dumps(REGISTERED))
+    (tmp_path / "data" / "identity.json").write_text("[]")
+    assert refused(read, LLAMAFACTORY) == (
+        "c.yaml:13 eval_dataset: 'held_out' is data/held_out.json by data/dataset_info.json, and "
+        "there is no such file; give the file itself with --val_dataset_path."
     )
-    assert refused(read, text) == (
-        "c.yaml:10 dataset is set by the run itself: give the file itself with --dataset_path."
+    (tmp_path / "data" / "held_out.json").write_text("[]")
+    job = read(LLAMAFACTORY)
+    assert job.spec.data.dataset_path == ("data/identity.json", "llamafactory/alpaca_en")
+    assert job.spec.val_dataset_path == ("data/held_out.json",)
+    assert job.spec.max_seq_length == 2048
+    assert any(
+        "not used: c.yaml:6 do_train (the run does so by itself), c.yaml:12 overwrite_cache" in text
+        for text in job.warnings
     )
+
+
+def test_dataset_path_goes_before_the_datasets_of_a_file(read: Reader, tmp_path: Path) -> None:
+    path = tmp_path / "lf.yaml"
+    path.write_text(LLAMAFACTORY.replace("eval_dataset: held_out\n", ""))
+    words = ["--config", str(path), "--dataset_path", "my.json", "--output_dir", "out"]
+    job = resolve(COMMANDS["run"], words)
+    assert job.spec.data.dataset_path == ("my.json",)
+    assert any("lf.yaml:10 dataset (--dataset_path is given)" in text for text in job.warnings)
+    export = ["--config", str(path), "--output_dir", "out", "--export_dir", "merged"]
+    assert resolve(COMMANDS["export"], export).spec.export_dir == Path("merged")
+
+
+def test_bundled_deepspeed_files_are_named(read: Reader) -> None:
+    text = "deepspeed: examples/deepspeed/ds_z2_config.json\n"
+    assert "Bundled are configs/deepspeed_zero2.json, configs/deepsp" in refused(read, text)
 
 
 @pytest.mark.parametrize(
