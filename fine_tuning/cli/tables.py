@@ -1,8 +1,9 @@
 """What is printed besides progress: settings, problems, rows, files. The same on both screens."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -13,8 +14,30 @@ from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 _SOURCES = {"you": "yours", "config": "from --config", "preset": "from --preset"}
 
 
+NARROW = 70  # columns below which three columns of text break words
+
+
+@dataclass(frozen=True)
+class ChoicesTable:
+    """Settings with value and reason, in the order given; below each other where it is narrow."""
+
+    rows: Sequence[Choice]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.max_width >= NARROW:
+            yield _three_columns(self.rows)
+            return
+        for row in self.rows:
+            yield Text.assemble((visible(row.name), "bold"), f": {visible(row.value)}")
+            yield Padding(Text(visible(_why(row)), style="dim"), (0, 0, 0, 2))
+
+
 def choices_table(rows: Sequence[Choice]) -> RenderableType:
-    """Settings with value and reason, in the order given."""
+    """The table of settings before a run."""
+    return ChoicesTable(rows)
+
+
+def _three_columns(rows: Sequence[Choice]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="bold")
     table.add_column("setting", no_wrap=True)
     table.add_column("value", overflow="fold", max_width=34)

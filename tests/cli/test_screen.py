@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from fine_tuning.cli.progress import STAGES, Progress, describe, fitting
 from fine_tuning.cli.screen import PlainScreen, is_live, open_screen
+from fine_tuning.cli.tables import choices_table
 from fine_tuning.escaping import visible
 from fine_tuning.screen import Screen
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
@@ -141,6 +143,19 @@ def test_the_settings_table_fits_80_columns(screen: Screen, out: io.StringIO) ->
         "per_device_train_batch_size  2                         from --preset",
         "seed                         42                        default",
     ]
+
+
+def test_the_settings_table_fits_40_columns_without_breaking_words() -> None:
+    """On a phone, `gradient_accumulation_steps` left six columns for its reason."""
+    narrow = Console(file=io.StringIO(), width=40, color_system=None)
+    reason = "gives the same token ids as the model's own chat template for all 366 rows"
+    row = Choice("gradient_accumulation_steps", "8", reason, "chosen")
+    narrow.print(choices_table([row, Choice("seed", "42")]))
+    assert isinstance(narrow.file, io.StringIO)
+    lines = [line.rstrip() for line in narrow.file.getvalue().splitlines()]
+    assert lines[0] == "gradient_accumulation_steps: 8"
+    assert " ".join(line.strip() for line in lines[1:-2]) == reason
+    assert max(map(len, lines)) <= 40 and lines[-2:] == ["seed: 42", "  default"]
 
 
 def test_problems_are_grouped_with_an_example_and_advice(screen: Screen, out: io.StringIO) -> None:
