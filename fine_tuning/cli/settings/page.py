@@ -51,8 +51,8 @@ lora_rank: 16
 learning_rate: 1e-4
 ```
 
-LLaMA-Factory's own files (`dataset: NAME` is looked up in `dataset_info.json` of `--dataset_dir`, or
-give `--dataset_path`; what the run does by itself is named and not used),
+LLaMA-Factory's own files (`dataset: NAME` is looked up in the `dataset_info.json` of
+`--dataset_dir`, or give `--dataset_path`; what the run does by itself is named and not used),
 
 or sections:
 
