@@ -90,6 +90,7 @@ def prepare(job: Run, worker: Worker) -> Train:
         )
     )
     refusing.refuse_unusable(data, spec.data)
+    refusing.refuse_stage(spec, data)
     needed = not known.is_trained or shipping.is_wanted(spec)
     model = job.once(Model(spec=spec, weights=not spec.dry_run, is_needed=needed))
     look = job.once(Tokens(spec=spec, model=model, data=data, folder=folder.dataset, worker=worker))

@@ -18,12 +18,18 @@ from fine_tuning.hubs import require_upload
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import require_adapter
 from fine_tuning.stages.model import wanted_model
-from fine_tuning.values.data import SplitData
-from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.data import CheckedData, SplitData
+from fine_tuning.values.objectives import OBJECTIVES, default_stage, stage_mismatch
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
 
-__all__ = ["refuse_gpu", "refuse_unstartable", "refuse_untrainable", "refuse_unusable"]
+__all__ = [
+    "refuse_gpu",
+    "refuse_stage",
+    "refuse_unstartable",
+    "refuse_untrainable",
+    "refuse_unusable",
+]
 
 
 def refuse_unstartable(spec: RunSpec) -> None:
@@ -40,6 +46,14 @@ def refuse_unstartable(spec: RunSpec) -> None:
         require_model(wanted_model(spec))
     if spec.engine_args.get("push_to_hub") and not spec.dry_run:
         require_upload()
+
+
+def refuse_stage(spec: RunSpec, data: CheckedData) -> None:
+    """Raise UsageError for rows that --stage cannot train on, with the flag that fits, before a
+    model is fetched or an engine loaded."""
+    mismatch = stage_mismatch(data.kind, spec.stage or default_stage(data.kind))
+    if mismatch:
+        raise UsageError(mismatch)
 
 
 def refuse_gpu(spec: RunSpec, worker: Worker, screen: Screen) -> None:

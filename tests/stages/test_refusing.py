@@ -1,13 +1,14 @@
 """What cannot be trained is refused once rows and model are known."""
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from fine_tuning.errors import UsageError
 from fine_tuning.stages import refusing
-from fine_tuning.values.data import SplitData
+from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.spec import RunSpec
 from tests.looks import WRITTEN, look_of
 
@@ -54,3 +55,19 @@ def test_settings_that_the_engine_refuses_late(
 def test_without_validation_rows_the_training_rows_count(tmp_path: Path) -> None:
     parts = SplitData(train_path=tmp_path, val_path=None, train_rows=4, val_rows=0)
     refusing.refuse_untrainable(RunSpec(engine_args=streamed(4)), "sft", parts, look_of())
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [("dpo", "they fit --stage sft"), (None, None), ("sft", None)],
+)
+def test_rows_of_another_stage_are_refused_before_a_model_is_loaded(
+    stage: str | None, message: str | None
+) -> None:
+    """They were refused 20 s later, with the engine loaded and every row tokenised."""
+    data = cast(CheckedData, SimpleNamespace(kind="chat"))
+    if message is None:
+        refusing.refuse_stage(RunSpec(stage=stage), data)
+        return
+    with pytest.raises(UsageError, match=message):
+        refusing.refuse_stage(RunSpec(stage=stage), data)
