@@ -9,6 +9,7 @@ STAGES = {
     "read": "reading the data",
     "fetch_data": "downloading the dataset",
     "fetch_model": "downloading the model",
+    "engine": "loading LLaMA-Factory and torch",
     "tokens": "looking at tokens",
     "score_before": "scoring the base model",
     "encode": "encoding the rows",

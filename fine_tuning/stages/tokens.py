@@ -49,8 +49,16 @@ class Tokens:
         return Path(self.request["lengths_path"]).exists()
 
     def do(self, screen: Screen) -> TokenLook:
-        screen.begin("tokens", self.data.rows_kept - self.data.validation_rows, "rows")
-        found = self.worker.request("tokens", self.request, worker_events(screen))
+        rows, draw = self.data.rows_kept - self.data.validation_rows, worker_events(screen)
+
+        def show(event: Mapping[str, Any]) -> None:
+            if event["event"] == "begun":
+                screen.end("")
+                screen.begin("tokens", rows, "rows")
+            draw(event)
+
+        screen.begin("engine")
+        found = self.worker.request("tokens", self.request, show)
         look = from_json(found, TokenLook)
         refuse_unreadable(self.data, look)
         return look

@@ -9,6 +9,7 @@ from typing import Any
 from fine_tuning.engine.gpus import FITTING_BUILD, install_torch
 from fine_tuning.engine.plan.choose import alpha, choose
 from fine_tuning.engine.plan.covering import coverage_table, coverage_warnings
+from fine_tuning.engine.plan.duration import duration_warnings
 from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.engine.trainers import trainer_of
 from fine_tuning.units import counted
@@ -48,6 +49,7 @@ def make_plan(
             *coverage_warnings(look.model, step),
             *_serving_warnings(chosen),
             *_context_warnings(chosen, look),
+            *duration_warnings(chosen, rows, look, devices),
         ),
     )
 

@@ -56,6 +56,7 @@ def answer(request: dict[str, Any], events: Events) -> bool:
     """Run one stage and send its result or its error; False if it failed."""
     from fine_tuning.engine.worker.stages import STAGES
 
+    events.send("begun", {})  # the libraries are imported
     try:
         result = STAGES[request["stage"]](events=events, **request["args"])
     except FineTuningError as error:

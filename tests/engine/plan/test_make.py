@@ -223,6 +223,18 @@ def test_many_rows_are_encoded_by_several_processes() -> None:
     assert "preprocessing_num_workers" not in packed.settings, "it would cut other blocks"
 
 
+def test_hours_on_a_cpu_are_said_before_they_begin() -> None:
+    """A model of 7 billion parameters began on two cores without a word."""
+    (said,) = [text for text in plan(devices={**CPU, "cpus": 2}).warnings if "takes" in text]
+    # 4 operations x parameters x 360,000 tokens x 3 epochs at 2 x 20 billion a second
+    assert LOOK_7B.model is not None
+    hours = round(4 * LOOK_7B.model.parameters * 360_000 * 3 / 4e10 / 3600)
+    assert f"about {hours} hours on this CPU (2 cores, " in said
+    assert not any("takes" in text for text in plan(devices=GPU).warnings)
+    small = plan(devices={**CPU, "cpus": 2}, tokens=1000)
+    assert not any("takes" in text for text in small.warnings)
+
+
 def test_quantisation_makes_the_model_fit() -> None:
     plain, quantised = plan(devices=OLD_GPU), plan(RunSpec(quantization="4bit"), OLD_GPU)
     assert plain.memory and quantised.memory

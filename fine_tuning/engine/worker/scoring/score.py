@@ -1,6 +1,7 @@
 """Scores on held-out rows: exact match by generation, loss and perplexity of the answers."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,12 @@ from fine_tuning.engine.worker.tokens.media import media_of
 from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.engine.worker.training.adapters import engine_arguments, installed
 from fine_tuning.files import read_json, write_text
+from fine_tuning.units import duration_text
 
 LESS = "a smaller --max_seq_length helps, and --score_samples 0 leaves the scoring out"
+
+
+LONG_S = 60  # a minute that nobody was told of is long
 
 
 class NotScored(Exception):
@@ -47,6 +52,24 @@ class Scoring:
     samples: int
     kind: str
     served: Mapping[str, Any] | None = None  # how rows are encoded ahead (values/tokens.py: Served)
+
+
+class Foretold:
+    """Says once, after the first answers, that the others take long, and what would shorten it."""
+
+    def __init__(self, note: Said, clock: Callable[[], float] = time.monotonic) -> None:
+        self._note: Said | None = note
+        self._clock = clock
+        self._began = clock()
+
+    def __call__(self, done: int, total: int) -> None:
+        left = (self._clock() - self._began) / max(1, done) * (total - done)
+        if self._note is not None and left > LONG_S:
+            self._note(
+                f"Scoring takes about {duration_text(left)} more; --score_samples scores fewer "
+                f"than {total:,} rows, or none (0)."
+            )
+            self._note = None
 
 
 def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,8 +100,14 @@ def score_model(model: MediaModel, scoring: Scoring, events: Events, stage: str)
     text = [row for row in rows if not any(media_of(row))]
     seen = [row for row in rows if any(media_of(row))]
 
+    foretold = Foretold(events.note)
+
     def progress(before: int) -> Callable[[int, int], None]:
-        return lambda done, _: events.progress(before + done, len(rows), stage=stage)
+        def told(done: int, _: int) -> None:
+            events.progress(before + done, len(rows), stage=stage)
+            foretold(before + done, len(rows))
+
+        return told
 
     with scoring_mode(model.model):
         parts = [_of_text(model, text, scoring.kind, progress(0), events.note)]
