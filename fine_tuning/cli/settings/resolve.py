@@ -20,6 +20,7 @@ from fine_tuning.cli.settings.catalogue import (
 )
 from fine_tuning.cli.settings.commands import Command, catalogue, file_catalogue, program
 from fine_tuning.cli.settings.registered import FLAGS, NotRegistered, paths_of
+from fine_tuning.engine import argument_rules
 from fine_tuning.errors import UsageError
 from fine_tuning.resources import CONFIGS, ROOT
 from fine_tuning.values.methods import SHORT_FOR
@@ -71,7 +72,7 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
         values |= {name: item for name, item in typed.items() if known.find(name) is not None}
     values |= _located(values, mistakes)
     spec = _spec(values)
-    asked = _short_forms(rules.Asked(spec, frozenset(values)), mistakes)
+    asked = _short_forms(argument_rules.Asked(spec, frozenset(values)), mistakes)
     mistakes += rules.broken(asked)
     if mistakes:
         mistakes = list(dict.fromkeys(mistakes))
@@ -90,7 +91,7 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
         warnings=(
             *_repeated(flags.entries),
             *([f"not used: {', '.join(ignored)}."] if ignored else []),
-            *rules.doubts(asked),
+            *argument_rules.doubts(asked),
         ),
     )
 
@@ -150,13 +151,13 @@ def _allowed(
                 ignored.append(f"{entry.place} (--{FLAGS[name]} is given)")
             else:
                 kept += _registered(entry, written.get("dataset_dir"), mistakes)
-        elif name in rules.SECRETS:
+        elif name in argument_rules.SECRETS:
             mistakes.append(
                 f"{entry.place}: a secret shows in process lists and in the run's files; "
-                f"{rules.SECRETS[name]}."
+                f"{argument_rules.SECRETS[name]}."
             )
-        elif entry.setting.owner == "engine" and name in rules.OWNED:
-            owned = rules.OWNED[name]
+        elif entry.setting.owner == "engine" and name in argument_rules.OWNED:
+            owned = argument_rules.OWNED[name]
             words = entry.written if isinstance(entry.written, list) else [entry.written]
             if [str(word).lower() for word in words] not in [[word] for word in owned.harmless]:
                 mistakes.append(f"{entry.place} is set by the run itself: {owned.instead}.")
@@ -225,7 +226,7 @@ def _repeated(entries: Iterable[Entry]) -> list[str]:
 def _located(values: Mapping[str, _Value], mistakes: list[str]) -> dict[str, _Value]:
     """Files that engine arguments name, as absolute paths: seen from here, or bundled."""
     found = {}
-    for name in rules.FILES:
+    for name in argument_rules.FILES:
         item = values.get(name)
         if item is None or not isinstance(item.value, str):
             continue
@@ -254,7 +255,7 @@ def _unwrapped(entry: Entry) -> Written:
 
 def _sentence(setting: Setting, entry: Entry, complaint: str) -> str:
     word = _unwrapped(entry)
-    advice = rules.CHOICES.get((setting.name, str(word).lower()))
+    advice = argument_rules.CHOICES.get((setting.name, str(word).lower()))
     return f"{word}: {advice}" if advice else f"{complaint.rstrip('.?')}{_stop(complaint)}"
 
 
@@ -269,7 +270,7 @@ def _spec(values: Mapping[str, _Value]) -> RunSpec:
     return RunSpec(data=DataSpec(**owned["data"]), engine_args=owned["engine"], **owned["run"])
 
 
-def _short_forms(asked: rules.Asked, mistakes: list[str]) -> rules.Asked:
+def _short_forms(asked: argument_rules.Asked, mistakes: list[str]) -> argument_rules.Asked:
     """`--method qlora` is lora on a quantised base: in 4 bits, unless --quantization says 8bit."""
     if asked.spec.method not in SHORT_FOR:
         return asked
@@ -280,7 +281,7 @@ def _short_forms(asked: rules.Asked, mistakes: list[str]) -> rules.Asked:
             f"--method {asked.spec.method} needs a quantised base: --quantization 4bit or 8bit."
         )
     chosen = quantization if quantization != "none" else usual
-    return rules.Asked(asked.spec.replace(method=method, quantization=chosen), asked.given)
+    return argument_rules.Asked(asked.spec.replace(method=method, quantization=chosen), asked.given)
 
 
 def _option(values: Mapping[str, _Value], setting: Setting) -> Any:

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from fine_tuning.cli.settings import rules
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
-from fine_tuning.cli.settings.rules import (
+from fine_tuning.engine import argument_rules as rules
+from fine_tuning.engine.argument_rules import (
     DOUBTFUL,
     FILES,
     INTERVALS,
@@ -145,6 +145,6 @@ def test_doubtful_settings_are_named() -> None:
     job = resolve(COMMANDS["run"], words.split())
     assert job.warnings == (
         "--max_samples keeps only the first rows of the file, in file order.",
-        "--lora_rank: without effect, because --method full has no adapter.",
+        "--lora_rank: without effect, because --method full is not LoRA.",
     )
     assert resolve(COMMANDS["run"], ["--trust_remote_code", "false"]).warnings == ()
