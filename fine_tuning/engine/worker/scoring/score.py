@@ -155,10 +155,20 @@ def _samples(tokenizer: Any, part: _Scored) -> Iterator[dict[str, Any]]:
     for row, (prompt, expected), text in zip(part.rows, part.pairs, part.answers, strict=True):
         yield {
             "prompt": decoded(tokenizer, prompt),
-            "question": row["conversations"][-2]["value"],
+            "question": question_of(row),
             "expected": tokenizer.decode(expected, skip_special_tokens=True).strip(),
             "answer": text.strip(),
         }
+
+
+def question_of(row: Mapping[str, Any]) -> str:
+    """What was asked: one question as it is, a dialogue with who said what before."""
+    turns = [(turn["from"], turn["value"]) for turn in row["conversations"][:-1]]
+    if row.get("system"):
+        turns.insert(0, ("system", row["system"]))
+    if len(turns) == 1:
+        return str(turns[0][1])
+    return "\n\n".join(f"{role}: {text}" for role, text in turns)
 
 
 def _document_ids(tokenizer: Any, row: Mapping[str, Any]) -> tuple[list[int], list[int]]:

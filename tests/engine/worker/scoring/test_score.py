@@ -5,6 +5,21 @@ import pytest
 pytestmark = pytest.mark.engine
 
 
+def test_a_sample_of_several_turns_shows_the_turns_before() -> None:
+    """The report showed `And its capital?` alone."""
+    from fine_tuning.engine.worker.scoring.score import question_of
+
+    turns = [
+        {"from": "user", "value": "Where is Oslo?"},
+        {"from": "assistant", "value": "In Norway."},
+        {"from": "user", "value": "Since when?"},
+        {"from": "assistant", "value": "1048."},
+    ]
+    assert question_of({"conversations": turns[:2], "system": ""}) == "Where is Oslo?"
+    said = "system: Be brief.\n\nuser: Where is Oslo?\n\nassistant: In Norway.\n\nuser: Since when?"
+    assert question_of({"conversations": turns, "system": "Be brief."}) == said
+
+
 def test_a_long_scoring_is_foretold_with_what_shortens_it() -> None:
     """200 rows of a small model took five minutes on a CPU, unannounced."""
     from fine_tuning.engine.worker.scoring.score import Foretold
