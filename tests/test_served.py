@@ -1,13 +1,16 @@
 """A run on a model whose chat template rewrites history: what is trained is what is served."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.commands import command
+from fine_tuning.cli.chat.reasoning import parted
+from tests.commands import PROGRAM, command, environment
 from tests.engine.worker.served.families import FAMILIES, SPECIAL
 from tests.models import build_model
 from tests.trainings import largest_difference, weights_of
@@ -91,6 +94,39 @@ def test_the_model_stops_where_training_stopped(run: Path) -> None:
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") in (
         stops if isinstance(stops, list) else [stops]
     )
+
+
+def test_a_chat_asks_as_a_server_does_and_leaves_the_run_as_it_is(run: Path) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    def state() -> dict[Path, tuple[int, int]]:
+        files = [path for path in run.rglob("*") if path.is_file()]
+        return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+    before, words = state(), ("--prompt", "What is 3?", "--max_new_tokens", "8", "--use_cpu")
+    done = subprocess.run(
+        [sys.executable, PROGRAM, "chat", "--output_dir", run, *words],
+        capture_output=True,
+        encoding="utf-8",
+        env=environment(),
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert state() == before
+    tokenizer = AutoTokenizer.from_pretrained(run)
+    base = AutoModelForCausalLM.from_pretrained(run.parent / "model", dtype=torch.float32)
+    tuned = PeftModel.from_pretrained(base, run).eval()
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "What is 3?"}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+    output = tuned.generate(**asked, max_new_tokens=8, do_sample=False)
+    said = tokenizer.decode(output[0, asked.input_ids.shape[1] :], skip_special_tokens=True)
+    assert done.stdout.rstrip("\n") == parted(said)[1] and done.stdout.strip()
 
 
 def test_the_same_training_by_hand_gives_the_same_adapter(run: Path, tmp_path: Path) -> None:

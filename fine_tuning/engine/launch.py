@@ -37,6 +37,7 @@ CHAINED = re.compile(
 # torchrun's own traceback, which follows that of the process that failed.
 OF_TORCHRUN = "ChildFailedError"
 STALE_LOCK_S = 600
+STOPPABLE = ("train", "answer")  # what a first Ctrl-C ends early; all else is killed
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 
@@ -104,9 +105,9 @@ class Worker:
     ) -> dict[str, Any]:
         """Run one stage and give its result; events on the way go to `on_event`.
 
-        On Ctrl-C during the steps of a training, `stop_path` is created and the training ends by
-        itself with a checkpoint; a second one, or one at any other time, kills the worker and
-        raises Interrupted.
+        On Ctrl-C during the steps of a training, or an answer, `stop_path` is created, and the
+        training ends by itself with a checkpoint, the answer where it is; a second one, or one at
+        any other time, kills the worker and raises Interrupted.
         """
         line = json.dumps({"stage": stage, "args": dict(arguments)}) + "\n"
         process = self.start()
@@ -264,7 +265,7 @@ def answer_of(
                 on_event(event)
         except KeyboardInterrupt:
             # loading and scoring leave nothing behind that is worth waiting for
-            if stop_path is None or asked_to_stop or stage != "train":
+            if stop_path is None or asked_to_stop or stage not in STOPPABLE:
                 kill(process)
                 raise Interrupted("Interrupted.", fix="the same command continues") from None
             asked_to_stop = True

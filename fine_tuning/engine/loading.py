@@ -1,7 +1,7 @@
 """How LLaMA-Factory loads a model, in its words: as it was before a training, and tuned."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,11 @@ class TunedModel:
         return found if self.peft is None else {**found, "peft": self.peft}
 
     @property
+    def beneath(self) -> "TunedModel":
+        """The same without its last adapter: what that was trained on."""
+        return replace(self, adapters=self.adapters[:-1])
+
+    @property
     def unprovable(self) -> str:
         """Why a merged model cannot be compared with base + adapter; empty if it can."""
         if not self.whole:
@@ -148,11 +153,13 @@ def export_writing(spec: RunSpec) -> dict[str, Any]:
     return {name: spec.engine_args.get(name, usual) for name, usual in EXPORT_WRITING.items()}
 
 
-def given_adapter(spec: RunSpec, base: str, adapter: Path) -> TunedModel:
-    """A base and an adapter that somebody else trained; the template `empty` changes neither the
-    tokenizer's end of text nor its chat template."""
+def given_model(spec: RunSpec, location: str) -> TunedModel:
+    """A model that somebody else trained; the template `empty` changes neither the tokenizer's end
+    of text nor its chat template."""
     passed = {name: spec.engine_args[name] for name in MODEL_ARGUMENTS if name in spec.engine_args}
-    return TunedModel(
-        settings={"model_name_or_path": base, "template": "empty", **passed},
-        adapters=(str(adapter),),
-    )
+    return TunedModel(settings={"model_name_or_path": location, "template": "empty", **passed})
+
+
+def given_adapter(spec: RunSpec, base: str, adapter: Path) -> TunedModel:
+    """A base and an adapter that somebody else trained."""
+    return replace(given_model(spec, base), adapters=(str(adapter),))

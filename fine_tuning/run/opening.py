@@ -92,10 +92,9 @@ def opened(
         yield run
 
 
-def require_finished(run: Run) -> None:
+def require_finished(record: RunRecord, folder: Path) -> None:
     """Raise UsageError unless the training of this run is done, and what it left is there."""
-    folder = run.folder.path
-    if not run.record.is_trained:
+    if not record.is_trained:
         raise UsageError(
             f"The run in {folder} has not finished training.",
             fix="`run` with the same --output_dir continues it, and with --export_dir merges it",

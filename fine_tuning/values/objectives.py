@@ -22,6 +22,7 @@ class Objective:
     model_rate: float
     scored: Literal["answers", "text"] | None = None  # what held-out rows are asked for
     refers: bool = False  # its loss compares with the model as it was before the training
+    answers: bool = True  # the model says something; else it gives scores
     fits_small_models: bool = False  # the rate grows as models shrink (engine/plan/choose.py)
     resumable: bool = True  # whether the engine can continue it from a checkpoint
 
@@ -43,7 +44,13 @@ OBJECTIVES: Mapping[str, Objective] = {
     ),
     "dpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7, refers=True),
     # the value head lies beside the model, where the engine does not look when it continues
-    "rm": Objective(takes="preference", adapter_rate=1e-4, model_rate=1e-5, resumable=False),
+    "rm": Objective(
+        takes="preference",
+        adapter_rate=1e-4,
+        model_rate=1e-5,
+        answers=False,
+        resumable=False,
+    ),
     "orpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7),
     "simpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7),
     "kto": Objective(takes="kto", adapter_rate=5e-6, model_rate=5e-7, refers=True),

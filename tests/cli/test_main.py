@@ -87,7 +87,7 @@ def test_help_engine_searches_and_shows_what_is_ours() -> None:
         (("valdate",), "'valdate' is not a command. Did you mean validate?"),
         (("train.yaml",), "given as --config train.yaml"),
         (("help", "exprt"), "Did you mean export?"),
-        (("chat",), "`llamafactory-cli chat --model_name_or_path BASE"),
+        (("serve",), "`llamafactory-cli api --model_name_or_path MERGED_DIR`"),
         (("predict",), "`run` scores the held-out rows before and after"),
         (("push",), "`hf upload"),
         (("list",), "`help` lists the commands"),
@@ -109,8 +109,8 @@ def test_wrong_use_ends_with_2_and_says_how_to_go_on(words: tuple[str, ...], mes
 
 
 def test_a_word_that_resembles_nothing_gets_no_guess() -> None:
-    """`infer` was taken for `run`, `list` for `validate`."""
-    for word in ("infer", "foo", "deploy", "rm"):
+    """`infer` was once taken for `run`, `list` for `validate`."""
+    for word in ("deduce", "foo", "deploy", "rm"):
         assert "Did you mean" not in cli.unknown_command(word)
 
 

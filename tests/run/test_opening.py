@@ -132,12 +132,12 @@ def test_only_a_finished_run_with_its_weights_is_merged(
 ) -> None:
     write(tmp_path / "run", **known)
     with pytest.raises(UsageError, match=message) as caught:
-        require_finished(reopened(tmp_path / "run"))
+        require_finished(reopened(tmp_path / "run").record, tmp_path / "run")
     assert caught.value.fix
     for name in PARTS[:2]:
         (tmp_path / "run" / name).touch()
     if known:
-        require_finished(reopened(tmp_path / "run"))
+        require_finished(reopened(tmp_path / "run").record, tmp_path / "run")
 
 
 def test_a_moved_run_has_the_paths_of_its_new_place(tmp_path: Path) -> None:

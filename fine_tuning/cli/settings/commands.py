@@ -118,6 +118,40 @@ COMMANDS: Mapping[str, Command] = {
             passes=True,
         ),
         Command(
+            name="chat",
+            runner="fine_tuning.cli.chat.command:run",
+            summary="speak with a tuned model, its base, or any other",
+            about="Ask the model of a finished run as it was trained: by the same chat template "
+            "and in the same precision. In a terminal it is a conversation (/help lists its "
+            "commands: /compare shows base and tuned side by side); with --prompt, or with a "
+            "question on standard input, only the answer goes to standard output. Or any other "
+            "model, and an adapter that was trained elsewhere.",
+            examples=(
+                "--output_dir out",
+                "--output_dir out --prompt 'What is a shard?' > answer.txt",
+                "--model_name_or_path BASE --adapter_name_or_path ADAPTER --temperature 0.7",
+            ),
+            takes=("output_dir", "model_name_or_path", "template", "quantization", "use_cpu"),
+            options=(
+                _option("prompt", "text", "answer this and end", "TEXT"),
+                _option("system", "text", "system prompt", "TEXT"),
+                _option(
+                    "temperature",
+                    "float",
+                    "draw tokens at this temperature (default: 0, always the likeliest)",
+                    "T",
+                ),
+                _option(
+                    "top_p",
+                    "float",
+                    "draw among the likeliest tokens with this share (default: 1, all)",
+                    "P",
+                ),
+                _option("max_new_tokens", "int", "tokens of an answer (default: 1024)", "N"),
+            ),
+            passes=True,
+        ),
+        Command(
             name="download",
             runner="fine_tuning.cli.download:run",
             summary="a hub's model or dataset into a directory",
@@ -175,13 +209,19 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 # Other words for the commands, and what people look for that is no command: where it is found.
-SAME = {"merge": "export", "train": "run", "check": "validate", "board": "webui", "ui": "webui"}
-CHAT = "llamafactory-cli chat --model_name_or_path BASE --adapter_name_or_path OUTPUT_DIR"
+SAME = {
+    "merge": "export",
+    "train": "run",
+    "check": "validate",
+    "board": "webui",
+    "ui": "webui",
+    **dict.fromkeys(("infer", "inference", "generate"), "chat"),
+}
+API = "llamafactory-cli api --model_name_or_path MERGED_DIR"
 ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(
-        ("chat", "infer", "inference", "generate", "serve", "api"),
-        f"LLaMA-Factory talks to a trained model: `{CHAT}`, or `llamafactory-cli api` with the "
-        "same flags for a server. The report.html of a run has the whole command.",
+        ("serve", "api"),
+        f"`chat` speaks with the model of a run; LLaMA-Factory serves one: `{API}`.",
     ),
     **dict.fromkeys(
         ("eval", "evaluate", "predict", "score", "test"),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fine_tuning.engine.worker.chatting.answer import answer_turn, load_speaker
 from fine_tuning.engine.worker.devices import describe_devices
 from fine_tuning.engine.worker.merging.merge import merge
 from fine_tuning.engine.worker.scoring.score import score_run
@@ -18,4 +19,6 @@ STAGES: Mapping[str, Callable[..., Mapping[str, Any] | TokenLook]] = {
     "train": train,
     "score": score_run,
     "merge": merge,
+    "load_speaker": load_speaker,
+    "answer": answer_turn,
 }

@@ -5,19 +5,30 @@ from typing import Any, Protocol
 
 import msgspec
 
+from fine_tuning.engine.worker.served.chat_template import Refused
 from fine_tuning.engine.worker.served.encoder import Encoder
+from fine_tuning.engine.worker.served.guard import bounded
+from fine_tuning.engine.worker.served.messages import dialogue
 from fine_tuning.engine.worker.served.write import served_encoder
 from fine_tuning.engine.worker.tokens.rendering import engine_messages
+from fine_tuning.errors import UsageError
 from fine_tuning.values.tokens import Served
 
 Row = Mapping[str, Any]
 Pair = tuple[list[int], list[int]]
 
 
-class Prompts(Protocol):
-    """What a row asks, and what ends an answer."""
+class Questions(Protocol):
+    """How a model is asked, and what ends an answer."""
 
     stop_ids: Sequence[int]
+
+    def prompt(self, row: Row) -> list[int]:
+        """Ids of a row that ends with a question, up to where the model's answer begins."""
+
+
+class Prompts(Questions, Protocol):
+    """What a row asks, and what is expected."""
 
     def pairs(self, rows: Sequence[Row]) -> list[Pair]:
         """Ids of everything before the last answer, and of the last answer, of each row."""
@@ -42,12 +53,18 @@ class OfEngine:
             for row in rows
         ]
 
+    def prompt(self, row: Row) -> list[int]:
+        """As LLaMA-Factory's own chat makes it (llamafactory/chat/hf_engine.py)."""
+        awaited = {"from": "assistant", "value": ""}
+        ((ids, _),) = self.pairs([{**row, "conversations": [*row["conversations"], awaited]}])
+        return ids
+
 
 class OfServer:
     """By the chat template that a server uses."""
 
     def __init__(self, encoder: Encoder, served: Served):
-        self._encoder = encoder
+        self._encoder, self._served = encoder, served
         self.stop_ids: Sequence[int] = served.stop_ids
 
     def pairs(self, rows: Sequence[Row]) -> list[Pair]:
@@ -57,6 +74,37 @@ class OfServer:
             (one.ids[: one.spans[-1].start], one.ids[one.spans[-1].start : one.spans[-1].end])
             for (one, *_) in encoded
         ]
+
+    def prompt(self, row: Row) -> list[int]:
+        """A server's prompt. Raises UsageError if the template refuses the conversation."""
+        dialogues = self._encoder.served
+        talk = dialogue(row, dialogues.able, self._served.default_system)
+        try:
+            with bounded():
+                text = dialogues.template.render(
+                    talk.messages, talk.tools, prompt=True, thinking=self._served.thinking
+                )
+        except Refused as error:
+            raise UsageError(
+                f"The model's chat template refuses this conversation: {error}",
+                fix="leave the system prompt out, or begin a new one (/clear)",
+            ) from error
+        return self._encoder.pieces.whole(text)
+
+
+class OfDocuments:
+    """Of a model that was trained on text: it goes on from the last text, without a template."""
+
+    def __init__(self, tokenizer: Any):
+        self._tokenizer = tokenizer
+        self.stop_ids: Sequence[int] = ()
+
+    def prompt(self, row: Row) -> list[int]:
+        """The ids of the text, behind the token that begins all texts."""
+        bos = self._tokenizer.bos_token_id
+        text = row["conversations"][-1]["value"]
+        ids = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids if bos is None else [bos, *ids]
 
 
 def prompts_of(template: Any, tokenizer: Any, served: Mapping[str, Any] | None) -> Prompts:

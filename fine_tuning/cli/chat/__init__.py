@@ -1,0 +1,1 @@
+"""`chat`: speak with a tuned model, its base, or any other."""

@@ -1,0 +1,144 @@
+"""`chat`: one answer for a script, or a conversation at the terminal."""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from fine_tuning import pipeline
+from fine_tuning.cli.chat.paper import Paper
+from fine_tuning.cli.chat.talk import State, Table, answered, converse
+from fine_tuning.cli.export import without_gpu
+from fine_tuning.cli.screen import is_live, open_screen
+from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.errors import EXIT_DONE, EXIT_INTERRUPTED, Interrupted, UsageError
+from fine_tuning.values.chat import Sampling, Talk
+
+
+def run(job: Resolved) -> int:
+    """Speak with the model; only answers go to standard output."""
+    require_source(job)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    how = sampling(job)
+    talking = job.options["prompt"] is None and sys.stdin.isatty()
+    question = "" if talking else question_of(job.options["prompt"])
+    if job.spec.use_cpu:
+        job = without_gpu(job)
+    colour = is_live(sys.stderr, os.environ) and not os.environ.get("NO_COLOR")
+    paper = Paper(sys.stdout, sys.stderr, colour=colour)
+    state = State(talk=Talk(system=job.options["system"] or ""), how=how)
+    # kept if it fails: the message names the log in it
+    folder = Path(tempfile.mkdtemp(prefix="chat-"))
+    try:
+        with (
+            open_screen(sys.stderr) as screen,
+            pipeline.chat(job.spec, folder=folder, screen=screen) as speaker,
+        ):
+            for warning in job.warnings:
+                screen.warn(warning)
+            speaker.load()
+            table = Table(answers=speaker, paper=paper, read=line_reader())
+            if talking:
+                paper.note(f"{welcome(speaker.keeps_history)} /help lists the commands.")
+                code = converse(state, table)
+            else:
+                answer = answered(state, question, table)
+                code = EXIT_INTERRUPTED if answer.ended == "asked" else EXIT_DONE
+    except Interrupted:
+        code = EXIT_INTERRUPTED
+    except UsageError:  # of which the log says nothing
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return code
+
+
+def welcome(keeps_history: bool) -> str:
+    """How one speaks with this model."""
+    if keeps_history:
+        return "Type a question."
+    return "This model was trained on text: it goes on from what you type, and keeps no history."
+
+
+def require_source(job: Resolved) -> None:
+    """Raise UsageError unless it is clear which model is meant."""
+    folder, adapter = job.spec.output_dir, job.spec.engine_args.get("adapter_name_or_path")
+    mistakes = []
+    if folder is None and not adapter and not job.spec.model_name_or_path:
+        mistakes.append(
+            "Which model? --output_dir is the folder of a finished run; --model_name_or_path is "
+            "any model, --adapter_name_or_path an adapter that was trained on it."
+        )
+    if folder is not None:
+        known = sorted(set(job.sources) - {"output_dir", "use_cpu"})
+        mistakes += [
+            f"--{name} goes with --model_name_or_path: the run in {folder} knows its own."
+            for name in known
+        ]
+    if adapter and "," in str(adapter):
+        mistakes.append("--adapter_name_or_path takes one adapter here.")
+    if mistakes:
+        raise UsageError(mistakes)
+
+
+def sampling(job: Resolved) -> Sampling:
+    """How answers are drawn: the likeliest token, unless a temperature or a share is given.
+
+    Raises UsageError for numbers that cannot be meant.
+    """
+    temperature, top_p = job.options["temperature"], job.options["top_p"]
+    most = job.options["max_new_tokens"]
+    mistakes = []
+    if temperature is not None and not 0 <= temperature <= 100:
+        mistakes.append(f"--temperature must be 0 or more, not {temperature:g}.")
+    if top_p is not None and not 0 < top_p <= 1:
+        mistakes.append(f"--top_p must be above 0 and at most 1, not {top_p:g}.")
+    if top_p is not None and temperature == 0:
+        mistakes.append("--top_p draws among the likeliest tokens, and --temperature 0 draws none.")
+    if most is not None and most < 1:
+        mistakes.append(f"--max_new_tokens must be 1 or more, not {most}.")
+    if mistakes:
+        raise UsageError(mistakes)
+    usual = Sampling()
+    if temperature is None:
+        temperature = usual.temperature if top_p is None else 1.0
+    return Sampling(
+        max_new_tokens=usual.max_new_tokens if most is None else most,
+        temperature=float(temperature),  # Transformers refuses a whole number
+        top_p=usual.top_p if top_p is None else float(top_p),
+    )
+
+
+def question_of(prompt: str | None) -> str:
+    """The text of `--prompt`, else all of standard input. Raises UsageError if it is empty."""
+    text = (sys.stdin.read() if prompt is None else prompt).strip()
+    if not text:
+        raise UsageError(
+            "There is nothing to answer: standard input is empty.",
+            fix="give the question with --prompt, or call `chat` in a terminal",
+        )
+    return text
+
+
+def line_reader() -> Callable[[str], str]:
+    """Reads a line at the terminal, with Python's own line editor and its history.
+
+    Where answers go to a file, the prompt does not.
+    """
+    if not sys.stdout.isatty():
+        return _read_plainly
+    with suppress(ImportError):  # not on Windows, whose console edits lines by itself
+        import readline  # noqa: F401  # `input` uses it
+    return input
+
+
+def _read_plainly(prompt: str) -> str:
+    print(prompt, end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line

@@ -1,0 +1,197 @@
+"""The conversation at a terminal: what the person types, one line after the other."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from fine_tuning.cli.chat.paper import Paper
+from fine_tuning.errors import EXIT_DONE, EXIT_INTERRUPTED, FineTuningError, Interrupted
+from fine_tuning.values.chat import Answer, Sampling, Talk
+
+TWICE = "(Ctrl-C again, or /quit, ends)"
+NO_BASE = "There is no base model to this one: it was not loaded as a run or with an adapter."
+
+
+class Answers(Protocol):
+    """Who answers (engine/chatting.py: Speaker)."""
+
+    @property
+    def has_base(self) -> bool:
+        """Whether there is another model to compare with."""
+
+    @property
+    def keeps_history(self) -> bool:
+        """Whether earlier rounds are part of the prompt."""
+
+    def answer(
+        self,
+        talk: Talk,
+        question: str,
+        how: Sampling,
+        *,
+        tuned: bool,
+        on_text: Callable[[str], None],
+    ) -> Answer:
+        """The answer to this question; its text goes to `on_text` as it comes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """Where the conversation is."""
+
+    talk: Talk = Talk()
+    how: Sampling = Sampling()
+    tuned: bool = True
+    comparing: bool = False
+    over: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Who sits at it: the model, what is written on, and where the next line comes from."""
+
+    answers: Answers
+    paper: Paper
+    read: Callable[[str], str]
+
+
+def converse(state: State, table: Table) -> int:
+    """Read lines and answer them until the person has enough; gives the exit code.
+
+    Ctrl-C during an answer ends the answer. Twice in a row, in an answer or at the prompt, it ends
+    the conversation.
+    """
+    stopped = False
+    while not state.over:
+        try:
+            line = table.read("> " if state.tuned else "base> ").strip()
+        except EOFError:
+            table.paper.note("")
+            return EXIT_DONE
+        except KeyboardInterrupt:
+            if stopped:
+                return EXIT_INTERRUPTED
+            stopped = True
+            table.paper.note(f"\n{TWICE}")
+            continue
+        stopped = False
+        try:
+            state = done(state, line, table)
+        except Interrupted:
+            return EXIT_INTERRUPTED
+        except FineTuningError as error:
+            table.paper.note(f"error: {error}")
+    return EXIT_DONE
+
+
+def done(state: State, line: str, table: Table) -> State:
+    """What the line asks for: a command, or a question."""
+    if not line.startswith("/"):
+        return asked(state, line, table) if line else state
+    name, _, argument = line[1:].partition(" ")
+    if name not in COMMANDS:
+        table.paper.note(f"There is no /{name}. /help lists the commands.")
+        return state
+    return COMMANDS[name].do(state, argument.strip(), table)
+
+
+def asked(state: State, question: str, table: Table) -> State:
+    """The state after the answer, which is shown."""
+    if state.comparing:
+        return compared(state, question, table)
+    answer = answered(state, question, table)
+    return _later(state, question, answer, table)
+
+
+def answered(state: State, question: str, table: Table) -> Answer:
+    """One answer, drawn as it comes."""
+    paper = table.paper
+    paper.begin()
+    try:
+        answer = table.answers.answer(
+            state.talk, question, state.how, tuned=state.tuned, on_text=paper.text
+        )
+    finally:
+        paper.end()
+    if answer.ended == "length":
+        paper.note(f"(cut after {answer.tokens:,} tokens: --max_new_tokens)")
+    elif answer.ended == "asked":
+        paper.note("(stopped)")
+    return answer
+
+
+def compared(state: State, question: str, table: Table) -> State:
+    """The state after both models have answered; the conversation goes on with the chosen one's."""
+    found = {}
+    for tuned in (False, True):
+        answer = table.answers.answer(
+            state.talk, question, state.how, tuned=tuned, on_text=lambda text: None
+        )
+        if answer.ended == "asked":
+            table.paper.note("(stopped)")
+            return state
+        found[tuned] = answer
+    table.paper.side_by_side(found[False].text, found[True].text)
+    return _later(state, question, found[state.tuned], table)
+
+
+def _later(state: State, question: str, answer: Answer, table: Table) -> State:
+    if not table.answers.keeps_history:
+        return state
+    return replace(state, talk=state.talk.with_round(question, answer.text))
+
+
+def _help(state: State, argument: str, table: Table) -> State:
+    for name, command in COMMANDS.items():
+        table.paper.note(f"  /{name + ' ' + command.takes:<15} {command.help}")
+    table.paper.note("  Ctrl-C stops an answer; twice ends.")
+    return state
+
+
+def _clear(state: State, argument: str, table: Table) -> State:
+    table.paper.note("A new conversation.")
+    return replace(state, talk=Talk(system=state.talk.system))
+
+
+def _system(state: State, argument: str, table: Table) -> State:
+    table.paper.note("System prompt set." if argument else "No system prompt.")
+    return replace(state, talk=replace(state.talk, system=argument))
+
+
+def _speaking(state: State, table: Table, *, tuned: bool) -> State:
+    if not table.answers.has_base:
+        table.paper.note(NO_BASE)
+        return state
+    table.paper.note(f"The {'tuned' if tuned else 'base'} model answers from here on.")
+    return replace(state, tuned=tuned, comparing=False)
+
+
+def _compare(state: State, argument: str, table: Table) -> State:
+    if not table.answers.has_base:
+        table.paper.note(NO_BASE)
+        return state
+    if argument:
+        return compared(state, argument, table)
+    on = not state.comparing
+    table.paper.note("Both models answer each question." if on else "One model answers.")
+    return replace(state, comparing=on)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a line that begins with `/` does."""
+
+    takes: str
+    help: str
+    do: Callable[[State, str, Table], State]
+
+
+COMMANDS: Mapping[str, Command] = {
+    "help": Command("", "this list", _help),
+    "clear": Command("", "begin a new conversation", _clear),
+    "system": Command("TEXT", "set the system prompt (none without TEXT)", _system),
+    "base": Command("", "the base model answers", lambda s, _, t: _speaking(s, t, tuned=False)),
+    "tuned": Command("", "the tuned model answers", lambda s, _, t: _speaking(s, t, tuned=True)),
+    "compare": Command("[TEXT]", "both answer, side by side: once, or from now on", _compare),
+    "quit": Command("", "end (as Ctrl-D)", lambda state, _, __: replace(state, over=True)),
+}

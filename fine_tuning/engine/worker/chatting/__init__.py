@@ -1,0 +1,1 @@
+"""A model that is spoken with: loaded once, asked turn by turn."""

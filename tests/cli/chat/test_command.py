@@ -1,0 +1,234 @@
+"""`chat` answers for scripts as the model does in Transformers, and talks in a terminal."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fine_tuning import demo
+from fine_tuning.cli.chat.command import require_source, sampling
+from fine_tuning.cli.settings.commands import COMMANDS
+from fine_tuning.cli.settings.resolve import resolve
+from fine_tuning.errors import UsageError
+from fine_tuning.values.chat import Sampling, Talk
+from tests.commands import PROGRAM, environment
+from tests.trainings import Heard
+
+QUESTION = "What is a shard?"
+FIRST = Sampling(max_new_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small adapter of the demo model with random weights: what it makes of it never ends."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path_factory.mktemp("chat") / "adapter"
+    model = AutoModelForCausalLM.from_pretrained(demo.model_path(), dtype=torch.float32)
+    torch.manual_seed(0)
+    config = LoraConfig(
+        r=2,
+        lora_alpha=32,
+        target_modules=["q_proj", "v_proj"],
+        init_lora_weights=False,
+        task_type="CAUSAL_LM",
+    )
+    get_peft_model(model, config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(adapter: Path) -> Mapping[bool, str]:
+    """What Transformers answers alone: by the tuned model, and by the base."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(demo.model_path())
+    base = AutoModelForCausalLM.from_pretrained(demo.model_path(), dtype=torch.float32)
+    tuned = PeftModel.from_pretrained(base, adapter).eval()
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": QUESTION}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+
+    def said() -> str:
+        output = tuned.generate(**asked, max_new_tokens=12, do_sample=False)
+        return str(
+            tokenizer.decode(output[0, asked.input_ids.shape[1] :], skip_special_tokens=True)
+        )
+
+    found = {True: said()}
+    with tuned.disable_adapter():
+        found[False] = said()
+    assert found[True] != found[False] and all(found.values())
+    return found
+
+
+def chat(*words: object, given: str = "") -> "subprocess.CompletedProcess[str]":
+    """The command, its answers and all else told apart."""
+    return subprocess.run(
+        [sys.executable, PROGRAM, "chat", *map(str, words), "--use_cpu", "--max_new_tokens", "12"],
+        input=given,
+        capture_output=True,
+        encoding="utf-8",
+        env=environment(),
+        timeout=300,
+    )
+
+
+@pytest.mark.engine
+def test_a_prompt_is_answered_by_the_adapter_and_nothing_else_is_on_stdout(
+    adapter: Path, expected: Mapping[bool, str]
+) -> None:
+    done = chat("--adapter_name_or_path", adapter, "--prompt", QUESTION)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == expected[True].rstrip("\n") + "\n"
+    assert "loading the model: done" in done.stderr
+
+
+@pytest.mark.engine
+def test_a_question_on_standard_input_is_answered_by_a_model_alone(
+    expected: Mapping[bool, str],
+) -> None:
+    done = chat("--model_name_or_path", demo.model_path(), given=f"{QUESTION}\n")
+    assert (done.returncode, done.stdout) == (0, expected[False].rstrip("\n") + "\n"), done.stderr
+
+
+@pytest.fixture(scope="module")
+def spoken(adapter: Path) -> Mapping[str, Any]:
+    """The adapter as the worker is told of it."""
+    from fine_tuning.engine.chatting import SpokenModel
+
+    served: dict[str, Any] = {"chat_template": None, "stops": [], "stop_ids": [], "thinking": None}
+    settings = {"model_name_or_path": str(demo.model_path()), "template": "empty"}
+    return asdict(SpokenModel(settings=settings, adapter=str(adapter), served=served))
+
+
+def answered(spoken: Mapping[str, Any], folder: Path, **changes: Any) -> tuple[str, dict[str, Any]]:
+    """What was sent on the way, and the result."""
+    from fine_tuning.engine.worker.chatting.answer import answer_turn
+
+    heard = Heard()
+    asked: dict[str, Any] = {
+        "model": spoken,
+        "adapter_on": True,
+        "row": Talk().asking(QUESTION),
+        "sampling": asdict(FIRST),
+        "stop_path": str(folder / "stop"),
+    }
+    found = answer_turn(events=heard.events, **{**asked, **changes})
+    return "".join(event["text"] for event in heard.of("text")), dict(found)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("tuned", [True, False])
+def test_the_adapter_is_switched_and_what_is_streamed_is_the_answer(
+    spoken: Mapping[str, Any], expected: Mapping[bool, str], tuned: bool, tmp_path: Path
+) -> None:
+    streamed, found = answered(spoken, tmp_path, adapter_on=tuned)
+    assert streamed == found["text"] == expected[tuned]
+
+
+@pytest.mark.engine
+def test_history_and_system_prompt_are_part_of_the_prompt(spoken: Mapping[str, Any]) -> None:
+    from fine_tuning.engine.worker.chatting.speaker import speaker_of
+
+    speaker = speaker_of(spoken)
+    talk = Talk(system="Be brief.").with_round("Hello", "Hi!")
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Hi!"},
+        {"role": "user", "content": QUESTION},
+    ]
+    text = speaker.tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True
+    )
+    prompt = speaker.questions.prompt(talk.asking(QUESTION))
+    assert speaker.tokenizer.decode(prompt) == text
+
+
+@pytest.mark.engine
+def test_an_answer_ends_when_it_is_told_to(spoken: Mapping[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "stop").touch()
+    _, found = answered(spoken, tmp_path)
+    assert (found["tokens"], found["ended"]) == (1, "asked")
+
+
+@pytest.mark.engine
+def test_a_conversation_beyond_the_context_is_refused(
+    spoken: Mapping[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="the model reads") as caught:
+        answered(spoken, tmp_path, row=Talk().asking("river " * 9000))
+    assert "/clear" in caught.value.fix
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(os.name == "nt", reason="no pseudo terminals on Windows")
+def test_ctrl_c_in_a_terminal_ends_the_answer_and_twice_the_conversation(adapter: Path) -> None:
+    from tests.cli.chat.terminal import Terminal
+
+    words = ("chat", "--adapter_name_or_path", adapter, "--use_cpu", "--max_new_tokens", 20_000)
+    with Terminal(*words) as terminal:
+        terminal.until("/help lists the commands.")
+        terminal.until("> ")
+        terminal.type(f"{QUESTION}\n")
+        terminal.until("?\r\n")
+        terminal.until(" ")  # the answer has begun
+        terminal.type("\x03")
+        terminal.until("(stopped)")
+        terminal.type("/base\n")
+        terminal.until("base> ")
+        terminal.type("\x03")
+        terminal.until("Ctrl-C again")
+        terminal.type("\x03")
+        assert terminal.ended() == 130
+
+
+def resolved(*words: object) -> Any:
+    return resolve(COMMANDS["chat"], [*map(str, words)])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "Which model"),
+        (("--output_dir", "r", "--model_name_or_path", "m"), "the run in r knows its own"),
+        (("--output_dir", "r", "--template", "qwen"), "--template goes with --model_name_or_path"),
+        (("--adapter_name_or_path", "a,b"), "takes one adapter"),
+    ],
+)
+def test_it_must_be_clear_who_is_asked(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        require_source(resolved(*words))
+
+
+def test_answers_are_greedy_unless_drawing_is_asked_for() -> None:
+    assert sampling(resolved()) == Sampling()
+    assert sampling(resolved("--top_p", 0.9)) == Sampling(temperature=1.0, top_p=0.9)
+    assert sampling(resolved("--temperature", 0.7)) == Sampling(temperature=0.7)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--temperature", "-1"),
+        ("--top_p", "0"),
+        ("--top_p", "0.5", "--temperature", "0"),
+        ("--max_new_tokens", "0"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(words: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=words[0]):
+        sampling(resolved(*words))

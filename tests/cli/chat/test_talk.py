@@ -1,0 +1,125 @@
+"""The conversation at a terminal, with a model that answers what it was asked."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from fine_tuning.cli.chat.paper import Paper
+from fine_tuning.cli.chat.talk import State, Table, converse
+from fine_tuning.errors import EXIT_DONE, EXIT_INTERRUPTED, EngineError, Interrupted
+from fine_tuning.values.chat import Answer, Ended, Sampling, Talk
+
+
+@dataclass
+class Echo:
+    """Answers with the model's name, the system prompt, and the number of rounds before."""
+
+    has_base: bool = True
+    keeps_history: bool = True
+    ended: Ended = "stop"
+    asked: list[str] = field(default_factory=list)
+
+    def answer(
+        self,
+        talk: Talk,
+        question: str,
+        how: Sampling,
+        *,
+        tuned: bool,
+        on_text: Callable[[str], None],
+    ) -> Answer:
+        self.asked.append(question)
+        if question == "fail":
+            raise EngineError("It failed.")
+        if question == "twice":
+            raise Interrupted("Interrupted.")
+        name = "tuned" if tuned else "base"
+        text = f"<think>\nhm\n</think>\n\n{name} [{talk.system}] {len(talk.rounds)}"
+        on_text(text)
+        return Answer(text=text, tokens=9, ended=self.ended)
+
+
+def talked(*lines: str | BaseException, model: Echo | None = None) -> tuple[int, str, str]:
+    """The exit code, the answers, and all else that a person sees."""
+
+    given = iter(lines)
+
+    def read(prompt: str) -> str:
+        line = next(given, None)
+        if line is None:
+            raise EOFError
+        if isinstance(line, BaseException):
+            raise line
+        return line
+
+    out, err = io.StringIO(), io.StringIO()
+    paper = Paper(out, err, colour=True)
+    code = converse(State(), Table(answers=model or Echo(), paper=paper, read=read))
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_rounds_are_kept_until_they_are_cleared() -> None:
+    code, out, _ = talked("a", "b", "/clear", "c")
+    assert code == EXIT_DONE
+    assert out == "tuned [] 0\ntuned [] 1\ntuned [] 0\n"
+
+
+def test_a_system_prompt_stays_when_the_conversation_is_cleared() -> None:
+    assert talked("/system Be brief.", "/clear", "a", "/system", "b")[1] == (
+        "tuned [Be brief.] 0\ntuned [] 1\n"
+    )
+
+
+def test_base_and_tuned_are_switched_in_one_conversation() -> None:
+    assert talked("/base", "a", "/tuned", "b")[1] == "base [] 0\ntuned [] 1\n"
+
+
+def test_both_answer_side_by_side_without_their_reasoning() -> None:
+    _, out, _ = talked("/compare who?", "a", "/compare", "b")
+    rows = [line.split("│")[1:3] for line in out.splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["base [] 0", "tuned [] 0"],
+        ["base [] 2", "tuned [] 2"],
+    ]
+    assert "hm" not in out
+
+
+def test_reasoning_is_dim_and_no_part_of_the_answer() -> None:
+    _, out, err = talked("a")
+    assert out == "tuned [] 0\n" and "\x1b[2m\nhm\n\x1b[0m" in err
+
+
+@pytest.mark.parametrize("command", ["/base", "/tuned", "/compare", "/compare who?"])
+def test_a_model_without_a_base_says_so(command: str) -> None:
+    model = Echo(has_base=False)
+    _, out, err = talked(command, model=model)
+    assert "There is no base model" in err and not out and not model.asked
+
+
+def test_text_that_is_continued_has_no_history() -> None:
+    assert talked("a", "b", model=Echo(keeps_history=False))[1] == "tuned [] 0\ntuned [] 0\n"
+
+
+def test_an_error_does_not_end_the_conversation() -> None:
+    code, out, err = talked("fail", "a", "/nope", "/quit", "b")
+    assert code == EXIT_DONE and out == "\ntuned [] 0\n"
+    assert "error: It failed." in err and "no /nope" in err
+
+
+def test_ctrl_c_once_is_forgiven_and_twice_ends() -> None:
+    assert talked(KeyboardInterrupt(), "a", KeyboardInterrupt(), "/quit")[0] == EXIT_DONE
+    code, _, err = talked(KeyboardInterrupt(), KeyboardInterrupt(), "a")
+    assert code == EXIT_INTERRUPTED and "Ctrl-C again" in err
+    assert talked("twice", "a")[0] == EXIT_INTERRUPTED
+
+
+@pytest.mark.parametrize(("ended", "said"), [("length", "cut after 9"), ("asked", "stopped")])
+def test_an_answer_that_did_not_end_by_itself_is_marked(ended: Ended, said: str) -> None:
+    assert said in talked("a", model=Echo(ended=ended))[2]
+
+
+def test_help_lists_every_command() -> None:
+    err = talked("/help")[2]
+    assert all(name in err for name in ("/clear", "/system TEXT", "/compare [TEXT]", "/quit"))
