@@ -38,7 +38,12 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         log=str(run_dir / "logs" / "engine.log"),
         command=record.command,
         created=datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        durations=stages.seconds,
+        durations={
+            **stages.seconds,
+            **{f"{name}, stopped": spent for name, spent in record.unfinished.items()},
+        },
+        step=max(map(_step, run_dir.glob("checkpoint-*/trainer_state.json")), default=0),
+        steps=plan.chosen.steps if plan else 0,
         settings=choices,
         versions=record.versions,
         device=next((choice.value for choice in choices if choice.name == "device"), ""),

@@ -145,6 +145,8 @@ class RunFacts:
     log: str = ""  # the engine's whole output
     command: str = ""
     created: str = ""
+    step: int = 0  # the last that was saved
+    steps: int = 0  # that were planned
     durations: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds
     settings: tuple[Choice, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

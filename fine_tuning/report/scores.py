@@ -130,7 +130,8 @@ def verdict(facts: RunFacts) -> Verdict:
     if facts.status == "failed" or facts.failure is not None:
         return Verdict(headline="The run failed", mood="bad")
     if facts.status == "interrupted":
-        detail = "The same command continues it from the last checkpoint."
+        saved = f"{facts.step:,} of {facts.steps:,} steps are saved. " if facts.step else ""
+        detail = f"{saved}The same command continues it."
         return Verdict(headline="Stopped before the end", detail=detail, mood="unsure")
     if facts.status == "dry_run":
         return Verdict(headline="Dry run", detail="Everything was prepared, nothing was trained.")

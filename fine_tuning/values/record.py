@@ -62,6 +62,7 @@ class Stages:
 class RunRecord:
     """One run. `begun` is what the trainer was given when the training began; None: it did not.
 
+    `unfinished`: seconds of stages that ended before their end, by their names.
     `attempted`: a training ended before it left anything, and was forgotten.
     """
 
@@ -76,6 +77,7 @@ class RunRecord:
     sources: Mapping[str, Source] = field(default_factory=dict)
     begun: Mapping[str, Any] | None = None
     attempted: bool = False
+    unfinished: Mapping[str, float] = field(default_factory=dict)
     stages: Stages = Stages()
 
     @property

@@ -1,6 +1,7 @@
 """From a run's record and folder to the facts of its page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ def test_an_interrupted_run_has_not_failed(tmp_path: Path) -> None:
     failure = Failure(what="Stopped, and a checkpoint is saved.", fix="continue")
     facts = collect(tmp_path, record(status="interrupted", failure=failure))
     assert verdict(facts).headline == "Stopped before the end"
+
+
+def test_an_interrupted_run_counts_all_its_time_and_says_how_far_it_came(tmp_path: Path) -> None:
+    """It had taken the seconds of reading the data, and nobody saw of how many steps."""
+    (tmp_path / "checkpoint-6").mkdir()
+    (tmp_path / "checkpoint-6" / "trainer_state.json").write_text("{}")
+    facts = collect(tmp_path, record(status="interrupted", unfinished={"train": 95.0}))
+    assert facts.durations == {"train, stopped": 95.0}
+    facts = replace(facts, steps=113)
+    assert verdict(facts).detail == "6 of 113 steps are saved. The same command continues it."
+    assert "6 of 113" in write_report(tmp_path, facts).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,26 @@ def test_a_run_says_why_it_stopped(tmp_path: Path, error: Any, status: str) -> N
     known = again(tmp_path).record
     assert known.status == status
     assert known.failure is not None and known.failure.what == error.what
+
+
+def test_the_time_of_a_stage_that_was_ended_is_counted(tmp_path: Path) -> None:
+    class Ended:
+        name: ClassVar[str] = "split"
+
+        def inputs(self) -> tuple[Any, ...]:
+            return ()
+
+        def holds(self, known: Any) -> bool:
+            return True
+
+        def do(self, screen: Any) -> Any:
+            raise Interrupted("Stopped.", fix="go on")
+
+        def tell(self, result: Any, screen: Any, *, known: bool) -> None:
+            raise AssertionError
+
+    run = run_in(tmp_path, unfinished={"split": 60.0})
+    with pytest.raises(Interrupted) as stopped:
+        run.once(Ended())
+    run.fail(stopped.value)
+    assert again(tmp_path).record.unfinished["split"] >= 60.0
