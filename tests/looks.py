@@ -22,10 +22,10 @@ DATA = CheckedData(
     fingerprint="f",
 )
 DIFFERENCE: dict[str, Any] = {
-    "ours": "ab",
-    "own": "ac",
-    "ours_tokens": ["a", "b"],
-    "own_tokens": ["a", "c"],
+    "trained": "ab",
+    "served": "ac",
+    "trained_tokens": ["a", "b"],
+    "served_tokens": ["a", "c"],
     "at": 1,
     "part": "prompt",
 }

@@ -81,12 +81,12 @@ def parity_of(look: TokenLook) -> Parity | None:
     if template.parity == "none":
         return None
     differences: tuple[TokenDifference, ...] = ()
-    if difference is not None and difference.ours_tokens and difference.own_tokens:
+    if difference is not None and difference.trained_tokens and difference.served_tokens:
         differences = (
             TokenDifference(
                 row=f"first difference at token {difference.at}",
-                trained=difference.ours_tokens,
-                served=difference.own_tokens,
+                trained=difference.trained_tokens,
+                served=difference.served_tokens,
             ),
         )
     return Parity(

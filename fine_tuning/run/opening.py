@@ -70,7 +70,8 @@ def opened(
     """
     assert spec.output_dir is not None
     folder = RunFolder(spec.output_dir)
-    make_directory(spec.dataset_dir, "dataset_dir")
+    if not spec.dry_run:
+        make_directory(spec.dataset_dir, "dataset_dir")
     if spec.restart and spec.node_rank == 0 and folder.record.exists():
         with folder.held():  # nobody else works in it
             pass

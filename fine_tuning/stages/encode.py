@@ -62,7 +62,7 @@ class Encode:
         if served is None:
             return request
         files = {"train": str(self.parts.train_path)}
-        if "eval_dataset" in self.settings.all:
+        if self.settings.evaluates:
             files["validation"] = str(self.parts.val_path)
         return {**request, "served": served, "files": files}
 

@@ -76,6 +76,6 @@ def memory_text(memory: MemoryPlan) -> str:
 
 
 def _no_estimate(made: TrainSettings) -> str:
-    if made.by_hand.get("deepspeed") or made.by_hand.get("fsdp"):
+    if made.splits_the_model:
         return "Memory: no estimate with DeepSpeed or FSDP, which spread the model over devices."
     return "Memory: no estimate for a model of this kind."

@@ -9,7 +9,7 @@ from fine_tuning.engine.gpus import gpus_are_hidden, require_usable_gpu
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.trainers import trainer_of
-from fine_tuning.engine.trainers.trainer import OF_DEVICE, OF_LENGTH, TrainSettings
+from fine_tuning.engine.trainers.trainer import TrainSettings, differences
 from fine_tuning.errors import RunConflict, UsageError
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.refusing import refuse_untrainable
@@ -146,13 +146,8 @@ def refuse_another_training(
 
     The same command can lead to another plan after an update, or on another device.
     """
-    new = to_json(now)
-    more = float(begun["num_train_epochs"]) < float(new["num_train_epochs"])
-    may_differ = OF_DEVICE | (OF_LENGTH if more else frozenset())
     differing = [
-        f"  {name}: {begun.get(name)} then, {new.get(name)} now"
-        for name in sorted({*begun, *new} - may_differ)
-        if begun.get(name) != new.get(name)
+        f"  {name}: {then} then, {new} now" for name, then, new in differences(begun, to_json(now))
     ]
     if differing:
         raise RunConflict(

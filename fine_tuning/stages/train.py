@@ -100,7 +100,7 @@ class Train:
 
     def _continued_from(self, screen: Screen) -> Path | None:
         """The newest checkpoint that is whole; what that means is said."""
-        without_optimizer = bool(self.settings.by_hand.get("save_only_model"))
+        without_optimizer = self.settings.keeps_no_optimizer
         if self.on_first_node:
             checkpoints.set_aside_incomplete(self.main, without_optimizer=without_optimizer)
             found = checkpoints.checkpoints(self.main, without_optimizer=without_optimizer)
@@ -124,7 +124,7 @@ class Train:
 
     def _stopped(self, how: str) -> Interrupted:
         """What is kept of a training that somebody ended, as it lies on the disk."""
-        without_optimizer = bool(self.settings.by_hand.get("save_only_model"))
+        without_optimizer = self.settings.keeps_no_optimizer
         found = checkpoints.checkpoints(self.main, without_optimizer=without_optimizer)
         if not found or not OBJECTIVES[self.plan.rows.stage].resumable:
             why = "before the first checkpoint" if not found else "and it cannot be continued"

@@ -23,19 +23,20 @@ class RenderingDifference:
     Of a row that one of the two refuses there are no tokens: UNSET fields are not in the JSON.
     """
 
-    ours: str  # as it is trained
-    own: str  # by the model's own template
-    ours_tokens: tuple[str, ...] | UnsetType = UNSET
-    own_tokens: tuple[str, ...] | UnsetType = UNSET
+    trained: str  # as it is trained
+    served: str  # by the model's own template
+    trained_tokens: tuple[str, ...] | UnsetType = UNSET
+    served_tokens: tuple[str, ...] | UnsetType = UNSET
     at: int  # index of the first token that differs
     part: Literal["prompt", "whole"] | UnsetType = UNSET  # what of the row is compared
 
     @property
     def beside(self) -> tuple[str, str]:
         """A few tokens from the first that differs: as trained, and by the model's own template."""
-        trained, own = self.ours_tokens or (), self.own_tokens or ()
+        trained, served = self.trained_tokens or (), self.served_tokens or ()
         end = self.at + BESIDE
-        return " ".join(trained[self.at : end]) or "(end)", " ".join(own[self.at : end]) or "(end)"
+        shown = [" ".join(tokens[self.at : end]) or "(end)" for tokens in (trained, served)]
+        return shown[0], shown[1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,6 +105,15 @@ def test_a_training_that_left_something_keeps_its_settings(tmp_path: Path, left:
     assert any("this training starts anew" in text for text in said) == (left == "nothing")
 
 
+def test_a_dry_run_makes_nothing_outside_its_folder(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    write(run)
+    reopened(run, dry_run=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    reopened(run)
+    assert (tmp_path / "data").is_dir()
+
+
 def test_a_run_that_was_trained_is_not_changed_before_everything_is_settled(
     tmp_path: Path,
 ) -> None:

@@ -42,13 +42,15 @@ def test_a_run_whose_record_was_damaged_says_what_is_missing() -> None:
 
 def test_a_row_that_a_template_refuses_has_no_tokens_in_the_json() -> None:
     """With empty fields in it the hash of an old run's template would be another."""
-    refused = RenderingDifference(ours="ab", own="(refused)", at=0)
-    assert to_json(refused) == {"ours": "ab", "own": "(refused)", "at": 0}
+    refused = RenderingDifference(trained="ab", served="(refused)", at=0)
+    assert to_json(refused) == {"trained": "ab", "served": "(refused)", "at": 0}
     assert from_json(to_json(refused), RenderingDifference) == refused
     assert refused.beside == ("(end)", "(end)")
 
 
 def test_a_few_tokens_are_shown_from_the_first_that_differs() -> None:
     own = ("a", "c", "d", "e", "f", "g", "h")
-    found = RenderingDifference(ours="", own="", ours_tokens=("a",), own_tokens=own, at=1)
+    found = RenderingDifference(
+        trained="", served="", trained_tokens=("a",), served_tokens=own, at=1
+    )
     assert found.beside == ("(end)", "c d e f g")

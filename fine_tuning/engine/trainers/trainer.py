@@ -32,9 +32,38 @@ class TrainSettings:
         return {**self.by_hand, **self.of_worker}
 
     @property
+    def evaluates(self) -> bool:
+        """Whether held-out rows are read by the engine."""
+        return "eval_dataset" in self.all
+
+    @property
+    def splits_the_model(self) -> bool:
+        """Whether DeepSpeed or FSDP spread the model over the devices."""
+        return bool(self.by_hand.get("deepspeed") or self.by_hand.get("fsdp"))
+
+    @property
+    def keeps_no_optimizer(self) -> bool:
+        """Whether checkpoints hold the model alone."""
+        return bool(self.by_hand.get("save_only_model"))
+
+    @property
     def of_training(self) -> dict[str, Any]:
         """All but the places: what makes one training another."""
         return {name: value for name, value in self.by_hand.items() if name not in PLACES}
+
+
+def differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Settings by which one training differs from another: name, value then, value now.
+
+    Those of the device may differ, and with more epochs those that follow from the number of steps.
+    """
+    more = float(begun["num_train_epochs"]) < float(now["num_train_epochs"])
+    may_differ = OF_DEVICE | (OF_LENGTH if more else frozenset())
+    return [
+        (name, begun.get(name), now.get(name))
+        for name in sorted({*begun, *now} - may_differ)
+        if begun.get(name) != now.get(name)
+    ]
 
 
 class Trainer(Protocol):

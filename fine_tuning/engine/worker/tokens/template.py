@@ -150,10 +150,10 @@ def first_difference(
         try:
             ours = engine_text(prepared, tokenizer, row)
         except Exception as error:  # templates raise on rows that they have no slots for
-            return RenderingDifference(ours=f"({error})", own=own[1] if own else "", at=0)
+            return RenderingDifference(trained=f"({error})", served=own[1] if own else "", at=0)
         if own is None:
             refused = "(the model's chat template refuses this row)"
-            return RenderingDifference(ours=ours[1], own=refused, at=0)
+            return RenderingDifference(trained=ours[1], served=refused, at=0)
         if not same_rendering(ours, own):
             return token_difference(tokenizer, ours, own)
     return None
@@ -178,10 +178,10 @@ def token_difference(
         min(len(mine), len(theirs)),
     )
     return RenderingDifference(
-        ours=ours[part],
-        own=own[part],
-        ours_tokens=_tokens(tokenizer, mine),
-        own_tokens=_tokens(tokenizer, theirs),
+        trained=ours[part],
+        served=own[part],
+        trained_tokens=_tokens(tokenizer, mine),
+        served_tokens=_tokens(tokenizer, theirs),
         at=at,
         part="whole" if part else "prompt",
     )

@@ -207,10 +207,10 @@ def _difference(tokenizer: Any, trained: list[int], encoder: Encoder, row: Row) 
         tuple(map(str, tokenizer.convert_ids_to_tokens(ids))) for ids in (trained, served_ids)
     )
     return RenderingDifference(
-        ours=tokenizer.decode(trained),
-        own=tokenizer.decode(served_ids),
-        ours_tokens=ours,
-        own_tokens=own,
+        trained=tokenizer.decode(trained),
+        served=tokenizer.decode(served_ids),
+        trained_tokens=ours,
+        served_tokens=own,
         at=at,
         part="whole",
     )

@@ -86,7 +86,7 @@ def test_the_model_s_own_template_is_read_if_no_registered_one_fits(tmp_path: Pa
 def test_a_named_template_that_differs_is_reported_token_by_token(tiny_model: Path) -> None:
     choice = choose(tiny_model, "alpaca")
     assert choice.parity == "differs"
-    assert choice.difference.ours.startswith("Below is an instruction")
+    assert choice.difference.trained.startswith("Below is an instruction")
     assert choice.difference.own.startswith("<|im_start|>user")
     assert choice.difference.at == 0
 
