@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +79,8 @@ def test_the_end_of_a_run_says_what_to_type_next(
     assert said[0] == "Adapter: run 一"
     lines = [line.replace("\\\n", "") for line in said]  # as a shell reads them
     talk = shlex.split(next(line for line in lines if "Talk to it:" in line).partition("\n")[2])
-    given = dict(pairwise(talk))
-    assert given["--adapter_name_or_path"] == "run 一" and "--template" in given
+    asked = resolve(COMMANDS["chat"], talk[talk.index("chat") + 1 :])
+    assert asked.spec.output_dir == Path("run 一")
     words = shlex.split(next(line for line in lines if "Merge it:" in line).partition("\n")[2])
     job = resolve(COMMANDS["export"], words[words.index("export") + 1 :])
     assert (job.spec.output_dir, job.spec.export_dir) == (Path("run 一"), Path("run 一-merged"))

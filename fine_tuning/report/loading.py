@@ -59,9 +59,13 @@ def snippets(facts: RunFacts) -> tuple[Snippet, ...]:
     ):
         if folder is not None:
             made.append(_python(title, facts, folder))
+    run_dir = facts.adapter_path or facts.model_path
+    if facts.command and run_dir and not facts.reward_model:
+        code = f"{_program(facts.command)} chat --output_dir {shlex.quote(str(run_dir))}"
+        made.insert(0, Snippet(title="A chat, as it was trained", language="shell", code=code))
     if facts.chat and made and not (facts.encoded_ahead or facts.reward_model):
         made.append(
-            Snippet(title="A chat, with LLaMA-Factory", language="shell", code=chat_command(facts))
+            Snippet(title="A chat, with LLaMA-Factory", language="shell", code=_chat(facts))
         )
     if facts.train_yaml is not None:
         made.append(
@@ -94,8 +98,13 @@ def _python(title: str, facts: RunFacts, folder: Path) -> Snippet:
     return Snippet(title=title, language="python", code=code.rstrip())
 
 
-def chat_command(facts: RunFacts, program: str = "llamafactory-cli") -> str:
-    """The command that talks to the model, on several lines; `program` is LLaMA-Factory's."""
+def _program(command: str) -> str:
+    """How this program was called in a command: the script by Python, or an installed name."""
+    words = command.split()
+    return " ".join(words[: 2 if words[0] == "python" else 1])
+
+
+def _chat(facts: RunFacts) -> str:
     if facts.adapter_path is not None:
         adapters = [*facts.adapters_before, str(facts.adapter_path)]
         words = ["--model_name_or_path", facts.base_model]
@@ -107,4 +116,4 @@ def chat_command(facts: RunFacts, program: str = "llamafactory-cli") -> str:
     if facts.switched_off:
         words += ["--enable_thinking", "false"]
     pairs = [shlex.join(words[i : i + 2]) for i in range(0, len(words), 2)]
-    return " \\\n    ".join([f"{program} chat", *pairs])
+    return " \\\n    ".join(["llamafactory-cli chat", *pairs])

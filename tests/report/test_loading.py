@@ -1,6 +1,9 @@
 import ast
 import shlex
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from fine_tuning.report.facts import RunFacts
 from fine_tuning.report.loading import snippets
@@ -40,6 +43,16 @@ def test_the_commands_survive_spaces_and_quotes() -> None:
         "runs/a b/train.yaml",
         "output_dir=NEW",
     ]
+
+
+@pytest.mark.parametrize("called", ["python llama_factory_fine_tuning.py", "lfft"])
+def test_a_chat_is_named_as_the_program_was_called(called: str) -> None:
+    facts = replace(_MADE, command=f"{called} run --output_dir 'runs/a b'")
+    first = snippets(facts)[0]
+    assert first.code == f"{called} chat --output_dir 'runs/a b'"
+    assert first.language == "shell"
+    scores = replace(facts, reward_model=True)
+    assert not [one for one in snippets(scores) if " chat " in one.code]
 
 
 def test_a_text_model_is_not_asked_to_chat() -> None:
