@@ -15,8 +15,12 @@ from fine_tuning.cli.chat.talk import State, Table, answered, converse
 from fine_tuning.cli.export import without_gpu
 from fine_tuning.cli.screen import is_live, open_screen
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.engine.loading import MODEL_ARGUMENTS
 from fine_tuning.errors import EXIT_DONE, EXIT_INTERRUPTED, Interrupted, UsageError
 from fine_tuning.values.chat import Sampling, Talk
+
+# Of the engine's arguments those that decide which model is loaded, and how it is asked.
+HEARD = (*MODEL_ARGUMENTS, "adapter_name_or_path", "enable_thinking")
 
 
 def run(job: Resolved) -> int:
@@ -79,6 +83,11 @@ def require_source(job: Resolved) -> None:
             f"--{name} goes with --model_name_or_path: the run in {folder} knows its own."
             for name in known
         ]
+    mistakes += [
+        f"--{name} changes nothing in a chat: leave it out."
+        for name in sorted(set(job.spec.engine_args) - set(HEARD))
+        if folder is None
+    ]
     if adapter and "," in str(adapter):
         mistakes.append("--adapter_name_or_path takes one adapter here.")
     if mistakes:

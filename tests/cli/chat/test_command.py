@@ -207,6 +207,10 @@ def resolved(*words: object) -> Any:
         (("--output_dir", "r", "--model_name_or_path", "m"), "the run in r knows its own"),
         (("--output_dir", "r", "--template", "qwen"), "--template goes with --model_name_or_path"),
         (("--adapter_name_or_path", "a,b"), "takes one adapter"),
+        (
+            ("--model_name_or_path", "m", "--repetition_penalty", "1.2"),
+            "--repetition_penalty changes nothing in a chat",
+        ),
     ],
 )
 def test_it_must_be_clear_who_is_asked(words: tuple[str, ...], message: str) -> None:
