@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from fine_tuning import files
 from fine_tuning.report.account import data_account, masked_of, parity_of
 from fine_tuning.report.facts import Artefact, CurvePoint, RunFacts, Sample, Score
-from fine_tuning.report.paired import change_interval
+from fine_tuning.report.paired import change_interval, moved_answers
 from fine_tuning.report.scores import score_row
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.kinds import KINDS
@@ -170,6 +170,9 @@ def score_list(scores: Scores) -> tuple[Score, ...]:
                 after=after.get("exact_match"),
                 n=rows,
                 kind="share",
+                moved=moved_answers(scores.before.samples, scores.after.samples)
+                if before
+                else None,
             )
         )
     found += [

@@ -93,6 +93,7 @@ class Score:
     kind: Literal["share", "number"] = "number"
     better: Literal["higher", "lower"] = "higher"
     change: tuple[float, float] | None = None
+    moved: tuple[int, int] | None = None  # rows of a share that became right, and wrong
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,11 @@
-"""How far a loss has moved, told by the same rows before and after a training."""
+"""How far a score has moved, told by the same rows before and after a training."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from fine_tuning.values.scores import RowLoss
+from fine_tuning.values.scores import Answer, RowLoss
 
 RESAMPLES = 4000
 SEED = 0
@@ -30,3 +31,25 @@ def change_interval(
     means = changes[drawn].sum(axis=1) / tokens[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def moved_answers(before: Sequence[Answer], after: Sequence[Answer]) -> tuple[int, int] | None:
+    """How many rows became right, and how many wrong; None unless both sides are the same rows."""
+    asked = [[(it.question, it.expected) for it in side] for side in (before, after)]
+    if not after or asked[0] != asked[1]:
+        return None
+    right = [[it.answer == it.expected for it in side] for side in (before, after)]
+    pairs = list(zip(*right, strict=True))
+    return pairs.count((False, True)), pairs.count((True, False))
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """The exact two-sided p-value of McNemar's test: rows that stayed as they were say nothing, and
+    by chance each of the others goes either way alike.
+
+    Q. McNemar, "Note on the sampling error of the difference between correlated proportions or
+    percentages", Psychometrika 12 (1947), 153-157, with the binomial distribution itself.
+    """
+    n = gained + lost
+    tail = sum(math.comb(n, k) for k in range(min(gained, lost) + 1))
+    return min(1.0, tail / float(2 ** (n - 1))) if n else 1.0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fine_tuning.report.facts import RunFacts, Score
+from fine_tuning.report.paired import LEVEL, mcnemar
 from fine_tuning.units import counted, percent_text
 
 Mood = Literal["good", "bad", "unsure", "plain"]
@@ -119,6 +120,10 @@ def mood(score: Score) -> Mood:
     gain = gain if score.better == "higher" else -gain
     if gain == 0 or (score.change is not None and score.change[0] <= 0 <= score.change[1]):
         return "unsure"
+    if score.moved is not None:
+        if mcnemar(*score.moved) > 1 - LEVEL:
+            return "unsure"
+        return "good" if gain > 0 else "bad"
     before, after = _interval(score, score.before), _interval(score, score.after)
     if before and after and before[0] <= after[1] and after[0] <= before[1]:
         return "unsure"
@@ -176,7 +181,12 @@ def _reading(score: Score, found: Mood) -> str:
     if found == "unsure" and score.before == score.after:
         return "Training changed nothing that this score can see."
     if score.change is not None:
-        return _paired_reading(score, score.change, found)
+        said = f"it changed by {_interval_text(score.change)} (95% interval)"
+        return _paired_reading(score, said, found)
+    if score.moved is not None:
+        gained, lost = score.moved
+        said = f"{gained:,} became right and {lost:,} wrong (McNemar's test at 95%)"
+        return _paired_reading(score, said, found)
     if found == "unsure":
         return (
             f"The 95% intervals overlap: with {counted(score.n, 'row')} this difference may be "
@@ -189,9 +199,9 @@ def _reading(score: Score, found: Mood) -> str:
     return "Better than before training."
 
 
-def _paired_reading(score: Score, change: tuple[float, float], found: Mood) -> str:
-    """What the interval of the change says."""
-    moved = f"Over the same {score.n:,} rows it changed by {_interval_text(change)} (95% interval)"
+def _paired_reading(score: Score, said: str, found: Mood) -> str:
+    """What the change of the same rows says."""
+    moved = f"Over the same {counted(score.n, 'row')} {said}"
     if found == "unsure":
         return (
             f"{moved}, which may be chance. Hold out more rows (--val_size, --score_samples) to "

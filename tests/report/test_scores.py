@@ -3,9 +3,10 @@ from random import Random
 import pytest
 
 from fine_tuning.report.facts import RunFacts, Score
-from fine_tuning.report.paired import change_interval
+from fine_tuning.report.paired import change_interval, mcnemar, moved_answers
 from fine_tuning.report.scores import score_row, verdict, wilson
 from fine_tuning.values.results import Failure
+from fine_tuning.values.scores import Answer
 
 
 # R. G. Newcombe, "Two-sided confidence intervals for the single proportion: comparison of seven
@@ -138,3 +139,36 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
         low, high = change_interval([(5.0, 1)] * 50, [(5.0 + it, 1) for it in changes]) or (0, 0)
         held += low <= -0.3 <= high
     assert 0.88 <= held / 200 <= 0.99
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "p"),
+    [(0, 0, 1.0), (5, 0, 0.0625), (6, 0, 0.03125), (2, 8, 0.109375), (3, 3, 1.0)],
+)
+def test_mcnemar_is_the_binomial_test_of_the_rows_that_moved(
+    gained: int, lost: int, p: float
+) -> None:
+    assert mcnemar(gained, lost) == pytest.approx(p)
+
+
+def test_moved_answers_are_counted_on_the_same_rows_only() -> None:
+    def answers(*given: str) -> list[Answer]:
+        return [Answer(question=str(i), expected="a", answer=it) for i, it in enumerate(given)]
+
+    before, after = answers("a", "b", "b", "a"), answers("b", "a", "a", "a")
+    assert moved_answers(before, after) == (2, 1)
+    assert moved_answers(before[1:], after[:-1]) is None
+    assert moved_answers([], []) is None
+
+
+@pytest.mark.parametrize(
+    ("moved", "mood", "says"),
+    [((8, 0), "good", "8 became right and 0 wrong"), ((14, 6), "unsure", "may be chance")],
+)
+def test_the_same_rows_decide_where_intervals_of_shares_overlap(
+    moved: tuple[int, int], mood: str, says: str
+) -> None:
+    score = Score(name="Exact match", before=0.5, after=0.7, n=40, kind="share", moved=moved)
+    found = verdict(RunFacts(scores=(score,)))
+    assert found.mood == mood
+    assert says in found.detail
