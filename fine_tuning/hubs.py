@@ -222,12 +222,12 @@ def explained(repo: Repo, error: Exception) -> FineTuningError:
     return unreachable(repo, f"no connection ({type(error).__name__}: {str(error)[:200]})")
 
 
-def require_upload() -> None:
+def require_upload(asked: str = "--push_to_hub", instead: str = "leave --push_to_hub out") -> None:
     """Raise EnvironmentProblem unless the Hub can be asked, and knows who asks: --push_to_hub
     uploads each checkpoint, which would fail when the model is loaded."""
     from huggingface_hub import HfApi, errors
 
-    what, leave = "--push_to_hub cannot upload to the Hub.", "or leave --push_to_hub out"
+    what, leave = f"{asked} cannot upload to the Hub.", f"or {instead}"
     if is_offline():
         raise EnvironmentProblem(
             what, why="HF_HUB_OFFLINE forbids asking it", fix=f"unset it, {leave}"

@@ -10,6 +10,7 @@ STAGES = {
     "fetch_data": "downloading the dataset",
     "fetch_model": "downloading the model",
     "engine": "loading LLaMA-Factory and torch",
+    "push": "uploading",
     "tokens": "looking at tokens",
     "score_before": "scoring the base model",
     "encode": "encoding the rows",

@@ -89,7 +89,7 @@ def test_help_engine_searches_and_shows_what_is_ours() -> None:
         (("help", "exprt"), "Did you mean export?"),
         (("serve",), "`llamafactory-cli api --model_name_or_path MERGED_DIR`"),
         (("predict",), "`run` scores the held-out rows before and after"),
-        (("push",), "`hf upload"),
+        (("upload",), "--repo_id is needed: the repository as owner/name."),
         (("list",), "`help` lists the commands"),
         (("data/alpaca.json",), "given as --dataset_path data/alpaca.json."),
         (("Qwen/Qwen3-0.6B",), "given as --model_name_or_path Qwen/Qwen3-0.6B,"),

@@ -176,6 +176,31 @@ COMMANDS: Mapping[str, Command] = {
             ),
         ),
         Command(
+            name="push",
+            runner="fine_tuning.cli.push:run",
+            summary="a run's adapter or a merged model to the Hub",
+            about="Upload the adapter of a finished run, or a merged model, to the Hugging Face "
+            "Hub, with a card that says what it is. The repository is private unless --public. "
+            "The token is taken from HF_TOKEN or the login (`hf auth login`).",
+            examples=(
+                "--output_dir out --repo_id me/my-adapter --dry_run",
+                "--output_dir out --export_dir merged --repo_id me/my-model",
+            ),
+            takes=("output_dir",),
+            options=(
+                _option("repo_id", "text", "the repository", "OWNER/NAME"),
+                _option("export_dir", "path", "send this merged model", "DIR"),
+                _option(
+                    "base_model",
+                    "text",
+                    "name of the base model on the Hub, if the run had it from a directory",
+                    "OWNER/NAME",
+                ),
+                _option("public", "bool", "make the repository readable by everybody"),
+                _option("dry_run", "bool", "list the files, print the card, and send nothing"),
+            ),
+        ),
+        Command(
             name="webui",
             runner="fine_tuning.cli.webui:run",
             summary="LLaMA Board over the same data, in the browser",
@@ -215,6 +240,9 @@ SAME = {
     "check": "validate",
     "board": "webui",
     "ui": "webui",
+    "upload": "push",
+    "publish": "push",
+    "pull": "download",
     **dict.fromkeys(("infer", "inference", "generate"), "chat"),
 }
 API = "llamafactory-cli api --model_name_or_path MERGED_DIR"
@@ -227,14 +255,6 @@ ELSEWHERE: Mapping[str, str] = {
         ("eval", "evaluate", "predict", "score", "test"),
         "`run` scores the held-out rows before and after the training, and shows the answers in "
         "report.html; --val_dataset_path names rows of your own, --score_samples how many.",
-    ),
-    **dict.fromkeys(
-        ("push", "upload", "publish"),
-        "Merge with `export`, then `hf upload NAME/MODEL MERGED_DIR`.",
-    ),
-    **dict.fromkeys(
-        ("download", "pull"),
-        "`run` downloads model and dataset by their names; `hf download NAME` does it ahead.",
     ),
     **dict.fromkeys(
         ("list", "ls", "runs", "status"),

@@ -1,0 +1,172 @@
+"""`push`: the adapter or model of a finished run, or a merged model, to the Hugging Face Hub."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from fine_tuning import files, hashes, hub_folder, report
+from fine_tuning.cli.run import end_like_ctrl_c
+from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.errors import EXIT_DONE, UsageError
+from fine_tuning.hubs import on_modelscope, require_upload
+from fine_tuning.report.loading import snippets
+from fine_tuning.run.folder import RunFolder
+from fine_tuning.run.record_file import read_record
+from fine_tuning.screen import Screen, downloading
+from fine_tuning.ship.card import Base, Card, card_text
+from fine_tuning.ship.license import license_of
+from fine_tuning.ship.upload import Sent, chosen, push
+from fine_tuning.units import bytes_text
+from fine_tuning.values.record import RunRecord, result_of
+
+DAMAGED = "train or merge it again"
+
+
+def run(job: Resolved) -> int:
+    """List what is sent, and send it unless --dry_run."""
+    require_source(job)
+    end_like_ctrl_c()
+    run_dir, repo_id = job.spec.output_dir, str(job.options["repo_id"])
+    record = finished(run_dir) if run_dir else None
+    folder = Path(job.options["export_dir"] or str(run_dir))
+    require_whole(folder, run_dir, record)
+    base = base_of(record, job.options["base_model"])
+    is_adapter = (folder / "adapter_config.json").is_file()
+    sent, stay = chosen(folder, base, is_adapter=is_adapter)
+    text = card_text(
+        Card(
+            repo_id=repo_id,
+            is_adapter=is_adapter,
+            base=base,
+            record=record,
+            scores=report.score_lines(run_dir) if run_dir else (),
+            loading=loading(run_dir, record, repo_id, base, is_adapter=is_adapter),
+        )
+    )
+    sent.append(Sent("README.md", text.encode()))
+    if not job.options["dry_run"]:
+        require_upload("push", "look with --dry_run, which sends nothing")
+    with open_screen() as screen:
+        show(screen, sent, stay, base)
+        if job.options["dry_run"]:
+            screen.file(Path("README.md"), text)
+            screen.say(f"Nothing was sent to {repo_id}.")
+            return EXIT_DONE
+        with downloading(screen, "push", repo_id) as on_bytes:
+            notes = push(sent, repo_id, public=bool(job.options["public"]), on_bytes=on_bytes)
+        for note in notes:
+            screen.say(note)
+    return EXIT_DONE
+
+
+def require_source(job: Resolved) -> None:
+    """Raise UsageError unless it is clear what to send, and where to."""
+    mistakes = []
+    if job.spec.output_dir is None and job.options["export_dir"] is None:
+        mistakes.append(
+            "--output_dir is needed: the folder of a finished run; or --export_dir, a merged model."
+        )
+    if not job.options["repo_id"]:
+        mistakes.append("--repo_id is needed: the repository as owner/name.")
+    if on_modelscope():
+        mistakes.append(
+            "push sends to the Hugging Face Hub, and USE_MODELSCOPE_HUB is set: unset it, or use "
+            "`modelscope upload`."
+        )
+    for name in (job.spec.output_dir, job.options["export_dir"]):
+        if name is not None and not name.is_dir():
+            mistakes.append(f"There is no folder {name}.")
+    if mistakes:
+        raise UsageError(mistakes)
+
+
+def finished(folder: Path) -> RunRecord:
+    """The record of a run whose training has come to its end; UsageError for any other folder."""
+    record = read_record(RunFolder(folder))
+    if record is None:
+        raise UsageError(
+            f"{folder} holds no run (run.json).",
+            fix="a merged model is given with --export_dir",
+        )
+    if not record.is_trained:
+        raise UsageError(
+            f"The run in {folder} has not finished its training.",
+            fix="repeat its command, which goes on, and push then",
+        )
+    return record
+
+
+def require_whole(folder: Path, run_dir: Path | None, record: RunRecord | None) -> None:
+    """Raise for files that are not what was written, and for a merged model of another run."""
+    hashes.require_unchanged(folder, DAMAGED)
+    if record is None or folder == run_dir:
+        return
+    merged = result_of(record.stages.merge)
+    if merged is None or merged.path.resolve() != folder.resolve():
+        raise UsageError(
+            f"--export_dir {folder} is not the merged model of the run in {run_dir}.",
+            fix="leave one of the two out: the card would describe another model",
+        )
+    hashes.require_unchanged(folder, DAMAGED, hashes=merged.hashes)
+
+
+def base_of(record: RunRecord | None, named: str | None) -> Base:
+    """The base model as the run knows it; `named` is its name on the Hub if the user says so."""
+    known = result_of(record.stages.model) if record else None
+    asked = known.name if known else ""
+    folder = next(
+        (
+            Path(place)
+            for place in (asked, known.location if known else "")
+            if place and Path(place).is_dir()
+        ),
+        None,
+    )
+    is_name = bool(asked) and not Path(asked).is_dir() and not Path(asked).is_absolute()
+    name = named or (asked if is_name else None)
+    given = record.settings.engine_args.get("model_revision") if record else None
+    revision = str(given) if given else None
+    if folder is not None and (folder / hub_folder.NOTE).is_file():
+        note = files.read_json(folder / hub_folder.NOTE, "delete it, and the revision is unknown")
+        name, revision = named or str(note.get("name")), str(note.get("commit"))
+    return Base(
+        name=name,
+        shown=name or (Path(asked).name if asked else "a base model"),
+        revision=revision,
+        license=license_of(folder, name, revision),
+    )
+
+
+def loading(
+    run_dir: Path | None, record: RunRecord | None, repo_id: str, base: Base, *, is_adapter: bool
+) -> list[tuple[str, str, str]]:
+    """How to load what lies in the repository, as code to copy."""
+    if run_dir is None or record is None:
+        return []
+    facts = report.collect(run_dir, record)
+    if facts.reward_model:  # its head is loaded from a file that must lie on the disk
+        return []
+    place = Path(repo_id)
+    facts = replace(
+        facts,
+        base_model=base.name or base.shown,
+        adapter_path=place if is_adapter else None,
+        merged_path=None,
+        model_path=None if is_adapter else place,
+        adapters_before=tuple(Path(name).name for name in facts.adapters_before),
+        train_yaml=None,
+    )
+    return [(item.title, item.language, item.code) for item in snippets(facts)]
+
+
+def show(screen: Screen, sent: list[Sent], stay: list[str], base: Base) -> None:
+    """What goes, what stays, and the license that it goes under."""
+    for file in sent:
+        screen.say(f"  {bytes_text(file.size):>10}  {file.name}")
+    screen.say(f"{len(sent)} files, {bytes_text(sum(file.size for file in sent))}")
+    if stay:
+        screen.say(f"Not sent: {', '.join(stay)}")
+    screen.say(f"Base model: {base.text}")
+    screen.say(f"Its license: {base.license.text}")
+    if base.name is None:
+        screen.warn("--base_model names the base model on the Hub; without it nobody can load it")
