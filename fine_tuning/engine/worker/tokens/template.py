@@ -201,9 +201,15 @@ def named_for(model_name: str) -> str | None:
     return None
 
 
-def rank(name: str, model_type: str, *, seeing: bool) -> tuple[bool, bool, bool, bool, int, str]:
+# Families whose names people know: of templates that are the same, the least surprising ones.
+WELL_KNOWN = ("qwen", "llama", "mistral", "gemma", "phi", "deepseek", "glm")
+
+
+def rank(
+    name: str, model_type: str, *, seeing: bool
+) -> tuple[bool, bool, bool, bool, bool, int, str]:
     """The order of templates that render alike: for the kind of the model (for text, unless it has
-    a processor of media), for its architecture, for its family, changing least."""
+    a processor of media), for its architecture, for its family, changing least, well known."""
     template = TEMPLATES[name]
     for_text = type(template.mm_plugin).__name__ == "BasePlugin"
     return (
@@ -211,6 +217,7 @@ def rank(name: str, model_type: str, *, seeing: bool) -> tuple[bool, bool, bool,
         not name.startswith(model_type),
         not name.startswith(model_type.rstrip("0123456789._")),
         template.replace_jinja_template,
+        not name.startswith(WELL_KNOWN),
         len(name),
         name,
     )

@@ -126,3 +126,12 @@ def test_rows_without_reasoning_do_not_train_an_empty_think_block(tmp_path: Path
     row = ROWS[1]
     difference = first_difference(TEMPLATES["qwen3"], tokenizer_of(path), [row], False)
     assert difference is None or difference.part == "whole"
+
+
+def test_of_equal_templates_the_known_name_is_taken() -> None:
+    """A model of the chatml form was said to have the template `yi`."""
+    from fine_tuning.engine.worker.tokens.template import rank
+
+    equal = ("smollm", "yi", "qwen3_nothink")
+    assert min(equal, key=lambda name: rank(name, "llama", seeing=False)) == "qwen3_nothink"
+    assert min(equal, key=lambda name: rank(name, "yi", seeing=False)) == "yi"
