@@ -87,7 +87,7 @@ def test_a_named_template_that_differs_is_reported_token_by_token(tiny_model: Pa
     choice = choose(tiny_model, "alpaca")
     assert choice.parity == "differs"
     assert choice.difference.trained.startswith("Below is an instruction")
-    assert choice.difference.own.startswith("<|im_start|>user")
+    assert choice.difference.served.startswith("<|im_start|>user")
     assert choice.difference.at == 0
 
 
