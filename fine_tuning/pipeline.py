@@ -6,19 +6,15 @@ Each stage is a value of `stages/` that knows what it works on, and nothing of t
 does it if an earlier command has not done it from the same inputs.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from fine_tuning import files, report
-from fine_tuning.engine.chatting import Speaker
 from fine_tuning.engine.launch import Worker, worker_for
-from fine_tuning.errors import Interrupted, UsageError
-from fine_tuning.paths import absolute, shown
+from fine_tuning.errors import Interrupted
+from fine_tuning.paths import shown
 from fine_tuning.run import Run, opened, recorded, require_finished, resolved
-from fine_tuning.run.folder import RunFolder
-from fine_tuning.run.record_file import read_record
 from fine_tuning.screen import Screen
 from fine_tuning.stages import (
     Check,
@@ -34,7 +30,6 @@ from fine_tuning.stages import (
     refusing,
     shipping,
 )
-from fine_tuning.stages import chat as talking
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
 
@@ -186,29 +181,6 @@ def merge_adapter(spec: RunSpec, *, log: Path, screen: Screen) -> Path:
         stage: Merge = merge.of_adapter(spec, screen, worker)
         stage.tell(stage.do(screen), screen, known=False)
     return stage.target
-
-
-@contextmanager
-def chat(spec: RunSpec, *, folder: Path, screen: Screen) -> Iterator[Speaker]:
-    """A model to speak with: that of a finished run, which is only read, or the named one.
-
-    `folder` takes the engine's log. Raises UsageError for a run that has not finished.
-    """
-    record = None
-    if spec.output_dir is not None:
-        run_dir = absolute(spec.output_dir)
-        record = read_record(RunFolder(run_dir))
-        if record is None:
-            raise UsageError(f"{run_dir} holds no run.", fix="give the folder of a finished run")
-        require_finished(record, run_dir)
-    trained_by = spec if record is None else record.settings.replace(use_cpu=spec.use_cpu)
-    with worker_for(trained_by, folder / "engine.log") as worker:
-        worker.start()  # its imports overlap with looking for the model
-        if record is None:
-            voices = talking.of_named(spec, screen)
-        else:
-            voices = talking.of_run(record, run_dir, screen)
-        yield Speaker(voices, worker, screen, folder)
 
 
 def finish(job: Run) -> None:

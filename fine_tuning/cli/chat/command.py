@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from fine_tuning import pipeline
+from fine_tuning.cli.chat.opening import speaker_of
 from fine_tuning.cli.chat.paper import Paper
 from fine_tuning.cli.chat.talk import State, Table, answered, converse
 from fine_tuning.cli.export import without_gpu
@@ -40,7 +40,7 @@ def run(job: Resolved) -> int:
     try:
         with (
             open_screen(sys.stderr) as screen,
-            pipeline.chat(job.spec, folder=folder, screen=screen) as speaker,
+            speaker_of(job.spec, folder=folder, screen=screen) as speaker,
         ):
             for warning in job.warnings:
                 screen.warn(warning)

@@ -1,0 +1,39 @@
+"""Whom a chat speaks with: the model of a run, or one that is named."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fine_tuning.engine.chatting import Speaker
+from fine_tuning.engine.launch import worker_for
+from fine_tuning.errors import UsageError
+from fine_tuning.paths import absolute
+from fine_tuning.run import require_finished
+from fine_tuning.run.folder import RunFolder
+from fine_tuning.run.record_file import read_record
+from fine_tuning.screen import Screen
+from fine_tuning.stages import chat as talking
+from fine_tuning.values.spec import RunSpec
+
+
+@contextmanager
+def speaker_of(spec: RunSpec, *, folder: Path, screen: Screen) -> Iterator[Speaker]:
+    """A model to speak with: that of a finished run, which is only read, or the named one.
+
+    `folder` takes the engine's log. Raises UsageError for a run that has not finished.
+    """
+    record = None
+    if spec.output_dir is not None:
+        run_dir = absolute(spec.output_dir)
+        record = read_record(RunFolder(run_dir))
+        if record is None:
+            raise UsageError(f"{run_dir} holds no run.", fix="give the folder of a finished run")
+        require_finished(record, run_dir)
+    trained_by = spec if record is None else record.settings.replace(use_cpu=spec.use_cpu)
+    with worker_for(trained_by, folder / "engine.log") as worker:
+        worker.start()  # its imports overlap with looking for the model
+        if record is None:
+            voices = talking.of_named(spec, screen)
+        else:
+            voices = talking.of_run(record, run_dir, screen)
+        yield Speaker(voices, worker, screen, folder)
