@@ -1,6 +1,7 @@
 from random import Random
 
 import pytest
+from scipy.stats import binomtest
 
 from fine_tuning.report.facts import RunFacts, Score
 from fine_tuning.report.paired import change_interval, mcnemar, moved_answers
@@ -143,12 +144,17 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
 
 @pytest.mark.parametrize(
     ("gained", "lost", "p"),
-    [(0, 0, 1.0), (5, 0, 0.0625), (6, 0, 0.03125), (2, 8, 0.109375), (3, 3, 1.0)],
+    [(0, 0, 1.0), (5, 0, 0.0625), (6, 0, 0.03125), (2, 8, 0.109375), (900, 900, 1.0)],
 )
 def test_mcnemar_is_the_binomial_test_of_the_rows_that_moved(
     gained: int, lost: int, p: float
 ) -> None:
     assert mcnemar(gained, lost) == pytest.approx(p)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(5, 3), (600, 500), (500, 600), (5000, 4900)])
+def test_mcnemar_agrees_with_scipy_beyond_the_range_of_a_float(gained: int, lost: int) -> None:
+    assert mcnemar(gained, lost) == pytest.approx(binomtest(gained, gained + lost).pvalue)
 
 
 def test_moved_answers_are_counted_on_the_same_rows_only() -> None:
