@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from shlex import quote
 
 from fine_tuning import files
 from fine_tuning.cli.settings.argv import LONG_DASHES
@@ -96,7 +97,7 @@ def missing_package(error: ModuleNotFoundError) -> EnvironmentProblem:
     own = ROOT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     fix = f"{REINSTALL}."
     if own.exists() and Path(sys.prefix).resolve() != own.parents[1].resolve():
-        fix = f"start it with {own}, where the packages are."
+        fix = f"start it with {quote(str(own))}, where the packages are."
     name = (error.name or str(error)).partition(".")[0]
     return EnvironmentProblem(
         f"The Python package {name} is not installed for {sys.executable}.", fix=fix

@@ -5,7 +5,7 @@ from pathlib import Path
 from shlex import quote
 
 from fine_tuning import report
-from fine_tuning.cli.settings.commands import program
+from fine_tuning.cli.settings.commands import program_here
 from fine_tuning.paths import shown
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
@@ -29,8 +29,8 @@ def what_is_next(run_dir: Path) -> Iterator[str]:
         yield f"Merged model: {shown(facts.merged_path)}"
     place = quote(shown(run_dir))
     if not facts.reward_model:
-        yield f"Talk to it:\n    {program()} chat --output_dir {place}"
+        yield f"Talk to it:\n    {program_here()} chat --output_dir {place}"
     if facts.merged_path is None and facts.adapter_path:
         target = quote(f"{shown(run_dir)}-merged")
-        words = [f"{program()} export", f"--output_dir {place}", f"--export_dir {target}"]
+        words = [f"{program_here()} export", f"--output_dir {place}", f"--export_dir {target}"]
         yield "Merge it:\n    " + " \\\n    ".join(words)

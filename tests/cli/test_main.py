@@ -228,6 +228,26 @@ def test_a_row_cannot_steer_the_terminal_through_a_check(
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", said)
 
 
+def test_the_command_that_is_advised_can_be_typed_where_the_mistake_was_made(
+    tmp_path: Path,
+) -> None:
+    """It began with `python`, which is another one where the environment is not active."""
+    (tmp_path / "the tools 工具").symlink_to(ROOT)
+
+    def typed(*words: str) -> subprocess.CompletedProcess[str]:
+        known = {**os.environ, "PATH": ""}
+        return subprocess.run(
+            words, cwd=tmp_path, env=known, capture_output=True, text=True, timeout=60
+        )
+
+    done = typed(sys.executable, f"the tools 工具/{ENTRY.name}", "run", "--lora_rnak", "8")
+    assert done.returncode == 2, done.stderr
+    (advised,) = re.findall(r"`(.+ --help)`", done.stderr)
+    again = typed("/bin/sh", "-c", advised)
+    assert again.returncode == 0, again.stderr
+    assert "--lora_rank" in again.stdout
+
+
 def test_an_old_python_is_told_in_one_line() -> None:
     """The entry file is run with the version made old; every Python 3 must be able to parse it."""
     fake = (

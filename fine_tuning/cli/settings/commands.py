@@ -1,5 +1,6 @@
 """The commands, and which settings each of them takes."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,9 +15,17 @@ INSTALLED = ("lfft", "llama-factory-fine-tuning")  # as in pyproject.toml
 
 
 def program() -> str:
-    """How the user calls it: the script by Python, or the installed command as it was typed."""
+    """How it is called in the documents: the script by Python, or the installed command."""
     name = Path(sys.argv[0]).stem
     return name if name in INSTALLED else f"python {SCRIPT}"
+
+
+def program_here() -> str:
+    """How it was called, for a command that is to be typed next: where the environment is not
+    active `python` is another one, and the script may stand in another folder."""
+    if Path(sys.argv[0]).name != SCRIPT:
+        return program()
+    return shlex.join([sys.orig_argv[0], sys.argv[0]])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,13 @@ from fine_tuning.cli.settings.catalogue import (
     did_you_mean,
     spec_settings,
 )
-from fine_tuning.cli.settings.commands import Command, catalogue, file_catalogue, program
+from fine_tuning.cli.settings.commands import (
+    Command,
+    catalogue,
+    file_catalogue,
+    program,
+    program_here,
+)
 from fine_tuning.cli.settings.registered import FLAGS, NotRegistered, paths_of
 from fine_tuning.engine import argument_rules
 from fine_tuning.errors import UsageError
@@ -76,7 +82,7 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
     mistakes += rules.broken(asked)
     if mistakes:
         mistakes = list(dict.fromkeys(mistakes))
-        raise UsageError(mistakes, fix=f"`{program()} {command.name} --help` lists the flags.")
+        raise UsageError(mistakes, fix=f"`{program_here()} {command.name} --help` lists the flags.")
     sources: dict[str, Source] = {
         name: item.source for name, item in values.items() if item.setting.owner != "command"
     }
