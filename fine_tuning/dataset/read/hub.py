@@ -110,10 +110,10 @@ def _online(name: str, revision: str | None, on_bytes: OnBytes) -> _Listing:
         except Exception as error:
             raise explained(_repo(name, revision), error) from error
 
-    card: Mapping[str, Any] = {}
-    if "README.md" in files:
-        card = _front_matter(fetch(["README.md"]) / "README.md")
-    return _Listing(files, card, fetch)
+    if "README.md" not in files:
+        return _Listing(files, {}, fetch)
+    card, notes = _front_matter(name, fetch(["README.md"]) / "README.md")
+    return _Listing(files, card, fetch, notes)
 
 
 def _converted(name: str, on_bytes: OnBytes) -> _Listing | None:
@@ -160,30 +160,37 @@ def _cached(name: str, choice: HubChoice, why: str) -> _Listing:
             )
         except (OSError, ValueError):
             continue
-        listing = _on_disk(root, (note,))
+        listing = _on_disk(name, root, (note,))
         if any(map(is_data_name, listing.files)):
             converted = revision == _CONVERTED
             return replace(listing, card=_conversion_card(listing.files)) if converted else listing
     raise unreachable(_repo(name, choice.revision), why)
 
 
-def _on_disk(root: Path, notes: tuple[str, ...] = ()) -> _Listing:
+def _on_disk(name: str, root: Path, notes: tuple[str, ...] = ()) -> _Listing:
     """A snapshot that was downloaded before."""
     paths = [path for path in sorted(root.rglob("*")) if path.is_file()]
     readme = root / "README.md"
-    card = _front_matter(readme) if readme.is_file() else {}
-    return _Listing(
-        [path.relative_to(root).as_posix() for path in paths], card, lambda _: root, notes
-    )
+    card, doubts = _front_matter(name, readme) if readme.is_file() else ({}, ())
+    files = [path.relative_to(root).as_posix() for path in paths]
+    return _Listing(files, card, lambda _: root, (*notes, *doubts))
 
 
-def _front_matter(readme: Path) -> Mapping[str, Any]:
+def _front_matter(name: str, readme: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """What a dataset's card says of its files, and a note if it cannot be understood: the data can
+    be read all the same, but the configurations and splits that it names are not known."""
+    import yaml
     from huggingface_hub import metadata_load
 
     try:
-        return metadata_load(readme) or {}
-    except Exception:  # a card that nobody can parse must not stop the data from being read
-        return {}
+        return metadata_load(readme) or {}, ()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        note = (
+            f"{name}: the head of its README.md cannot be read ({why}); configurations and splits "
+            "are told by the files' names"
+        )
+        return {}, (note,)
 
 
 def _is_data(file: str) -> bool:
@@ -197,14 +204,15 @@ def _modelscope(name: str, choice: HubChoice, on_bytes: OnBytes) -> _Listing:
         from modelscope_hub.errors import HubError
 
         if is_offline():
-            return _on_disk(Path(api.download_repo(name, **where, local_files_only=True)))
+            root = Path(api.download_repo(name, **where, local_files_only=True))
+            return _on_disk(name, root)
         try:
-            return _on_disk(_from_modelscope(api, name, where, on_bytes))
+            return _on_disk(name, _from_modelscope(api, name, where, on_bytes))
         except ConnectionError as error:
             with suppress(HubError):  # an earlier download may have left it
                 root = Path(api.download_repo(name, **where, local_files_only=True))
                 note = f"{name}: read from the local cache ({type(error).__name__})"
-                return _on_disk(root, (note,))
+                return _on_disk(name, root, (note,))
             raise
 
 

@@ -110,6 +110,22 @@ def test_the_card_names_configurations_and_splits(site: Site) -> None:
     assert 'it has "train", "held_out"' in str(refusal("me/card", split="trian"))
 
 
+@pytest.mark.parametrize(
+    "head",
+    [b"configs: [", b"- a\n- list", b"a: &a [*a", b"\xff\xfe: 1", b"[" * 5000],
+    ids=["open", "list", "alias", "bytes", "deep"],
+)
+def test_a_card_that_cannot_be_read_is_said(site: Site, head: bytes) -> None:
+    """It was passed over: which files are which configuration was guessed without a word."""
+    site.datasets["me/broken"] = {
+        "README.md": b"---\n" + head + b"\n---\n# A dataset\n",
+        "data/train-00000-of-00001.jsonl": ROW,
+    }
+    (source,) = find("me/broken")
+    assert any("the head of its README.md cannot be read" in note for note in source.notes)
+    assert "configurations and splits are told by the files' names" in " ".join(source.notes)
+
+
 def test_a_dataset_that_is_only_a_script_is_read_from_its_conversion(site: Site) -> None:
     site.datasets["me/script"] = {"script.py": b"raise SystemExit"}
     site.converted["me/script"] = {
