@@ -115,21 +115,10 @@ def read_scores(run_dir: Path) -> Scores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Logged:
-    """What the trainer logged at a step."""
-
-    step: int
-    loss: float | None = None
-    learning_rate: float | None = None
-    grad_norm: float | None = None
-    eval_loss: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainerState:
     """The part of Transformers' `trainer_state.json` that is shown."""
 
-    log_history: tuple[Logged, ...] = ()
+    log_history: tuple[CurvePoint, ...] = ()  # several entries may be of one step
 
 
 def _curves(run_dir: Path) -> tuple[CurvePoint, ...]:
