@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -170,16 +171,21 @@ def test_what_the_question_is_about_stands_in_the_prompt(
 
 
 @pytest.mark.parametrize(
-    "name", ["reasoning_content", "reasoning", "thinking", "cot", "complex_cot"]
+    ("answer", "name"),
+    [
+        *product(
+            ("output", "answer"),
+            ("reasoning_content", "reasoning", "thinking", "cot", "complex_cot"),
+        ),
+        # content alone is no answer: beside these it is
+        *product(("content",), ("reasoning_content", "reasoning", "thinking")),
+    ],
 )
-@pytest.mark.parametrize("answer", ["output", "answer", "content"])
 def test_a_column_of_reasoning_stands_before_the_answer(
     tmp_path: Path, name: str, answer: str
 ) -> None:
     ask = "input" if answer == "content" and name in ("reasoning", "thinking") else "question"
     made = rows(lambda q, a, n: {ask: q, answer: a, name: f"Because {n}."})
-    if answer == "content" and name not in ("reasoning", "reasoning_content", "thinking"):
-        pytest.skip("content alone is no answer")
     data = checked(tmp_path, made)
     text = canonical(data)[0]["conversations"][1]["value"]
     assert text == f"<think>\nBecause 0.\n</think>\n\n{SAY[0]}"
