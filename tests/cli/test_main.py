@@ -282,6 +282,9 @@ def test_ctrl_c_while_the_program_is_imported_prints_no_traceback(tmp_path: Path
     (tmp_path / "entry.py").write_bytes(ENTRY.read_bytes())
     package = tmp_path / "fine_tuning" / "cli"
     package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        # without it the installed package would be imported instead
+        (folder / "__init__.py").touch()
     (package / "main.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, str(tmp_path / "entry.py")], capture_output=True, text=True, check=False
