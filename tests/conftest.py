@@ -51,6 +51,16 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose name has spaces and Chinese in it, with a dataset for whole runs."""
+    from tests.runs import write_rows
+
+    folder = tmp_path_factory.mktemp("my data 数据")
+    write_rows(folder / "训练 rows.json")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def vision_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen2-VL with random weights that takes images and videos."""

@@ -10,7 +10,7 @@ import pytest
 from fine_tuning import files
 from tests.commands import command, environment
 from tests.dataset.read.hub_site import Site, serve
-from tests.test_run import write_rows
+from tests.runs import write_rows
 
 
 def run(*words: object, cwd: Path, **env: str) -> tuple[int, str]:

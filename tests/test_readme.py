@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import ROOT, command
-from tests.test_run import write_rows
+from tests.runs import write_rows
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")

@@ -1,17 +1,12 @@
-"""Whole runs on a tiny model: settings, resumption, quantisation, processes, refusals."""
+"""Whole runs on a tiny model: settings, quantisation, processes, merging, refusals."""
 
 import json
-import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 import yaml
 
@@ -19,43 +14,9 @@ from fine_tuning.cli.next_steps import what_is_next
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
 from tests.commands import command, environment, start
+from tests.runs import ROWS, flags, record, write_rows
 
 pytestmark = pytest.mark.engine
-
-ROWS = 48
-
-
-def write_rows(path: Path, count: int = ROWS, answer: str = "It is") -> Path:
-    rows = [
-        {
-            "instruction": f"What comes after {i} in list {i * 7919 % 1000}?",
-            "output": f"{answer} {i + 1}, as 你好 {i * 104729 % 977}.",
-        }
-        for i in range(count)
-    ]
-    path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-    return path
-
-
-def record(run: Path) -> dict[str, Any]:
-    return dict(json.loads((run / "run.json").read_text(encoding="utf-8")))
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose name has spaces and Chinese in it, with a dataset."""
-    folder = tmp_path_factory.mktemp("my data 数据")
-    write_rows(folder / "训练 rows.json")
-    return folder
-
-
-def flags(model: Path, place: Path, run: str, *more: object) -> list[object]:
-    return [
-        *("--model_name_or_path", model, "--dataset_path", place / "训练 rows.json"),
-        *("--output_dir", place / run, "--dataset_dir", place / "data"),
-        *("--epochs", 1, "--score_samples", 2),
-        *more,
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -252,117 +213,6 @@ def test_qlora_trains_and_merges_on_a_cpu(tiny_model: Path, place: Path, bits: s
     assert_merged_like_base_and_adapter(merged, tiny_model, run)
 
 
-def wait_for(process: "subprocess.Popen[str]", path: Path, seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.1)
-
-
-def test_ctrl_c_saves_a_checkpoint_and_the_same_command_goes_on(
-    tiny_model: Path, place: Path
-) -> None:
-    words = flags(tiny_model, place, "interrupted", "--epochs", 30, "--save_steps", 5)
-    process = start(*words, cwd=place)
-    wait_for(process, place / "interrupted" / "checkpoint-5")
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, output
-    stopped_at = last_step(place / "interrupted")
-    saved = f"checkpoint-{stopped_at} is saved, step {stopped_at} of"
-    assert "saving a checkpoint: done" in output and saved in output
-    assert "the same command continues from it" in output
-    assert record(place / "interrupted")["status"] == "interrupted"
-    assert not (place / "interrupted" / "eval_results.json").exists(), "it was evaluated"
-    done = command(*words, cwd=place)
-    assert done.returncode == 0, done.stdout
-    assert f"Continuing from checkpoint-{stopped_at}" in done.stdout
-    assert record(place / "interrupted")["status"] == "done"
-
-
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_while_the_base_model_is_scored_ends_at_once(
-    tiny_model: Path, place: Path, sent: signal.Signals
-) -> None:
-    """It waited for all answers and a first step, and said that a checkpoint would be saved."""
-    run = f"early stop {sent.name}"
-    words = flags(tiny_model, place, run, "--score_samples", 12, "--val_size", 12)
-    process = start(*words, cwd=place)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("scoring the base model"):
-            break
-    process.send_signal(sent)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "Ended at once, before the first checkpoint" in output
-    assert "the same command starts the training again" in output
-    assert not list((place / run).glob("checkpoint-*"))
-
-
-def test_a_training_that_stops_early_is_scored(tiny_model: Path, place: Path) -> None:
-    """--early_stopping_steps ends before the last step: "after" was not measured."""
-    done = command(
-        *flags(tiny_model, place, "stopped early", "--early_stopping_steps", 1, "--epochs", 9),
-        *("--eval_steps", 1, "--save_steps", 1, "--eval_strategy", "steps"),
-        *("--learning_rate", 1e-9, "--load_best_model_at_end", "true"),
-        cwd=place,
-    )
-    assert done.returncode == 0, done.stdout
-    state = json.loads((place / "stopped early" / "trainer_state.json").read_text(encoding="utf-8"))
-    assert state["global_step"] < state["max_steps"]
-    scores = json.loads((place / "stopped early" / "scores.json").read_text(encoding="utf-8"))
-    assert scores.keys() == {"before", "after"}
-
-
-def test_more_epochs_continue_the_training(tiny_model: Path, place: Path) -> None:
-    run = place / "interrupted"
-    if record(run)["status"] != "done":
-        pytest.fail("needs the finished run of the test before")
-    last = last_step(run)
-    done = command("--output_dir", run, "--dataset_dir", place / "data", "--epochs", 31, cwd=place)
-    assert done.returncode == 0, done.stdout
-    assert f"Continuing from checkpoint-{last}" in done.stdout
-    state = json.loads((run / "trainer_state.json").read_text(encoding="utf-8"))
-    assert state["epoch"] == pytest.approx(31.0)
-
-
-def test_more_epochs_without_a_checkpoint_start_anew(tiny_model: Path, place: Path) -> None:
-    """LLaMA-Factory refused: "Output directory already exists ... set overwrite_output_dir"."""
-    run = place / "no checkpoints"
-    assert command(*flags(tiny_model, place, "no checkpoints"), cwd=place).returncode == 0
-    for checkpoint in run.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
-    done = command("--output_dir", run, "--dataset_dir", place / "data", "--epochs", 2, cwd=place)
-    assert done.returncode == 0, done.stdout
-    assert "there is no checkpoint to continue: this training starts anew" in done.stdout
-    state = json.loads((run / "trainer_state.json").read_text(encoding="utf-8"))
-    assert state["epoch"] == pytest.approx(2.0)
-
-
-def last_step(run: Path) -> int:
-    return max(int(path.name.split("-")[1]) for path in run.glob("checkpoint-*"))
-
-
-def test_after_kill_9_no_worker_is_left_and_the_same_command_goes_on(
-    tiny_model: Path, place: Path
-) -> None:
-    words = flags(tiny_model, place, "killed", "--epochs", 30, "--save_steps", 5)
-    process = start(*words, cwd=place)
-    wait_for(process, place / "killed" / "checkpoint-5" / "trainer_state.json")
-    workers = psutil.Process(process.pid).children(recursive=True)
-    assert workers
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    _, alive = psutil.wait_procs(workers, timeout=30)
-    assert not alive, "a worker trains on without anybody"
-    done = command(*words, cwd=place)
-    assert done.returncode == 0, done.stdout
-    assert "Continuing from checkpoint-" in done.stdout
-
-
 def test_two_processes_train_one_adapter(tiny_model: Path, place: Path) -> None:
     two = ("two", "--nproc_per_node", 2, "--use_cpu")
     done = command(*flags(tiny_model, place, *two), cwd=place)
@@ -393,41 +243,6 @@ def test_a_template_of_another_name_ships_with_adapter_and_merged_model(
     for folder in (place / "alpaca-template", merged):
         template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
         assert "### Instruction:" in template
-
-
-def test_deleted_parts_of_a_run_come_back_as_they_were(tiny_model: Path, place: Path) -> None:
-    """The adapter from the last checkpoint, without a step past the end; the rows from the file,
-    and while the file is gone from the run."""
-    run = place / "lossy"
-    data = write_rows(place / "lossy.json")
-    words = flags(tiny_model, place, "lossy", "--max_steps", 3, "--dataset_path", data)
-    assert command(*words, cwd=place).returncode == 0
-    adapter = (run / "adapter_model.safetensors").read_bytes()
-
-    (run / "adapter_model.safetensors").unlink()
-    done = command("export", "--output_dir", run, "--export_dir", place / "none", cwd=place)
-    assert done.returncode == 2
-    assert "weights have gone" in done.stdout
-    shutil.rmtree(run / "dataset")
-    done = command("--output_dir", run, cwd=place)
-    assert done.returncode == 0, done.stdout
-    assert "Continuing from checkpoint-3." in done.stdout
-    assert (run / "adapter_model.safetensors").read_bytes() == adapter
-
-    (run / "adapter_model.safetensors").unlink()
-    for checkpoint in run.glob("checkpoint-*"):
-        shutil.rmtree(checkpoint)
-    done = command("--output_dir", run, cwd=place)
-    assert done.returncode == 0, done.stdout
-    assert "there is no checkpoint to continue: this training starts anew" in done.stdout
-    assert (run / "adapter_model.safetensors").read_bytes() == adapter
-
-    data.unlink()
-    merged = place / "merged-lossy"
-    done = command("--output_dir", run, "--export_dir", merged, cwd=place)
-    assert done.returncode == 0, done.stdout
-    assert "lossy.json has gone" in done.stdout
-    assert (merged / "model.safetensors").exists()
 
 
 def flip_a_bit(path: Path) -> None:
@@ -466,40 +281,6 @@ def test_what_is_damaged_is_named_and_never_used(basic: Path, place: Path) -> No
     done = command(*export, cwd=place)
     assert done.returncode == 1, done.stdout
     assert "model.safetensors has changed since it was written" in done.stdout
-
-
-def test_a_moved_run_is_merged_and_trained_further_in_its_new_place(
-    tiny_model: Path, place: Path
-) -> None:
-    words = flags(tiny_model, place, "here", "--val_size", 8)
-    assert command(*words, cwd=place).returncode == 0
-    (place / "here").rename(place / "there 那里")
-    run = place / "there 那里"
-    merged = place / "merged-moved"
-    done = command("--output_dir", run, "--export_dir", merged, cwd=place)
-    assert done.returncode == 0, done.stdout
-    assert f"This run was made in {place / 'here'}" in done.stdout
-    assert "Training is already done" in done.stdout
-    assert (merged / "model.safetensors").exists()
-    assert not (place / "here").exists()
-    settings = yaml.safe_load((run / "train.yaml").read_text(encoding="utf-8"))
-    entries = json.loads((run / "dataset" / "dataset_info.json").read_text(encoding="ascii"))
-    assert settings["output_dir"] == str(run)
-    assert {settings["dataset"], settings["eval_dataset"]} == set(entries)
-    done = command("--output_dir", run, "--epochs", 2, cwd=place)
-    assert done.returncode == 0, done.stdout
-    assert "Continuing from checkpoint-" in done.stdout
-    assert not (place / "here").exists()
-
-
-def test_touching_the_data_changes_nothing(tiny_model: Path, place: Path) -> None:
-    words = flags(tiny_model, place, "touched", "--dry_run")
-    first = command(*words, cwd=place)
-    assert first.returncode == 0, first.stdout
-    (place / "训练 rows.json").touch()
-    again = command(*words, cwd=place)
-    assert again.returncode == 0, again.stdout
-    assert (place / "touched" / "dataset" / "split" / "train.jsonl").exists()
 
 
 def test_a_used_export_directory_is_found_before_the_training(
@@ -555,130 +336,3 @@ def test_a_run_that_is_refused_at_its_end_does_not_keep_a_dry_runs_settings(
     assert known["settings"]["lora_rank"] == 4
     assert (known["status"], known["settings"]["dry_run"]) == ("failed", False)
     assert "is not empty" in known["failure"]["what"]
-
-
-def write_weighed_rows(path: Path, count: int = 24) -> Path:
-    """Dialogues whose first answer is not to be trained, and plain rows after them."""
-
-    def turns(*texts: str, **weight: int) -> list[dict[str, Any]]:
-        asked, answered = texts
-        return [
-            {"role": "user", "content": asked},
-            {"role": "assistant", "content": answered, **weight},
-        ]
-
-    rows = [
-        [*turns(f"Is {i} odd?", f"bad {i}", weight=0), *turns(f"And {i * 31}?", f"good {i}")]
-        if i % 2
-        else turns(f"What is {i}?", f"good {i}")
-        for i in range(count)
-    ]
-    lines = [json.dumps({"messages": messages}) for messages in rows]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_an_answer_with_weight_zero_is_not_trained(
-    tiny_model: Path, place: Path, tmp_path: Path, processes: int
-) -> None:
-    """What the engine is given, encoded ahead by one process, is what a training by hand finds."""
-    from datasets import load_from_disk
-    from transformers import AutoTokenizer
-
-    run = tmp_path / "run 一"
-    packed = ("--packing", "true", "--neat_packing", "true", "--nproc_per_node", processes)
-    more = packed if processes > 1 else ()
-    done = command(
-        *("--model_name_or_path", tiny_model, "--output_dir", run, "--epochs", 1),
-        *("--dataset_path", write_weighed_rows(tmp_path / "rows.jsonl"), "--score_samples", 2),
-        *more,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stdout
-    assert "12 answers have the weight 0: they are read, not trained" in done.stdout
-    settings = yaml.safe_load((run / "train.yaml").read_text(encoding="utf-8"))
-    encoded = load_from_disk(settings["tokenized_path"])
-    labels = [label for row in encoded["train"] for label in row["labels"] if label != -100]
-    trained = AutoTokenizer.from_pretrained(tiny_model).decode(labels)
-    rows = record(run)["stages"]["split"]["result"]["train_rows"]
-    assert trained.count("good") == rows
-    assert "bad" not in trained
-    assert record(run)["stages"]["train"]["result"]["encoded"] == rows
-
-
-def write_seen_rows(folder: Path, count: int = 16) -> Path:
-    """One question about pictures of two sizes, and rows without any."""
-    from PIL import Image
-
-    rows: list[dict[str, Any]] = []
-    for i in range(count):
-        colour = ("red", "blue")[i % 2]
-        Image.new("RGB", ((56, 28), (140, 84))[i % 2], colour).save(folder / f"{i}.png")
-        answer = {"role": "assistant", "content": f"It is {colour} {i}."}
-        asked = {"role": "user", "content": "<image>What colour is it?"}
-        rows.append({"messages": [asked, answer], "images": [f"{i}.png"]})
-        rows.append({"messages": [{"role": "user", "content": f"Colour {i}?"}, answer]})
-    path = folder / "rows.json"
-    path.write_text(json.dumps(rows), encoding="utf-8")
-    return path
-
-
-def test_pictures_are_counted_trained_and_merged(vision_model: Path, tmp_path: Path) -> None:
-    data = write_seen_rows(tmp_path)
-    words = (
-        *("--model_name_or_path", vision_model, "--dataset_path", data),
-        *("--output_dir", tmp_path / "run", "--epochs", 1),
-        *("--preprocessing_num_workers", 2),  # forked readers must not wait for lost threads
-    )
-    whole = (tmp_path / "3.png").read_bytes()
-    (tmp_path / "3.png").write_bytes(whole[:60])
-    done = command(*words, cwd=tmp_path)
-    assert done.returncode == 1, done.stdout
-    assert "1 row has media that cannot be read:\n  " in done.stdout
-    assert f"rows.json:1 (kept row index 6): {tmp_path / '3.png'}: " in done.stdout
-    (tmp_path / "3.png").write_bytes(whole)  # the rows are the same
-    done = command(*words, "--export_dir", tmp_path / "merged", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout
-    stages = record(tmp_path / "run")["stages"]
-    assert stages["tokens"]["result"]["media"] == ["images"]
-    assert stages["split"]["result"]["val_rows"] > 0
-    views = stages["tokens"]["result"]["views"]
-    assert stages["merge"]["result"]["proof"]["proved"] is True
-    scores = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))
-    prompts = [sample["prompt"] for sample in scores["after"]["samples"]]
-    assert len(prompts) == stages["split"]["result"]["val_rows"]
-    assert any("<|image_pad|>" in prompt for prompt in prompts)
-    assert scores["after"]["metrics"]["loss"] < scores["before"]["metrics"]["loss"]
-    assert any("<|image_pad|>(x 15)" in text for view in views for text, _ in view["spans"])
-    assert stages["train"]["result"]["encoded"] == stages["split"]["result"]["train_rows"]
-
-
-STREAMED = ("--streaming", "true", "--dataloader_num_workers", 2, "--max_steps", 2)
-
-
-@pytest.mark.parametrize("kind", ["text", "packed"])
-def test_what_is_streamed_is_counted_before_it_is_trained(
-    tiny_model: Path, tmp_path: Path, kind: str
-) -> None:
-    """The readers are forked after the tokenizer's threads began, and must not wait for them."""
-    if kind == "text":
-        lines = [json.dumps({"text": f"What is {i}? " * (i % 17 + 1)}) for i in range(1200)]
-        data = tmp_path / "text.jsonl"
-        data.write_text("\n".join(lines), encoding="utf-8")
-        more: tuple[object, ...] = ("--max_seq_length", 64, "--buffer_size", 50)
-    else:
-        data = write_rows(tmp_path / "rows.json")
-        more = ("--packing", "true", "--neat_packing", "true")
-    done = command(
-        *("--model_name_or_path", tiny_model, "--dataset_path", data, "--score_samples", 0),
-        *("--output_dir", tmp_path / "run", "--val_size", 0, *STREAMED, *more),
-        cwd=tmp_path,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout
-    assert "comparing what is streamed with what was prepared: done" in done.stdout
-    result = record(tmp_path / "run")["stages"]["train"]["result"]
-    assert result["encoded"] == result["expected"]["count"] > 0
-    if kind == "packed":
-        assert result["encoded"] == ROWS

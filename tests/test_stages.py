@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.commands import command, start
-from tests.test_run import record, wait_for, write_rows
+from tests.runs import record, wait_for, write_rows
 
 pytestmark = pytest.mark.engine
 

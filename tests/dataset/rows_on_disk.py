@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset import check as dataset
+from fine_tuning.dataset.insight.rows import read_lines
 from fine_tuning.dataset.problems import CAUSES
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.spec import DataSpec
@@ -21,16 +22,24 @@ def write_jsonl(path: Path, rows: Sequence[Any]) -> Path:
     return path
 
 
-def account(tmp_path: Path, rows: Sequence[Any], **settings: Any) -> CheckedData:
+def account(
+    tmp_path: Path, rows: Sequence[Any], name: str = "data.jsonl", **settings: Any
+) -> CheckedData:
     """The account of one JSON Lines file with these rows."""
-    source = write_jsonl(tmp_path / "data.jsonl", rows)
-    spec = DataSpec(dataset_path=(str(source),), near_duplicates=False, **settings)
+    write_jsonl(tmp_path / name, rows)
+    return account_of(tmp_path, name, **settings)
+
+
+def account_of(tmp_path: Path, *names: str, **settings: Any) -> CheckedData:
+    """The account of files that lie there; the folder itself has no name."""
+    paths = tuple(str(tmp_path / name) for name in names)
+    spec = DataSpec(dataset_path=paths, near_duplicates=False, **settings)
     return dataset.account(spec, out_dir=tmp_path / "out")
 
 
 def canonical(data: CheckedData) -> list[dict[str, Any]]:
-    """The kept rows."""
-    return [json.loads(line) for line in data.rows_path.read_text("utf-8").split("\n")[:-1]]
+    """The kept rows, also where they are a typed table."""
+    return [json.loads(line) for line in read_lines(data.rows_path)]
 
 
 def report(data: CheckedData) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fine_tuning.errors import EnvironmentProblem, FineTuningError, ModelError
 from tests import modelscope_site
 from tests.commands import command, environment
 from tests.dataset.read import hub_site
-from tests.test_run import record, write_rows
+from tests.runs import record, write_rows
 
 NAME = "me/tiny"
 HEADER = json.dumps({"w": {"dtype": "U8", "shape": [3_000_000], "data_offsets": [0, 3_000_000]}})

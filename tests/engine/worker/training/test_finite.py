@@ -8,7 +8,7 @@ import pytest
 
 from fine_tuning.errors import RowsError
 from tests.commands import command
-from tests.test_run import record, write_rows
+from tests.runs import record, write_rows
 from tests.trainings import Heard, planned, train_here
 
 pytestmark = pytest.mark.engine
