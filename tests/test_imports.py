@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -112,3 +113,15 @@ def test_the_whole_front_end_loads_without_torch() -> None:
         timeout=120,
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_no_test_imports_another_test_module() -> None:
+    """What two of them need stands in a module of its own, so that each can be moved or removed."""
+    found = {
+        f"{path.name}: {name}"
+        for path in Path(__file__).parent.rglob("*.py")
+        for name in re.findall(
+            r"^\s*from (tests\.\S*\btest_\w+) import", path.read_text("utf-8"), re.M
+        )
+    }
+    assert found == set()

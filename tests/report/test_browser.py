@@ -8,8 +8,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from fine_tuning.report import write_data_report, write_report
 from tests.browser import launch, needs_chromium
-from tests.report.examples import data_check, whole_run
-from tests.report.test_page import hostile_run
+from tests.report.examples import data_check, hostile_run, whole_run
 
 pytestmark = needs_chromium
 

@@ -8,22 +8,26 @@ import pytest
 
 from fine_tuning.report import write_data_report, write_report
 from fine_tuning.report.facts import (
-    Artefact,
     CurvePoint,
     DataAccount,
     DataFacts,
-    FileRows,
     Parity,
     RunFacts,
     Sample,
-    Score,
     TokenDifference,
 )
 from fine_tuning.values.results import Failure
-from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
-from tests.report.examples import account, curve, data_check, samples, whole_run
+from fine_tuning.values.shown import MaskedRow, ProblemGroup, Span
+from tests.report.examples import (
+    ATTACK,
+    account,
+    curve,
+    data_check,
+    hostile_run,
+    samples,
+    whole_run,
+)
 
-ATTACK = """</pre></script><script>alert(1)</script><img src=x onerror="alert(2)">'"&{{7*7}}{%"""
 _VOID = {"meta", "br"}
 
 
@@ -67,65 +71,6 @@ def words(html: str) -> str:
 
 def page_of(folder: Path, facts: RunFacts) -> str:
     return write_report(folder, facts).read_text(encoding="utf-8")
-
-
-def hostile_run() -> RunFacts:
-    """The attack in every text of the page."""
-    data = DataAccount(
-        format=ATTACK,
-        evidence=ATTACK,
-        files=(
-            FileRows(
-                path=ATTACK,
-                read=1,
-                kept=0,
-                dropped=1,
-                format=ATTACK,
-                encoding=ATTACK,
-                evidence=ATTACK,
-            ),
-        ),
-        rows_read=1,
-        rows_dropped=1,
-        problems=(ProblemGroup(ATTACK, 1, ATTACK, ATTACK, ATTACK),),
-        findings={ATTACK: {ATTACK: ATTACK}, "list": [ATTACK], "one": ATTACK},
-        split={ATTACK: 1},
-        split_dropped={ATTACK: 1},
-        overlong={ATTACK: 1},
-        rejected_path=ATTACK,
-        report_path=ATTACK,
-        notes=(ATTACK,),
-    )
-    return RunFacts(
-        title=ATTACK,
-        status="failed",
-        failure=Failure(what=ATTACK, why=ATTACK, fix=ATTACK),
-        log=ATTACK,
-        command=ATTACK,
-        created=ATTACK,
-        durations={ATTACK: 1.0},
-        settings=(Choice(ATTACK, ATTACK, ATTACK, "you"), Choice(ATTACK, ATTACK, ATTACK)),
-        versions={ATTACK: ATTACK},
-        device=ATTACK,
-        warnings=(ATTACK,),
-        base_model=ATTACK,
-        method=ATTACK,
-        template=ATTACK,
-        parity=Parity(
-            equal=False,
-            message=ATTACK,
-            differences=(TokenDifference(row=ATTACK, trained=(ATTACK,), served=("b",)),),
-        ),
-        data=data,
-        curves=curve(20),
-        scores=(Score(name=ATTACK, before=0.1, after=0.9, n=40, kind="share"),),
-        samples=(Sample(prompt=ATTACK, expected=ATTACK, before=ATTACK, after=ATTACK),),
-        masked=(MaskedRow(ATTACK, (Span(ATTACK, True), Span(ATTACK, False))),),
-        adapter_path=Path(ATTACK),
-        merged_path=Path(ATTACK),
-        artefacts=(Artefact(path=ATTACK, what=ATTACK, size=1),),
-        train_yaml=Path(ATTACK),
-    )
 
 
 def partial_runs() -> Iterator[tuple[str, RunFacts]]:

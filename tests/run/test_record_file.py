@@ -14,7 +14,7 @@ from fine_tuning.values.codec import json_text
 from fine_tuning.values.record import SCHEMA, Done, RunRecord, Stages
 from fine_tuning.values.results import Merged, Trained
 from fine_tuning.values.spec import RunSpec
-from tests.engine.plan.test_make import plan
+from tests.engine.plan.plans import plan
 
 MERGED = Merged(path=Path("/elsewhere/merged"), dtype="bfloat16", bytes=3)
 RECORD = RunRecord(

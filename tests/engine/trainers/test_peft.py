@@ -12,7 +12,7 @@ from fine_tuning.engine.trainers.train_yaml import train_yaml
 from fine_tuning.errors import UsageError
 from fine_tuning.values.methods import METHODS
 from fine_tuning.values.spec import RunSpec
-from tests.engine.plan.test_make import plan
+from tests.engine.plan.plans import plan
 
 OURS = [name for name, method in METHODS.items() if method.trainer == "peft"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.engine.worker.tokens.test_media import picture, seen
+from tests.engine.worker.tokens.looking import picture, seen
 
 pytestmark = pytest.mark.engine
 

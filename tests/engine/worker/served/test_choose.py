@@ -6,7 +6,7 @@ import pytest
 
 from fine_tuning.errors import DataError
 from tests.engine.worker.served.families import FAMILIES, SHAPES, SPECIAL, row
-from tests.engine.worker.tokens.test_look import look
+from tests.engine.worker.tokens.looking import look
 from tests.models import CHATML, build_model, train_tokenizer
 
 pytestmark = pytest.mark.engine

@@ -1,33 +1,13 @@
 """Lengths counted in batches are the lengths that the trainer gets."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.engine.worker.served.families import row
+from tests.engine.worker.tokens.looking import WITH_TOOLS
+
 pytestmark = pytest.mark.engine
-
-
-def row(*turns: tuple[str, str], system: str = "", tools: str = "") -> dict[str, Any]:
-    conversations = [{"from": role, "value": text} for role, text in turns]
-    return {"conversations": conversations, "system": system, "tools": tools}
-
-
-CALL = '[{"name": "weather", "arguments": {"city": "Paris"}}]'
-TOOLS = '[{"name": "weather", "description": "the weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}]'  # noqa: E501  # one literal
-ROWS = [
-    row(("user", "Hello"), ("assistant", "Hi 你好 🙂")),
-    row(
-        ("user", "a " * 40), ("assistant", "b " * 40), ("user", "c"), ("assistant", "d"), system="S"
-    ),
-    row(
-        ("user", "Weather?"),
-        ("function_call", CALL),
-        ("tool", "sunny"),
-        ("assistant", "It is sunny."),
-        tools=TOOLS,
-    ),
-]
 
 
 @pytest.mark.parametrize(
@@ -47,8 +27,8 @@ def test_counts_equal_the_processor_s_ids(tiny_model: Path, name: str) -> None:
     template = get_template_and_fix_tokenizer(tokenizer, arguments)
     processor = SupervisedDatasetProcessor(template, tokenizer, None, arguments)
     how = Rendering("chat", template, tokenizer)
-    counted = list(count_tokens(how, ROWS))
-    for one, counts in zip(ROWS, counted, strict=True):
+    counted = list(count_tokens(how, WITH_TOOLS))
+    for one, counts in zip(WITH_TOOLS, counted, strict=True):
         messages = engine_messages(one)
         ids, _ = processor._encode_data_example(
             messages[:-1], messages[-1:], one["system"], one["tools"], [], [], []
@@ -64,7 +44,7 @@ def test_a_tool_call_and_its_result_belong_to_the_round_of_the_answer(tiny_model
     from fine_tuning.engine.worker.tokens.rendering import Rendering
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    counted = list(count_tokens(Rendering("chat", TEMPLATES["qwen"], tokenizer), ROWS))
+    counted = list(count_tokens(Rendering("chat", TEMPLATES["qwen"], tokenizer), WITH_TOOLS))
     assert [len(counts) for counts in counted] == [1, 2, 1]
 
 

@@ -9,27 +9,10 @@ import pytest
 from fine_tuning.engine.requests import model_arguments
 from fine_tuning.errors import DataError
 from fine_tuning.values.spec import RunSpec
-from fine_tuning.values.tokens import TokenLook
-from tests.engine.worker.tokens.test_lengths import row
+from tests.engine.worker.served.families import row
+from tests.engine.worker.tokens.looking import look, tokenizer_of
 
 pytestmark = pytest.mark.engine
-
-
-def look(folder: Path, model: Path, rows: list[dict[str, Any]], **asked: Any) -> TokenLook:
-    from fine_tuning.engine.worker.events import Events
-    from fine_tuning.engine.worker.tokens.look import look_at_tokens
-
-    path = folder / "rows.jsonl"
-    path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
-    known = {"name": "x", "model_args": {}, "data_args": {}, "kind": "chat", "template": "auto"}
-    with (folder / "events.jsonl").open("w", encoding="utf-8") as stream:
-        return look_at_tokens(
-            **{**known, "max_seq_length": None, **asked},
-            events=Events(stream),
-            model=str(model),
-            rows_path=str(path),
-            lengths_path=str(folder / "lengths.u32"),
-        )
 
 
 PLAIN = row(("user", "Hello"), ("assistant", "Hi"))
@@ -64,7 +47,6 @@ def test_rows_with_and_without_reasoning_render_as_a_reasoning_model_s_own_templ
     from llamafactory.data.template import TEMPLATES
 
     from fine_tuning.engine.worker.tokens.template import first_difference
-    from tests.engine.worker.tokens.test_template import tokenizer_of
     from tests.models import CHATML, build_model
 
     own = CHATML.replace(

@@ -2,25 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 
 from fine_tuning.errors import ModelError
-from tests.engine.worker.tokens.test_lengths import row
-from tests.engine.worker.tokens.test_look import look
+from tests.engine.worker.served.families import row
+from tests.engine.worker.tokens.looking import look, picture, seen
 
 pytestmark = pytest.mark.engine
-
-
-def picture(path: Path, width: int, height: int) -> str:
-    Image.new("RGB", (width, height), "red").save(path)
-    return str(path)
-
-
-def seen(path: str, *, question: str = "<image>What is it?") -> dict[str, Any]:
-    return {**row(("user", question), ("assistant", "Red.")), "images": [path]}
 
 
 def test_a_picture_counts_as_many_tokens_as_its_size_has(

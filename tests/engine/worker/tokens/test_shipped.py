@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.values.tokens import TemplateLook
-from tests.engine.worker.tokens.test_lengths import ROWS as WITH_TOOLS
-from tests.engine.worker.tokens.test_template import ROWS, tokenizer_of
+from tests.engine.worker.tokens.looking import ROWS, WITH_TOOLS, tokenizer_of
 from tests.models import build_model
 
 pytestmark = pytest.mark.engine

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.errors import ModelError
+from tests.engine.worker.tokens.looking import ROWS, tokenizer_of
 from tests.models import CHATML, build_model
 
 pytestmark = pytest.mark.engine
@@ -20,32 +21,6 @@ HOMEMADE = (
     "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} <|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}[assistant] {% endif %}"
 )
-ROWS: list[dict[str, Any]] = [
-    {
-        "conversations": [
-            {"from": "user", "value": "What is the capital of France?"},
-            {"from": "assistant", "value": "Paris."},
-            {"from": "user", "value": "And 中国?"},
-            {"from": "assistant", "value": "北京。"},
-        ],
-        "system": "",
-        "tools": "",
-    },
-    {
-        "conversations": [
-            {"from": "user", "value": "Hello"},
-            {"from": "assistant", "value": "Hi"},
-        ],
-        "system": "Be brief.",
-        "tools": "",
-    },
-]
-
-
-def tokenizer_of(path: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(path)
 
 
 def choose(path: Path, asked: str = "auto", rows: list[dict[str, Any]] = ROWS) -> Any:
