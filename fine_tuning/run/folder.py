@@ -1,8 +1,9 @@
 """The folder of a run: where its parts lie, who may become one, and who works in it."""
 
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,28 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def kept_if_used(self) -> Iterator[None]:
+        """Take the folder away again if it is made in the block, and nothing came of it: a command
+        that was refused, by a hub too, leaves nothing behind. What an error names stays."""
+        made = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        try:
+            yield
+        except BaseException as error:
+            if made and str(self.path) not in str(error) and not self._has_results():
+                shutil.rmtree(self.path, ignore_errors=True)
+                with suppress(OSError):  # somebody else put something there
+                    for place in made[1:]:
+                        place.rmdir()
+            raise
+
+    def _has_results(self) -> bool:
+        """Whether it holds more than its record and the log."""
+        return any(
+            file.is_file() and file.parent.name != "logs" and file != self.record
+            for file in self.path.rglob("*")
+        )
 
 
 def make_directory(path: Path, flag: str) -> None:

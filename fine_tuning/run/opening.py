@@ -76,7 +76,7 @@ def opened(
         with folder.held():  # nobody else works in it
             pass
         screen.say(f"The old run was moved to {set_aside(folder.path)}.")
-    with folder.held():
+    with folder.kept_if_used(), folder.held():
         folder.stop_file.unlink(missing_ok=True)
         main = folder.path if spec.node_rank == 0 else folder.path.parent
         known = read_record(folder)

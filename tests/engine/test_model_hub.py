@@ -222,6 +222,9 @@ def test_a_run_by_hub_names_and_again_without_network(tiny_model: Path, tmp_path
         assert "downloading the dataset: me/rows" in done.stdout
         assert f"downloading the model: {NAME}" in done.stdout
         assert record(tmp_path / "one")["stages"]["train"]
+        lost = command("--dataset_path", "me/rwos", "--output_dir", "lost", cwd=tmp_path, env=env)
+        assert (lost.returncode, "me/rwos" in lost.stdout) == (1, True), lost.stdout
+        assert not (tmp_path / "lost").exists()
     for name, env in (
         ("two", environment(**cache, HF_ENDPOINT=site.url)),  # nobody listens there any more
         ("three", environment(**{**cache, "HF_HUB_OFFLINE": "1"})),

@@ -157,3 +157,29 @@ def test_a_moved_run_has_the_paths_of_its_new_place(tmp_path: Path) -> None:
     assert replace(reopened(new).record.settings, output_dir=None) == replace(
         SPEC, dataset_dir=tmp_path / "data", output_dir=None
     )
+
+
+def test_a_command_that_is_refused_takes_the_folder_away_that_it_made(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "mine"
+    spec = SPEC.replace(output_dir=run, dataset_dir=tmp_path)
+
+    def refused(error: Exception, made: str = "") -> None:
+        with (
+            pytest.raises(type(error)),
+            opened(spec, sources={}, screen=screen(), command="c") as job,
+        ):
+            job.folder.log.write_text("loaded", encoding="utf-8")
+            if made:
+                job.folder.dataset.mkdir()
+                (job.folder.dataset / made).touch()
+            raise error
+
+    refused(DataError("There is no dataset me/mistyped."))
+    assert not (tmp_path / "runs").exists()
+    refused(DataError("The engine failed.", fix=f"its output is in {run / 'logs/engine.log'}"))
+    assert (run / "logs" / "engine.log").exists()
+    refused(DataError("no"))  # it was there before this command
+    assert (run / "run.json").exists()
+    run.rename(tmp_path / "old")
+    refused(DataError("11 of 20 rows cannot be used."), made="rejected.jsonl")
+    assert (run / "dataset" / "rejected.jsonl").exists()
