@@ -45,11 +45,12 @@ def mapping_of(source: Source) -> Mapped:
         return Mapped()
     for name, entry in entries.items() if isinstance(entries, dict) else ():
         if isinstance(entry, dict) and str(entry.get("file_name")) == source.path.name:
-            return _mapped(str(name), entry)
+            return mapped(str(name), entry)
     return Mapped()
 
 
-def _mapped(name: str, entry: Mapping[str, Any]) -> Mapped:
+def mapped(name: str, entry: Mapping[str, Any]) -> Mapped:
+    """What an entry of a `dataset_info.json` says of columns, keys and roles."""
     written = _texts(entry.get("columns"))
     pairs = bool(entry.get("ranking")) or "kto_tag" in written
     columns = {}

@@ -52,7 +52,8 @@ learning_rate: 1e-4
 ```
 
 LLaMA-Factory's own files (`dataset: NAME` is looked up in the `dataset_info.json` of
-`--dataset_dir`, or give `--dataset_path`; what the run does by itself is named and not used),
+`--dataset_dir`, with its hub, subset, split and columns; or give `--dataset_path`; what the run
+does by itself or not at all is named and not used),
 
 or sections:
 

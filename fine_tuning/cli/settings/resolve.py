@@ -25,7 +25,7 @@ from fine_tuning.cli.settings.commands import (
     program,
     program_here,
 )
-from fine_tuning.cli.settings.registered import FLAGS, NotRegistered, paths_of
+from fine_tuning.cli.settings.registered import FLAGS, ONLINE, NotRegistered, datasets_of
 from fine_tuning.engine import argument_rules
 from fine_tuning.errors import UsageError
 from fine_tuning.resources import CONFIGS, ROOT
@@ -156,7 +156,9 @@ def _allowed(
             if FLAGS[name] in written:
                 ignored.append(f"{entry.place} (--{FLAGS[name]} is given)")
             else:
-                kept += _registered(entry, written.get("dataset_dir"), mistakes)
+                kept += _registered(entry, written, mistakes, ignored)
+        elif name == "dataset_dir" and _unwrapped(entry) == ONLINE:
+            ignored.append(f"{entry.place} (the prepared rows are registered in a folder)")
         elif name in argument_rules.SECRETS:
             mistakes.append(
                 f"{entry.place}: a secret shows in process lists and in the run's files; "
@@ -180,18 +182,32 @@ def _concerns(entry: Entry, known: Catalogue) -> bool:
     return name not in FLAGS or known.find(FLAGS[name]) is not None
 
 
-def _registered(entry: Entry, folder: Entry | None, mistakes: list[str]) -> list[Entry]:
-    """The files of a dataset that is given as LLaMA-Factory's files give it."""
+def _registered(
+    entry: Entry, written: Mapping[str, Entry], mistakes: list[str], ignored: list[str]
+) -> list[Entry]:
+    """The data that is given by its name, as LLaMA-Factory's files do, and what is said of it."""
     flag = FLAGS[entry.setting.name]
     words = entry.written if isinstance(entry.written, list) else [entry.written]
     names = [name.strip() for word in words for name in str(word).split(",") if name.strip()]
-    named = RunSpec().dataset_dir if folder is None else Path(str(_unwrapped(folder)))
+    folder = written.get("dataset_dir")
     try:
-        paths = paths_of(names, named)
+        found = datasets_of(
+            names, RunSpec().dataset_dir if folder is None else Path(str(_unwrapped(folder)))
+        )
+        if found.settings and flag != "dataset_path":
+            raise NotRegistered(
+                f"{', '.join(found.settings)} can be said of the training data only; fetch "
+                f"{', '.join(found.paths)} with `download`"
+            )
     except NotRegistered as error:
         mistakes.append(f"{entry.place}: {error}; give the file itself with --{flag}.")
         return []
-    return [Entry(spec_settings()[flag], entry.place, list(paths))]
+    ignored += [f"{entry.place} ({what})" for what in found.ignored]
+    said = {name: value for name, value in found.settings.items() if name not in written}
+    return [
+        Entry(spec_settings()[name], entry.place, value)
+        for name, value in ({flag: list(found.paths)} | said).items()
+    ]
 
 
 def _typed(entries: Iterable[Entry], source: Source, mistakes: list[str]) -> dict[str, _Value]:

@@ -131,6 +131,68 @@ def test_a_file_of_llamafactory_finds_its_datasets_by_name(
     )
 
 
+ON_HUB = {
+    "subset": {"hf_hub_url": "me/rows", "subset": "easy", "split": "test", "num_samples": 9},
+    "columns": {"hf_hub_url": "me/rows", "columns": {"prompt": "q", "response": "a"}},
+    "plain": {"hf_hub_url": "me/plain"},
+    "scope": {"ms_hub_url": "me/scope"},
+    "file": {"file_name": "file.json"},
+}
+
+
+@pytest.fixture
+def on_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("USE_MODELSCOPE_HUB", raising=False)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset_info.json").write_text(json.dumps(ON_HUB))
+    (tmp_path / "data" / "file.json").write_text("[]")
+
+
+@pytest.mark.usefixtures("on_hub")
+def test_what_an_entry_of_a_hub_says_is_heeded(
+    read: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Subset, split and columns were lost without a word: other rows were trained."""
+    job = read("dataset: subset\n")
+    data = job.spec.data
+    assert (data.dataset_path, data.dataset_config, data.dataset_split) == (
+        ("me/rows",),
+        "easy",
+        "test",
+    )
+    assert any("num_samples: 9 of the entry 'subset'" in text for text in job.warnings)
+    assert read("dataset: subset\ndataset_split: train\n").spec.data.dataset_split == "train"
+    assert read("dataset: columns\n").spec.data.columns == {"instruction": "q", "output": "a"}
+    online = read("dataset: me/a,me/b\ndataset_dir: ONLINE\n").spec
+    assert (online.data.dataset_path, online.dataset_dir) == (("me/a", "me/b"), Path("data"))
+    assert "'scope' is a dataset of ModelScope" in refused(read, "dataset: scope\n")
+    monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
+    assert read("dataset: scope\n").spec.data.dataset_path == ("me/scope",)
+    assert "'plain' is a dataset of Hugging Face" in refused(read, "dataset: plain\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dataset: subset,plain\n", "would hold for 'plain' too: fetch it with `download --data"),
+        ("dataset: file,columns\n", "'columns' says of subset, split or columns would hold for"),
+        ("eval_dataset: subset\n", "dataset_config, dataset_split can be said of the training"),
+    ],
+)
+@pytest.mark.usefixtures("on_hub")
+def test_what_cannot_be_said_of_one_dataset_alone_is_refused(
+    read: Reader, text: str, message: str
+) -> None:
+    assert message in refused(read, text)
+
+
+@pytest.mark.usefixtures("on_hub")
+def test_a_subset_of_a_hub_stands_beside_a_file(read: Reader) -> None:
+    data = read("dataset: file,subset\n").spec.data
+    assert (data.dataset_path, data.dataset_config) == (("data/file.json", "me/rows"), "easy")
+
+
 def test_dataset_path_goes_before_the_datasets_of_a_file(read: Reader, tmp_path: Path) -> None:
     path = tmp_path / "lf.yaml"
     path.write_text(LLAMAFACTORY.replace("eval_dataset: held_out\n", ""))
