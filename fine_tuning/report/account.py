@@ -1,5 +1,8 @@
 """The data of a run or of a check, from its values to the facts of a page."""
 
+from pathlib import Path
+
+from fine_tuning.paths import shown
 from fine_tuning.report.facts import (
     DataAccount,
     FileRows,
@@ -51,7 +54,7 @@ def data_account(
 
 def _file(file: FileAccount) -> FileRows:
     return FileRows(
-        path=file.path,
+        path=shown(Path(file.path)),
         read=file.rows_read,
         kept=file.rows_kept,
         dropped=file.rows_dropped,

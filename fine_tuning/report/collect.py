@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fine_tuning import files
+from fine_tuning.paths import shown
 from fine_tuning.report.account import data_account, masked_of, parity_of
 from fine_tuning.report.facts import Artefact, CurvePoint, RunFacts, Sample, Score
 from fine_tuning.report.paired import change_interval, moved_answers
@@ -35,7 +36,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         status=record.status,
         # somebody who pressed Ctrl-C need not be told that something went wrong
         failure=None if record.status == "interrupted" else record.failure,
-        log=str(run_dir / "logs" / "engine.log"),
+        log=shown(run_dir / "logs" / "engine.log"),
         command=record.command,
         created=datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M UTC"),
         durations={
@@ -62,8 +63,8 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
             look,
             parts,
             trained,
-            rejected=str(run_dir / "dataset" / "rejected.jsonl"),
-            report=str(run_dir / "dataset" / "report.json"),
+            rejected=shown(run_dir / "dataset" / "rejected.jsonl"),
+            report=shown(run_dir / "dataset" / "report.json"),
         ),
         curves=_curves(run_dir),
         scores=score_list(scores),
@@ -213,12 +214,12 @@ def _artefacts(run_dir: Path, merged: Path | None) -> tuple[Artefact, ...]:
         ("logs/engine.log", "LLaMA-Factory's whole output"),
     )
     found = [
-        Artefact(path=str(run_dir / name), size=_size(run_dir / name), what=what)
+        Artefact(path=shown(run_dir / name), size=_size(run_dir / name), what=what)
         for name, what in wanted
         if (run_dir / name).exists()
     ]
     if merged is not None and merged.is_dir():
-        found.append(Artefact(path=str(merged), size=_size(merged), what="the merged model"))
+        found.append(Artefact(path=shown(merged), size=_size(merged), what="the merged model"))
     return tuple(found)
 
 

@@ -80,3 +80,16 @@ def test_the_page_says_whether_the_merged_model_was_proved(
     assert (">not proved<" in page) != proof.proved
     for sentence in sentences:
         assert sentence in page
+
+
+def test_paths_are_shown_as_people_write_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below the folder that one works in they are relative; only code to copy needs them whole."""
+    run = tmp_path / "runs" / "one"
+    (run / "dataset").mkdir(parents=True)
+    (run / "train.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    facts = collect(run, record())
+    assert [item.path for item in facts.artefacts] == ["runs/one/train.yaml", "runs/one/dataset"]
+    assert facts.log == "runs/one/logs/engine.log"
