@@ -18,7 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fine_tuning.dataset.read import HubChoice, decode_block, find_sources, open_batches
+from fine_tuning.dataset.read import decode_block, open_batches
+from fine_tuning.dataset.sources import HubChoice, find_sources
 from fine_tuning.values.data import Block
 
 ROW = {"instruction": "Tell me about the number", "input": "", "output": "words and " * 30}

@@ -9,7 +9,7 @@ import pytest
 
 from fine_tuning import files
 from tests.commands import command, environment
-from tests.dataset.read.hub_site import Site, serve
+from tests.dataset.sources.hub_site import Site, serve
 from tests.runs import write_rows
 
 

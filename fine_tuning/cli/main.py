@@ -138,7 +138,7 @@ def _version() -> str:
 
 def unknown_command(word: str) -> str:
     """What a first word that is no command may have meant, and how that is written."""
-    from fine_tuning.dataset.read.sources import is_data_name
+    from fine_tuning.dataset.sources.source import is_data_name
 
     said = f"{word!r} is not a command."
     if word.lower() in ELSEWHERE:

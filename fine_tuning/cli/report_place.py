@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fine_tuning import files
-from fine_tuning.dataset.read.sources import is_data_name
+from fine_tuning.dataset.sources.source import is_data_name
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.paths import at_home
 

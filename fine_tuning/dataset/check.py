@@ -22,18 +22,19 @@ from fine_tuning.dataset.account.schedule import (
     run_passes,
     worker_count,
 )
-from fine_tuning.dataset.convert.unread import Unread
 from fine_tuning.dataset.insight.examine import examine
 from fine_tuning.dataset.insight.near.find import DEFAULT_ROWS
-from fine_tuning.dataset.questions import questions_of
-from fine_tuning.dataset.read import HubChoice, Source, find_sources, sha256_of
-from fine_tuning.dataset.survey import (
+from fine_tuning.dataset.read import sha256_of
+from fine_tuning.dataset.recognise.questions import questions_of
+from fine_tuning.dataset.recognise.survey import (
     confirmed,
     evidence,
     first_plan,
     unknown_columns,
     unread_note,
 )
+from fine_tuning.dataset.recognise.unread import Unread
+from fine_tuning.dataset.sources import HubChoice, Source, find_sources
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.hubs import OnBytes
 from fine_tuning.paths import at_home, expanded

@@ -13,8 +13,9 @@ from fine_tuning.dataset.convert.fast_path.lines import canonical_lines
 from fine_tuning.dataset.convert.fast_path.rows import SAMPLE_ROWS, FastPath, fast_path
 from fine_tuning.dataset.convert.plan import UNUSED, Converter, Plan
 from fine_tuning.dataset.problems import cause_of
-from fine_tuning.dataset.read import ByteRange, Source, decode_block, open_batches
+from fine_tuning.dataset.read import ByteRange, decode_block, open_batches
 from fine_tuning.dataset.read.json.record import Decoded, decode_record
+from fine_tuning.dataset.sources import Source
 from fine_tuning.errors import DataError
 from fine_tuning.values.data import UNREADABLE, Block, RecordProblem, Records
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fine_tuning.dataset.formats import WEIGHT
+from fine_tuning.dataset.recognise.formats import WEIGHT
 from fine_tuning.engine.gpus import gpus_are_hidden, require_usable_gpu
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.plan.make import make_plan

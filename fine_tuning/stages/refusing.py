@@ -7,7 +7,7 @@ from typing import Any
 
 from fine_tuning.dataset.check import refuse_unusable
 from fine_tuning.dataset.prepare import register
-from fine_tuning.dataset.read.find import refuse_missing
+from fine_tuning.dataset.sources.find import refuse_missing
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden, require_usable_gpu
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.loading import given_adapters

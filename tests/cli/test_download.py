@@ -9,7 +9,7 @@ import pytest
 from fine_tuning import hub_folder
 from fine_tuning.cli.main import main
 from tests import modelscope_site
-from tests.dataset.read import hub_site
+from tests.dataset.sources import hub_site
 
 NAME = "me/tiny"
 FILES = {

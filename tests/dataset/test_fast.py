@@ -17,7 +17,7 @@ from fine_tuning.dataset.convert.fast_path.lines import canonical_lines
 from fine_tuning.dataset.convert.fast_path.rows import fast_path
 from fine_tuning.dataset.convert.plan import Converter, Media, Plan
 from fine_tuning.dataset.passes import PartJob, run_parts
-from fine_tuning.dataset.read import HubChoice, find_sources
+from fine_tuning.dataset.sources import HubChoice, find_sources
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.dataset.convert.rows import CONVERTERS
-from fine_tuning.dataset.formats import all_formats
+from fine_tuning.dataset.recognise.formats import all_formats
 from fine_tuning.resources import FORMATS
 from fine_tuning.values.spec import DATASET_FORMATS
 from tests.commands import ROOT, environment

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from fine_tuning.dataset.convert.doubts import may_hold_doubts
 from fine_tuning.dataset.convert.plan import Converter, Plan
 from fine_tuning.dataset.convert.values import is_blank
-from fine_tuning.dataset.formats import all_formats
-from fine_tuning.dataset.recognise import formats_of
+from fine_tuning.dataset.recognise.by_columns import formats_of
+from fine_tuning.dataset.recognise.formats import all_formats
 
 CHARACTERS = st.characters(blacklist_categories=["Cs", "Cc"])
 words = st.text(CHARACTERS, min_size=1, max_size=12).filter(

@@ -12,7 +12,7 @@ from fine_tuning.engine.model_hub import Wanted, fetch_model, require_model, wan
 from fine_tuning.errors import EnvironmentProblem, FineTuningError, ModelError
 from tests import modelscope_site
 from tests.commands import command, environment
-from tests.dataset.read import hub_site
+from tests.dataset.sources import hub_site
 from tests.runs import record, write_rows
 
 NAME = "me/tiny"

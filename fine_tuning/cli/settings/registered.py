@@ -42,8 +42,8 @@ class Datasets:
 def datasets_of(names: Sequence[str], folder: Path) -> Datasets:
     """What these entries of `folder/dataset_info.json` lead to; of `ONLINE`, hub datasets.
 
-    What an entry of a file says of its columns is read with the file (dataset/mapping.py); what
-    one of a hub's dataset says must hold for all of them. Raises NotRegistered.
+    What an entry of a file says of its columns is read with the file (recognise/mapping.py in
+    dataset/); what one of a hub's dataset says must hold for all of them. Raises NotRegistered.
     """
     if str(folder) == ONLINE:
         return Datasets(tuple(names))
@@ -68,7 +68,9 @@ def datasets_of(names: Sequence[str], folder: Path) -> Datasets:
 
 def _settings(names: Sequence[str], entries: Mapping[str, Any]) -> dict[str, Any]:
     """What the entries of hub datasets say, which flags say for all data at once."""
-    from fine_tuning.dataset.mapping import mapped  # reads nothing but takes 0.1 s to import
+    from fine_tuning.dataset.recognise.mapping import (
+        mapped,  # reads nothing but takes 0.1 s to import
+    )
 
     said: dict[str, dict[str, Any]] = {}
     for name in names:

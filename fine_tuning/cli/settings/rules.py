@@ -87,7 +87,9 @@ def _unknown_columns(columns: Mapping[str, str]) -> list[str]:
     """A left side of --columns that no format reads would have no effect."""
     if not columns:
         return []
-    from fine_tuning.dataset.formats import all_formats  # --help must not read the formats
+    from fine_tuning.dataset.recognise.formats import (
+        all_formats,  # --help must not read the formats
+    )
 
     reads = {
         name for form in all_formats().values() for its in form.columns.values() for name in its

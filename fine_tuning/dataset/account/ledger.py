@@ -23,9 +23,9 @@ from fine_tuning.dataset.account.sink import (
     spooled_problems,
 )
 from fine_tuning.dataset.convert.plan import Plan
-from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.problems import CAUSES
-from fine_tuning.dataset.read import Source
+from fine_tuning.dataset.recognise.formats import all_formats
+from fine_tuning.dataset.sources import Source
 from fine_tuning.units import counted
 from fine_tuning.values.data import Problem, Severity
 from fine_tuning.values.kinds import Kind

@@ -16,7 +16,8 @@ from queue import SimpleQueue
 from fine_tuning.dataset.account.sink import PartResult, Slice
 from fine_tuning.dataset.convert.plan import Plan
 from fine_tuning.dataset.passes import PartJob, run_parts
-from fine_tuning.dataset.read import Source, split_ranges
+from fine_tuning.dataset.read import split_ranges
+from fine_tuning.dataset.sources import Source
 from fine_tuning.errors import DataError
 
 SMALL = 500_000_000  # below, starting processes costs more than they save (bench/data.py)

@@ -19,8 +19,8 @@ from typing import Any
 import msgspec
 import xxhash
 
-from fine_tuning.dataset.convert.unread import Column
 from fine_tuning.dataset.insight.sensitive import masked
+from fine_tuning.dataset.recognise.unread import Column
 from fine_tuning.values.data import Severity
 
 ROWS, LINES, HASHES = "rows.jsonl", "lines.u64", "hashes.u64"

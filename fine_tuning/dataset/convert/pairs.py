@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fine_tuning.dataset.convert.canonical import Turn
-from fine_tuning.dataset.convert.turns import Dialogue, all_trained, read_messages
+from fine_tuning.dataset.convert.dialogue.turns import Dialogue, all_trained, read_messages
 from fine_tuning.dataset.convert.values import (
     Notes,
     Unusable,
@@ -17,7 +17,7 @@ from fine_tuning.dataset.convert.values import (
     shown,
     type_name,
 )
-from fine_tuning.dataset.formats import label_names
+from fine_tuning.dataset.recognise.formats import label_names
 
 HH_TURN = re.compile(r"\n\n(Human|Assistant):")
 

@@ -10,8 +10,8 @@ from fine_tuning.dataset.convert.canonical import PreferenceRow, Row, UntrainedT
 from fine_tuning.dataset.convert.doubts import doubts_of, may_hold_doubts
 from fine_tuning.dataset.convert.rows import CONVERTERS
 from fine_tuning.dataset.convert.values import Notes, Tags, Unusable, shown, type_name
-from fine_tuning.dataset.formats import MEDIA_COLUMNS, WEIGHT, Format, all_formats
-from fine_tuning.dataset.recognise import Votes, formats_of, renamed
+from fine_tuning.dataset.recognise.by_columns import Votes, formats_of, renamed
+from fine_tuning.dataset.recognise.formats import MEDIA_COLUMNS, WEIGHT, Format, all_formats
 
 UNUSED = " (not used)"  # what a column is renamed to that must not be read
 MAX_VOTES = 64  # different sets of columns that are told apart

@@ -12,18 +12,18 @@ from fine_tuning.dataset.convert.canonical import (
     TextRow,
     Turn,
 )
-from fine_tuning.dataset.convert.content import read_content, with_reasoning
-from fine_tuning.dataset.convert.media import read_media, refuse_answers_with_media
-from fine_tuning.dataset.convert.pairs import read_label, read_pair
-from fine_tuning.dataset.convert.rendered import read_rendered
-from fine_tuning.dataset.convert.tools import tools_text, warn_unlisted_calls
-from fine_tuning.dataset.convert.turns import (
+from fine_tuning.dataset.convert.dialogue.content import read_content, with_reasoning
+from fine_tuning.dataset.convert.dialogue.rendered import read_rendered
+from fine_tuning.dataset.convert.dialogue.tools import tools_text, warn_unlisted_calls
+from fine_tuning.dataset.convert.dialogue.turns import (
     Dialogue,
     all_trained,
     check_order,
     end_with_trained,
     read_messages,
 )
+from fine_tuning.dataset.convert.media import read_media, refuse_answers_with_media
+from fine_tuning.dataset.convert.pairs import read_label, read_pair
 from fine_tuning.dataset.convert.values import (
     Notes,
     Unusable,
@@ -34,7 +34,7 @@ from fine_tuning.dataset.convert.values import (
     is_blank,
     type_name,
 )
-from fine_tuning.dataset.formats import MEDIA_COLUMNS
+from fine_tuning.dataset.recognise.formats import MEDIA_COLUMNS
 
 Fields = Mapping[str, Any]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow.parquet as parquet
 
-from fine_tuning.dataset.formats import MEDIA_COLUMNS
 from fine_tuning.dataset.insight.rows import is_parquet
+from fine_tuning.dataset.recognise.formats import MEDIA_COLUMNS
 from fine_tuning.values.data import CheckedData
 
 # Rows that were dropped for these may be usable once a file has come or changed.

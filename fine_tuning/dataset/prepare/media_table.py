@@ -13,7 +13,7 @@ import msgspec
 import pyarrow
 import pyarrow.parquet as parquet
 
-from fine_tuning.dataset.formats import MEDIA_COLUMNS, WEIGHT
+from fine_tuning.dataset.recognise.formats import MEDIA_COLUMNS, WEIGHT
 
 BATCH = 1000
 TURN = pyarrow.struct([("from", pyarrow.string()), ("value", pyarrow.string())])

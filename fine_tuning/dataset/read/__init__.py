@@ -1,32 +1,26 @@
-"""From a user's paths to batches of records.
+"""From a file to batches of records.
 
-    for source in find_sources(paths, hub=HubChoice()):
-        reading = open_batches(source)
-        for batch in reading:           # Block (undecoded JSON Lines) or Records
-            ...
-        reading.encoding, reading.sha256, reading.lines
+    reading = open_batches(source)
+    for batch in reading:           # Block (undecoded JSON Lines) or Records
+        ...
+    reading.encoding, reading.sha256, reading.lines
 
 docs/data-files.md lists what is accepted and every code of a problem.
 """
 
 from fine_tuning.dataset.read.codes import READ_PROBLEMS, ReadProblem
-from fine_tuning.dataset.read.find import find_sources
 from fine_tuning.dataset.read.json.lines import decode_block
 from fine_tuning.dataset.read.json.record import count_keys, may_repeat_keys
 from fine_tuning.dataset.read.raw.stream import ByteRange, sha256_of
 from fine_tuning.dataset.read.reading import Reading, open_batches, split_ranges, text_unit
-from fine_tuning.dataset.read.sources import HubChoice, Source
 
 __all__ = [
     "READ_PROBLEMS",
     "ByteRange",
-    "HubChoice",
     "ReadProblem",
     "Reading",
-    "Source",
     "count_keys",
     "decode_block",
-    "find_sources",
     "may_repeat_keys",
     "open_batches",
     "sha256_of",

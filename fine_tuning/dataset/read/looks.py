@@ -2,8 +2,8 @@
 
 import re
 
-from fine_tuning.dataset.read.sources import Source, kind_of_name
-from fine_tuning.dataset.read.words import python_line
+from fine_tuning.dataset.sources.source import Source, kind_of_name
+from fine_tuning.dataset.sources.words import python_line
 
 _YAML = re.compile(r"(?:---\s*\n)?(?:#.*\n)*\s*-\s+[\w-]+:(?:\s|$)", re.ASCII)
 _YAML_MAP = re.compile(r"(?:---\s*\n)?(?:#.*\n)*[\w-]+:(?:\s*\n\s+-|\s*\n\s+[\w-]+:)", re.ASCII)

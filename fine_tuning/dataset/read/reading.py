@@ -21,7 +21,7 @@ from fine_tuning.dataset.read.raw.content import (
 )
 from fine_tuning.dataset.read.raw.encoding import Encoding, Utf8Stream, decide_encoding
 from fine_tuning.dataset.read.raw.stream import ByteRange, ByteStream, head_of, sha256_of
-from fine_tuning.dataset.read.sources import Source, kind_of_name
+from fine_tuning.dataset.sources.source import Source, kind_of_name
 from fine_tuning.errors import DataError
 from fine_tuning.values.data import Block, Records
 

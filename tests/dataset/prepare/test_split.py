@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fine_tuning.dataset.formats import WEIGHT
 from fine_tuning.dataset.insight.near.find import clusters_path
 from fine_tuning.dataset.prepare.fit import Fit
 from fine_tuning.dataset.prepare.media_table import write_typed
 from fine_tuning.dataset.prepare.split import split
+from fine_tuning.dataset.recognise.formats import WEIGHT
 from fine_tuning.errors import DataError
 from fine_tuning.values.data import Problem, SplitData
 from tests.dataset.canonical_files import chat, checked_data, read_jsonl

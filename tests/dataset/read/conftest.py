@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.dataset.read import HubChoice, Reading, decode_block, find_sources, open_batches
+from fine_tuning.dataset.read import Reading, decode_block, open_batches
+from fine_tuning.dataset.sources import HubChoice, find_sources
 from fine_tuning.values.data import UNREADABLE, Block
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from fine_tuning.dataset.read import Source, decode_block, open_batches, split_ranges
+from fine_tuning.dataset.read import decode_block, open_batches, split_ranges
 from fine_tuning.dataset.read.json import document, lines
 from fine_tuning.dataset.read.json.document import read_document
 from fine_tuning.dataset.read.json.lines import cut_blocks
+from fine_tuning.dataset.sources import Source
 from fine_tuning.errors import DataError
 from fine_tuning.values.data import UNREADABLE, Block
 from tests.commands import ROOT

@@ -16,7 +16,8 @@ import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from fine_tuning.dataset.read import HubChoice, find_sources, open_batches, split_ranges
+from fine_tuning.dataset.read import open_batches, split_ranges
+from fine_tuning.dataset.sources import HubChoice, find_sources
 from fine_tuning.errors import DataError
 from fine_tuning.values.data import UNREADABLE
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from fine_tuning.dataset.convert.canonical import TEXT, ChatRow, TextRow, Turn, seams_of
-from fine_tuning.dataset.convert.content import PLACEHOLDERS
+from fine_tuning.dataset.convert.dialogue.content import PLACEHOLDERS
 from fine_tuning.dataset.convert.fast_path.layout import Layout, dialogue_layouts, layouts_of
 from fine_tuning.dataset.convert.fast_path.spelling import (
     EMPTY,
@@ -27,8 +27,13 @@ from fine_tuning.dataset.convert.fast_path.spelling import (
     text_of,
 )
 from fine_tuning.dataset.convert.plan import Plan
-from fine_tuning.dataset.formats import MEDIA_COLUMNS, all_formats, native_roles, role_names
-from fine_tuning.dataset.recognise import formats_of, renamed
+from fine_tuning.dataset.recognise.by_columns import formats_of, renamed
+from fine_tuning.dataset.recognise.formats import (
+    MEDIA_COLUMNS,
+    all_formats,
+    native_roles,
+    role_names,
+)
 
 SAMPLE_ROWS = 200
 MAX_EXTRA_COLUMNS = 24  # each may cost a scan of the block

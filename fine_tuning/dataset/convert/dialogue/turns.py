@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fine_tuning.dataset.convert.canonical import TOOL_RESULT_JOINT, Turn, UntrainedTurn
-from fine_tuning.dataset.convert.content import (
+from fine_tuning.dataset.convert.dialogue.content import (
     Content,
     read_content,
     read_result,
     with_reasoning,
 )
+from fine_tuning.dataset.convert.dialogue.pairing import in_call_order
+from fine_tuning.dataset.convert.dialogue.tools import call_turn, calls_text, join_calls
 from fine_tuning.dataset.convert.media import has_placeholder
-from fine_tuning.dataset.convert.pairing import in_call_order
-from fine_tuning.dataset.convert.tools import call_turn, calls_text, join_calls
 from fine_tuning.dataset.convert.values import (
     Notes,
     Unusable,
@@ -23,7 +23,7 @@ from fine_tuning.dataset.convert.values import (
     shown,
     type_name,
 )
-from fine_tuning.dataset.formats import native_roles, role_names
+from fine_tuning.dataset.recognise.formats import native_roles, role_names
 
 ROLE_KEYS = ("role", "from")
 ANSWERS = ("assistant", "function_call")

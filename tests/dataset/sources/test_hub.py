@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from fine_tuning.dataset.read import HubChoice, Source, find_sources
+from fine_tuning.dataset.sources import HubChoice, Source, find_sources
 from fine_tuning.errors import DataError, EnvironmentProblem, FineTuningError
-
-from .conftest import read_file
-from .hub_site import Site, serve
+from tests.dataset.read.conftest import read_file
+from tests.dataset.sources.hub_site import Site, serve
 
 ROW = b'{"instruction": "a", "output": "b"}\n'
 CARD = b"""---
@@ -232,7 +231,7 @@ def test_modelscope_without_network_is_one_message(
 
 def test_reading_and_the_hub_import_neither_torch_nor_datasets() -> None:
     code = (
-        "import sys, fine_tuning.dataset.read as r, fine_tuning.dataset.read.hub as h\n"
+        "import sys, fine_tuning.dataset.read as r, fine_tuning.dataset.sources.hub as h\n"
         "import huggingface_hub; huggingface_hub.HfApi, huggingface_hub.snapshot_download\n"
         "print([m for m in ('torch', 'transformers', 'datasets', 'pandas') if m in sys.modules])"
     )
@@ -242,7 +241,7 @@ def test_reading_and_the_hub_import_neither_torch_nor_datasets() -> None:
 
 def test_local_files_do_not_import_the_hub() -> None:
     code = (
-        "import sys, fine_tuning.dataset.read\n"
+        "import sys, fine_tuning.dataset.read, fine_tuning.dataset.sources\n"
         "print([m for m in ('huggingface_hub', 'httpx', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from typing import cast
 from fine_tuning.dataset.read.raw.content import columnar_kind
 from fine_tuning.dataset.read.raw.encoding import decide_encoding
 from fine_tuning.dataset.read.raw.stream import compression_of, head_of
-from fine_tuning.dataset.read.sources import (
+from fine_tuning.dataset.sources.source import (
     SUFFIXES,
     Compression,
     FileKind,
@@ -21,8 +21,8 @@ from fine_tuning.dataset.read.sources import (
     is_data_name,
     kind_of_name,
 )
-from fine_tuning.dataset.read.splits import with_splits
-from fine_tuning.dataset.read.words import explained, is_address
+from fine_tuning.dataset.sources.splits import with_splits
+from fine_tuning.dataset.sources.words import explained, is_address
 from fine_tuning.errors import DataError
 from fine_tuning.hubs import OnBytes, in_silence
 from fine_tuning.paths import at_home, expanded, natural
@@ -120,7 +120,7 @@ def _expand(name: str, *, splits: bool) -> list[Source]:
 
 
 def _from_hub(name: str, hub: HubChoice, on_bytes: OnBytes) -> list[Source]:
-    from fine_tuning.dataset.read.hub import hub_files
+    from fine_tuning.dataset.sources.hub import hub_files
 
     files, notes = hub_files(name.removeprefix("hf://datasets/"), hub, on_bytes)
     sources = [

@@ -8,13 +8,14 @@ from typing import Any
 
 from fine_tuning.dataset.convert.fast_path.rows import SAMPLE_ROWS
 from fine_tuning.dataset.convert.plan import UNUSED, Media, Plan
-from fine_tuning.dataset.convert.unread import Column
-from fine_tuning.dataset.formats import all_formats
 from fine_tuning.dataset.insight.sensitive import masked
-from fine_tuning.dataset.mapping import Mapped, mapping_of
-from fine_tuning.dataset.meanings import HARMLESS
-from fine_tuning.dataset.read import Source, decode_block, open_batches, text_unit
-from fine_tuning.dataset.recognise import Votes, evidence_for, renamed, vote, winner
+from fine_tuning.dataset.read import decode_block, open_batches, text_unit
+from fine_tuning.dataset.recognise.by_columns import Votes, evidence_for, renamed, vote, winner
+from fine_tuning.dataset.recognise.formats import all_formats
+from fine_tuning.dataset.recognise.mapping import Mapped, mapping_of
+from fine_tuning.dataset.recognise.meanings import HARMLESS
+from fine_tuning.dataset.recognise.unread import Column
+from fine_tuning.dataset.sources import Source
 from fine_tuning.errors import DataError
 from fine_tuning.paths import at_home
 from fine_tuning.values.data import Block

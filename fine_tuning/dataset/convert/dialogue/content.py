@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from fine_tuning.dataset.convert.tools import to_json
+from fine_tuning.dataset.convert.dialogue.tools import to_json
 from fine_tuning.dataset.convert.values import Notes, Unusable, as_text, is_blank, shown, type_name
 
 _THOUGHTS = ("thinking", "reasoning", "reasoningText", "reasoningContent", "text", "value")

@@ -7,8 +7,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from fine_tuning.dataset.read import Source
-from fine_tuning.dataset.read.words import python_line
+from fine_tuning.dataset.sources import Source
+from fine_tuning.dataset.sources.words import python_line
 
 Record = Mapping[str, Any]
 

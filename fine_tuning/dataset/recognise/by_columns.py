@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from fine_tuning.dataset.formats import Format, Shape, all_formats
+from fine_tuning.dataset.recognise.formats import Format, Shape, all_formats
 from fine_tuning.errors import UsageError
 from fine_tuning.units import counted
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from fine_tuning.dataset.read.sources import HubChoice, Split, is_data_name
-from fine_tuning.dataset.read.splits import split_of_name
+from fine_tuning.dataset.sources.source import HubChoice, Split, is_data_name
+from fine_tuning.dataset.sources.splits import split_of_name
 from fine_tuning.errors import DataError
 
 

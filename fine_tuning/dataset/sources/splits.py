@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
-from fine_tuning.dataset.read.sources import Source
+from fine_tuning.dataset.sources.source import Source
 
 # The names of splits; `valid`, `dev` and `eval` rows are for validation, `holdout` ones for a test.
 NAMES = {

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
+from fine_tuning.dataset.convert.dialogue.rendered import is_rendered
 from fine_tuning.dataset.convert.plan import UNUSED, Plan
-from fine_tuning.dataset.convert.rendered import is_rendered
-from fine_tuning.dataset.convert.unread import Column, Unread, text_within
-from fine_tuning.dataset.formats import all_formats, label_names
 from fine_tuning.dataset.insight.sensitive import masked
-from fine_tuning.dataset.mapping import mapping_of
-from fine_tuning.dataset.meanings import HARMLESS, SAID, meaning_by_name, meaning_of
-from fine_tuning.dataset.read import Source
-from fine_tuning.dataset.vendors import vendor_advice
+from fine_tuning.dataset.recognise.formats import all_formats, label_names
+from fine_tuning.dataset.recognise.mapping import mapping_of
+from fine_tuning.dataset.recognise.meanings import HARMLESS, SAID, meaning_by_name, meaning_of
+from fine_tuning.dataset.recognise.unread import Column, Unread, text_within
+from fine_tuning.dataset.recognise.vendors import vendor_advice
+from fine_tuning.dataset.sources import Source
 from fine_tuning.values.spec import DataSpec
 
 _MOST = 6  # columns that a message describes

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fine_tuning.dataset.read.hub_layout import choose_files
-from fine_tuning.dataset.read.sources import SUFFIXES, HubChoice, Split, is_data_name
+from fine_tuning.dataset.sources.hub_layout import choose_files
+from fine_tuning.dataset.sources.source import SUFFIXES, HubChoice, Split, is_data_name
 from fine_tuning.errors import EnvironmentProblem, FineTuningError
 from fine_tuning.hubs import (
     OnBytes,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from fine_tuning.dataset.convert.values import Tags
-from fine_tuning.dataset.read import Source
+from fine_tuning.dataset.sources import Source
 
 NAME = "dataset_info.json"
 _COLUMNS = {"query": "input", "response": "output", "kto_tag": "label"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.dataset.read import HubChoice, Source, find_sources
+from fine_tuning.dataset.sources import HubChoice, Source, find_sources
 from fine_tuning.errors import DataError
 
 ROW = '{"instruction": "a", "output": "b"}\n'
