@@ -16,16 +16,20 @@ EXIT_INTERRUPTED = 130
 class FineTuningError(Exception):
     """Something failed in a way that we can name.
 
-    `what` says what failed and where; `why` gives the cause; `fix` says what to do next.
+    `what` says what failed and where; `why` gives the cause; `fix` says what to do next. `where`
+    names the files, lines or flags once more, for programs.
     """
 
     exit_code = EXIT_FAILED
 
-    def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
+    def __init__(
+        self, what: str, *, why: str = "", fix: str = "", where: Sequence[str] = ()
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.why = why
         self.fix = fix
+        self.where = tuple(where)
 
     def __str__(self) -> str:
         parts = [self.what]
@@ -64,7 +68,7 @@ class RowsError(EngineError):
     def at(self, places: Sequence[str]) -> EngineError:
         """The same, with the places of these rows in the user's files."""
         named = [self.what, *(["  its rows:", *map("    {}".format, places)] if places else [])]
-        return EngineError("\n".join(named), why=self.why, fix=self.fix)
+        return EngineError("\n".join(named), why=self.why, fix=self.fix, where=places)
 
 
 class UsageError(FineTuningError):
@@ -85,3 +89,9 @@ class Interrupted(FineTuningError):
     """The user pressed Ctrl-C; what was done so far is kept."""
 
     exit_code = EXIT_INTERRUPTED
+
+
+class Bug(FineTuningError):
+    """A failure of this program that nobody has thought of; its traceback lies in a file."""
+
+    exit_code = EXIT_BUG

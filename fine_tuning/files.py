@@ -86,7 +86,7 @@ def read_json(path: Path, fix: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read: {error}", fix=fix) from error
+        raise DataError(f"{path} cannot be read: {error}", fix=fix, where=(str(path),)) from error
 
 
 @contextmanager

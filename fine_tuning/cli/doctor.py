@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fine_tuning import hubs
+from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.engine.gpus import (
     FITTING_BUILD,
@@ -68,20 +69,33 @@ print("PROBE" + json.dumps(found))
 class Finding:
     """One line: `level` is ok, note, warn (a run may do without) or fail (a run cannot)."""
 
-    level: Literal["ok", "note", "warn", "fail"]
-    name: str
-    found: str
-    next: str = ""
+    level: Annotated[
+        Literal["ok", "note", "warn", "fail"], "warn: a run may do without; fail: a run cannot"
+    ]
+    name: Annotated[str, "what was tested"]
+    found: Annotated[str, "what was found"]
+    next: Annotated[str, "what to do"] = ""
 
 
-def run(job: Resolved) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What a run needs, and whether it is there."""
+
+    ready: Annotated[bool, "whether a run can start"]
+    findings: Annotated[tuple[Finding, ...], "in the order of the tests"]
+
+
+def run(job: Resolved) -> Outcome[Diagnosis]:
     """Print the findings as they come; 1 if something that a run needs is broken."""
-    failed = 0
+    found = []
     for finding in findings(job.spec):
         print(line_of(finding), flush=True)
-        failed += finding.level == "fail"
+        found.append(finding)
+    failed = sum(finding.level == "fail" for finding in found)
     print(f"\n{failed} of these must be mended before a run." if failed else "\nReady for a run.")
-    return EXIT_FAILED if failed else EXIT_DONE
+    return Outcome(
+        Diagnosis(ready=not failed, findings=tuple(found)), EXIT_FAILED if failed else EXIT_DONE
+    )
 
 
 def findings(spec: RunSpec) -> Iterator[Finding]:

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Annotated, Literal
 
 from fine_tuning import hub_folder
+from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.engine.model_hub import wanted_files
-from fine_tuning.errors import EXIT_DONE, DataError, ModelError, UsageError
+from fine_tuning.errors import DataError, ModelError, UsageError
 from fine_tuning.hubs import Repo
 from fine_tuning.screen import downloading
 from fine_tuning.units import bytes_text, counted
@@ -59,7 +61,20 @@ class Wish:
         return sorted({*papers, *wanted_files(names, weights=True)})
 
 
-def run(job: Resolved) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Downloaded:
+    """A repository of a hub, or a part of it, in a directory."""
+
+    kind: Annotated[Literal["model", "dataset"], "what it is"]
+    name: Annotated[str, "the repository"]
+    commit: Annotated[str, "the commit that the files are of"]
+    directory: Annotated[Path, "where they lie"]
+    files: Annotated[Mapping[str, int], "name -> bytes"]
+    left_out: Annotated[Mapping[str, int], "files that were not asked for: name -> bytes"]
+    was_there: Annotated[bool, "nothing had to be fetched"]
+
+
+def run(job: Resolved) -> Outcome[Downloaded]:
     """Download; a repeated command fetches what is not whole."""
     repo, target = asked(job)
     wish = Wish(repo, job.options["include"] or (), job.options["exclude"] or ())
@@ -78,7 +93,17 @@ def run(job: Resolved) -> int:
         screen.say(
             f"next: --{'model_name_or_path' if repo.kind == 'model' else 'dataset_path'} {target}"
         )
-    return EXIT_DONE
+    return Outcome(
+        Downloaded(
+            kind=repo.kind,
+            name=repo.name,
+            commit=fetched.commit,
+            directory=target,
+            files=fetched.files,
+            left_out=fetched.left_out,
+            was_there=fetched.was_there,
+        )
+    )
 
 
 def asked(job: Resolved) -> tuple[Repo, Path]:

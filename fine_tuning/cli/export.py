@@ -2,19 +2,30 @@
 
 import os
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from fine_tuning import pipeline
 from fine_tuning.cli.next_steps import what_is_next
+from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
+from fine_tuning.cli.runs.summary import RunSummary, summary_of
 from fine_tuning.cli.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
-from fine_tuning.errors import EXIT_DONE, UsageError
+from fine_tuning.errors import UsageError
 from fine_tuning.values.spec import RunSpec
 
 
-def run(job: Resolved) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A merged model."""
+
+    model: Annotated[Path, "the directory that it lies in"]
+    run: Annotated[RunSummary | None, "null: the adapter was trained elsewhere"] = None
+
+
+def run(job: Resolved) -> Outcome[Exported]:
     """Merge; a run that has not finished training is refused, never trained on the side."""
     require_source(job.spec)
     end_like_ctrl_c()
@@ -27,13 +38,14 @@ def run(job: Resolved) -> int:
             place = pipeline.export(job.spec, sources=job.sources, screen=screen, command=job.line)
             for line in what_is_next(place):
                 screen.say(line)
-            return EXIT_DONE
+            summary = summary_of(place)
+            return Outcome(Exported(model=summary.merged_path or place, run=summary))
         # kept if it fails: the message names it
         log = Path(tempfile.mkdtemp(prefix="export-")) / "engine.log"
-        pipeline.merge_adapter(job.spec, log=log, screen=screen)
+        model = pipeline.merge_adapter(job.spec, log=log, screen=screen)
         log.unlink(missing_ok=True)
         log.parent.rmdir()
-    return EXIT_DONE
+    return Outcome(Exported(model=model))
 
 
 def require_source(spec: RunSpec) -> None:

@@ -4,22 +4,25 @@ import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from fine_tuning import files
+from fine_tuning.cli.output.as_json import of_error, of_outcome, only_json
+from fine_tuning.cli.output.outcome import Outcome, Words
 from fine_tuning.cli.settings.argv import LONG_DASHES
 from fine_tuning.cli.settings.catalogue import did_you_mean
 from fine_tuning.cli.settings.commands import COMMANDS, ELSEWHERE, SAME
 from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.errors import (
-    EXIT_BUG,
-    EXIT_DONE,
-    EXIT_FAILED,
     EXIT_INTERRUPTED,
+    Bug,
     EnvironmentProblem,
     FineTuningError,
+    Interrupted,
     UsageError,
 )
 from fine_tuning.escaping import visible
@@ -36,51 +39,74 @@ def main(argv: Sequence[str] | None = None) -> int:
         # an ASCII locale must not turn a Chinese message into a crash
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    try:
-        return dispatch(words)
-    except FineTuningError as error:
-        print(visible(error_text(error)), file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `... | head`: nobody reads on
-        # Python flushes it once more at the end
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  lives as long as we do
-        return EXIT_INTERRUPTED
-    except ModuleNotFoundError as error:
-        print(visible(error_text(missing_package(error))), file=sys.stderr)
-        return EXIT_FAILED
-    except Exception as error:
-        if files.is_refusal(error):
-            print(visible(error_text(files.explained(error))), file=sys.stderr)
-            return EXIT_FAILED
-        print(visible(_bug_text(error, words)), file=sys.stderr)
-        return EXIT_BUG
+    with only_json(words) as tell:
+        try:
+            command, warnings, outcome = dispatch(words)
+            tell(partial(of_outcome, command, outcome, warnings))
+            return outcome.after() if outcome.after else outcome.code
+        except BrokenPipeError:  # `... | head`: nobody reads on
+            # Python flushes it once more at the end
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  lives as long as we do
+            return EXIT_INTERRUPTED
+        except (Exception, KeyboardInterrupt) as error:
+            named = named_error(error, words)
+            ctrl_c = isinstance(error, KeyboardInterrupt)
+            print("\nInterrupted." if ctrl_c else visible(error_text(named)), file=sys.stderr)
+            tell(partial(of_error, command_of(words)[0], named))
+            return named.exit_code
 
 
-def dispatch(words: Sequence[str]) -> int:
-    """Run the command that the words name, or print the help that they ask for."""
+def named_error(error: BaseException, words: Sequence[str]) -> FineTuningError:
+    """Whatever ended a command, as an error with its exit code."""
+    if isinstance(error, FineTuningError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("Interrupted.")
+    if isinstance(error, ModuleNotFoundError):
+        return missing_package(error)
+    if files.is_refusal(error):
+        return files.explained(error)
+    from fine_tuning.cli.bug_report import write_bug_report
+
+    report = str(write_bug_report(error, words))
+    return Bug(
+        f"a bug in this program ({type(error).__name__}: {error}).",
+        fix=f"open an issue with this text, which holds no values of flags: {report}",
+        where=(report,),
+    )
+
+
+def command_of(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The command that the words name, by its own name if there is such a one, and the others."""
+    if not words or words[0].startswith(("-", *LONG_DASHES)):
+        return "run", words
+    pair = " ".join(words[:2])
+    if pair in COMMANDS:
+        return pair, words[2:]
+    return SAME.get(words[0], words[0]), words[1:]
+
+
+def dispatch(words: Sequence[str]) -> tuple[str, Sequence[str], Outcome[Any]]:
+    """Run the command that the words name, or print the help that they ask for; gives its name,
+    what is doubtful about the words, and what came of it."""
     first = words[0] if words else ""
     if first in ("--version", "-V", "version"):
-        return _say(_version())
+        return "version", (), _say(_version())
     if first == "help":
-        return _help(words[1:])
+        return "help", (), _help(words[1:])
     if first in ("--help", "-h"):
-        return _help([] if words[1:2] and words[1].startswith("-") else words[1:])
-    is_command = bool(words) and not first.startswith(("-", *LONG_DASHES))
-    name = SAME.get(first, first) if is_command else "run"
+        return "help", (), _help([] if words[1:2] and words[1].startswith("-") else words[1:])
+    name, rest = command_of(words)
     if name not in COMMANDS:
         raise UsageError(unknown_command(first))
-    rest = words[1:] if is_command else words
     for position, word in enumerate(rest):
         if word in ("--help", "-h"):
             asked = rest[position + 1 :]
-            return _help(asked if asked[:1] == ["engine"] else [name])
+            return "help", (), _help(asked if asked[:1] == ["engine"] else name.split())
     module, _, function = COMMANDS[name].runner.partition(":")
     job = resolve(COMMANDS[name], rest)
-    code: int = getattr(import_module(module), function)(job)
-    return code
+    outcome: Outcome[Any] = getattr(import_module(module), function)(job)
+    return name, job.warnings, outcome
 
 
 def error_text(error: FineTuningError) -> str:
@@ -104,24 +130,25 @@ def missing_package(error: ModuleNotFoundError) -> EnvironmentProblem:
     )
 
 
-def _help(words: Sequence[str]) -> int:
+def _help(asked: Sequence[str]) -> Outcome[Words]:
     from fine_tuning.cli.settings import help as texts
 
+    words = [word for word in asked if word != "--json"]
     if not words:
         return _say(texts.overview())
     if words[0] == "engine":
         from fine_tuning.engine.arguments import engine_arguments
 
         return _say(texts.engine_help(words[1:], engine_arguments()))
-    name = SAME.get(words[0], words[0])
+    name, _ = command_of(words)
     if name not in COMMANDS:
         raise UsageError(unknown_command(words[0]))
     return _say(texts.command_help(COMMANDS[name]))
 
 
-def _say(text: str) -> int:
+def _say(text: str) -> Outcome[Words]:
     print(text, flush=True)
-    return EXIT_DONE
+    return Outcome(Words(text=text))
 
 
 def _version() -> str:
@@ -153,13 +180,3 @@ def unknown_command(word: str) -> str:
         )
     nearest = get_close_matches(word.lower(), [*COMMANDS, *SAME, "version", "help"], 1, 0.65)
     return f"{said}{did_you_mean(nearest, '')} Commands: {', '.join(COMMANDS)}, version, help."
-
-
-def _bug_text(error: Exception, words: Sequence[str]) -> str:
-    from fine_tuning.cli.bug_report import write_bug_report
-
-    return (
-        f"error: a bug in this program ({type(error).__name__}: {error}).\n"
-        "  next: open an issue with this text, which holds no values of flags: "
-        f"{write_bug_report(error, words)}"
-    )

@@ -1,13 +1,16 @@
 """`push`: the adapter or model of a finished run, or a merged model, to the Hugging Face Hub."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from fine_tuning import files, hashes, hub_folder, report
+from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
-from fine_tuning.errors import EXIT_DONE, UsageError
+from fine_tuning.errors import UsageError
 from fine_tuning.hubs import on_modelscope, require_upload
 from fine_tuning.report.loading import snippets
 from fine_tuning.run.folder import RunFolder
@@ -22,7 +25,19 @@ from fine_tuning.values.record import RunRecord, result_of
 DAMAGED = "train or merge it again"
 
 
-def run(job: Resolved) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """What went to the Hub, or with --dry_run would go."""
+
+    repo_id: Annotated[str, "the repository"]
+    sent: Annotated[bool, "false: nothing was, because of --dry_run"]
+    files: Annotated[Mapping[str, int], "name -> bytes"]
+    stay: Annotated[tuple[str, ...], "files of the folder that are not sent"]
+    card: Annotated[str, "the text of README.md"]
+    notes: Annotated[tuple[str, ...], "what the Hub answered"] = ()
+
+
+def run(job: Resolved) -> Outcome[Pushed]:
     """List what is sent, and send it unless --dry_run."""
     require_source(job)
     end_like_ctrl_c()
@@ -46,17 +61,24 @@ def run(job: Resolved) -> int:
     sent.append(Sent("README.md", text.encode()))
     if not job.options["dry_run"]:
         require_upload("push", "look with --dry_run, which sends nothing")
+    told = Pushed(
+        repo_id=repo_id,
+        sent=False,
+        files={file.name: file.size for file in sent},
+        stay=tuple(stay),
+        card=text,
+    )
     with open_screen() as screen:
         show(screen, sent, stay, base)
         if job.options["dry_run"]:
             screen.file(Path("README.md"), text)
             screen.say(f"Nothing was sent to {repo_id}.")
-            return EXIT_DONE
+            return Outcome(told)
         with downloading(screen, "push", repo_id) as on_bytes:
             notes = push(sent, repo_id, public=bool(job.options["public"]), on_bytes=on_bytes)
         for note in notes:
             screen.say(note)
-    return EXIT_DONE
+    return Outcome(replace(told, sent=True, notes=tuple(notes)))
 
 
 def require_source(job: Resolved) -> None:

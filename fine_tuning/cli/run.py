@@ -9,13 +9,14 @@ from types import FrameType
 
 from fine_tuning import pipeline
 from fine_tuning.cli.next_steps import what_is_next
+from fine_tuning.cli.output.outcome import Outcome
+from fine_tuning.cli.runs.summary import RunSummary, summary_of
 from fine_tuning.cli.samples import register_samples
 from fine_tuning.cli.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
-from fine_tuning.errors import EXIT_DONE
 
 
-def run(job: Resolved) -> int:
+def run(job: Resolved) -> Outcome[RunSummary]:
     """Do the job and report it on the terminal."""
     end_like_ctrl_c()
     with open_screen() as screen:
@@ -27,7 +28,7 @@ def run(job: Resolved) -> int:
         bundled = not job.spec.data.dataset_path and not job.spec.data.mix
         if bundled and not job.spec.dry_run:
             register_samples(job.spec.dataset_dir)
-    return EXIT_DONE
+    return Outcome(summary_of(place))
 
 
 def end_like_ctrl_c() -> None:

@@ -6,7 +6,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.cli.validate import Validated
 from fine_tuning.cli.validate import run as check_data
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.prepare.fit import Fit
@@ -25,7 +27,7 @@ SHOWN = re.compile(r"\d+|longest|truncated|#\d+")
 NEED_A_MODEL = ("template", "max_seq_length", "overlong", "show")
 
 
-def validate(job: Resolved) -> int:
+def validate(job: Resolved) -> Outcome[Validated]:
     """The `validate` command: the check of the data, then the look at its tokens."""
     spec = job.spec
     show: Sequence[str] = job.options["show"] or ()

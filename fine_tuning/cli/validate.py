@@ -4,13 +4,14 @@ import filecmp
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from fine_tuning import files
+from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.report_place import refuse_report_place, workplace
 from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
 from fine_tuning.dataset.account.ledger import write_report
@@ -22,6 +23,7 @@ from fine_tuning.screen import Screen, downloading
 from fine_tuning.units import counted, percent_text
 from fine_tuning.values.codec import to_json
 from fine_tuning.values.data import CheckedData, FileAccount, Problem
+from fine_tuning.values.shown import ProblemGroup
 from fine_tuning.values.spec import DataSpec
 from fine_tuning.values.tokens import TokenLook
 
@@ -31,18 +33,47 @@ if TYPE_CHECKING:
 MOST_FILES = 20
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """What the model's tokenizer makes of the usable rows."""
+
+    template: Annotated[str | None, "LLaMA-Factory's name; null: the model's own chat template"]
+    cutoff: Annotated[int, "as given, or chosen by the lengths"]
+    total: Annotated[int, "tokens of all rows"]
+    percentiles: Annotated[Mapping[str, int], "tokens a row, from min to max"]
+    overlong: Annotated[int, "rows over the cutoff"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validated:
+    """What a check found; --report writes every problem by itself. read == kept + dropped."""
+
+    usable: Annotated[bool, "whether no problem is an error"]
+    format: Annotated[str, "how the rows are shaped; mixed: see files"]
+    files: Annotated[tuple[FileAccount, ...], "what became of each"]
+    rows_read: Annotated[int, "records of all files"]
+    rows_kept: Annotated[int, "usable ones"]
+    rows_dropped: Annotated[int, "the others"]
+    problems: Annotated[tuple[ProblemGroup, ...], "by cause"]
+    notes: Annotated[tuple[str, ...], "what else was found"] = ()
+    report: Annotated[Path | None, "every problem, if --report was given"] = None
+    page: Annotated[Path | None, "the same as a page"] = None
+    rejected: Annotated[Path | None, "the dropped rows as they were"] = None
+    tokens: Annotated[Tokens | None, "with --model_name_or_path"] = None
+
+
 def run(
     spec: DataSpec,
     report: Path | None,
     *,
     validation_paths: Sequence[str] = (),
     after: Callable[[CheckedData, Screen], TokenLook | None] | None = None,
-) -> int:
-    """Check the data, print what was found, write the report; gives the exit code.
+) -> Outcome[Validated]:
+    """Check the data, print what was found, write the report.
 
-    1 exactly if some problem is an error. With a report, the dropped rows lie beside it. `after`
-    looks further at the usable rows; what it finds of their tokens is shown on the page and kept
-    beside the report. If it is refused, that is said after the account.
+    The exit code is 1 exactly if some problem is an error. With a report, the dropped rows lie
+    beside it. `after` looks further at the usable rows; what it finds of their tokens is shown on
+    the page and kept beside the report. If it is refused, that is said after the account.
     """
     look, refused = None, None
     if report is not None:
@@ -70,7 +101,21 @@ def run(
     _show(data, report=report, rejected=rejected, page=page)
     if refused is not None:
         raise refused
-    return exit_code(data)
+    found = Validated(
+        usable=exit_code(data) == EXIT_DONE,
+        format=data.format,
+        files=data.files,
+        rows_read=data.rows_read,
+        rows_kept=data.rows_kept,
+        rows_dropped=data.rows_dropped,
+        problems=data.problems,
+        notes=tuple(data.findings.get("notes", ())),
+        report=report,
+        page=page,
+        rejected=rejected,
+        tokens=None if look is None else _tokens(look),
+    )
+    return Outcome(found, exit_code(data))
 
 
 @contextmanager
@@ -91,6 +136,16 @@ def _stopped_report(report: Path | None, spec: DataSpec) -> Iterator[None]:
         problem = Problem(paths, None, None, "start_failed", str(error), "error")
         write_report(report, head, [problem], lambda: {"counts": {"start_failed": 1}})
         raise
+
+
+def _tokens(look: TokenLook) -> Tokens:
+    return Tokens(
+        template=look.template.name,
+        cutoff=look.cutoff,
+        total=look.tokens,
+        percentiles=look.percentiles,
+        overlong=len(look.overlong),
+    )
 
 
 def exit_code(data: CheckedData) -> int:

@@ -8,14 +8,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from errno import EACCES, EADDRINUSE
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Annotated, TextIO
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.samples import register_samples
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import EXIT_DONE, EnvironmentProblem, UsageError
@@ -28,7 +30,16 @@ USUAL_PORT = 7860
 START_SECONDS = 240
 
 
-def run(job: Resolved) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """LLaMA Board as it begins to answer; the command goes on until it is ended."""
+
+    url: Annotated[str, "where it answers"]
+    log: Annotated[Path, "its output"]
+    dataset_dir: Annotated[Path, "the folder whose datasets it lists"]
+
+
+def run(job: Resolved) -> Outcome[Serving]:
     """Serve LLaMA Board until Ctrl-C; everything that it started ends with it."""
     dataset_dir: Path = job.spec.dataset_dir
     host = job.options["host"] or os.environ.get("GRADIO_SERVER_NAME") or LOCAL
@@ -39,19 +50,30 @@ def run(job: Resolved) -> int:
     samples = register_samples(dataset_dir)
     if samples:
         print(visible(f"Registered in {dataset_dir}: {', '.join(samples)}"))
-    with _log() as log, _board(dataset_dir, host, port, log) as board:
+    with ExitStack() as started:
+        log = started.enter_context(_log())
+        board = started.enter_context(_board(dataset_dir, host, port, log))
         print("Starting LLaMA Board (this takes some seconds) ...", flush=True)
         _wait(board, host, port, Path(log.name))
         print(f"LLaMA Board: {_url(host, port)}\nIts output: {log.name}\nCtrl-C ends it.")
         if host not in (LOCAL, "localhost", "::1"):
             print(f"Everybody who can reach {host} can use it: there is no password.")
         sys.stdout.flush()
-        try:
-            code = board.wait()
-        except KeyboardInterrupt:
-            print("\nLLaMA Board has ended.")
-            return EXIT_DONE
-    raise EnvironmentProblem(f"LLaMA Board ended by itself ({code}).", fix=f"look into {log.name}")
+        goes_on = started.pop_all()  # it ends with `until_ended`
+    serving = Serving(url=_url(host, port), log=Path(log.name), dataset_dir=dataset_dir)
+
+    def until_ended() -> int:
+        with goes_on:
+            try:
+                code = board.wait()
+            except KeyboardInterrupt:
+                print("\nLLaMA Board has ended.")
+                return EXIT_DONE
+        raise EnvironmentProblem(
+            f"LLaMA Board ended by itself ({code}).", fix=f"look into {log.name}"
+        )
+
+    return Outcome(serving, after=until_ended)
 
 
 def port_to_listen_on(host: str, wanted: int | None) -> int:

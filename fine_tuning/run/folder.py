@@ -12,6 +12,8 @@ from filelock import FileLock, Timeout
 from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
 from fine_tuning.paths import shared_place
 
+LOOK_S = 0.2  # somebody who looks whether a run is held (`is_held`) holds it for a moment
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -58,7 +60,7 @@ class RunFolder:
         make_directory(self.path / "logs", "output_dir")
         lock = FileLock(self.path / "logs" / "lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=LOOK_S, poll_interval=0.02)
         except Timeout:
             raise RunConflict(
                 f"Another process is working in {self.path}.",
@@ -90,6 +92,20 @@ class RunFolder:
             file.is_file() and file.parent.name != "logs" and file != self.record
             for file in self.path.rglob("*")
         )
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a process is at work here, as far as this machine can tell. Nothing is made."""
+        place = self.path / "logs" / "lock"
+        if not (place.exists() and os.access(place, os.W_OK)):
+            return False
+        lock = FileLock(place)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
 
 
 def make_directory(path: Path, flag: str) -> None:

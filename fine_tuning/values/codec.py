@@ -41,7 +41,7 @@ def from_json(
     try:
         return msgspec.convert(value, kind, dec_hook=decode, strict=False)
     except (msgspec.ValidationError, TypeError) as error:
-        raise DataError(f"{named} cannot be read: {error}", fix=fix) from error
+        raise DataError(f"{named} cannot be read: {error}", fix=fix, where=(named,)) from error
 
 
 def json_text(value: Any, *, root: Path) -> str:

@@ -6,7 +6,7 @@ source --read--> Block | Records --convert--> canonical rows --account--> Checke
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fine_tuning.values.kinds import Kind
 from fine_tuning.values.shown import ProblemGroup
@@ -101,16 +101,16 @@ class Records:
 class FileAccount:
     """What became of one file: rows_read == rows_kept + rows_dropped."""
 
-    path: str
-    format: str
-    kind: Kind
-    encoding: str
-    sha256: str
-    rows_read: int
-    rows_kept: int
-    rows_dropped: int
-    evidence: str = ""
-    split: str = "train"
+    path: Annotated[str, "as it was found"]
+    format: Annotated[str, "how its rows are shaped"]
+    kind: Annotated[Kind, "what its rows are"]
+    encoding: Annotated[str, "of its text"]
+    sha256: Annotated[str, "of its content"]
+    rows_read: Annotated[int, "records"]
+    rows_kept: Annotated[int, "usable ones"]
+    rows_dropped: Annotated[int, "the others"]
+    evidence: Annotated[str, "by what the format was recognised"] = ""
+    split: Annotated[str, "train, or what the names of files and folders say"] = "train"
 
 
 @dataclass(frozen=True, kw_only=True)

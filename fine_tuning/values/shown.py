@@ -1,7 +1,7 @@
 """What the screen and the report page both show, so that they say the same."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from fine_tuning.units import counted
 
@@ -21,23 +21,21 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ProblemGroup:
-    """All problems of one code: how many, what it is, where it was first seen, what to do.
+    """All problems of one code: how many, what it is, where it was first seen, what to do."""
 
-    `effect` is "repair" where no text is lost, "loss" where some is not trained, "question" where
-    the user must say how the data is meant. `count` counts the problems, `files` those among them
-    that concern a whole file; `first` is `file:line`, or the file alone, and `example` what was
-    found there.
-    """
-
-    code: str
-    count: int
-    message: str
-    first: str = ""
-    suggestion: str = ""
-    severity: Literal["error", "warning"] = "error"
-    example: str = ""
-    files: int = 0
-    effect: Effect = ""
+    code: Annotated[str, "its name, which stays the same"]
+    count: Annotated[int, "problems of this code"]
+    message: Annotated[str, "what is wrong"]
+    first: Annotated[str, "where it was first seen: `file:line`, or the file alone"] = ""
+    suggestion: Annotated[str, "what to do"] = ""
+    severity: Annotated[Literal["error", "warning"], "an error drops the row"] = "error"
+    example: Annotated[str, "what was found there"] = ""
+    files: Annotated[int, "those of the problems that concern a whole file"] = 0
+    effect: Annotated[
+        Effect,
+        "repair: no text is lost; loss: some is not trained; question: the user must say how the "
+        "data is meant",
+    ] = ""
 
     @property
     def counted(self) -> str:

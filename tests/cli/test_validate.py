@@ -17,7 +17,7 @@ BLANK = {"instruction": "q", "input": "", "output": ""}
 
 
 def validate(*paths: Path, report: Path | None = None) -> int:
-    return run(DataSpec(dataset_path=tuple(map(str, paths)), near_duplicates=False), report)
+    return run(DataSpec(dataset_path=tuple(map(str, paths)), near_duplicates=False), report).code
 
 
 def test_good_data_is_ok(

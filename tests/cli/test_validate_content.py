@@ -36,7 +36,7 @@ def test_odd_rows_are_named_by_line_everywhere(
     path = write_jsonl(
         tmp_path / "d.jsonl", [{"instruction": asked, "output": said} for asked, said in rows]
     )
-    assert run(DataSpec(dataset_path=(str(path),)), tmp_path / "report.json") == 0
+    assert run(DataSpec(dataset_path=(str(path),)), tmp_path / "report.json").code == 0
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     named = {problem["code"]: problem["line"] for problem in report["problems"]}
     assert named == {code: 42 + number for number, code in enumerate(ODD)}
@@ -56,7 +56,7 @@ def test_kto_labels_out_of_balance_are_said(
         for n in range(30)
     ]
     path = write_jsonl(tmp_path / "d.jsonl", rows)
-    assert run(DataSpec(dataset_path=(str(path),)), tmp_path / "report.json") == 0
+    assert run(DataSpec(dataset_path=(str(path),)), tmp_path / "report.json").code == 0
     said = "the KTO labels are out of balance: 29 true, 1 false"
     assert said in " ".join(capsys.readouterr().out.split())
     assert said in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -7,12 +7,16 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from fine_tuning.cli.chat.heard import Heard, Said
 from fine_tuning.cli.chat.opening import speaker_of
 from fine_tuning.cli.chat.paper import Paper
 from fine_tuning.cli.chat.talk import State, Table, answered, converse
 from fine_tuning.cli.export import without_gpu
+from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.screen import is_live, open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.engine.loading import MODEL_ARGUMENTS
@@ -23,7 +27,14 @@ from fine_tuning.values.chat import Sampling, Talk
 HEARD = (*MODEL_ARGUMENTS, "adapter_name_or_path", "enable_thinking")
 
 
-def run(job: Resolved) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Chatted:
+    """What was asked and answered."""
+
+    answers: Annotated[tuple[Said, ...], "in their order; with /compare two for one question"]
+
+
+def run(job: Resolved) -> Outcome[Chatted]:
     """Speak with the model; only answers go to standard output."""
     require_source(job)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
@@ -37,6 +48,7 @@ def run(job: Resolved) -> int:
     state = State(talk=Talk(system=job.options["system"] or ""), how=how)
     # kept if it fails: the message names the log in it
     folder = Path(tempfile.mkdtemp(prefix="chat-"))
+    heard: list[Said] = []
     try:
         with (
             open_screen(sys.stderr) as screen,
@@ -45,7 +57,7 @@ def run(job: Resolved) -> int:
             for warning in job.warnings:
                 screen.warn(warning)
             speaker.load()
-            table = Table(answers=speaker, paper=paper, read=line_reader())
+            table = Table(answers=Heard(speaker, heard), paper=paper, read=line_reader())
             if talking:
                 paper.note(f"{welcome(speaker.keeps_history)} /help lists the commands.")
                 code = converse(state, table)
@@ -58,7 +70,7 @@ def run(job: Resolved) -> int:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    return code
+    return Outcome(Chatted(answers=tuple(heard)), code)
 
 
 def welcome(keeps_history: bool) -> str:

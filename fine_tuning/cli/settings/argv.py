@@ -43,7 +43,10 @@ def read_words(words: Sequence[str], catalogue: Catalogue) -> Found:
         word = words[position]
         position += 1
         if not word.startswith("--"):
-            mistakes.append(_stray(word))
+            if catalogue.operand is None or word.startswith(("-", *LONG_DASHES)):
+                mistakes.append(_stray(word))
+            else:
+                entries.append(Entry(catalogue.operand, word, [word]))
             continue
         flag, has_value, value = word.partition("=")
         setting, negated = _find(flag, catalogue)

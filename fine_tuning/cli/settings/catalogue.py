@@ -200,12 +200,13 @@ class Catalogue:
     """The settings that one command takes.
 
     `engine` reads the pass-through ones when it is asked; `elsewhere` names the command that does
-    take a name which this one does not.
+    take a name which this one does not; `operand` is what words without a flag are.
     """
 
     settings: Mapping[str, Setting]
     engine: Callable[[], Mapping[str, EngineArgument]]
     elsewhere: Mapping[str, str]
+    operand: Setting | None = None
 
     def find(self, name: str) -> Setting | None:
         """The setting of this name, also by LLaMA-Factory's name for it."""

@@ -42,6 +42,8 @@ class Command:
     examples: tuple[str, ...]
     takes: tuple[str, ...] | None
     options: tuple[Setting, ...] = ()
+    operand: Setting | None = None
+    usage: str = "[flags]"
     passes: bool = False
 
 
@@ -59,6 +61,10 @@ def _option(name: str, kind: str, help: str, metavar: str = "", group: str = "co
 FILES = (
     _option("config", "path", "YAML file of settings, flat or nested", "FILE", "files"),
     _option("preset", "text", "settings from configs/NAME.yaml", "NAME", "files"),
+)
+# Every command takes it; main.py looks for it before anything else is understood.
+JSON = _option(
+    "json", "bool", "one object on standard output, all else on standard error", "", "output"
 )
 DATA = tuple(item.name for item in fields(DataSpec))
 
@@ -210,6 +216,18 @@ COMMANDS: Mapping[str, Command] = {
             ),
         ),
         Command(
+            name="runs",
+            runner="fine_tuning.cli.runs.listing:run",
+            summary="list runs; compare, reproduce, watch them",
+            about="List the runs below a directory (default: runs), the newest first: state, "
+            "model, data, method, scores, time. `runs compare`, `runs reproduce` and `runs watch` "
+            "look closer (each has its --help).",
+            examples=("", "experiments --json"),
+            takes=(),
+            operand=_option("directory", "list", "directory to look below", "DIR"),
+            usage="[DIR] [flags]",
+        ),
+        Command(
             name="webui",
             runner="fine_tuning.cli.webui:run",
             summary="LLaMA Board over the same data, in the browser",
@@ -253,6 +271,7 @@ SAME = {
     "publish": "push",
     "pull": "download",
     **dict.fromkeys(("infer", "inference", "generate"), "chat"),
+    **dict.fromkeys(("list", "ls", "status"), "runs"),
 }
 API = "llamafactory-cli api --model_name_or_path MERGED_DIR"
 ELSEWHERE: Mapping[str, str] = {
@@ -264,11 +283,6 @@ ELSEWHERE: Mapping[str, str] = {
         ("eval", "evaluate", "predict", "score", "test"),
         "`run` scores the held-out rows before and after the training, and shows the answers in "
         "report.html; --val_dataset_path names rows of your own, --score_samples how many.",
-    ),
-    **dict.fromkeys(
-        ("list", "ls", "runs", "status"),
-        "Each run is a folder, in runs/ unless --output_dir named it; its report.html shows what "
-        "came of it. `help` lists the commands, `help engine` the engine's arguments.",
     ),
     **dict.fromkeys(
         ("resume", "continue"), "Repeat the command of the run: it goes on where it stopped."
@@ -290,6 +304,7 @@ def catalogue(command: Command) -> Catalogue:
     takes = everything if command.takes is None else command.takes
     settings = {item.name: item for item in command.options}
     settings |= {name: everything[name] for name in everything if name in takes}
+    settings["json"] = JSON
     elsewhere = {
         item.name: other.name
         for other in COMMANDS.values()
@@ -301,6 +316,7 @@ def catalogue(command: Command) -> Catalogue:
         settings=settings,
         engine=_passed_through if command.passes else _no_arguments,
         elsewhere={name: other for name, other in elsewhere.items() if name not in settings},
+        operand=command.operand,
     )
 
 
@@ -308,8 +324,10 @@ def file_catalogue(command: Command) -> Catalogue:
     """The settings that a settings file of a command may hold: also those of a run, so that one
     file serves both."""
     everything = catalogue(COMMANDS["run"])
+    settings = {**everything.settings, **catalogue(command).settings}
+    del settings["json"]  # of a command line alone
     return Catalogue(
-        settings={**everything.settings, **catalogue(command).settings},
+        settings=settings,
         engine=engine_arguments,
         elsewhere={},
     )

@@ -43,7 +43,12 @@ def overview() -> str:
 
 def command_help(command: Command) -> str:
     """What `COMMAND --help` prints."""
-    lines = [f"usage: {program()} {command.name} [flags]", "", *wrap(command.about, WIDTH), ""]
+    lines = [
+        f"usage: {program()} {command.name} {command.usage}",
+        "",
+        *wrap(command.about, WIDTH),
+        "",
+    ]
     return "\n".join([*lines, *_flags(command), *_ending(command)])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from fine_tuning.cli.settings.catalogue import Setting, spec_settings
-from fine_tuning.cli.settings.commands import COMMANDS, FILES
+from fine_tuning.cli.settings.commands import COMMANDS, FILES, JSON
 from fine_tuning.cli.settings.config_file import SECTIONS
 from fine_tuning.cli.settings.help import default_text, grouped
 from fine_tuning.cli.settings.resolve import preset_names
@@ -87,7 +87,7 @@ def page() -> str:
 
 
 def _ours() -> Iterator[str]:
-    for title, settings in grouped([*spec_settings().values(), *FILES]):
+    for title, settings in grouped([*spec_settings().values(), *FILES, JSON]):
         if settings:
             yield f"## {title}\n"
             yield from _table(settings)

@@ -75,7 +75,7 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
         asked_for = [item for item in found.entries if source == "you" or _concerns(item, known)]
         entries = _allowed(asked_for, written, mistakes, ignored)
         typed = _typed(entries, source, mistakes)
-        values |= {name: item for name, item in typed.items() if known.find(name) is not None}
+        values |= {name: item for name, item in typed.items() if _is_taken(name, known)}
     values |= _located(values, mistakes)
     spec = _spec(values)
     asked = _short_forms(argument_rules.Asked(spec, frozenset(values)), mistakes)
@@ -83,6 +83,7 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
     if mistakes:
         mistakes = list(dict.fromkeys(mistakes))
         raise UsageError(mistakes, fix=f"`{program_here()} {command.name} --help` lists the flags.")
+    own = (*command.options, *((command.operand,) if command.operand else ()))
     sources: dict[str, Source] = {
         name: item.source for name, item in values.items() if item.setting.owner != "command"
     }
@@ -90,16 +91,21 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
         sources["quantization"] = sources["method"]
     return Resolved(
         command=command.name,
-        line=f"{program()} {shlex.join([command.name, *words])}",
+        line=" ".join([program(), command.name, *(shlex.quote(w) for w in words if w != "--json")]),
         spec=asked.spec,
         sources=sources,
-        options={item.name: _option(values, item) for item in command.options},
+        options={item.name: _option(values, item) for item in own},
         warnings=(
             *_repeated(flags.entries),
             *([f"not used: {', '.join(ignored)}."] if ignored else []),
             *argument_rules.doubts(asked),
         ),
     )
+
+
+def _is_taken(name: str, known: Catalogue) -> bool:
+    operand = known.operand is not None and known.operand.name == name
+    return operand or known.find(name) is not None
 
 
 def preset_names() -> tuple[str, ...]:

@@ -1,0 +1,63 @@
+"""What was answered in a chat, kept for a program that asked for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fine_tuning.cli.chat.reasoning import parted
+from fine_tuning.cli.chat.talk import Answers
+from fine_tuning.values.chat import Answer, Ended, Sampling, Talk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """One answer."""
+
+    question: Annotated[str, "what was asked"]
+    answer: Annotated[str, "the text without its reasoning"]
+    reasoning: Annotated[str, "what stood in <think>"]
+    tokens: Annotated[int, "that were generated"]
+    ended: Annotated[Ended, "stop: by itself; length: at --max_new_tokens; asked: by Ctrl-C"]
+    tuned: Annotated[bool, "false: the base model answered"]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Somebody who answers, with everything that was said."""
+
+    answers: Answers
+    said: list[Said]
+
+    @property
+    def has_base(self) -> bool:
+        """As of who answers."""
+        return self.answers.has_base
+
+    @property
+    def keeps_history(self) -> bool:
+        """As of who answers."""
+        return self.answers.keeps_history
+
+    def answer(
+        self,
+        talk: Talk,
+        question: str,
+        how: Sampling,
+        *,
+        tuned: bool,
+        on_text: Callable[[str], None],
+    ) -> Answer:
+        """The answer, which is kept."""
+        answer = self.answers.answer(talk, question, how, tuned=tuned, on_text=on_text)
+        reasoning, text = parted(answer.text)
+        self.said.append(
+            Said(
+                question=question,
+                answer=text,
+                reasoning=reasoning,
+                tokens=answer.tokens,
+                ended=answer.ended,
+                tuned=tuned,
+            )
+        )
+        return answer

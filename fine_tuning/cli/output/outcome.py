@@ -1,0 +1,28 @@
+"""What every command returns: a typed value, which `--json` prints, and the exit code."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Generic, TypeVar
+
+from fine_tuning.errors import EXIT_DONE
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """The end of a command: what it found or made, and its exit code.
+
+    `after` is what goes on once the value was told, and gives the exit code: a server.
+    """
+
+    value: T
+    code: int = EXIT_DONE
+    after: Callable[[], int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """A text for people."""
+
+    text: Annotated[str, "as it is printed"]

@@ -1,0 +1,1 @@
+"""Runs on the disk: listed, compared, reproduced, watched."""
