@@ -66,7 +66,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
             rejected=shown(run_dir / "dataset" / "rejected.jsonl"),
             report=shown(run_dir / "dataset" / "report.json"),
         ),
-        curves=_curves(run_dir),
+        curves=curves_of(run_dir),
         scores=score_list(scores),
         samples=_samples(scores),
         masked=masked_of(look) if look else (),
@@ -122,7 +122,7 @@ class TrainerState:
     log_history: tuple[CurvePoint, ...] = ()  # several entries may be of one step
 
 
-def _curves(run_dir: Path) -> tuple[CurvePoint, ...]:
+def curves_of(run_dir: Path) -> tuple[CurvePoint, ...]:
     """What the trainer logged, from the finished run or from its last checkpoint."""
     states = [run_dir / "trainer_state.json"]
     states += sorted(run_dir.glob("checkpoint-*/trainer_state.json"), key=_step, reverse=True)

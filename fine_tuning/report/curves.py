@@ -1,7 +1,7 @@
 """Training curves made small enough to draw, without losing a peak."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -9,6 +9,7 @@ from fine_tuning.report.facts import CurvePoint
 
 MOST_POINTS = 400
 _SMOOTH_FROM = 40
+STYLES = 6  # lines that page.css tells apart
 
 Point = tuple[float, float]
 
@@ -99,6 +100,31 @@ def charts(points: Sequence[CurvePoint]) -> tuple[CurveChart, ...]:
         ),
     )
     return tuple(chart for chart in made if chart.curves)
+
+
+def charts_beside(runs: Sequence[tuple[str, Sequence[CurvePoint]]]) -> tuple[CurveChart, ...]:
+    """The curves of several runs over each other, by the runs' names."""
+    made = []
+    for title, label, value in COMPARED:
+        curves: list[Curve] = []
+        lost = 0
+        for number, (name, points) in enumerate(runs):
+            found, skipped = _finite((point.step, value(point)) for point in points)
+            lost += skipped
+            if title == "Training loss" and len(found) >= _SMOOTH_FROM:
+                found = smooth(found)
+            curves += _one(name, found, f"run-{number % STYLES}")
+        if curves:
+            made.append(CurveChart(title=title, curves=tuple(curves), y_label=label, skipped=lost))
+    return tuple(made)
+
+
+COMPARED: tuple[tuple[str, str, Callable[[CurvePoint], float | None]], ...] = (
+    ("Held-out loss", "loss per token", lambda point: point.eval_loss),
+    ("Training loss", "loss per token", lambda point: point.loss),
+    ("Learning rate", "learning rate", lambda point: point.learning_rate),
+    ("Gradient norm", "norm before clipping", lambda point: point.grad_norm),
+)
 
 
 def _loss_curves(loss: tuple[Point, ...], held_out: tuple[Point, ...]) -> tuple[Curve, ...]:

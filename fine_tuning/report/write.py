@@ -13,8 +13,9 @@ from fine_tuning import files
 from fine_tuning.report import shown
 from fine_tuning.report.axes import WIDE_HEIGHT, WIDE_WIDTH, Scale
 from fine_tuning.report.chart import line_chart
-from fine_tuning.report.curves import charts
-from fine_tuning.report.facts import DataAccount, DataFacts, RunFacts, Sample
+from fine_tuning.report.compare import Comparison
+from fine_tuning.report.curves import charts, charts_beside
+from fine_tuning.report.facts import CurvePoint, DataAccount, DataFacts, RunFacts, Sample
 from fine_tuning.report.findings import finding_cards
 from fine_tuning.report.histogram import histogram
 from fine_tuning.report.loading import snippets
@@ -56,6 +57,21 @@ def write_data_report(path: Path, facts: DataFacts) -> Path:
     """Writes the page of `validate` to `path`, in the look of the run's page."""
     values = {"facts": facts, **_data_values(facts.data, facts.masked)}
     return _write(path, "data.html.j2", values)
+
+
+def write_comparison(
+    path: Path, comparison: Comparison, curves: Sequence[tuple[str, Sequence[CurvePoint]]]
+) -> Path:
+    """Writes the page of several runs beside each other to `path`."""
+    values = {
+        "facts": {"title": ", ".join(comparison.names)},
+        "comparison": comparison,
+        "charts": [
+            (line_chart(chart), line_chart(chart, WIDE_WIDTH, WIDE_HEIGHT))
+            for chart in charts_beside(curves)
+        ],
+    }
+    return _write(path, "compare.html.j2", values)
 
 
 def samples_shown(samples: Sequence[Sample]) -> list[Sample]:

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+from fine_tuning.report.compare import Change, Comparison, Difference, ScoreBeside
 from fine_tuning.report.facts import (
     Artefact,
     CurvePoint,
@@ -218,6 +219,28 @@ def data_check() -> DataFacts:
         template="qwen3_nothink",
         parity=parity(),
         masked=masked(),
+    )
+
+
+def comparison() -> Comparison:
+    """Three runs with long names and values."""
+    names = tuple(f"experiments/qwen3-alpaca-{'long' * 12}-{i}" for i in range(3))
+    long = Difference(name="dataset_path", values=("/data/" + "x" * 300, None, "b"))
+    change = Change(verdict="better", says="better: 8 right only here, 0 only in the first")
+    score = ScoreBeside(
+        name="Exact match",
+        values=(0.1, 0.9, None),
+        texts=("10%", "90%", "not measured"),
+        rows=(40, 40, 0),
+        changes=(None, change, Change(verdict="incomparable", says="not scored in both")),
+    )
+    return Comparison(
+        names=names,
+        settings=(long,),
+        data=(long, Difference(name="rows", values=("1", "1", "1"))),
+        same_data=False,
+        versions=(),
+        scores=(score,),
     )
 
 

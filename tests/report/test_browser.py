@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from fine_tuning.report import write_data_report, write_report
+from fine_tuning.report import write_comparison, write_data_report, write_report
 from tests.browser import launch, needs_chromium
-from tests.report.examples import data_check, hostile_run, whole_run
+from tests.report.examples import comparison, curve, data_check, hostile_run, whole_run
 
 pytestmark = needs_chromium
 
@@ -35,12 +35,14 @@ def opened(browser: Browser, path: Path, width: int, scheme: str) -> tuple[Page,
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1200, "light")])
-@pytest.mark.parametrize("kind", ["run", "data", "hostile"])
+@pytest.mark.parametrize("kind", ["run", "data", "hostile", "compared"])
 def test_the_page_opens_without_a_complaint(
     browser: Browser, tmp_path: Path, kind: str, width: int, scheme: str
 ) -> None:
     if kind == "data":
         path = write_data_report(tmp_path / "page.html", data_check())
+    elif kind == "compared":
+        path = write_comparison(tmp_path / "page.html", comparison(), [("a" * 90, curve(60))] * 7)
     else:
         path = write_report(tmp_path, whole_run() if kind == "run" else hostile_run())
     page, heard = opened(browser, path, width, scheme)

@@ -1,8 +1,6 @@
 """`runs`: the runs below a directory, the newest first."""
 
-import io
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from fine_tuning.cli.output.outcome import Outcome
+from fine_tuning.cli.output.tables import print_table
 from fine_tuning.cli.runs.summary import RunSummary, summary_of
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import UsageError
@@ -45,7 +44,7 @@ def run(job: Resolved) -> Outcome[Listed]:
         )
     found = sorted(map(summary_of, run_folders(directory)), key=lambda it: -(it.created or 0))
     if found:
-        _print(table(found, directory))
+        print_table(table(found, directory))
         for item in found:
             if item.trouble:
                 print(visible(f"{shown_below(item.path, directory)}: {item.trouble}"))
@@ -130,16 +129,3 @@ def _share(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "?" if value is None else f"{value:.3g}"
-
-
-def _print(made: "Table") -> None:
-    """On a terminal in its width, elsewhere in lines as long as they need be."""
-    from rich.console import Console
-
-    if sys.stdout.isatty():
-        Console(highlight=False).print(made)
-        return
-    page = io.StringIO()
-    Console(file=page, width=160, color_system=None, highlight=False).print(made)
-    for line in page.getvalue().splitlines():
-        print(line.rstrip())

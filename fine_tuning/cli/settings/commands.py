@@ -228,6 +228,26 @@ COMMANDS: Mapping[str, Command] = {
             usage="[DIR] [flags]",
         ),
         Command(
+            name="runs compare",
+            runner="fine_tuning.cli.runs.compare:run",
+            summary="what differs in runs, and how their scores differ",
+            about="Show what differs in settings, data and package versions of two runs or more, "
+            "and how the scores of each differ from the first one's: paired, where the held-out "
+            "rows are the same. A page shows the curves over each other.",
+            examples=("runs/a runs/b", "runs/a runs/b runs/c --page abc.html"),
+            takes=(),
+            options=(
+                _option(
+                    "page",
+                    "path",
+                    "write the page here (default: compare.html beside the first run)",
+                    "FILE",
+                ),
+            ),
+            operand=_option("run", "list", "folder of a run", "RUN"),
+            usage="RUN RUN ... [flags]",
+        ),
+        Command(
             name="webui",
             runner="fine_tuning.cli.webui:run",
             summary="LLaMA Board over the same data, in the browser",
@@ -272,6 +292,7 @@ SAME = {
     "pull": "download",
     **dict.fromkeys(("infer", "inference", "generate"), "chat"),
     **dict.fromkeys(("list", "ls", "status"), "runs"),
+    **dict.fromkeys(("compare", "diff"), "runs compare"),
 }
 API = "llamafactory-cli api --model_name_or_path MERGED_DIR"
 ELSEWHERE: Mapping[str, str] = {
