@@ -131,16 +131,22 @@ def train_here(folder: Path, plan: Planned, *, scored: bool = True) -> dict[str,
     """What the worker's training gives; scored before and after."""
     from fine_tuning.engine.worker.training.train import train
 
-    dataset, stage = Path(plan.settings["dataset_dir"]), plan.settings["stage"]
+    dataset, stage = Path(plan.settings["dataset_dir"]), plan.plan.rows.stage
     objective = OBJECTIVES[stage]
     held_out = str(dataset / "validation.jsonl")
-    scoring = {"rows_path": held_out, "samples": 2, "kind": objective.takes}
+    scoring = {
+        "rows_path": held_out,
+        "samples": HELD_OUT,
+        "kind": objective.scored,
+        "reward": objective.reward,
+        "beta": 0.1,
+    }
     return train(
         events=Heard().events,
         settings=plan.train.all,
         stop_path=str(folder / "stop"),
         expected={"unit": "blocks" if stage == "pt" else "rows", "count": encoded_count(plan)},
-        scoring=scoring if scored and objective.scored else None,
+        scoring=scoring if scored else None,
         scores_path=str(folder / "scores.json"),
     )
 

@@ -8,6 +8,7 @@ from msgspec import to_builtins
 
 from fine_tuning.engine.loading import MODEL_ARGUMENTS, TEXT_ARGUMENTS
 from fine_tuning.values.data import CheckedData
+from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TemplateLook, TokenLook
 
@@ -33,6 +34,7 @@ def token_request(
         "validation_path": str(data.validation_path) if data.validation_path else None,
         "media": sorted(MEDIA & data.columns),
         "packing": spec.engine_args.get("packing"),
+        "whole": spec.stage is not None and not OBJECTIVES[spec.stage].answers,
         "streaming": bool(spec.engine_args.get("streaming")),
         "show": list(show),
     }

@@ -10,8 +10,8 @@ from fine_tuning import files
 from fine_tuning.paths import shown
 from fine_tuning.report.account import data_account, masked_of, parity_of
 from fine_tuning.report.facts import Artefact, CurvePoint, RunFacts, Sample, Score
-from fine_tuning.report.paired import change_interval, moved_answers
-from fine_tuning.report.scores import score_row
+from fine_tuning.report.paired import change_interval, margin_change, moved_answers
+from fine_tuning.report.scores import interval_text, score_row
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.kinds import KINDS
 from fine_tuning.values.methods import METHODS
@@ -21,6 +21,7 @@ from fine_tuning.values.scores import Scores
 from fine_tuning.values.spec import RunSpec
 
 T = TypeVar("T")
+REWARDS = ("Reward accuracy", "Reward margin")
 
 
 def collect(run_dir: Path, record: RunRecord) -> RunFacts:
@@ -148,10 +149,10 @@ def score_list(scores: Scores) -> tuple[Score, ...]:
         before = {}  # of other rows, which says nothing about what training changed
     known: Mapping[str, float | None] = {**before, **after}
     rows = int(known.get("n") or 0)
+    found = _reward_scores(scores, before, after)
     changes: Mapping[str, tuple[float, float] | None] = (
         {"loss": change_interval(scores.before.losses, scores.after.losses)} if before else {}
     )
-    found = []
     if "exact_match" in known:
         found.append(
             Score(
@@ -180,10 +181,42 @@ def score_list(scores: Scores) -> tuple[Score, ...]:
     return tuple(found)
 
 
+def _reward_scores(
+    scores: Scores, before: Mapping[str, float | None], after: Mapping[str, float | None]
+) -> list[Score]:
+    """How well rewards rank held-out answers. An implicit reward is against the model before the
+    training, which there gives every answer 0: equal ones count half, so accuracy begins at 50%."""
+    known = {**before, **after}
+    if "reward_accuracy" not in known:
+        return []
+    rows = int(known.get("comparisons") or 0)
+    return [
+        Score(
+            name=REWARDS[0],
+            before=before.get("reward_accuracy"),
+            after=after.get("reward_accuracy"),
+            n=rows,
+            kind="share",
+        ),
+        Score(
+            name=REWARDS[1],
+            before=before.get("reward_margin"),
+            after=after.get("reward_margin"),
+            n=rows,
+            change=margin_change(scores.before.rewards, scores.after.rewards) if before else None,
+        ),
+    ]
+
+
 def score_lines(run_dir: Path) -> list[str]:
-    """The scores before and after, in one line each."""
-    rows = map(score_row, score_list(read_scores(run_dir)))
-    return [f"{row.name}: {row.before} -> {row.after} on {row.n} held-out rows" for row in rows]
+    """The scores before and after, in one line each; a reward, which has no natural size, with the
+    95% interval of its change, and the accuracy of rewards with its own."""
+    lines = []
+    for score in score_list(read_scores(run_dir)):
+        row = score_row(score)
+        range_ = f" ({interval_text(score)})" if score.name in REWARDS else ""
+        lines.append(f"{row.name}: {row.before} -> {row.after}{range_} on {row.n} held-out rows")
+    return lines
 
 
 def _samples(scores: Scores) -> tuple[Sample, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fine_tuning.values.scores import Answer, RowLoss
+from fine_tuning.values.scores import Answer, Rewards, RowLoss
 
 RESAMPLES = 4000
 SEED = 0
@@ -27,8 +27,29 @@ def change_interval(
     if not (np.isfinite(changes).all() and tokens.all()):  # None is read as nan
         return None
     drawn = np.random.default_rng(SEED).integers(len(changes), size=(RESAMPLES, len(changes)))
-    means = changes[drawn].sum(axis=1) / tokens[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return _middle(changes[drawn].sum(axis=1) / tokens[drawn].sum(axis=1))
+
+
+def margin_change(before: Rewards | None, after: Rewards | None) -> tuple[float, float] | None:
+    """The 95% interval of the change of the reward margin, by the same bootstrap.
+
+    A row is drawn with both of its answers if they are of one prompt; answers that are marked good
+    or bad are drawn from either side by themselves.
+    """
+    old, new = before and before.known, after and after.known
+    if not (before and after and old and new) or after.count < 2:
+        return None
+    if [*map(len, old)] != [*map(len, new)]:
+        return None
+    good, bad = np.array(new[0]) - np.array(old[0]), np.array(new[1]) - np.array(old[1])
+    draws = np.random.default_rng(SEED)
+    drawn = draws.integers(len(good), size=(RESAMPLES, len(good)))
+    others = drawn if after.paired else draws.integers(len(bad), size=(RESAMPLES, len(bad)))
+    return _middle(good[drawn].mean(axis=1) - bad[others].mean(axis=1))
+
+
+def _middle(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

@@ -100,6 +100,14 @@ def _signed(value: float) -> str:
     return f"{value:+,.3g}".replace("-", "−", 1)
 
 
+def interval_text(score: Score) -> str:
+    """The 95% interval of a share after the training, of the change of another number."""
+    if score.kind != "share":
+        return f"change {_interval_text(score.change)}" if score.change else "change not known"
+    interval = _interval(score, score.after)
+    return " to ".join(map(percent_text, interval)) if interval else "not measured"
+
+
 def _interval_text(interval: tuple[float, float]) -> str:
     return " to ".join(_signed(value) for value in interval)
 

@@ -16,6 +16,7 @@ from fine_tuning.engine.launchers import Training, launcher_for
 from fine_tuning.engine.loading import after_training, before_training
 from fine_tuning.engine.requests import adapter_template, forks_readers, served_request
 from fine_tuning.engine.trainers import trainer_of
+from fine_tuning.engine.trainers.llamafactory import PREF_BETA
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import Interrupted, RowsError
 from fine_tuning.paths import shown
@@ -179,15 +180,17 @@ class Train:
 def scoring(
     spec: RunSpec, plan: Plan, parts: SplitData, look: TokenLook
 ) -> Mapping[str, Any] | None:
-    """What is scored before and after; None if nothing is held out or can be answered."""
-    asked_for = OBJECTIVES[plan.rows.stage].scored
-    if not parts.val_path or not parts.val_rows or not spec.score_samples or asked_for is None:
+    """What is scored before and after; None if nothing is held out."""
+    if not parts.val_path or not parts.val_rows or not spec.score_samples:
         return None
+    objective = OBJECTIVES[plan.rows.stage]
     return {
         "rows_path": str(parts.val_path),
         "samples": min(spec.score_samples, parts.val_rows),
-        "kind": "text" if asked_for == "text" else "chat",
+        "kind": objective.scored,
         "served": served_request(look.template),
+        "reward": objective.reward,
+        "beta": spec.engine_args.get("pref_beta", PREF_BETA),
     }
 
 

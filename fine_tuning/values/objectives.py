@@ -20,7 +20,10 @@ class Objective:
     takes: Kind
     adapter_rate: float
     model_rate: float
-    scored: Literal["answers", "text"] | None = None  # what held-out rows are asked for
+    scored: Literal["answers", "text", "rewards"]  # what held-out rows are asked for
+    # What ranks the answers of held-out rows, if preferences are trained: the value head; how much
+    # likelier than before the training; or how likely each token is.
+    reward: Literal["head", "likelier", "likely"] | None = None
     refers: bool = False  # its loss compares with the model as it was before the training
     answers: bool = True  # the model says something; else it gives scores
     fits_small_models: bool = False  # the rate grows as models shrink (engine/plan/choose.py)
@@ -42,18 +45,46 @@ OBJECTIVES: Mapping[str, Objective] = {
     "pt": Objective(
         takes="text", adapter_rate=1e-4, model_rate=1e-5, scored="text", fits_small_models=True
     ),
-    "dpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7, refers=True),
+    "dpo": Objective(
+        takes="preference",
+        adapter_rate=5e-6,
+        model_rate=5e-7,
+        scored="answers",
+        reward="likelier",
+        refers=True,
+    ),
     # the value head lies beside the model, where the engine does not look when it continues
     "rm": Objective(
         takes="preference",
         adapter_rate=1e-4,
         model_rate=1e-5,
+        scored="rewards",
+        reward="head",
         answers=False,
         resumable=False,
     ),
-    "orpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7),
-    "simpo": Objective(takes="preference", adapter_rate=5e-6, model_rate=5e-7),
-    "kto": Objective(takes="kto", adapter_rate=5e-6, model_rate=5e-7, refers=True),
+    "orpo": Objective(
+        takes="preference",
+        adapter_rate=5e-6,
+        model_rate=5e-7,
+        scored="answers",
+        reward="likely",
+    ),
+    "simpo": Objective(
+        takes="preference",
+        adapter_rate=5e-6,
+        model_rate=5e-7,
+        scored="answers",
+        reward="likely",
+    ),
+    "kto": Objective(
+        takes="kto",
+        adapter_rate=5e-6,
+        model_rate=5e-7,
+        scored="answers",
+        reward="likelier",
+        refers=True,
+    ),
 }
 
 

@@ -1,7 +1,8 @@
 """What was scored before and after a training: `scores.json` of the run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 RowLoss = tuple[float | None, int]  # nats (None: not finite), tokens
 
@@ -17,13 +18,60 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rewards:
+    """What a model gives to held-out answers that are wanted, and to those that are not.
+
+    `paired`: those at the same place answer the same prompt (pairs of a chosen and a rejected
+    answer); else each stands for itself (answers that are marked good or bad).
+    """
+
+    chosen: tuple[float | None, ...]  # None: not finite
+    rejected: tuple[float | None, ...]
+    paired: bool = True
+
+    @property
+    def known(self) -> "tuple[Sequence[float], Sequence[float]] | None":
+        """Both sides, if there are some and all are finite numbers."""
+        sides = [[it for it in side if it is not None] for side in (self.chosen, self.rejected)]
+        whole = [len(known) for known in sides] == [len(self.chosen), len(self.rejected)]
+        return (sides[0], sides[1]) if whole and all(sides) else None
+
+    @property
+    def count(self) -> int:
+        """Independent comparisons: the pairs, or as many as there are answers of the rarer mark."""
+        return min(len(self.chosen), len(self.rejected))
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of pairs of which the wanted answer has the higher reward; equal ones count
+        half. Without pairs, of all that can be made (the area under the ROC curve)."""
+        if (known := self.known) is None:
+            return None
+        pairs = list(zip(*known, strict=True) if self.paired else product(*known))
+        return sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs)
+
+    @property
+    def margin(self) -> float | None:
+        """By how much the mean reward of wanted answers is the higher one."""
+        if (known := self.known) is None:
+            return None
+        return sum(known[0]) / len(known[0]) - sum(known[1]) / len(known[1])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scored:
     """One model on the held-out rows: `metrics` by name (None: not finite), of each row the summed
-    loss of its answer and the tokens of that, and its answers."""
+    loss of its answer and the tokens of that, and its answers.
+
+    Where preferences are trained, the answers are the wanted ones; `rejected_losses` are those of
+    the others.
+    """
 
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     losses: tuple[RowLoss, ...] = ()
     samples: tuple[Answer, ...] = ()
+    rejected_losses: tuple[RowLoss, ...] = ()
+    rewards: Rewards | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

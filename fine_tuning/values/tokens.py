@@ -49,6 +49,7 @@ class Served:
     thinking: bool | None  # None: on where an answer reasons, off where it does not
     default_system: str | None = None
     last_only: bool = False  # of a dialogue only the last answer is trained
+    whole: bool = False  # all turns as the template writes them: for a reward model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,19 @@
+import json
+from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, bootstrap
 
+from fine_tuning.report.collect import read_scores, score_lines, score_list
 from fine_tuning.report.facts import RunFacts, Score
-from fine_tuning.report.paired import change_interval, mcnemar, moved_answers
+from fine_tuning.report.paired import change_interval, margin_change, mcnemar, moved_answers
 from fine_tuning.report.scores import score_row, verdict, wilson
+from fine_tuning.units import percent_text
+from fine_tuning.values.codec import to_json
 from fine_tuning.values.results import Failure
-from fine_tuning.values.scores import Answer
+from fine_tuning.values.scores import Answer, Rewards
 
 
 # R. G. Newcombe, "Two-sided confidence intervals for the single proportion: comparison of seven
@@ -178,3 +184,38 @@ def test_the_same_rows_decide_where_intervals_of_shares_overlap(
     found = verdict(RunFacts(scores=(score,)))
     assert found.mood == mood
     assert says in found.detail
+
+
+def test_rewards_are_told_with_their_intervals(tmp_path: Path) -> None:
+    random = Random(1)
+    before = Rewards(chosen=(0.0,) * 40, rejected=(0.0,) * 40)
+    after = Rewards(chosen=tuple(random.gauss(1, 1) for _ in range(40)), rejected=(0.0,) * 40)
+    sides = {
+        name: {"metrics": {"n": 40, **reward_metrics_of(it)}, "rewards": to_json(it)}
+        for name, it in (("before", before), ("after", after))
+    }
+    (tmp_path / "scores.json").write_text(json.dumps(sides), encoding="utf-8")
+    accuracy, margin = score_lines(tmp_path)
+    low, high = wilson(round(40 * (after.accuracy or 0)), 40)
+    said = f"Reward accuracy: 50% -> {percent_text(after.accuracy or 0)} ("
+    assert accuracy.startswith(f"{said}{percent_text(low)} to {percent_text(high)}) on 40 held-out")
+    middle = bootstrap((after.chosen,), np.mean, method="percentile", rng=0).confidence_interval
+    found = margin_change(before, after)
+    assert found == pytest.approx(middle, abs=0.03)
+    assert "(change +" in margin
+    assert verdict(RunFacts(scores=score_list(read_scores(tmp_path)))).mood == "good"
+
+
+def reward_metrics_of(rewards: Rewards) -> dict[str, float | None]:
+    return {
+        "reward_accuracy": rewards.accuracy,
+        "reward_margin": rewards.margin,
+        "comparisons": rewards.count,
+    }
+
+
+def test_a_margin_of_other_rows_has_no_interval() -> None:
+    one = Rewards(chosen=(1.0, 2.0), rejected=(0.0, 0.0))
+    other = Rewards(chosen=(1.0, 2.0, 3.0), rejected=(0.0, 0.0, 0.0))
+    assert margin_change(one, other) is None
+    assert margin_change(None, one) is None

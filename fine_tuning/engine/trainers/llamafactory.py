@@ -20,6 +20,7 @@ __all__ = ["expected", "settings"]  # a Trainer
 QUANTIZATION_BITS = {"4bit": 4, "8bit": 8}
 # ORPO and SimPO are losses of LLaMA-Factory's dpo stage.
 ENGINE_STAGES = {"orpo": "dpo", "simpo": "dpo"}
+PREF_BETA = 0.1  # pref_beta, unless it is given (hparams/finetuning_args.py)
 OF_EVALUATION = (
     "eval_strategy",
     "eval_steps",

@@ -1,16 +1,17 @@
 """Prompts and expected answers as ids: those that were trained, by the way they were encoded."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import msgspec
 
 from fine_tuning.engine.worker.served.chat_template import Refused
-from fine_tuning.engine.worker.served.encoder import Encoder
+from fine_tuning.engine.worker.served.encoder import Encoded, Encoder
 from fine_tuning.engine.worker.served.guard import bounded
 from fine_tuning.engine.worker.served.messages import dialogue
 from fine_tuning.engine.worker.served.write import served_encoder
-from fine_tuning.engine.worker.tokens.rendering import engine_messages
+from fine_tuning.engine.worker.tokens.rendering import engine_messages, with_answer
 from fine_tuning.errors import UsageError
 from fine_tuning.values.tokens import Served
 
@@ -31,7 +32,14 @@ class Prompts(Questions, Protocol):
     """What a row asks, and what is expected."""
 
     def pairs(self, rows: Sequence[Row]) -> list[Pair]:
-        """Ids of everything before the last answer, and of the last answer, of each row."""
+        """Ids of everything before the last answer, and of the last answer, of each row; of a
+        comparison that is the chosen one."""
+
+    def rejected(self, rows: Sequence[Row]) -> list[Pair]:
+        """Of comparisons, the same with the rejected answer behind the prompt of the chosen one."""
+
+    def conversations(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Ids of whole conversations, as a reward model reads them."""
 
 
 class OfEngine:
@@ -46,12 +54,21 @@ class OfEngine:
         return [
             self._template.encode_oneturn(
                 self._tokenizer,
-                engine_messages(row),
+                engine_messages(with_answer(row)),
                 row.get("system") or "",
                 row.get("tools") or "",
             )
             for row in rows
         ]
+
+    def rejected(self, rows: Sequence[Row]) -> list[Pair]:
+        """Its prompts and rejected answers."""
+        return self.pairs([{**row, "chosen": row["rejected"]} for row in rows])
+
+    def conversations(self, rows: Sequence[Row]) -> list[list[int]]:
+        """As llamafactory/data/processor/pairwise.py."""
+        end = [self._tokenizer.eos_token_id] if self._template.efficient_eos else []
+        return [[*prompt, *answer, *end] for prompt, answer in self.pairs(rows)]
 
     def prompt(self, row: Row) -> list[int]:
         """As LLaMA-Factory's own chat makes it (llamafactory/chat/hf_engine.py)."""
@@ -69,11 +86,18 @@ class OfServer:
 
     def pairs(self, rows: Sequence[Row]) -> list[Pair]:
         """A server's prompts, and what the model then writes."""
-        encoded = self._encoder.encode([*map(_answered, rows)])
-        return [
-            (one.ids[: one.spans[-1].start], one.ids[one.spans[-1].start : one.spans[-1].end])
-            for (one, *_) in encoded
-        ]
+        return [_parted(one) for (one, *_) in self._encoder.encode([*map(with_answer, rows)])]
+
+    def rejected(self, rows: Sequence[Row]) -> list[Pair]:
+        """A server's prompts, and what the model shall not write."""
+        compared = Encoder(self._encoder.tokenizer, self._encoder.served, "preference")
+        return [_parted(worse) for _, worse in compared.encode(rows)]
+
+    def conversations(self, rows: Sequence[Row]) -> list[list[int]]:
+        """What the template makes of all turns."""
+        served = replace(self._encoder.served, whole=True)
+        judging = Encoder(self._encoder.tokenizer, served, "kto")
+        return [one.ids for (one,) in judging.encode([*map(with_answer, rows)])]
 
     def prompt(self, row: Row) -> list[int]:
         """A server's prompt. Raises UsageError if the template refuses the conversation."""
@@ -115,8 +139,6 @@ def prompts_of(template: Any, tokenizer: Any, served: Mapping[str, Any] | None) 
     return OfServer(served_encoder(tokenizer, how, "kto"), how)  # of which the last answer counts
 
 
-def _answered(row: Row) -> Row:
-    """A comparison with its better answer."""
-    if "chosen" not in row:
-        return row
-    return {**row, "conversations": [*row["conversations"], row["chosen"]]}
+def _parted(one: Encoded) -> Pair:
+    last = one.spans[-1]
+    return one.ids[: last.start], one.ids[last.start : last.end]

@@ -1,8 +1,10 @@
-"""Scores on held-out rows: exact match by generation, loss and perplexity of the answers."""
+"""Scores on held-out rows: exact match by generation, loss and perplexity of the answers, and
+rewards where preferences are trained."""
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,17 +29,26 @@ from fine_tuning.engine.worker.scoring.generate import (
     scoring_mode,
 )
 from fine_tuning.engine.worker.scoring.prompts import prompts_of
+from fine_tuning.engine.worker.scoring.rewards import (
+    head_values,
+    implicit_rewards,
+    reward_metrics,
+)
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.media import media_of
+from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.engine.worker.training.adapters import engine_arguments, installed
 from fine_tuning.files import read_json, write_text
 from fine_tuning.units import duration_text
+from fine_tuning.values.scores import Rewards, Scored
 
 LESS = "a smaller --max_seq_length helps, and --score_samples 0 leaves the scoring out"
 
 
 LONG_S = 60  # a minute that nobody was told of is long
+SCORED_ANEW = "delete it and repeat the command: what is scored next is kept anew"
+Row = Mapping[str, Any]
 
 
 class NotScored(Exception):
@@ -46,12 +57,17 @@ class NotScored(Exception):
 
 @dataclass(frozen=True)
 class Scoring:
-    """What is scored: the held-out rows, at most `samples` of them, by which measures."""
+    """What is scored: the held-out rows, at most `samples` of them, by which measures.
+
+    `kind` and `reward` are those of values/objectives.py; `beta` scales an implicit reward.
+    """
 
     rows_path: str
     samples: int
     kind: str
     served: Mapping[str, Any] | None = None  # how rows are encoded ahead (values/tokens.py: Served)
+    reward: str | None = None
+    beta: float = 1.0
 
 
 class Foretold:
@@ -81,25 +97,69 @@ def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 @dataclass(frozen=True)
 class _Scored:
     """Rows with their prompts and answers as ids, the loss of each of these answers, and what the
-    model answered (to documents: nothing)."""
+    model answered (to documents: nothing). Of comparisons also the losses of rejected answers."""
 
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[Row]
     pairs: Sequence[tuple[list[int], list[int]]]
     losses: Sequence[RowLoss]
     answers: Sequence[str]
+    rejected: Sequence[RowLoss] = ()
 
 
-def score_model(model: MediaModel, scoring: Scoring, events: Events, stage: str) -> dict[str, Any]:
+def score_model(
+    model: MediaModel, scoring: Scoring, events: Events, stage: str, before: Scored | None = None
+) -> dict[str, Any]:
     """Metrics and, per row, its loss, the prompt, the expected and the given answer.
 
     `exact_match` is the share of answers equal to the expected text but for white space around
-    it; `loss` is in nats per answer token. Rows with media come after the others. Raises NotScored
-    if the model cannot be asked about them, or if there is no memory for it.
+    it; `loss` is in nats per answer token. Rows with media come after the others. Implicit rewards
+    are against `before`; without it the model is its own reference. Raises NotScored if the model
+    cannot be asked about the rows, or if there is no memory for it.
     """
     rows = first_rows(Path(scoring.rows_path), scoring.samples)
+    with scoring_mode(model.model):
+        if scoring.reward == "head":
+            rewards = _judged(model, rows, events.note)
+            metrics = {"n": len(rows), **reward_metrics(rewards)}
+            return {"metrics": metrics, "rewards": rewards, "losses": [], "samples": []}
+        asked, rejected = wanted_and_not(rows)
+        parts = _answered(model, asked, scoring.kind, events, stage)
+        others = [loss for part in parts for loss in part.rejected]
+        others += _losses_of(model, rejected, events.note)
+    losses = [loss for part in parts for loss in part.losses]
+    tokens = sum(count for _, count in losses)
+    loss = sum(summed for summed, _ in losses) / tokens if tokens else math.nan
+    metrics = {"loss": loss, "perplexity": _perplexity(loss), "n": len(asked), "tokens": tokens}
+    scores: dict[str, Any] = {"metrics": metrics, "losses": losses, "samples": []}
+    if scoring.kind == "answers":
+        scores["samples"] = [sample for part in parts for sample in _samples(model.tokenizer, part)]
+        right = sum(sample["answer"] == sample["expected"] for sample in scores["samples"])
+        metrics["exact_match"] = right / len(asked) if asked else math.nan
+    if scoring.reward is not None and others:
+        now = losses, others
+        then = (before.losses, before.rejected_losses) if before is not None else now
+        paired = not rejected
+        scores["rejected_losses"] = others
+        if [*map(len, now)] == [*map(len, then)]:
+            rewards = implicit_rewards(scoring.reward, scoring.beta, now, then, paired=paired)
+            scores["rewards"] = rewards
+            metrics |= reward_metrics(rewards)
+    return scores
+
+
+def wanted_and_not(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Rows whose answer is wanted, and those that are marked as bad (kto)."""
+    sides: tuple[list[Row], list[Row]] = ([], [])
+    for row in rows:
+        sides[row.get("label") is False].append(row)
+    return sides
+
+
+def _answered(
+    model: MediaModel, rows: Sequence[Row], kind: str, events: Events, stage: str
+) -> list[_Scored]:
     text = [row for row in rows if not any(media_of(row))]
     seen = [row for row in rows if any(media_of(row))]
-
     foretold = Foretold(events.note)
 
     def progress(before: int) -> Callable[[int, int], None]:
@@ -109,46 +169,75 @@ def score_model(model: MediaModel, scoring: Scoring, events: Events, stage: str)
 
         return told
 
-    with scoring_mode(model.model):
-        parts = [_of_text(model, text, scoring.kind, progress(0), events.note)]
-        if seen:
-            parts.append(_of_media(model, seen, progress(len(text))))
-    losses = [loss for part in parts for loss in part.losses]
-    tokens = sum(count for _, count in losses)
-    loss = sum(summed for summed, _ in losses) / tokens if tokens else math.nan
-    metrics = {"loss": loss, "perplexity": _perplexity(loss), "n": len(rows), "tokens": tokens}
-    if scoring.kind == "text":
-        return {"metrics": metrics, "losses": losses, "samples": []}
-    samples = [sample for part in parts for sample in _samples(model.tokenizer, part)]
-    right = sum(sample["answer"] == sample["expected"] for sample in samples)
-    metrics["exact_match"] = right / len(samples) if samples else math.nan
-    return {"metrics": metrics, "losses": losses, "samples": samples}
+    parts = [_of_text(model, text, kind, progress(0), events.note)]
+    return [*parts, _of_media(model, seen, progress(len(text)))] if seen else parts
 
 
 def _of_text(
-    model: MediaModel, rows: Sequence[Mapping[str, Any]], kind: str, progress: Progress, said: Said
+    model: MediaModel, rows: Sequence[Row], kind: str, progress: Progress, said: Said
 ) -> _Scored:
     network, tokenizer = model.model, model.tokenizer
-    try:
+    with _memory_said():
         if kind == "text":
             pairs = [_document_ids(tokenizer, row) for row in rows]
             return _Scored(rows, pairs, answer_loss(network, tokenizer, pairs, said), ())
         pairs = model.prompts.pairs(rows)
         losses = answer_loss(network, tokenizer, pairs, said)
+        compared = [row for row in rows if "rejected" in row]
+        rejected = answer_loss(network, tokenizer, model.prompts.rejected(compared), said)
         answers = answer(network, tokenizer, model.prompts.stop_ids, pairs, progress, said)
+    return _Scored(rows, pairs, losses, answers, rejected)
+
+
+def _of_media(model: MediaModel, rows: Sequence[Row], progress: Progress) -> _Scored:
+    try:
+        pairs = [model.prompt_and_answer(with_answer(row)) for row in rows]
+        losses = answer_loss_with_media(model, rows, pairs)
+        others = [{**row, "chosen": row["rejected"]} for row in rows if "rejected" in row]
+        unwanted = [model.prompt_and_answer(with_answer(row)) for row in others]
+        rejected = answer_loss_with_media(model, others, unwanted)
+        answers = answer_with_media(model, rows, pairs, progress)
+    except Exception as error:  # there are many kinds of such models
+        raise _unasked(error) from error
+    return _Scored(rows, pairs, losses, answers, rejected)
+
+
+def _losses_of(model: MediaModel, rows: Sequence[Row], said: Said) -> list[RowLoss]:
+    """Losses of answers that are marked as bad: nobody asks the model for these."""
+    text = [row for row in rows if not any(media_of(row))]
+    seen = [row for row in rows if any(media_of(row))]
+    with _memory_said():
+        losses = answer_loss(model.model, model.tokenizer, model.prompts.pairs(text), said)
+    try:
+        pairs = [model.prompt_and_answer(row) for row in seen]
+        return [*losses, *answer_loss_with_media(model, seen, pairs)]
+    except Exception as error:
+        raise _unasked(error) from error
+
+
+def _judged(model: MediaModel, rows: Sequence[Row], said: Said) -> Rewards:
+    """The value head's rewards of both answers of each row."""
+    if any(any(media_of(row)) for row in rows):
+        raise NotScored("rewards of conversations with media are not scored")
+    worse = [{**row, "chosen": row["rejected"]} for row in rows]
+    with _memory_said():
+        sides = [
+            head_values(model.model, model.tokenizer, model.prompts.conversations(side), said)
+            for side in (rows, worse)
+        ]
+    return Rewards(chosen=tuple(sides[0]), rejected=tuple(sides[1]))
+
+
+@contextmanager
+def _memory_said() -> Iterator[None]:
+    try:
+        yield
     except OutOfMemory as error:
         raise NotScored(f"memory ran out with one row at a time ({error}); {LESS}") from error
-    return _Scored(rows, pairs, losses, answers)
 
 
-def _of_media(model: MediaModel, rows: Sequence[Mapping[str, Any]], progress: Progress) -> _Scored:
-    try:
-        pairs = [model.prompt_and_answer(row) for row in rows]
-        losses = answer_loss_with_media(model, rows, pairs)
-        return _Scored(rows, pairs, losses, answer_with_media(model, rows, pairs, progress))
-    except Exception as error:  # there are many kinds of such models
-        asked = f"this model cannot be asked about media ({type(error).__name__}: {error})"
-        raise NotScored(asked) from error
+def _unasked(error: Exception) -> NotScored:
+    return NotScored(f"this model cannot be asked about media ({type(error).__name__}: {error})")
 
 
 def _samples(tokenizer: Any, part: _Scored) -> Iterator[dict[str, Any]]:
@@ -163,7 +252,7 @@ def _samples(tokenizer: Any, part: _Scored) -> Iterator[dict[str, Any]]:
 
 def question_of(row: Mapping[str, Any]) -> str:
     """What was asked: one question as it is, a dialogue with who said what before."""
-    turns = [(turn["from"], turn["value"]) for turn in row["conversations"][:-1]]
+    turns = [(turn["from"], turn["value"]) for turn in with_answer(row)["conversations"][:-1]]
     if row.get("system"):
         turns.insert(0, ("system", row["system"]))
     if len(turns) == 1:
@@ -188,18 +277,23 @@ def score_run(
 
     Used where the model that was trained is not in this process, as after torchrun.
     """
+    wanted = Scoring(**scoring)
+    if wanted.reward == "head" and name == "before":
+        return {}  # a value head that is not trained is not there yet
     model_args, data_args, finetuning_args, _ = get_infer_args(engine_arguments(settings))
     loaded = load_tokenizer(model_args)
     tokenizer = loaded["tokenizer"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
     dtype = None if torch.cuda.is_available() else torch.float32
     with installed(settings), mended_loading(dtype):
-        network = load_model(tokenizer, model_args, finetuning_args)
-    wanted = Scoring(**scoring)
+        network = load_model(
+            tokenizer, model_args, finetuning_args, add_valuehead=wanted.reward == "head"
+        )
     prompts = prompts_of(template, tokenizer, wanted.served)
     model = MediaModel(network, tokenizer, template, loaded["processor"], prompts)
     try:
-        scores = score_model(model, wanted, events, name)
+        before = scored_before(Path(out)) if name == "after" else None
+        scores = score_model(model, wanted, events, name, before)
     except NotScored as error:
         events.note(not_scored_text(error))
         return {}
@@ -210,6 +304,12 @@ def score_run(
     return dict(scores["metrics"])
 
 
+def scored_before(path: Path) -> Scored | None:
+    """What was scored before the training, by this process or an earlier one; None: nothing."""
+    known = read_json(path, SCORED_ANEW).get("before")
+    return None if known is None else msgspec.convert(known, Scored)
+
+
 def not_scored_text(error: NotScored) -> str:
     """What the user is told where the held-out rows could not be scored."""
     return f"the held-out rows are not scored: {error}"
@@ -217,6 +317,6 @@ def not_scored_text(error: NotScored) -> str:
 
 def write_scores(path: Path, name: str, scores: Mapping[str, Any]) -> None:
     """Add the scores under `name` to the JSON file; numbers that are not finite are null."""
-    known = read_json(path, "delete it and repeat the command: what is scored next is kept anew")
+    known = read_json(path, SCORED_ANEW)
     known[name] = scores
     write_text(path, msgspec.json.format(msgspec.json.encode(known), indent=1).decode())

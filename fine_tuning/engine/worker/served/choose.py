@@ -36,6 +36,7 @@ class Model:
     kind: str
     settings: Mapping[str, Any]  # the user's words on rendering and masking
     stops: tuple[str, ...]
+    whole: bool = False  # it is to judge conversations
 
     def encoder(self) -> Encoder:
         """The encoder by the model's own chat template, or by ours where it has none.
@@ -56,6 +57,7 @@ class Model:
             thinking=self.settings.get("enable_thinking"),
             default_system=self.settings.get("default_system"),
             last_only=bool(self.settings.get("mask_history")),
+            whole=self.whole,
         )
         assert encoder is not None
         return encoder
@@ -167,6 +169,7 @@ def served(model: Model, encoder: Encoder, way: Way) -> Served:
         thinking=encoder.served.thinking,
         default_system=encoder.served.default_system,
         last_only=encoder.last_only,
+        whole=encoder.served.whole,
     )
 
 

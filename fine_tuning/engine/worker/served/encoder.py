@@ -263,11 +263,13 @@ def encoder_of(
     thinking: bool | None = None,
     default_system: str | None = None,
     last_only: bool = False,
+    whole: bool = False,
 ) -> Encoder | None:
     """The encoder by the tokenizer's own chat template, or by `chat_template`; None without either.
 
-    `stops` are tokens at which the model's generation ends, beside the tokenizer's eos. Raises
-    ModelError for a template that renders nothing, or does not come to an end.
+    `stops` are tokens at which the model's generation ends, beside the tokenizer's eos; `whole` is
+    for a reward model, which reads what the template makes of all turns. Raises ModelError for a
+    template that renders nothing, or does not come to an end.
     """
     template = template_of(tokenizer, chat_template)
     if template is None:
@@ -277,5 +279,5 @@ def encoder_of(
         template, able = probe(template, ends)
     special = [token.content for token in _written(tokenizer, template) if token.special]
     closing = tuple(dict.fromkeys((*special, *ends)))
-    served = Dialogues(template, able, closing, thinking, default_system or None)
+    served = Dialogues(template, able, closing, thinking, default_system or None, whole)
     return Encoder(tokenizer, served, kind, last_only=last_only)

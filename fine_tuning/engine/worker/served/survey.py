@@ -93,6 +93,8 @@ def trains_alike(
         theirs = engine.encoded(row)
     except Exception:  # templates raise on rows that they have no slots for
         return False
+    if encoder.served.whole:  # the last token counts, which may be white space
+        return [one.ids for one in sequences] == [ids for ids, _ in theirs]
     weights = not engine.data_args.train_on_prompt
     if any(turn.get("weight") == 0 for turn in row["conversations"]):
         weights = False  # masked by us on the engine's way too

@@ -49,7 +49,8 @@ class Turn:
 class Dialogues:
     """A chat template with what it takes, the tokens that end answers, and the user's wishes.
 
-    `thinking` None: on where the answer reasons, off where it does not.
+    `thinking` None: on where the answer reasons, off where it does not. `whole`: a conversation is
+    judged, not continued, so it is read as the template writes all of it.
     """
 
     template: ChatTemplate
@@ -57,6 +58,7 @@ class Dialogues:
     special: tuple[str, ...]
     thinking: bool | None = None
     default_system: str | None = None
+    whole: bool = False
 
     def turns(self, row: Row, kind: str) -> list[Turn]:
         """The answers of a row that are trained or scored, in order; of a preference row the
@@ -64,6 +66,8 @@ class Dialogues:
         talk = dialogue(row, self.able, self.default_system)
         if kind == "preference":
             return list(self._compared(row, talk))
+        if self.whole:
+            return [self._judged(talk.messages, talk)]
         wanted = talk.answers[-1:] if kind == "kto" else talk.answers
         return [self._turn(talk, place, turn) for place, turn in wanted]
 
@@ -73,7 +77,16 @@ class Dialogues:
         for name in ("chosen", "rejected"):
             turn = row[name]
             messages = [*talk.messages, answer_message(turn, self.able)]
+            if self.whole:
+                yield self._judged(messages, talk)
+                continue
             yield self._turn(Dialogue(messages, talk.tools, []), len(talk.messages), turn, on)
+
+    def _judged(self, messages: Sequence[Message], talk: Dialogue) -> Turn:
+        """A whole conversation. Its end is where a reward is read: the token that the template
+        writes last, which is often the new line behind the one that ends the answer."""
+        text = self.template.render(messages, talk.tools, prompt=False, thinking=self.thinking)
+        return Turn("", text, "token", 0, True, True)
 
     def _asked(self, turn: Mapping[str, Any]) -> bool | None:
         if not self.able.switches:

@@ -41,6 +41,7 @@ def served_encoder(tokenizer: Any, served: Served, kind: str) -> Encoder:
         thinking=served.thinking,
         default_system=served.default_system,
         last_only=served.last_only,
+        whole=served.whole,
     )
     assert encoder is not None  # it has a chat template, or ours
     return encoder

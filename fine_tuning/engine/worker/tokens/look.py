@@ -41,14 +41,16 @@ def look_at_tokens(
     packing: bool | None = None,
     media: Sequence[str] = (),
     streaming: bool = False,
+    whole: bool = False,
     show: Sequence[str] = (),
 ) -> TokenLook:
     """Choose the template, count every row's tokens, and show how sampled rows are masked.
 
     Writes each row's length as a little-endian uint32 to `lengths_path`. Text is packed into blocks
     unless `packing` is False; then the engine cuts each document at the cutoff. `media` names the
-    columns of media that the rows have. Raises ModelError if the model's tokenizer cannot be
-    loaded, if the template would grow its vocabulary, or if the model takes no such media.
+    columns of media that the rows have; `whole`: the model is to judge conversations. Raises
+    ModelError if the model's tokenizer cannot be loaded, if the template would grow its vocabulary,
+    or if the model takes no such media.
     """
     arguments = ModelArguments(model_name_or_path=model, **model_args)
     config = load_config(arguments)
@@ -63,6 +65,7 @@ def look_at_tokens(
             kind=kind,
             settings=data_args,
             stops=stops_of(loaded["tokenizer"], config, arguments),
+            whole=whole,
         ),
         template=template,
         files=tuple(Path(path) for path in (rows_path, validation_path) if path),

@@ -24,6 +24,7 @@ from fine_tuning.engine.worker.scoring.score import (
     Scoring,
     not_scored_text,
     score_model,
+    scored_before,
     template_settings,
     write_scores,
 )
@@ -168,7 +169,8 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
         model = MediaModel(known["model"], tokenizer, template, processor, prompts)
         try:
             with _as_before(known["model"]) if name == "before" else nullcontext():
-                scores = score_model(model, self.scoring, self.events, f"score_{name}")
+                before = scored_before(self.out) if name == "after" else None
+                scores = score_model(model, self.scoring, self.events, f"score_{name}", before)
         except NotScored as error:  # it is trained all the same
             self.events.note(not_scored_text(error))
             self.can_score = False

@@ -125,3 +125,18 @@ def test_rows_over_the_cutoff_keep_the_rounds_that_fit(
     assert len(tokens) == 3
     found = look(tmp_path, models["qwen3"], [SHAPES["turns"]], max_seq_length=tokens[1])
     assert found.overlong == {0: tuple(tokens)}
+
+
+def test_a_reward_model_is_trained_by_the_engine_only_where_the_last_token_is_the_same(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    """White space behind an answer is no difference, but a reward is read there."""
+    compared = PLAIN | {"conversations": PLAIN["conversations"][:1]}
+    compared |= dict.fromkeys(("chosen", "rejected"), PLAIN["conversations"][1])
+    by_engine = look(tmp_path, models["chatml"], [compared], kind="preference", whole=True)
+    assert by_engine.template.ahead is None
+    ahead = look(tmp_path, models["base"], [compared], kind="preference", whole=True)
+    assert ahead.template.ahead is not None and ahead.template.ahead.whole
+    assert (
+        ahead.longest == look(tmp_path, models["base"], [compared], kind="preference").longest + 1
+    )

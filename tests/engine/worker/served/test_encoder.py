@@ -206,3 +206,24 @@ def test_several_calls_are_made_one_by_one_where_a_template_takes_no_more(
     text = tokenizer.decode(sequences[-1].ids)
     assert text.index("Paris") < text.index("sunny") < text.index("Rome") < text.index("rain<")
     assert sum(len(sequence.spans) for sequence in sequences) == 3
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_reward_model_reads_the_conversation_as_its_template_writes_it(
+    tokenizers: dict[str, Any], name: str
+) -> None:
+    """TRL and vLLM read the reward behind the new line that ends ChatML; `<|im_end|>` was trained,
+    one token earlier."""
+    tokenizer, family = tokenizers[name], FAMILIES[name]
+    turns = [{"from": "user", "value": "Where is Rome?"}]
+    said = {"chosen": "In Italy.", "rejected": "Nowhere."}
+    compared = {"conversations": turns, "system": "", "tools": ""} | {
+        end: {"from": "assistant", "value": text} for end, text in said.items()
+    }
+    (sequences,) = encoded(tokenizer, family, [compared], "preference", whole=True)
+    for one, text in zip(sequences, said.values(), strict=True):
+        messages = [
+            {"role": "user", "content": "Where is Rome?"},
+            {"role": "assistant", "content": text},
+        ]
+        assert one.ids == tokenizer.apply_chat_template(messages, return_dict=False)
