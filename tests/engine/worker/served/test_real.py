@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
+from tests.engine.worker.served.families import SHAPES
+
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-FAMILIES = ("qwen3", "gemma3", "llama3_1", "deepseek_v3")
+FAMILIES = (
+    *("qwen3", "qwen2_5", "gemma3", "llama3", "llama3_1", "llama3_2"),
+    *("deepseek_v3", "mistral_nemo"),
+)
 # 70 chat templates of today's models lie in its source distribution
 TEMPLATES = "llama-cpp-python==0.3.36"
 # Templates that render nothing, or not each shape, unless they are given more than servers give.
@@ -67,6 +72,17 @@ def test_a_real_family_is_exact_in_every_shape(tokenizers: dict[str, Any], name:
     found = strange(tokenizers[name], name)
     assert len(found) == 6
     assert {kind for kind, _, _ in found} == {"exact"}
+
+
+def test_a_directory_of_a_family_gets_the_family_s_own_template(
+    tokenizers: dict[str, Any],
+) -> None:
+    """A local Qwen2.5 with system prompts ended with "template 'qwen2_vl' needs a processor"."""
+    from fine_tuning.engine.worker.tokens.template import choose_template
+
+    row = SHAPES["system"]
+    choice = choose_template("auto", tokenizers["qwen2_5"], "/models/mine", "qwen2", [row], {})
+    assert choice.name == "qwen"
 
 
 def test_no_real_template_is_refused_or_strange(tokenizers: dict[str, Any], tmp_path: Path) -> None:
