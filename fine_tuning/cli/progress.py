@@ -21,6 +21,7 @@ STAGES = {
     "score_after": "scoring the tuned model",
     "merge": "merging",
     "prove": "proving the merged model",
+    "judge": "scoring conversations",
     "answer": "answering",
 }
 

@@ -74,6 +74,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         **loading_facts(run_dir, spec, plan),
         merged_path=merged.path if merged else None,
         proof=merged.proof if merged else None,
+        rewards=merged.rewards if merged else None,
         artefacts=_artefacts(run_dir, merged.path if merged else None),
         train_yaml=run_dir / "train.yaml" if (run_dir / "train.yaml").exists() else None,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fine_tuning.values.record import Status
-from fine_tuning.values.results import Failure, Proof
+from fine_tuning.values.results import Failure, Proof, RewardProof
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 
 
@@ -171,6 +171,7 @@ class RunFacts:
     reward_model: bool = False  # it scores conversations, and says nothing
     merged_path: Path | None = None
     proof: Proof | None = None
+    rewards: RewardProof | None = None
     artefacts: tuple[Artefact, ...] = ()
     train_yaml: Path | None = None
 

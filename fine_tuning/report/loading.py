@@ -27,6 +27,19 @@ _ANSWER = """\
 output = model.generate(**inputs, max_new_tokens=256)
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
 """
+# A classifier with one label: its only logit is the reward.
+_JUDGE = """\
+tokenizer = AutoTokenizer.from_pretrained({model!r})
+model = AutoModelForSequenceClassification.from_pretrained(
+    {model!r}, dtype="auto", device_map="auto"
+)
+
+messages = [{{"role": "user", "content": "Hello"}}, {{"role": "assistant", "content": "Hi!"}}]
+inputs = tokenizer.apply_chat_template(
+    messages, return_tensors="pt", return_dict=True{asked}
+).to(model.device)
+print(float(model(**inputs).logits[0, 0]))
+"""
 # The head reads the last layer at the last token (trl, AutoModelForCausalLMWithValueHead).
 _SCORE = """\
 messages = [{{"role": "user", "content": "Hello"}}, {{"role": "assistant", "content": "Hi!"}}]
@@ -81,6 +94,11 @@ def snippets(facts: RunFacts) -> tuple[Snippet, ...]:
 def _python(title: str, facts: RunFacts, folder: Path) -> Snippet:
     """Code that loads what lies in the folder and asks it once."""
     adapted = folder == facts.adapter_path
+    asked = "".join(f",\n    {name}=False" for name in facts.switched_off)
+    if facts.reward_model and folder == facts.merged_path:
+        head = "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+        code = _JUDGE.format(model=str(folder), asked=asked)
+        return Snippet(title=title, language="python", code=(head + code).rstrip())
     imports = ["from transformers import AutoModelForCausalLM, AutoTokenizer"]
     load = _LOAD.format(tokenizer=str(folder), model=facts.base_model if adapted else str(folder))
     if adapted:
@@ -88,7 +106,6 @@ def _python(title: str, facts: RunFacts, folder: Path) -> Snippet:
         if facts.adapters_before:
             load += _ADAPTERS_IN_ORDER.format(earlier=list(facts.adapters_before))
         load += f"model = PeftModel.from_pretrained(model, {str(folder)!r})\n"
-    asked = "".join(f",\n    {name}=False" for name in facts.switched_off)
     if facts.reward_model:
         imports.insert(-1, "from safetensors.torch import load_file")
         use = _SCORE.format(head=str(folder / "value_head.safetensors"), asked=asked)

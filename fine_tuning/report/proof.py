@@ -1,7 +1,7 @@
 """The proof of the merged model, in one sentence, and a second where rounding lost much."""
 
 from fine_tuning.units import percent_text
-from fine_tuning.values.results import Proof
+from fine_tuning.values.results import Proof, RewardProof
 
 MUCH_LOST = 0.9  # of what training changed, the share below which a merge is no longer the adapter
 
@@ -26,4 +26,19 @@ def proof_text(proof: Proof) -> str:
         f"{text} But merging kept only {percent_text(max(0.0, proof.kept))} of what training "
         "changed in the weights: the rest is less than one rounding of the base model's number "
         "format. Serve base and adapter unmerged, or train with a larger --learning_rate."
+    )
+
+
+def rewards_text(proof: RewardProof) -> str:
+    """How the exported classifier's rewards compare with those of the trained value head."""
+    text = (
+        f"The exported classifier gives {proof.conversations} conversations the trained rewards "
+        f"less {proof.constant:.4g}, the bias of the value head, which no comparison sees; beside "
+        f"that they differ by {proof.apart:.1g} at most, of a spread of {proof.spread:.3g}."
+    )
+    if proof.same_ids:
+        return text
+    return (
+        f"{text} But its chat template writes these conversations otherwise than they were "
+        "trained: TRL and vLLM would read the reward at another token."
     )

@@ -19,7 +19,7 @@ from fine_tuning.report.facts import CurvePoint, DataAccount, DataFacts, RunFact
 from fine_tuning.report.findings import finding_cards
 from fine_tuning.report.histogram import histogram
 from fine_tuning.report.loading import snippets
-from fine_tuning.report.proof import proof_text
+from fine_tuning.report.proof import proof_text, rewards_text
 from fine_tuning.report.scores import score_row, verdict
 from fine_tuning.units import bytes_text, counted, duration_text, percent_text
 from fine_tuning.values.shown import MaskedRow, ProblemGroup
@@ -40,6 +40,7 @@ def write_report(run_dir: Path, facts: RunFacts) -> Path:
         "facts": facts,
         "verdict": verdict(facts),
         "proof": proof_text(facts.proof) if facts.proof else "",
+        "rewards": rewards_text(facts.rewards) if facts.rewards else "",
         "scores": [score_row(score) for score in facts.scores],
         "share_scale": Scale(0.0, 1.0, 62.0, 504.0),
         "samples": samples_shown(facts.samples),

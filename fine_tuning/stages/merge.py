@@ -102,6 +102,9 @@ class Merge:
         elif result.proof is not None:
             tell = screen.say if proof.is_whole(result.proof) else screen.warn
             tell(proof.proof_text(result.proof))
+        if result.rewards is not None and not known:
+            tell = screen.say if result.rewards.same_ids else screen.warn
+            tell(proof.rewards_text(result.rewards))
 
 
 def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Merge | None:

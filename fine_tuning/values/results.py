@@ -72,6 +72,23 @@ class Proof:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RewardProof:
+    """How rewards of the exported classifier compare with those of the trained value head.
+
+    They are `constant` lower (the head's bias, which a classifier has not), and else differ by
+    `apart` at most, which is what rounding the merged weights costs; `spread` is between the
+    highest and the lowest reward. `same_ids`: the exported chat template makes the ids of these
+    conversations that were trained.
+    """
+
+    constant: float
+    apart: float
+    spread: float
+    conversations: int
+    same_ids: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Merged:
     """A merged model on disk."""
 
@@ -80,6 +97,7 @@ class Merged:
     bytes: int
     stop_ids: tuple[int, ...] = ()
     proof: Proof | None = None
+    rewards: RewardProof | None = None  # of a reward model
     writing: Mapping[str, Any] = field(default_factory=dict)  # how it was cut into files
     hashes: Mapping[str, str] = field(default_factory=dict)  # of its files, by their names
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from typing import Any
 from fine_tuning.engine.worker.chatting.answer import answer_turn, load_speaker
 from fine_tuning.engine.worker.devices import describe_devices
 from fine_tuning.engine.worker.merging.merge import merge
+from fine_tuning.engine.worker.scoring.judge import judge_rows
 from fine_tuning.engine.worker.scoring.score import score_run
 from fine_tuning.engine.worker.tokens.look import look_at_tokens
 from fine_tuning.engine.worker.training.encode import encode
@@ -18,6 +19,7 @@ STAGES: Mapping[str, Callable[..., Mapping[str, Any] | TokenLook]] = {
     "encode": encode,
     "train": train,
     "score": score_run,
+    "judge": judge_rows,
     "merge": merge,
     "load_speaker": load_speaker,
     "answer": answer_turn,

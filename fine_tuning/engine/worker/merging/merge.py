@@ -18,6 +18,11 @@ from transformers import AutoConfig, AutoTokenizer
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading
 from fine_tuning.engine.worker.merging.proof import prove
+from fine_tuning.engine.worker.merging.reward_model import (
+    make_classifier,
+    prove_rewards,
+    require_classifier,
+)
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.prompts import Prompts, prompts_of
@@ -61,7 +66,8 @@ def merge(
     generation config ends where training ended; the tokenizer files are the base model's own
     (transformers 5 would write a class that 4.x cannot load), with `chat_template` instead of
     theirs if it is given. `proof` in the result has the figures of the comparison with base +
-    adapter, or the reason why there is none: `unprovable`, if there is no adapter. Raises
+    adapter, or the reason why there is none: `unprovable`, if there is no adapter. A reward model
+    becomes a classifier with one label; `rewards` then compares it with the value head. Raises
     EngineError if the merged model is not base + adapter.
     """
     events.part("merge")
@@ -71,6 +77,9 @@ def merge(
     trust = bool(settings.get("trust_remote_code"))
     source = {"trust_remote_code": trust, **_revision(settings, base)}
     dtype = _dtype_of(base, source)
+    is_judge = settings.get("stage") == "rm"
+    if is_judge:
+        require_classifier(AutoConfig.from_pretrained(base, **source))
     with mended_loading(getattr(torch, dtype)):
         export_model({**settings, "export_dir": str(out), "infer_dtype": dtype})
     _say_untied(out)
@@ -84,11 +93,7 @@ def merge(
     _restore_tokenizer_files(base, out, len(tokenizer), source)
     if chat_template is not None:
         write_chat_template(out, chat_template)
-    result: dict[str, Any] = {
-        "dtype": dtype,
-        "bytes": sum(f.stat().st_size for f in out.iterdir() if f.is_file()),
-        "stop_ids": stop_ids,
-    }
+    result: dict[str, Any] = {"dtype": dtype, "stop_ids": [] if is_judge else stop_ids}
     adapters = [name for name in settings.get("adapter_name_or_path", "").split(",") if name]
     if not adapters:
         result["proof"] = {"proved": False, "reason": unprovable}
@@ -99,6 +104,16 @@ def merge(
         if torch.cuda.is_available():
             loading["device_map"] = "auto"
         result["proof"] = prove(base, source, adapters, out, loading, sequences)
+    if is_judge:
+        events.part("classify")
+        rows = conversations(probe_rows)
+        ends = {*stop_ids, *(ids[-1] for ids in prompts.conversations(rows))}
+        precision = getattr(torch, dtype)
+        constant = make_classifier(out, sorted(ends), dtype=precision, trust=trust)
+        result["rewards"] = prove_rewards(
+            settings, served, out, rows, constant, dtype=precision, events=events
+        )
+    result["bytes"] = sum(f.stat().st_size for f in out.iterdir() if f.is_file())
     result["seconds"] = events.seconds()
     return result
 
@@ -111,6 +126,17 @@ def _probes(rows: str | None, prompts: Prompts, tokenizer: Any) -> list[list[int
         pairs = prompts.pairs(first_rows(Path(rows), PROBES))
         found = [[*prompt, *answer] for prompt, answer in pairs]
     return [ids[:PROBE_TOKENS] for ids in found]
+
+
+def conversations(rows: str | None) -> list[dict[str, Any]]:
+    """What rewards are compared on: real rows, or a few sentences as answers."""
+    if rows is not None:
+        return first_rows(Path(rows), PROBES)
+    asked = {"from": "user", "value": "Say something."}
+    return [
+        {"conversations": [asked, {"from": "assistant", "value": text}], "system": "", "tools": ""}
+        for text in SENTENCES
+    ]
 
 
 def write_chat_template(folder: Path, chat_template: str) -> None:

@@ -1,7 +1,7 @@
 """Rewards of held-out answers: what a value head gives, or what a preference has made likelier."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,41 +11,69 @@ from fine_tuning.engine.worker.scoring.generate import LOSS_TOKENS, RowLoss, is_
 from fine_tuning.values.scores import Rewards
 from fine_tuning.values.scores import RowLoss as ReadLoss  # None: it was not finite
 
+Ids = Sequence[int]
+
 
 def head_values(
-    model: Any, tokenizer: Any, conversations: Sequence[Sequence[int]], said: Said
+    model: Any, tokenizer: Any, conversations: Sequence[Ids], said: Said
 ) -> list[float]:
     """What the value head gives at the last token of each conversation, in the given order.
 
     As LLaMA-Factory trains it (train/rm/trainer.py:compute_loss): padded on the right.
     """
+
+    def read(ids: Any, mask: Any) -> Any:
+        *_, values = model(input_ids=ids, attention_mask=mask, use_cache=False, return_dict=True)
+        values = values[:, -ids.shape[1] :]  # PEFT gives those of virtual tokens too
+        return values.gather(1, mask.sum(dim=1, keepdim=True) - 1)[:, 0]
+
+    alone = is_soft_prompt(getattr(model, "pretrained_model", model))
+    return _in_order(model, read, conversations, tokenizer.pad_token_id, said, alone=alone)
+
+
+def classifier_values(model: Any, conversations: Sequence[Ids], said: Said) -> list[float]:
+    """What a classifier with one label gives each conversation, by its own way to find the end.
+
+    One without a token for padding reads one conversation at a time.
+    """
+
+    def read(ids: Any, mask: Any) -> Any:
+        return model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, 0]
+
+    pad = model.config.get_text_config().pad_token_id
+    return _in_order(model, read, conversations, pad or 0, said, alone=pad is None)
+
+
+def _in_order(
+    model: Any,
+    read: Callable[[Any, Any], Any],
+    conversations: Sequence[Ids],
+    pad: int,
+    said: Said,
+    *,
+    alone: bool,
+) -> list[float]:
     device = next(model.parameters()).device
 
-    def read(batch: Sequence[int]) -> list[float]:
+    def rewards_of(batch: Sequence[int]) -> list[float]:
         chosen = [conversations[i] for i in batch]
         width = max(map(len, chosen))
-        ids = [[*one, *[tokenizer.pad_token_id] * (width - len(one))] for one in chosen]
+        ids = [[*one, *[pad] * (width - len(one))] for one in chosen]
         mask = [[1] * len(one) + [0] * (width - len(one)) for one in chosen]
-        *_, values = model(
-            input_ids=torch.tensor(ids, device=device),
-            attention_mask=torch.tensor(mask, device=device),
-            use_cache=False,
-            return_dict=True,
-        )
-        values = values[:, -width:].float().cpu()  # PEFT gives those of virtual tokens too
-        return [float(of_row[len(one) - 1]) for of_row, one in zip(values, chosen, strict=True)]
+        rewards = read(torch.tensor(ids, device=device), torch.tensor(mask, device=device))
+        return [float(reward) for reward in rewards]
 
     found = [0.0] * len(conversations)
-    for batch, values in in_batches(
+    for batch, rewards in in_batches(
         range(len(conversations)),
         lambda i: len(conversations[i]),
-        read,
+        rewards_of,
         most_tokens=LOSS_TOKENS,
-        most_rows=1 if is_soft_prompt(getattr(model, "pretrained_model", model)) else LOSS_TOKENS,
+        most_rows=1 if alone else LOSS_TOKENS,
         said=said,
     ):
-        for i, value in zip(batch, values, strict=True):
-            found[i] = value
+        for i, reward in zip(batch, rewards, strict=True):
+            found[i] = reward
     return found
 
 
