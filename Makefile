@@ -9,7 +9,7 @@ VENV_PYTHON := .venv/bin/python
 # that its tests share their runs.
 PYTEST := $(VENV_PYTHON) -m pytest -n 2 --dist loadfile
 
-.PHONY: help install demo test test-all browser check format bench webui demo-model clean
+.PHONY: help install demo test test-all browser llama-cpp check format bench webui demo-model clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,14 +23,19 @@ demo: install ## the whole job end to end: bundled data, demo model, CPU, offlin
 
 test: check ## formatter, linter, types, then the whole suite
 	@$(VENV_PYTHON) tools/make_chromium.py --once
+	@$(VENV_PYTHON) -m fine_tuning.ship.llama_cpp --once
 	@$(PYTEST) -m "not slow"
 
 test-all: check ## the same and what is too long for it
 	@$(VENV_PYTHON) tools/make_chromium.py --once
+	@$(VENV_PYTHON) -m fine_tuning.ship.llama_cpp --once
 	@$(PYTEST)
 
 browser: install ## Chromium for the tests of pages (make test tries once)
 	@$(VENV_PYTHON) tools/make_chromium.py
+
+llama-cpp: install ## what writes and quantises GGUF files (make test tries once)
+	@$(VENV_PYTHON) -m fine_tuning.ship.llama_cpp
 
 check: install ## formatter, linter, types
 	@$(VENV_PYTHON) -m ruff format --check .

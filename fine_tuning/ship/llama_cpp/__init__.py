@@ -1,0 +1,1 @@
+"""llama.cpp's own programs: where they are, how they are had, and what they are asked for."""

@@ -1,0 +1,83 @@
+"""Where llama.cpp's converter and quantiser are: named by the user, on the PATH, or set up here."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+from fine_tuning.errors import EnvironmentProblem
+from fine_tuning.resources import IS_CHECKOUT
+
+VARIABLE = "LLAMA_CPP_DIR"
+CONVERTER, LORA_CONVERTER = "convert_hf_to_gguf.py", "convert_lora_to_gguf.py"
+QUANTIZER = "llama-quantize"
+# Where a build of llama.cpp, or a release of it, has its programs.
+BUILT_IN = ("build/bin", "build/bin/Release", "bin", ".")
+
+
+def home() -> Path:
+    """Where the set-up puts its files: in this Python's environment, or among the caches."""
+    if sys.prefix != sys.base_prefix:
+        return Path(sys.prefix) / "llama.cpp"
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "llama-factory-fine-tuning" / "llama.cpp"
+
+
+def set_up_command() -> str:
+    """What a user types to have converter and quantiser."""
+    if IS_CHECKOUT:
+        return "make llama-cpp"
+    return f"{quote(sys.executable)} -m fine_tuning.ship.llama_cpp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlamaCpp:
+    """`source` is a folder with llama.cpp's converters. `quantizer` is its program for that, or the
+    folder of its libraries; None where there is neither, and none was asked for."""
+
+    source: Path
+    quantizer: Path | None
+
+
+def find(given: Path | None, *, quantizer: bool) -> LlamaCpp:
+    """The converter, and with `quantizer` also what quantises, of the first place that has them:
+    `given` (--llama_cpp), LLAMA_CPP_DIR, the PATH, the set-up's own folder.
+
+    Raises EnvironmentProblem if one is missing: it names the command that gets it.
+    """
+    places = list(_places(given))
+    source = next((place for place in places if (place / "gguf-py").is_dir()), None)
+    program = next(filter(None, map(_quantizer, places)), None)
+    if source is None or (quantizer and program is None):
+        missing = f"converter ({CONVERTER})" if source is None else f"quantiser ({QUANTIZER})"
+        looked = ", ".join(map(str, places))
+        raise EnvironmentProblem(
+            f"llama.cpp's {missing} is not here.",
+            why=f"it was looked for in {looked}",
+            fix=f"`{set_up_command()}` gets it, or give a folder of llama.cpp with --llama_cpp",
+        )
+    return LlamaCpp(source=source, quantizer=program)
+
+
+def _places(given: Path | None) -> Iterator[Path]:
+    named = given or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    if named is not None:
+        yield named
+    for program in (CONVERTER, QUANTIZER):
+        found = shutil.which(program)
+        if found is not None:
+            yield Path(found).resolve().parent
+    yield home()
+
+
+def _quantizer(place: Path) -> Path | None:
+    """The program in a folder of llama.cpp, or its libraries as the set-up leaves them."""
+    for folder in BUILT_IN:
+        found = shutil.which(QUANTIZER, path=str(place / folder))
+        if found is not None:
+            return Path(found)
+    libraries = place / "quantizer"
+    return libraries if libraries.is_dir() else None
