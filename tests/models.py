@@ -49,6 +49,37 @@ def build_model(
     return path
 
 
+def build_mixture(path: Path) -> Path:
+    """Write a 2-layer Qwen3-MoE with four routed experts a layer, which Transformers 5 keeps as
+    three-dimensional parameters, and random weights."""
+    import torch
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    fast = train_tokenizer(SPECIAL, "<|im_end|>")
+    fast.chat_template = CHATML
+    fast.save_pretrained(path)
+    torch.manual_seed(0)
+    config = Qwen3MoeConfig(
+        vocab_size=len(fast),
+        hidden_size=64,
+        intermediate_size=128,
+        moe_intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        num_experts=4,
+        num_experts_per_tok=2,
+        max_position_embeddings=512,
+        eos_token_id=fast.eos_token_id,
+        pad_token_id=fast.pad_token_id,
+        bos_token_id=None,
+        tie_word_embeddings=False,
+    )
+    Qwen3MoeForCausalLM(config).save_pretrained(path)
+    return path
+
+
 def train_tokenizer(special: list[str], eos: str) -> Any:
     """A byte-level BPE tokenizer of about 600 tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -34,6 +34,7 @@ from fine_tuning.engine.worker.training.balance import Expected, read_expected, 
 from fine_tuning.engine.worker.training.continuing import continued_exactly
 from fine_tuning.engine.worker.training.finite import FiniteNumbers
 from fine_tuning.engine.worker.training.hashed import Hashed, note_model
+from fine_tuning.engine.worker.training.learning import Learning
 from fine_tuning.engine.worker.training.pissa import take_converted
 from fine_tuning.engine.worker.training.stopping import Stopped, Stopping
 from fine_tuning.engine.worker.training.targets import require_targets, require_untied
@@ -212,7 +213,8 @@ def train(
     stopping = Stopping(events, Path(stop_path))
     watch = Watch(events, stopping, read_expected(expected))
     finite = FiniteNumbers()
-    callbacks: list[Any] = [finite, watch, SavedEncoder(resume_from), Hashed(), stopping]
+    learning = Learning(events, settings, stopping)
+    callbacks: list[Any] = [finite, learning, watch, SavedEncoder(resume_from), Hashed(), stopping]
     around = None
     if scoring:
         data_args = template_settings(settings)
@@ -224,6 +226,7 @@ def train(
         mended_loading(training_dtype(arguments)),
         evaluated_unseen(arguments),
         finite.watching(),
+        learning.watching(),
         stopping.watching(),
         suppress(Stopped),
     ):

@@ -1,0 +1,56 @@
+"""What is said to be trained and does nothing ends the training, by its name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fine_tuning.errors import EngineError
+from tests.models import build_mixture, build_model
+from tests.trainings import planned, train_here
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_fused_experts_biases_and_tied_embeddings_all_learn(method: str, tmp_path: Path) -> None:
+    """`train_here` raises where a tensor gets no gradient; LoRA's A gets its first in step 2."""
+    steps = {"max_steps": 4}
+    for name, build in (
+        ("experts", build_mixture),
+        ("biases", lambda path: build_model(path, biases=True, tied=False)),
+        ("tied", build_model),
+    ):
+        folder = tmp_path / name
+        wishes: dict[str, Any] = {"engine_args": steps}
+        train_here(folder, planned(folder, build(folder / "m"), method=method, **wishes))
+
+
+def test_a_tensor_without_a_gradient_is_named_in_the_first_step(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llamafactory.model import loader
+
+    known = loader.init_adapter
+
+    def with_a_spare(*given: Any, **named: Any) -> Any:
+        import torch
+
+        model = known(*given, **named)
+        model.spare = torch.nn.Linear(4, 4)
+        return model
+
+    monkeypatch.setattr(loader, "init_adapter", with_a_spare)
+    with pytest.raises(EngineError, match=r"^2 of 30 .* get no gradient: spare.weight, spare.bias"):
+        train_here(tmp_path, planned(tmp_path, tiny_model), scored=False)
+
+
+def test_a_training_that_changes_no_answer_is_not_done(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.optim import AdamW
+
+    monkeypatch.setattr(AdamW, "step", lambda *given, **named: None)
+    with pytest.raises(EngineError, match="answers exactly as it did before the training"):
+        train_here(tmp_path, planned(tmp_path, tiny_model), scored=False)
+    assert not (tmp_path / "run" / "adapter_model.safetensors").exists()
