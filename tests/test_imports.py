@@ -42,13 +42,15 @@ ALLOWED = {
     "hub_folder": {"errors", "files", "hubs"},
     "values": {"errors", "units", "resources", "paths"},
     "screen": {"errors", "values", "units"},
+    "measures": VALUES,
     **dict.fromkeys(FOLDERS, VALUES),
+    "report": {*VALUES, "measures"},
     # a stage knows no run; values are handed across by the pipeline
-    "stages": {*VALUES, *FOLDERS},
+    "stages": {*VALUES, *FOLDERS, "measures"},
     "demo": {"resources"},
     "run": {*VALUES, "demo"},
     "pipeline": {*VALUES, *FOLDERS, "stages", "run"},
-    "cli": {*VALUES, *FOLDERS, "stages", "run", "pipeline", "demo"},
+    "cli": {*VALUES, *FOLDERS, "measures", "stages", "run", "pipeline", "demo"},
 }
 HEAVY = {"torch", "transformers", "llamafactory", "peft", "trl", "accelerate", "bitsandbytes"}
 HEAVY_ROOMS = ("engine/worker",)

@@ -1,16 +1,16 @@
 """The record of a run, and what its folder holds -> the facts of its page."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fine_tuning import files
+from fine_tuning.measures.compare import compared
+from fine_tuning.measures.rewards import REWARDS
 from fine_tuning.paths import shown
 from fine_tuning.report.account import data_account, masked_of, parity_of
-from fine_tuning.report.facts import Artefact, CurvePoint, RunFacts, Sample, Score
-from fine_tuning.report.paired import change_interval, margin_change, moved_answers
+from fine_tuning.report.facts import Artefact, CurvePoint, RunFacts, Sample
 from fine_tuning.report.scores import interval_text, score_row
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.kinds import KINDS
@@ -21,7 +21,7 @@ from fine_tuning.values.scores import Scores
 from fine_tuning.values.spec import RunSpec
 
 T = TypeVar("T")
-REWARDS = ("Reward accuracy", "Reward margin")
+TOLD = (*REWARDS, "exact_match", "loss", "perplexity", "stops")  # at the end of a training
 
 
 def collect(run_dir: Path, record: RunRecord) -> RunFacts:
@@ -68,7 +68,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
             report=shown(run_dir / "dataset" / "report.json"),
         ),
         curves=curves_of(run_dir),
-        scores=score_list(scores),
+        scores=compared(scores.before, scores.after),
         samples=_samples(scores),
         masked=masked_of(look) if look else (),
         **loading_facts(run_dir, spec, plan),
@@ -143,79 +143,16 @@ def _step(path: Path) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def score_list(scores: Scores) -> tuple[Score, ...]:
-    """The metrics before and after, with what each means."""
-    before, after = scores.before.metrics, scores.after.metrics
-    if after and before.get("n") != after.get("n"):
-        before = {}  # of other rows, which says nothing about what training changed
-    known: Mapping[str, float | None] = {**before, **after}
-    rows = int(known.get("n") or 0)
-    found = _reward_scores(scores, before, after)
-    changes: Mapping[str, tuple[float, float] | None] = (
-        {"loss": change_interval(scores.before.losses, scores.after.losses)} if before else {}
-    )
-    if "exact_match" in known:
-        found.append(
-            Score(
-                name="Exact match",
-                before=before.get("exact_match"),
-                after=after.get("exact_match"),
-                n=rows,
-                kind="share",
-                moved=moved_answers(scores.before.samples, scores.after.samples)
-                if before
-                else None,
-            )
-        )
-    found += [
-        Score(
-            name=title,
-            before=before.get(name),
-            after=after.get(name),
-            n=rows,
-            better="lower",
-            change=changes.get(name),
-        )
-        for name, title in (("loss", "Loss of the answers"), ("perplexity", "Perplexity"))
-        if name in known
-    ]
-    return tuple(found)
-
-
-def _reward_scores(
-    scores: Scores, before: Mapping[str, float | None], after: Mapping[str, float | None]
-) -> list[Score]:
-    """How well rewards rank held-out answers. An implicit reward is against the model before the
-    training, which there gives every answer 0: equal ones count half, so accuracy begins at 50%."""
-    known = {**before, **after}
-    if "reward_accuracy" not in known:
-        return []
-    rows = int(known.get("comparisons") or 0)
-    return [
-        Score(
-            name=REWARDS[0],
-            before=before.get("reward_accuracy"),
-            after=after.get("reward_accuracy"),
-            n=rows,
-            kind="share",
-        ),
-        Score(
-            name=REWARDS[1],
-            before=before.get("reward_margin"),
-            after=after.get("reward_margin"),
-            n=rows,
-            change=margin_change(scores.before.rewards, scores.after.rewards) if before else None,
-        ),
-    ]
-
-
 def score_lines(run_dir: Path) -> list[str]:
-    """The scores before and after, in one line each; a reward, which has no natural size, with the
-    95% interval of its change, and the accuracy of rewards with its own."""
+    """The scores that are told first, in one line each; a reward, which has no natural size, with
+    the 95% interval of its change, and the accuracy of rewards with its own."""
     lines = []
-    for score in score_list(read_scores(run_dir)):
+    scores = read_scores(run_dir)
+    for score in compared(scores.before, scores.after):
+        if score.metric not in TOLD:
+            continue
         row = score_row(score)
-        range_ = f" ({interval_text(score)})" if score.name in REWARDS else ""
+        range_ = f" ({interval_text(score)})" if score.metric in REWARDS else ""
         lines.append(f"{row.name}: {row.before} -> {row.after}{range_} on {row.n} held-out rows")
     return lines
 

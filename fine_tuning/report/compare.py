@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fine_tuning.report.collect import curves_of, read_scores, score_list
-from fine_tuning.report.facts import CurvePoint, Score
-from fine_tuning.report.paired import LEVEL, change_interval, mcnemar, moved_answers
+from fine_tuning.measures.compare import compared
+from fine_tuning.measures.paired import LEVEL, mcnemar
+from fine_tuning.report.collect import curves_of, read_scores
+from fine_tuning.report.facts import CurvePoint
 from fine_tuning.report.scores import mood, value_text
 from fine_tuning.units import counted
 from fine_tuning.values.codec import to_json
 from fine_tuning.values.record import RunRecord, result_of
-from fine_tuning.values.scores import Scores
+from fine_tuning.values.scores import Score, Scores
 from fine_tuning.values.spec import FREE
 
 # What says where a run lies, or how it was asked for, and nothing of what it trains.
 PLACES = FREE - {"score_samples"}
 OF_DATA = frozenset({"validation"})  # a choice of the plan that is a count of rows
 NOTHING = "nothing"
+OF_TOKENS = ("loss", "perplexity", "length")  # metrics that count tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +182,7 @@ def scores_beside(runs: Sequence[Compared]) -> Iterator[ScoreBeside]:
     """Every metric that some run was scored by."""
     scored = [read_scores(run.path) for run in runs]
     held_out = [_split_hashes(run.path).get("the held-out part") for run in runs]
-    lists = [{score.name: score for score in score_list(it)} for it in scored]
+    lists = [{score.name: score for score in compared(it.before, it.after)} for it in scored]
     for name in dict.fromkeys(name for one in lists for name in one):
         found = [one.get(name) for one in lists]
         known = next(score for score in found if score is not None)
@@ -209,16 +211,11 @@ def change_of(
         return _incomparable("not scored in both")
     if not same_rows or len(then.after.losses) != len(now.after.losses):
         return _incomparable("scored on other held-out rows")
-    pair = Score(
-        name=first.name,
-        before=first.after,
-        after=other.after,
-        n=other.n,
-        kind=first.kind,
-        better=first.better,
-        **_paired(first, then, now),
-    )
-    if pair.kind == "number" and not _same_tokens(then, now):
+    pairs = {pair.name: pair for pair in compared(then.after, now.after)}
+    pair = pairs[first.name]
+    if pair.before is None:
+        return _incomparable("scored on other held-out rows")
+    if pair.metric in OF_TOKENS and not _same_tokens(then, now):
         return _incomparable("counted in other tokens")
     tested = pair.change is not None or pair.moved is not None
     found = {"good": "better", "bad": "worse"}.get(mood(pair), "unsure") if tested else "unsure"
@@ -231,14 +228,6 @@ def change_of(
         verdict=found,  # type: ignore[arg-type]  # of the words above
         says=_sentence(pair, found),
     )
-
-
-def _paired(score: Score, then: Scores, now: Scores) -> dict[str, Any]:
-    if score.kind == "share":
-        return {"moved": moved_answers(then.after.samples, now.after.samples)}
-    if score.name.startswith("Loss"):
-        return {"change": change_interval(then.after.losses, now.after.losses)}
-    return {}
 
 
 def _same_tokens(then: Scores, now: Scores) -> bool:

@@ -7,10 +7,11 @@ not known is left out of it.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fine_tuning.values.record import Status
 from fine_tuning.values.results import Failure, Proof, RewardProof
+from fine_tuning.values.scores import Score
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 
 
@@ -75,25 +76,6 @@ class CurvePoint:
     learning_rate: float | None = None
     grad_norm: float | None = None
     eval_loss: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """One metric on held-out rows before and after training.
-
-    `kind` "share" is a share of `n` rows (0 to 1, shown with a 95% Wilson interval); "number" is
-    any other value. `better` says which way is good. `change` is the 95% interval of the change,
-    where the rows of both sides are the same (report/paired.py).
-    """
-
-    name: str
-    before: float | None = None
-    after: float | None = None
-    n: int = 0
-    kind: Literal["share", "number"] = "number"
-    better: Literal["higher", "lower"] = "higher"
-    change: tuple[float, float] | None = None
-    moved: tuple[int, int] | None = None  # rows of a share that became right, and wrong
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fine_tuning.report.facts import RunFacts, Score
-from fine_tuning.report.paired import LEVEL, mcnemar
+from fine_tuning.measures.paired import LEVEL, mcnemar
+from fine_tuning.report.facts import RunFacts
 from fine_tuning.units import counted, percent_text
+from fine_tuning.values.scores import Score
 
 Mood = Literal["good", "bad", "unsure", "plain"]
 # A share below this on both sides tells nothing: of prose hardly any answer is the expected text.
@@ -41,6 +42,7 @@ class ScoreRow:
     after_interval: tuple[float, float] | None = None
     before_share: float | None = None
     after_share: float | None = None
+    signature: str = ""
 
 
 def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -73,6 +75,7 @@ def score_row(score: Score) -> ScoreRow:
         after_interval=_interval(score, score.after),
         before_share=score.before if score.kind == "share" else None,
         after_share=score.after if score.kind == "share" else None,
+        signature=score.signature,
     )
 
 
@@ -89,27 +92,26 @@ def _change(score: Score) -> str:
     difference = score.after - score.before
     if difference == 0:
         return "none"
-    if score.kind == "share":
-        return f"{difference * 100:+.1f} points".replace("-", "−")
-    if score.change is None:
-        return _signed(difference)
-    return f"{_signed(difference)} ({_interval_text(score.change)})"
+    said = f"{_signed(score, difference)}{' points' if score.kind == 'share' else ''}"
+    return said if score.change is None else f"{said} ({_interval_text(score)})"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+,.3g}".replace("-", "−", 1)
+def _signed(score: Score, value: float) -> str:
+    text = f"{value * 100:+.1f}" if score.kind == "share" else f"{value:+,.3g}"
+    return text.replace("-", "−", 1)
 
 
 def interval_text(score: Score) -> str:
     """The 95% interval of a share after the training, of the change of another number."""
     if score.kind != "share":
-        return f"change {_interval_text(score.change)}" if score.change else "change not known"
+        return f"change {_interval_text(score)}" if score.change else "change not known"
     interval = _interval(score, score.after)
     return " to ".join(map(percent_text, interval)) if interval else "not measured"
 
 
-def _interval_text(interval: tuple[float, float]) -> str:
-    return " to ".join(_signed(value) for value in interval)
+def _interval_text(score: Score) -> str:
+    assert score.change is not None
+    return " to ".join(_signed(score, value) for value in score.change)
 
 
 def _interval(score: Score, value: float | None) -> tuple[float, float] | None:
@@ -119,23 +121,29 @@ def _interval(score: Score, value: float | None) -> tuple[float, float] | None:
 
 
 def mood(score: Score) -> Mood:
-    """Better, worse, or not to be told apart by so few rows."""
-    if score.before is None or score.after is None:
+    """Better, worse, or not to be told apart by so few rows.
+
+    What two samples of rows would say does not count where the same rows were asked twice.
+    """
+    if score.before is None or score.after is None or score.better == "neither":
         return "plain"
     if not (math.isfinite(score.before) and math.isfinite(score.after)):
         return "bad"
     gain = score.after - score.before
     gain = gain if score.better == "higher" else -gain
-    if gain == 0 or (score.change is not None and score.change[0] <= 0 <= score.change[1]):
-        return "unsure"
-    if score.moved is not None:
-        if mcnemar(*score.moved) > 1 - LEVEL:
-            return "unsure"
-        return "good" if gain > 0 else "bad"
-    before, after = _interval(score, score.before), _interval(score, score.after)
-    if before and after and before[0] <= after[1] and after[0] <= before[1]:
+    if gain == 0 or not _is_told(score):
         return "unsure"
     return "good" if gain > 0 else "bad"
+
+
+def _is_told(score: Score) -> bool:
+    """Whether so many rows tell the two sides apart: the same ones, else two samples of rows."""
+    if score.moved is not None:
+        return mcnemar(*score.moved) <= 1 - LEVEL
+    if score.change is not None:
+        return not score.change[0] <= 0 <= score.change[1]
+    before, after = _interval(score, score.before), _interval(score, score.after)
+    return not (before and after and before[0] <= after[1] and after[0] <= before[1])
 
 
 def verdict(facts: RunFacts) -> Verdict:
@@ -159,10 +167,10 @@ def verdict(facts: RunFacts) -> Verdict:
 
 def _leading(scores: Sequence[Score]) -> Score:
     """The score that says most: a share of right answers, if there are any, else the loss."""
-    shares = [score for score in scores if score.kind == "share"]
-    others = [score for score in scores if score.kind != "share"]
+    shares = [score for score in scores if score.kind == "share" and score.leads]
+    others = [score for score in scores if score.kind != "share" and score.leads]
     telling = [score for score in shares if max(score.before or 0, score.after or 0) > NEAR_ZERO]
-    return (*telling, *others, *shares)[0]
+    return (*telling, *others, *shares, *scores)[0]
 
 
 def _scored(score: Score) -> Verdict:
@@ -176,7 +184,7 @@ def _scored(score: Score) -> Verdict:
     found = mood(score)
     return Verdict(
         headline=f"{score.name} {before} → {after}{rows}",
-        detail=_reading(score, found),
+        detail=reading(score, found),
         mood=found,
         before=before,
         after=after,
@@ -185,15 +193,17 @@ def _scored(score: Score) -> Verdict:
     )
 
 
-def _reading(score: Score, found: Mood) -> str:
+def reading(score: Score, found: Mood) -> str:
+    """Whether the change is one, and how sure that is."""
     if found == "unsure" and score.before == score.after:
         return "Training changed nothing that this score can see."
-    if score.change is not None:
-        said = f"it changed by {_interval_text(score.change)} (95% interval)"
-        return _paired_reading(score, said, found)
     if score.moved is not None:
         gained, lost = score.moved
-        said = f"{gained:,} became right and {lost:,} wrong (McNemar's test at 95%)"
+        by = f": {_interval_text(score)} points" if score.change else ""
+        said = f"{gained:,} became right and {lost:,} wrong (McNemar's test at 95%{by})"
+        return _paired_reading(score, said, found)
+    if score.change is not None:
+        said = f"it changed by {_interval_text(score)} (95% interval)"
         return _paired_reading(score, said, found)
     if found == "unsure":
         return (

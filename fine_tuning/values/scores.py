@@ -1,20 +1,25 @@
-"""What was scored before and after a training: `scores.json` of the run."""
+"""What was scored before and after a training: `scores.json` of the run, and what it says."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Literal
 
 RowLoss = tuple[float | None, int]  # nats (None: not finite), tokens
+MetricKind = Literal["share", "number"]
+Better = Literal["higher", "lower", "neither"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One held-out row as the model answered it."""
+    """One held-out row as the model answered it; None: a run of an older version did not say."""
 
     question: str
     expected: str
     answer: str
     prompt: str = ""
+    tokens: int | None = None  # that were generated
+    stopped: bool | None = None  # by itself, not at the limit of tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +85,25 @@ class Scores:
 
     before: Scored = Scored()
     after: Scored = Scored()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One metric on held-out rows before and after training.
+
+    `kind` "share" is a share of `n` rows (0 to 1, shown with a 95% Wilson interval); "number" is
+    any other value. `better` says which way is good. `change` is the 95% interval of the change,
+    where the rows of both sides are the same (measures/paired.py). `leads`: it can stand for all.
+    """
+
+    name: str
+    metric: str = ""  # as files name it
+    before: float | None = None
+    after: float | None = None
+    n: int = 0
+    kind: MetricKind = "number"
+    better: Better = "higher"
+    change: tuple[float, float] | None = None
+    moved: tuple[int, int] | None = None  # rows of a share that became right, and wrong
+    signature: str = ""  # what else decides the value, in the words of the library that counts
+    leads: bool = True

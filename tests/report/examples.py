@@ -14,10 +14,10 @@ from fine_tuning.report.facts import (
     Parity,
     RunFacts,
     Sample,
-    Score,
     TokenDifference,
 )
 from fine_tuning.values.results import Failure
+from fine_tuning.values.scores import Score
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from fine_tuning.report import compare, write_comparison
 from fine_tuning.report.compare import Compared, Comparison, curves_beside
-from fine_tuning.report.paired import change_interval
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.spec import RunSpec
 from tests.report.examples import curve
@@ -61,13 +60,15 @@ def verdicts(found: Comparison) -> dict[str, str]:
 def test_a_run_that_is_better_on_the_same_rows_is_said_to_be(tmp_path: Path) -> None:
     a, b = compared(tmp_path, "a", scored(2, 1.0)), compared(tmp_path, "b", scored(10, 0.5))
     found = compare([a, b])
-    assert verdicts(found) == {"Exact match": "better", "Loss of the answers": "better"}
-    match, loss = found.scores
+    by_name = {score.name: score for score in found.scores}
+    match, loss = by_name["Exact match"], by_name["Loss of the answers"]
+    told = ("Exact match", "Loss of the answers", "Perplexity", "chrF", "ROUGE-1")
+    assert [verdicts(found)[name] for name in told] == ["better"] * 5
     assert match.changes[0] is None and match.changes[1] and loss.changes[1]
     assert (match.changes[1].gained, match.changes[1].lost) == (8, 0)
-    losses = [[(float(x), n) for x, n in scored(0, it)["losses"]] for it in (1.0, 0.5)]
-    assert loss.changes[1].interval == change_interval(*losses)
-    assert verdicts(compare([b, a])) == dict.fromkeys(verdicts(found), "worse")
+    assert loss.changes[1].interval == pytest.approx((-0.5, -0.5))
+    turned = verdicts(compare([b, a]))
+    assert [turned[name] for name in told] == ["worse"] * 5
 
 
 def test_a_difference_of_a_row_may_be_chance(tmp_path: Path) -> None:

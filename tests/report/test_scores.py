@@ -4,16 +4,17 @@ from random import Random
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import bootstrap
 
-from fine_tuning.report.collect import read_scores, score_lines, score_list
-from fine_tuning.report.facts import RunFacts, Score
-from fine_tuning.report.paired import change_interval, margin_change, mcnemar, moved_answers
+from fine_tuning.measures.compare import compared
+from fine_tuning.measures.rewards import margin_change
+from fine_tuning.report.collect import read_scores, score_lines
+from fine_tuning.report.facts import RunFacts
 from fine_tuning.report.scores import score_row, verdict, wilson
 from fine_tuning.units import percent_text
 from fine_tuning.values.codec import to_json
 from fine_tuning.values.results import Failure
-from fine_tuning.values.scores import Answer, Rewards
+from fine_tuning.values.scores import Rewards, Score
 
 
 # R. G. Newcombe, "Two-sided confidence intervals for the single proportion: comparison of seven
@@ -123,56 +124,6 @@ def test_a_loss_whose_interval_holds_zero_is_not_called_learnt() -> None:
     assert found.mood == "unsure" and "may be chance" in found.detail
 
 
-def test_the_interval_of_a_paired_change() -> None:
-    """Rows differ much more from each other than each from itself: pairing sees the change."""
-    random = Random(0)
-    before = [(random.uniform(5, 500), random.randint(5, 90)) for _ in range(60)]
-    after = [(loss - 0.1 * tokens + random.gauss(0, 0.5), tokens) for loss, tokens in before]
-    interval = change_interval(before, after)
-    assert interval is not None and interval == change_interval(before, after)
-    low, high = interval
-    assert low < -0.1 < high and high - low < 0.02
-    assert change_interval(before, before) == (0.0, 0.0)
-    assert change_interval(before[:1], after[:1]) is None
-    assert change_interval(before, after[:-1]) is None
-    assert change_interval([(None, 3)] * 4, [(1.0, 3)] * 4) is None
-
-
-def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
-    random = Random(1)
-    held = 0
-    for _ in range(200):
-        changes = [random.gauss(-0.3, 1.0) for _ in range(50)]
-        low, high = change_interval([(5.0, 1)] * 50, [(5.0 + it, 1) for it in changes]) or (0, 0)
-        held += low <= -0.3 <= high
-    assert 0.88 <= held / 200 <= 0.99
-
-
-@pytest.mark.parametrize(
-    ("gained", "lost", "p"),
-    [(0, 0, 1.0), (5, 0, 0.0625), (6, 0, 0.03125), (2, 8, 0.109375), (900, 900, 1.0)],
-)
-def test_mcnemar_is_the_binomial_test_of_the_rows_that_moved(
-    gained: int, lost: int, p: float
-) -> None:
-    assert mcnemar(gained, lost) == pytest.approx(p)
-
-
-@pytest.mark.parametrize(("gained", "lost"), [(5, 3), (600, 500), (500, 600), (5000, 4900)])
-def test_mcnemar_agrees_with_scipy_beyond_the_range_of_a_float(gained: int, lost: int) -> None:
-    assert mcnemar(gained, lost) == pytest.approx(binomtest(gained, gained + lost).pvalue)
-
-
-def test_moved_answers_are_counted_on_the_same_rows_only() -> None:
-    def answers(*given: str) -> list[Answer]:
-        return [Answer(question=str(i), expected="a", answer=it) for i, it in enumerate(given)]
-
-    before, after = answers("a", "b", "b", "a"), answers("b", "a", "a", "a")
-    assert moved_answers(before, after) == (2, 1)
-    assert moved_answers(before[1:], after[:-1]) is None
-    assert moved_answers([], []) is None
-
-
 @pytest.mark.parametrize(
     ("moved", "mood", "says"),
     [((8, 0), "good", "8 became right and 0 wrong"), ((14, 6), "unsure", "may be chance")],
@@ -203,7 +154,8 @@ def test_rewards_are_told_with_their_intervals(tmp_path: Path) -> None:
     found = margin_change(before, after)
     assert found == pytest.approx(middle, abs=0.03)
     assert "(change +" in margin
-    assert verdict(RunFacts(scores=score_list(read_scores(tmp_path)))).mood == "good"
+    scores = read_scores(tmp_path)
+    assert verdict(RunFacts(scores=compared(scores.before, scores.after))).mood == "good"
 
 
 def reward_metrics_of(rewards: Rewards) -> dict[str, float | None]:
@@ -219,3 +171,33 @@ def test_a_margin_of_other_rows_has_no_interval() -> None:
     other = Rewards(chosen=(1.0, 2.0, 3.0), rejected=(0.0, 0.0, 0.0))
     assert margin_change(one, other) is None
     assert margin_change(None, one) is None
+
+
+def test_ranges_that_overlap_do_not_hide_what_the_same_rows_tell() -> None:
+    """The page coloured by one test and drew another, without a word."""
+    score = Score(
+        name="Exact match",
+        before=0.5,
+        after=0.7,
+        n=40,
+        kind="share",
+        moved=(8, 0),
+        change=(0.06, 0.32),
+    )
+    row = score_row(score)
+    assert row.before_interval and row.after_interval
+    assert row.before_interval[1] > row.after_interval[0]
+    assert row.mood == "good" and row.change == "+20.0 points (+6.0 to +32.0)"
+
+
+def test_that_answers_stop_never_stands_for_all() -> None:
+    scores = (
+        Score(name="Loss", before=3.0, after=0.5, n=40, better="lower"),
+        Score(name="Answers that stop", before=0.0, after=1.0, n=40, kind="share", leads=False),
+    )
+    assert verdict(RunFacts(scores=scores)).headline.startswith("Loss")
+
+
+def test_an_answer_that_became_longer_is_neither_better_nor_worse() -> None:
+    length = Score(name="Tokens", before=3.0, after=9.0, n=9, better="neither", change=(5.0, 7.0))
+    assert score_row(length).mood == "plain"

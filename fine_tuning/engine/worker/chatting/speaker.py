@@ -14,8 +14,13 @@ from llamafactory.model import load_model, load_tokenizer
 from peft import PeftModel
 
 from fine_tuning.engine.worker.loading import mended_loading
-from fine_tuning.engine.worker.scoring.prompts import OfDocuments, Questions, prompts_of
-from fine_tuning.errors import ModelError
+from fine_tuning.engine.worker.scoring.prompts import (
+    OfDocuments,
+    Questions,
+    prompts_of,
+    require_template,
+    stop_ids_of,
+)
 
 # A whole model and the one that it was trained from; an adapter's base is the same model.
 KEPT = 2
@@ -57,24 +62,16 @@ def _loaded(asked: str) -> Speaker:
     questions = _questions(model, template, tokenizer)
     with mended_loading(None if torch.cuda.is_available() else torch.float32):
         network = load_model(tokenizer, model_args, finetuning_args)
-    ends = network.generation_config.eos_token_id  # a number, several, or none
-    ends = ends if isinstance(ends, list) else [ends]
-    stop_ids = {*questions.stop_ids, tokenizer.eos_token_id, *ends} - {None}
+    stop_ids = stop_ids_of(network, tokenizer, questions.stop_ids)
     context = getattr(network.config.get_text_config(), "max_position_embeddings", None)
     if model["adapter"]:
         network = PeftModel.from_pretrained(network, model["adapter"]).eval()
-    return Speaker(network, tokenizer, questions, sorted(stop_ids), context, bool(model["adapter"]))
+    return Speaker(network, tokenizer, questions, stop_ids, context, bool(model["adapter"]))
 
 
 def _questions(model: Mapping[str, Any], template: Any, tokenizer: Any) -> Questions:
     if model["documents"]:
         return OfDocuments(tokenizer)
     served = model["served"]
-    if served is not None and not (served["chat_template"] or tokenizer.chat_template):
-        raise ModelError(
-            f"{model['settings']['model_name_or_path']} has no chat template.",
-            why="nothing says how a question is put to it",
-            fix="name one of LLaMA-Factory's with --template, or take a model that was tuned to "
-            "chat",
-        )
+    require_template(model["settings"]["model_name_or_path"], tokenizer, served)
     return prompts_of(template, tokenizer, served)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,15 @@ LOSS_TOKENS = 2048  # per forward pass: logits over a large vocabulary are what 
 MOST_NEW_TOKENS = 512
 Progress = Callable[[int, int], None]
 RowLoss = tuple[float, int]  # summed over the tokens of a row's answer in nats, and their number
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer: its text, its tokens with the one that ends it, and whether it came to an end."""
+
+    text: str
+    tokens: int
+    stopped: bool
 
 
 @contextmanager
@@ -41,26 +51,27 @@ def answer(
     pairs: Sequence[tuple[list[int], list[int]]],
     progress: Progress,
     said: Said,
-) -> list[str]:
+    most_new: int = MOST_NEW_TOKENS,
+) -> list[Given]:
     """The model's greedy answer to each prompt, in the given order.
 
     Prompts are batched by tokens, padded on the left; generation ends at a token of `stop_ids`
-    or at twice the length of the longest expected answer.
+    or at twice the length of the longest expected answer, at most after `most_new` tokens.
     """
-    how = _greedily(tokenizer, stop_ids, pairs)
+    how = greedily(tokenizer, stop_ids, pairs, most_new)
     new = how["max_new_tokens"]
 
-    def generated(chosen: Sequence[int]) -> list[str]:
+    def generated(chosen: Sequence[int]) -> list[Given]:
         ids, mask = _padded_left([pairs[i][0] for i in chosen], tokenizer.pad_token_id)
         outputs = model.generate(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
             **how,
         )
-        after = outputs[:, ids.shape[1] :]
-        return [tokenizer.decode(output, skip_special_tokens=True) for output in after]
+        after = outputs[:, ids.shape[1] :].tolist()
+        return [given(tokenizer, stop_ids, output) for output in after]
 
-    answers = [""] * len(pairs)
+    answers = [Given("", 0, False)] * len(pairs)
     done = 0
     for chosen, texts in in_batches(
         range(len(pairs)),
@@ -70,8 +81,8 @@ def answer(
         most_rows=1 if is_soft_prompt(model) else BATCH,
         said=said,
     ):
-        for i, text in zip(chosen, texts, strict=True):
-            answers[i] = text
+        for i, found in zip(chosen, texts, strict=True):
+            answers[i] = found
         done += len(chosen)
         progress(done, len(pairs))
     return answers
@@ -82,22 +93,35 @@ def answer_with_media(
     rows: Sequence[Mapping[str, Any]],
     pairs: Sequence[tuple[list[int], list[int]]],
     progress: Progress,
-) -> list[str]:
+    most_new: int = MOST_NEW_TOKENS,
+) -> list[Given]:
     """As `answer`, for rows with media, one by one."""
-    how = _greedily(model.tokenizer, model.prompts.stop_ids, pairs)
+    stop_ids = model.stop_ids
+    how = greedily(model.tokenizer, stop_ids, pairs, most_new)
     answers = []
     for row, (prompt, _) in zip(rows, pairs, strict=True):
-        answers.append(model.answer(row, prompt, **how))
+        answers.append(given(model.tokenizer, stop_ids, model.answer(row, prompt, **how)))
         progress(len(answers), len(rows))
     return answers
 
 
-def _greedily(
-    tokenizer: Any, stop_ids: Sequence[int], pairs: Sequence[tuple[list[int], list[int]]]
+def given(tokenizer: Any, stop_ids: Sequence[int], ids: Sequence[int]) -> Given:
+    """The answer that these ids are; what stands behind its end is padding."""
+    end = next((place for place, token in enumerate(ids) if token in stop_ids), None)
+    ids = ids if end is None else ids[: end + 1]
+    return Given(tokenizer.decode(ids, skip_special_tokens=True), len(ids), end is not None)
+
+
+def greedily(
+    tokenizer: Any,
+    stop_ids: Sequence[int],
+    pairs: Sequence[tuple[list[int], list[int]]],
+    most_new: int,
 ) -> dict[str, Any]:
+    """How `generate` is told to take the likeliest token, and when to end."""
     longest = max((len(expected) for _, expected in pairs), default=0)
     return {
-        "max_new_tokens": min(MOST_NEW_TOKENS, 2 * longest + 8),
+        "max_new_tokens": min(most_new, 2 * longest + 8),
         "do_sample": False,
         "temperature": None,
         "top_p": None,

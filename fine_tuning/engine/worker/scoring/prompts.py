@@ -12,7 +12,7 @@ from fine_tuning.engine.worker.served.guard import bounded
 from fine_tuning.engine.worker.served.messages import dialogue
 from fine_tuning.engine.worker.served.write import served_encoder
 from fine_tuning.engine.worker.tokens.rendering import engine_messages, with_answer
-from fine_tuning.errors import UsageError
+from fine_tuning.errors import ModelError, UsageError
 from fine_tuning.values.tokens import Served
 
 Row = Mapping[str, Any]
@@ -137,6 +137,24 @@ def prompts_of(template: Any, tokenizer: Any, served: Mapping[str, Any] | None) 
         return OfEngine(template, tokenizer)
     how = msgspec.convert(served, Served)
     return OfServer(served_encoder(tokenizer, how, "kto"), how)  # of which the last answer counts
+
+
+def require_template(name: str, tokenizer: Any, served: Mapping[str, Any] | None) -> None:
+    """Raise ModelError for a model that is to be asked by its own chat template, and has none."""
+    if served is not None and not (served["chat_template"] or tokenizer.chat_template):
+        raise ModelError(
+            f"{name} has no chat template.",
+            why="nothing says how a question is put to it",
+            fix="name one of LLaMA-Factory's with --template, or take a model that was tuned to "
+            "chat",
+        )
+
+
+def stop_ids_of(network: Any, tokenizer: Any, trained: Sequence[int]) -> list[int]:
+    """The ids that end an answer where the model is served: the trained ones, and the model's."""
+    ends = network.generation_config.eos_token_id  # a number, several, or none
+    ends = ends if isinstance(ends, list) else [ends]
+    return sorted({*trained, tokenizer.eos_token_id, *ends} - {None})
 
 
 def _parted(one: Encoded) -> Pair:

@@ -1,4 +1,4 @@
-"""Scores on held-out rows: exact match by generation, loss and perplexity of the answers, and
+"""Scores on held-out rows: answers, which of them are right and stop, the loss of them, and
 rewards where preferences are trained."""
 
 import math
@@ -20,6 +20,8 @@ from fine_tuning.engine.worker.loading import mended_loading
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.batches import OutOfMemory, Said, free_device_memory
 from fine_tuning.engine.worker.scoring.generate import (
+    MOST_NEW_TOKENS,
+    Given,
     Progress,
     RowLoss,
     answer,
@@ -68,6 +70,7 @@ class Scoring:
     served: Mapping[str, Any] | None = None  # how rows are encoded ahead (values/tokens.py: Served)
     reward: str | None = None
     beta: float = 1.0
+    most_new: int = MOST_NEW_TOKENS  # tokens of an answer
 
 
 class Foretold:
@@ -102,28 +105,41 @@ class _Scored:
     rows: Sequence[Row]
     pairs: Sequence[tuple[list[int], list[int]]]
     losses: Sequence[RowLoss]
-    answers: Sequence[str]
+    answers: Sequence[Given]
     rejected: Sequence[RowLoss] = ()
 
 
 def score_model(
     model: MediaModel, scoring: Scoring, events: Events, stage: str, before: Scored | None = None
 ) -> dict[str, Any]:
+    """The scores of the first rows of a file, as `score_rows` gives them."""
+    rows = first_rows(Path(scoring.rows_path), scoring.samples)
+    return score_rows(model, rows, scoring, events, stage, before)
+
+
+def score_rows(
+    model: MediaModel,
+    rows: Sequence[Row],
+    scoring: Scoring,
+    events: Events,
+    stage: str,
+    before: Scored | None = None,
+) -> dict[str, Any]:
     """Metrics and, per row, its loss, the prompt, the expected and the given answer.
 
     `exact_match` is the share of answers equal to the expected text but for white space around
-    it; `loss` is in nats per answer token. Rows with media come after the others. Implicit rewards
+    it; `loss` is in nats per answer token; `stops` the share of answers that the model ended by
+    itself. Rows with media come after the others. Implicit rewards
     are against `before`; without it the model is its own reference. Raises NotScored if the model
     cannot be asked about the rows, or if there is no memory for it.
     """
-    rows = first_rows(Path(scoring.rows_path), scoring.samples)
     with scoring_mode(model.model):
         if scoring.reward == "head":
             rewards = _judged(model, rows, events.note)
             metrics = {"n": len(rows), **reward_metrics(rewards)}
             return {"metrics": metrics, "rewards": rewards, "losses": [], "samples": []}
         asked, rejected = wanted_and_not(rows)
-        parts = _answered(model, asked, scoring.kind, events, stage)
+        parts = _answered(model, asked, scoring, events, stage)
         others = [loss for part in parts for loss in part.rejected]
         others += _losses_of(model, rejected, events.note)
     losses = [loss for part in parts for loss in part.losses]
@@ -133,8 +149,9 @@ def score_model(
     scores: dict[str, Any] = {"metrics": metrics, "losses": losses, "samples": []}
     if scoring.kind == "answers":
         scores["samples"] = [sample for part in parts for sample in _samples(model.tokenizer, part)]
-        right = sum(sample["answer"] == sample["expected"] for sample in scores["samples"])
-        metrics["exact_match"] = right / len(asked) if asked else math.nan
+        right = [sample["answer"] == sample["expected"] for sample in scores["samples"]]
+        metrics["exact_match"] = _share(right)
+        metrics["stops"] = _share([sample["stopped"] for sample in scores["samples"]])
     if scoring.reward is not None and others:
         now = losses, others
         then = (before.losses, before.rejected_losses) if before is not None else now
@@ -147,6 +164,10 @@ def score_model(
     return scores
 
 
+def _share(held: Sequence[bool]) -> float:
+    return sum(held) / len(held) if held else math.nan
+
+
 def wanted_and_not(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """Rows whose answer is wanted, and those that are marked as bad (kto)."""
     sides: tuple[list[Row], list[Row]] = ([], [])
@@ -156,7 +177,7 @@ def wanted_and_not(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 
 def _answered(
-    model: MediaModel, rows: Sequence[Row], kind: str, events: Events, stage: str
+    model: MediaModel, rows: Sequence[Row], scoring: Scoring, events: Events, stage: str
 ) -> list[_Scored]:
     text = [row for row in rows if not any(media_of(row))]
     seen = [row for row in rows if any(media_of(row))]
@@ -169,34 +190,38 @@ def _answered(
 
         return told
 
-    parts = [_of_text(model, text, kind, progress(0), events.note)]
-    return [*parts, _of_media(model, seen, progress(len(text)))] if seen else parts
+    parts = [_of_text(model, text, scoring, progress(0), events.note)]
+    return [*parts, _of_media(model, seen, scoring, progress(len(text)))] if seen else parts
 
 
 def _of_text(
-    model: MediaModel, rows: Sequence[Row], kind: str, progress: Progress, said: Said
+    model: MediaModel, rows: Sequence[Row], scoring: Scoring, progress: Progress, said: Said
 ) -> _Scored:
     network, tokenizer = model.model, model.tokenizer
     with _memory_said():
-        if kind == "text":
+        if scoring.kind == "text":
             pairs = [_document_ids(tokenizer, row) for row in rows]
             return _Scored(rows, pairs, answer_loss(network, tokenizer, pairs, said), ())
         pairs = model.prompts.pairs(rows)
         losses = answer_loss(network, tokenizer, pairs, said)
         compared = [row for row in rows if "rejected" in row]
         rejected = answer_loss(network, tokenizer, model.prompts.rejected(compared), said)
-        answers = answer(network, tokenizer, model.prompts.stop_ids, pairs, progress, said)
+        answers = answer(
+            network, tokenizer, model.stop_ids, pairs, progress, said, scoring.most_new
+        )
     return _Scored(rows, pairs, losses, answers, rejected)
 
 
-def _of_media(model: MediaModel, rows: Sequence[Row], progress: Progress) -> _Scored:
+def _of_media(
+    model: MediaModel, rows: Sequence[Row], scoring: Scoring, progress: Progress
+) -> _Scored:
     try:
         pairs = [model.prompt_and_answer(with_answer(row)) for row in rows]
         losses = answer_loss_with_media(model, rows, pairs)
         others = [{**row, "chosen": row["rejected"]} for row in rows if "rejected" in row]
         unwanted = [model.prompt_and_answer(with_answer(row)) for row in others]
         rejected = answer_loss_with_media(model, others, unwanted)
-        answers = answer_with_media(model, rows, pairs, progress)
+        answers = answer_with_media(model, rows, pairs, progress, scoring.most_new)
     except Exception as error:  # there are many kinds of such models
         raise _unasked(error) from error
     return _Scored(rows, pairs, losses, answers, rejected)
@@ -241,12 +266,14 @@ def _unasked(error: Exception) -> NotScored:
 
 
 def _samples(tokenizer: Any, part: _Scored) -> Iterator[dict[str, Any]]:
-    for row, (prompt, expected), text in zip(part.rows, part.pairs, part.answers, strict=True):
+    for row, (prompt, expected), given in zip(part.rows, part.pairs, part.answers, strict=True):
         yield {
             "prompt": decoded(tokenizer, prompt),
             "question": question_of(row),
             "expected": tokenizer.decode(expected, skip_special_tokens=True).strip(),
-            "answer": text.strip(),
+            "answer": given.text.strip(),
+            "tokens": given.tokens,
+            "stopped": given.stopped,
         }
 
 
@@ -270,6 +297,21 @@ def _perplexity(loss: float) -> float:
     return math.exp(loss) if loss < 700 else math.inf
 
 
+def loaded(
+    settings: Mapping[str, Any], served: Mapping[str, Any] | None, *, value_head: bool = False
+) -> MediaModel:
+    """The model that these settings of LLaMA-Factory load, asked as `served` says."""
+    model_args, data_args, finetuning_args, _ = get_infer_args(engine_arguments(settings))
+    module = load_tokenizer(model_args)
+    tokenizer = module["tokenizer"]
+    template = get_template_and_fix_tokenizer(tokenizer, data_args)
+    prompts = prompts_of(template, tokenizer, served)
+    dtype = None if torch.cuda.is_available() else torch.float32
+    with installed(settings), mended_loading(dtype):
+        network = load_model(tokenizer, model_args, finetuning_args, add_valuehead=value_head)
+    return MediaModel(network, tokenizer, template, module["processor"], prompts)
+
+
 def score_run(
     *, events: Events, settings: Mapping[str, Any], scoring: Mapping[str, Any], out: str, name: str
 ) -> dict[str, Any]:
@@ -280,17 +322,7 @@ def score_run(
     wanted = Scoring(**scoring)
     if wanted.reward == "head" and name == "before":
         return {}  # a value head that is not trained is not there yet
-    model_args, data_args, finetuning_args, _ = get_infer_args(engine_arguments(settings))
-    loaded = load_tokenizer(model_args)
-    tokenizer = loaded["tokenizer"]
-    template = get_template_and_fix_tokenizer(tokenizer, data_args)
-    dtype = None if torch.cuda.is_available() else torch.float32
-    with installed(settings), mended_loading(dtype):
-        network = load_model(
-            tokenizer, model_args, finetuning_args, add_valuehead=wanted.reward == "head"
-        )
-    prompts = prompts_of(template, tokenizer, wanted.served)
-    model = MediaModel(network, tokenizer, template, loaded["processor"], prompts)
+    model = loaded(settings, wanted.served, value_head=wanted.reward == "head")
     try:
         before = scored_before(Path(out)) if name == "after" else None
         scores = score_model(model, wanted, events, name, before)
@@ -298,7 +330,7 @@ def score_run(
         events.note(not_scored_text(error))
         return {}
     finally:
-        del model, network  # this process may stay beside the training
+        del model  # this process may stay beside the training
         free_device_memory()
     write_scores(Path(out), name, scores)
     return dict(scores["metrics"])

@@ -26,11 +26,13 @@ class MediaModel:
     def __init__(
         self, model: Any, tokenizer: Any, template: Any, processor: Any, prompts: Prompts
     ) -> None:
+        """`stop_ids`, which end an answer, are at first those that were trained."""
         self.model = model
         self.tokenizer = tokenizer
         self.template = template
         self.processor = processor
         self.prompts = prompts
+        self.stop_ids: Sequence[int] = prompts.stop_ids
 
     def prompt_and_answer(self, row: Mapping[str, Any]) -> tuple[Ids, Ids]:
         """Token ids of everything before the last answer, and of the last answer."""
@@ -49,16 +51,16 @@ class MediaModel:
         found: torch.Tensor = self.model(**inputs, use_cache=False).logits
         return found
 
-    def answer(self, row: Mapping[str, Any], prompt: Sequence[int], **how: Any) -> str:
-        """The text that `generate`, told `how`, appends to the prompt."""
+    def answer(self, row: Mapping[str, Any], prompt: Sequence[int], **how: Any) -> Ids:
+        """The ids that `generate`, told `how`, appends to the prompt."""
         inputs = self._inputs(row, prompt)
         for name in MADE_BY_GENERATE:
             inputs.pop(name, None)
         if self.collate.get_rope_func is not None and "mm_token_type_ids" not in inputs:
             inputs["mm_token_type_ids"] = self._kinds(inputs["input_ids"])
         generated = self.model.generate(**inputs, **how)
-        text: str = self.tokenizer.decode(generated[0, len(prompt) :], skip_special_tokens=True)
-        return text
+        ids: Ids = generated[0, len(prompt) :].tolist()
+        return ids
 
     @cached_property
     def collate(self) -> Any:

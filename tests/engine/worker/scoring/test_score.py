@@ -1,5 +1,7 @@
 """What scoring costs is said as soon as it is known."""
 
+from pathlib import Path
+
 import pytest
 
 pytestmark = pytest.mark.engine
@@ -35,3 +37,16 @@ def test_a_long_scoring_is_foretold_with_what_shortens_it() -> None:
     now = iter([0.0, 1.0])
     Foretold(short.append, lambda: next(now))(16, 200)
     assert short == []
+
+
+def test_an_answer_that_ran_into_the_limit_did_not_stop(tiny_model: Path) -> None:
+    """What stands behind the end is the padding of a batch."""
+    from transformers import AutoTokenizer
+
+    from fine_tuning.engine.worker.scoring.generate import Given, given
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    end, pad = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    said = tokenizer.encode("Paris")
+    assert given(tokenizer, [end], [*said, end, pad, pad]) == Given("Paris", len(said) + 1, True)
+    assert given(tokenizer, [end], said) == Given("Paris", len(said), False)
