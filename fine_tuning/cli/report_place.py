@@ -1,4 +1,4 @@
-"""Where `validate --report` writes: never over a file that it did not write itself."""
+"""Where a command's --report is written: never over a file that it did not write itself."""
 
 import shutil
 import tempfile
@@ -41,6 +41,12 @@ def refuse_report_place(report: Path, dataset_paths: Sequence[str]) -> None:
                 f"--report {report}: the next check of {name} would read it as data.",
                 fix="put the report outside the dataset's directory",
             )
+
+
+def refuse_taken(report: Path, ours: bytes, dataset_paths: Sequence[str]) -> None:
+    """Raises UsageError for a report in the place of anything but a file with the mark `ours`."""
+    if why := _taken(report, ours, dataset_paths):
+        raise UsageError(f"--report {report}: {why}.", fix=_ELSEWHERE)
 
 
 def _taken(place: Path, ours: bytes, dataset_paths: Sequence[str]) -> str:

@@ -167,6 +167,23 @@ COMMANDS: Mapping[str, Command] = {
             passes=True,
         ),
         Command(
+            name="score",
+            runner="fine_tuning.cli.score:run",
+            summary="what a reward model gives each row of a file",
+            about="Let a reward model read every conversation of a file: an exported one (or any "
+            "sequence classifier with one label), or that of a run of --stage rm. Of pairs it "
+            "scores both answers, and says who wins.",
+            examples=(
+                "--model_name_or_path reward-model --dataset_path pairs.jsonl --report scores.json",
+                "--output_dir runs/rm --dataset_path chats.jsonl --report scores.json",
+            ),
+            takes=(*DATA, "output_dir", "model_name_or_path", "use_cpu"),
+            options=(
+                _option("report", "path", "write the score of each row as JSON", "FILE", "output"),
+            ),
+            passes=True,
+        ),
+        Command(
             name="download",
             runner="fine_tuning.cli.download:run",
             summary="a hub's model or dataset into a directory",
@@ -301,7 +318,7 @@ ELSEWHERE: Mapping[str, str] = {
         f"`chat` speaks with the model of a run; LLaMA-Factory serves one: `{API}`.",
     ),
     **dict.fromkeys(
-        ("eval", "evaluate", "predict", "score", "test"),
+        ("eval", "evaluate", "predict", "test"),
         "`run` scores the held-out rows before and after the training, and shows the answers in "
         "report.html; --val_dataset_path names rows of your own, --score_samples how many.",
     ),
@@ -326,12 +343,11 @@ def catalogue(command: Command) -> Catalogue:
     settings = {item.name: item for item in command.options}
     settings |= {name: everything[name] for name in everything if name in takes}
     settings["json"] = JSON
-    elsewhere = {
-        item.name: other.name
-        for other in COMMANDS.values()
-        for item in other.options
-        if item not in FILES
-    }
+    elsewhere: dict[str, str] = {}
+    for other in COMMANDS.values():
+        for name in (item.name for item in other.options if item not in FILES):
+            before = f"{elsewhere[name]}` or `" if name in elsewhere else ""
+            elsewhere[name] = before + other.name
     elsewhere |= dict.fromkeys(everything, "run")
     return Catalogue(
         settings=settings,
