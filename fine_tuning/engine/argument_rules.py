@@ -127,6 +127,15 @@ LORA_ONLY = (
     "pissa_init",
     "loraplus_lr_ratio",
 )
+# Names, which methods heed them, and what these are called.
+ONLY_FOR: tuple[tuple[tuple[str, ...], Callable[[Method], bool], str], ...] = (
+    (LORA_ONLY, lambda method: method.has_rank, "LoRA"),
+    (
+        ("num_virtual_tokens", "prompt_init"),
+        lambda method: method.soft_prompt,
+        "prompt_tuning, prefix_tuning or p_tuning",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,8 +349,10 @@ def doubts(job: Asked) -> list[str]:
         for name, meaning in DOUBTFUL.items()
         if name in job.given and job.engine(name) not in (False, None)
     ]
-    unused = [name for name in LORA_ONLY if name in job.given]
-    if unused and not job.method.has_rank:
-        flags = ", ".join(f"--{name}" for name in unused)
-        found.append(f"{flags}: without effect, because --method {job.spec.method} is not LoRA.")
+    for names, is_heeded, kind in ONLY_FOR:
+        unused = [name for name in names if name in job.given]
+        if unused and not is_heeded(job.method):
+            flags = ", ".join(f"--{name}" for name in unused)
+            method = job.spec.method
+            found.append(f"{flags}: without effect, because --method {method} is not {kind}.")
     return found

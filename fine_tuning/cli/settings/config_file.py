@@ -39,6 +39,12 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "target_modules": "lora_target",
         "target": "lora_target",
     },
+    "prompt_tuning": {
+        "virtual_tokens": "num_virtual_tokens",
+        "prefix_length": "num_virtual_tokens",
+        "init_text": "prompt_init",
+        "prompt_tuning_init_text": "prompt_init",
+    },
     "quantization": {"bits": "quantization", "bit": "quantization", "type": "quantization_type"},
     "training": {
         "num_epochs": "epochs",
@@ -52,7 +58,13 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "export": {"dir": "export_dir", "path": "export_dir"},
     "output": {"dir": "output_dir", "path": "output_dir"},
 }
-SAME_SECTION = {"data": "dataset", "train": "training", "adapter": "lora", "method": "training"}
+SAME_SECTION = {
+    "data": "dataset",
+    "train": "training",
+    "adapter": "lora",
+    "method": "training",
+    **dict.fromkeys(("prefix_tuning", "p_tuning", "ptuning"), "prompt_tuning"),
+}
 MOST_LEVELS = 50
 NOTHING = ("", "null", "~")
 

@@ -148,3 +148,9 @@ def test_doubtful_settings_are_named() -> None:
         "--lora_rank: without effect, because --method full is not LoRA.",
     )
     assert resolve(COMMANDS["run"], ["--trust_remote_code", "false"]).warnings == ()
+    assert resolve(COMMANDS["run"], ["--num_virtual_tokens", "8"]).warnings == (
+        "--num_virtual_tokens: without effect, because --method lora is not prompt_tuning, "
+        "prefix_tuning or p_tuning.",
+    )
+    soft = ["--method", "p_tuning", "--num_virtual_tokens", "8"]
+    assert resolve(COMMANDS["run"], soft).warnings == ()
