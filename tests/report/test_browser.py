@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
+from pypdf import PdfReader
 
 from fine_tuning.report import write_comparison, write_data_report, write_report
 from tests.browser import launch, needs_chromium
@@ -52,6 +54,13 @@ def test_the_page_opens_without_a_complaint(
     if kind == "run":  # on a phone the columns `change`, `set by` and `why` were cut off
         cut = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)"
         assert page.evaluate(f"{cut}.length") == 0
+    found = Axe().run(page).response
+    assert len(found["passes"]) > 5
+    assert [
+        (wrong["id"], wrong["nodes"][0]["html"])
+        for wrong in found["violations"]
+        if wrong["impact"] in ("serious", "critical")
+    ] == [], "readable with a screen reader, a keyboard and weak eyes"
     page.context.close()
 
 
@@ -80,3 +89,6 @@ def test_everything_is_open_when_printed(browser: Browser, tmp_path: Path) -> No
     page.pdf(path=tmp_path / "page.pdf", format="A4")
     assert page.locator("details:not([open])").count() == 0
     page.context.close()
+    sheets = [sheet.extract_text() for sheet in PdfReader(tmp_path / "page.pdf").pages]
+    assert "Exact match" in sheets[0], "it begins with the answer"
+    assert min(map(len, sheets)) > 100, "no sheet is empty"

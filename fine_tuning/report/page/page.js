@@ -1,5 +1,5 @@
 "use strict";
-// Copy buttons, values under the pointer, and open details when printing. The page is whole without.
+// Copy buttons, values under the pointer, tables that scroll, and open details when printing. The page is whole without.
 for (const block of document.querySelectorAll(".code")) {
   const button = document.createElement("button");
   button.type = "button";
@@ -48,6 +48,15 @@ for (const chart of document.querySelectorAll("[data-hover]")) {
   });
   svg.addEventListener("pointerleave", () => { cursor.remove(); tip.remove(); });
 }
+
+// What scrolls sideways can be reached, and scrolled, with the keyboard.
+function reachable() {
+  for (const table of document.querySelectorAll(".scroll")) {
+    if (table.scrollWidth > table.clientWidth) { table.tabIndex = 0; } else { table.removeAttribute("tabindex"); }
+  }
+}
+reachable();
+addEventListener("resize", reachable);
 
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details")) { details.open = true; }
