@@ -26,6 +26,7 @@ VALUES = {
     "checkpoints",
     "hubs",
     "hub_folder",
+    "origins",
     "resources",
 }
 FOLDERS = {"dataset", "engine", "report", "ship"}
@@ -38,6 +39,7 @@ ALLOWED = {
     "files": {"errors"},
     "hashes": {"errors", "files"},
     "resources": set(),
+    "origins": set(),
     "hubs": {"errors", "files"},
     "hub_folder": {"errors", "files", "hubs"},
     "values": {"errors", "units", "resources", "paths"},

@@ -1,11 +1,8 @@
-"""LLaMA Board answers the pages that it served itself, and nobody else's."""
+"""A server of ours answers the pages that it served itself, and nobody else's."""
 
 import pytest
 
-from fine_tuning.engine.worker.board.origins import OwnOriginOnly
-
-
-async def nothing(*known: object) -> None: ...
+from fine_tuning.origins import Guard
 
 
 @pytest.mark.parametrize(
@@ -26,7 +23,7 @@ async def nothing(*known: object) -> None: ...
     ],
 )
 def test_only_names_of_this_machine_are_answered(served: str, host: str, answered: bool) -> None:
-    assert (OwnOriginOnly(nothing, served).refusal({"host": host}, "GET") == "") == answered
+    assert (Guard(served).refusal({"host": host}, "GET") == "") == answered
 
 
 @pytest.mark.parametrize(
@@ -45,6 +42,6 @@ def test_only_names_of_this_machine_are_answered(served: str, host: str, answere
 def test_only_pages_of_its_own_may_ask(
     method: str, headers: dict[str, str], answered: bool
 ) -> None:
-    guard = OwnOriginOnly(nothing, "127.0.0.1")
+    guard = Guard("127.0.0.1")
     refused = guard.refusal({"host": "127.0.0.1:7860", **headers}, method)
     assert (refused == "") == answered

@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 class Served:
     process: subprocess.Popen[str]
     url: str
+    runs: str
     log: Path
 
 
@@ -69,8 +70,9 @@ def announced(process: subprocess.Popen[str]) -> Served:
     late.cancel()
     text = "".join(said)
     url, log = re.search(r"LLaMA Board: (\S+)", text), re.search(r"Its output: (\S+)", text)
-    assert url and log, text
-    return Served(process, url[1], Path(log[1]))
+    runs = re.search(r"Runs in runs and their reports: (\S+)", text)
+    assert url and runs and log, text
+    return Served(process, url[1], runs[1], Path(log[1]))
 
 
 def alive(pids: list[int]) -> list[int]:
@@ -135,6 +137,8 @@ def test_an_earlier_board_is_not_disturbed_and_killing_leaves_no_orphan(tmp_path
     assert f"Port {taken} on 127.0.0.1 is taken" in done.stderr
     with serving(tmp_path) as served:
         answers_its_own_pages_only(served.url)
+        assert asked(served.runs, {}) == 200
+        assert asked(served.runs, {"Host": "evil.example"}) == 403
         board = [child.pid for child in psutil.Process(served.process.pid).children(recursive=True)]
         assert alive(board)
         addresses = {item.laddr.ip for item in listening(board)}

@@ -18,6 +18,8 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from fine_tuning.cli.output.outcome import Outcome
+from fine_tuning.cli.runs.listing import USUAL
+from fine_tuning.cli.runs.served import served_runs
 from fine_tuning.cli.samples import register_samples
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import EXIT_DONE, EnvironmentProblem, UsageError
@@ -35,6 +37,7 @@ class Serving:
     """LLaMA Board as it begins to answer; the command goes on until it is ended."""
 
     url: Annotated[str, "where it answers"]
+    runs_url: Annotated[str, "where the runs and their reports are listed"]
     log: Annotated[Path, "its output"]
     dataset_dir: Annotated[Path, "the folder whose datasets it lists"]
 
@@ -55,12 +58,23 @@ def run(job: Resolved) -> Outcome[Serving]:
         board = started.enter_context(_board(dataset_dir, host, port, log))
         print("Starting LLaMA Board (this takes some seconds) ...", flush=True)
         _wait(board, host, port, Path(log.name))
-        print(f"LLaMA Board: {_url(host, port)}\nIts output: {log.name}\nCtrl-C ends it.")
+        runs: Path = job.options["runs_dir"] or USUAL
+        listed_at = started.enter_context(served_runs(runs, host, port + 1, _url(host, port)))
+        print(
+            f"LLaMA Board: {_url(host, port)}\n"
+            f"Runs in {visible(str(runs))} and their reports: {_url(host, listed_at)}\n"
+            f"Its output: {log.name}\nCtrl-C ends it."
+        )
         if host not in (LOCAL, "localhost", "::1"):
             print(f"Everybody who can reach {host} can use it: there is no password.")
         sys.stdout.flush()
         goes_on = started.pop_all()  # it ends with `until_ended`
-    serving = Serving(url=_url(host, port), log=Path(log.name), dataset_dir=dataset_dir)
+    serving = Serving(
+        url=_url(host, port),
+        runs_url=_url(host, listed_at),
+        log=Path(log.name),
+        dataset_dir=dataset_dir,
+    )
 
     def until_ended() -> int:
         with goes_on:

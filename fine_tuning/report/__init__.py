@@ -4,19 +4,27 @@ from fine_tuning.report.account import data_account, masked_of, parity_of
 from fine_tuning.report.collect import collect, score_lines
 from fine_tuning.report.compare import Compared, Comparison, compare, curves_beside
 from fine_tuning.report.facts import DataFacts, RunFacts
-from fine_tuning.report.write import write_comparison, write_data_report, write_report
+from fine_tuning.report.write import (
+    RunRow,
+    runs_page,
+    write_comparison,
+    write_data_report,
+    write_report,
+)
 
 __all__ = [
     "Compared",
     "Comparison",
     "DataFacts",
     "RunFacts",
+    "RunRow",
     "collect",
     "compare",
     "curves_beside",
     "data_account",
     "masked_of",
     "parity_of",
+    "runs_page",
     "score_lines",
     "write_comparison",
     "write_data_report",

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,21 @@ def write_comparison(
         ],
     }
     return _write(path, "compare.html.j2", values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One run in a list: its words by column, why it failed, and where its page is."""
+
+    cells: Sequence[str]
+    trouble: str = ""
+    page: str = ""
+
+
+def runs_page(title: str, columns: Sequence[str], rows: Sequence[RunRow], board: str = "") -> str:
+    """The page that lists runs, as HTML; `board`: the address of LLaMA Board."""
+    values = {"facts": {"title": title}, "columns": columns, "rows": rows, "board": board}
+    return shown.printable(_environment().get_template("runs.html.j2").render(values))
 
 
 def samples_shown(samples: Sequence[Sample]) -> list[Sample]:

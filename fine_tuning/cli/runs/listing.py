@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 USUAL = Path("runs")
 # A share that is as good as none says nothing of a model: then its loss does.
 SHARES = ("exact_match",)
+COLUMNS = ("run", "state", "model", "data", "method", "before -> after", "took", "began")
+NARROW = ("state", "took", "began")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ def run(job: Resolved) -> Outcome[Listed]:
         raise UsageError(
             f"There is no directory {directory}.", fix="name the one that your runs lie in"
         )
-    found = sorted(map(summary_of, run_folders(directory)), key=lambda it: -(it.created or 0))
+    found = newest_first(directory)
     if found:
         print_table(table(found, directory))
         for item in found:
@@ -51,6 +53,11 @@ def run(job: Resolved) -> Outcome[Listed]:
     else:
         print(visible(f"No run lies in {directory} or below."))
     return Outcome(Listed(directory=directory, runs=tuple(found)))
+
+
+def newest_first(directory: Path) -> list[RunSummary]:
+    """The runs below a directory; those without a date come last."""
+    return sorted(map(summary_of, run_folders(directory)), key=lambda it: -(it.created or 0))
 
 
 def run_folders(directory: Path) -> Iterator[Path]:
@@ -69,30 +76,34 @@ def table(found: Sequence[RunSummary], directory: Path) -> "Table":
     from rich.text import Text
 
     made = Table(box=None, pad_edge=False, header_style="bold")
-    made.add_column("run", overflow="fold", min_width=12)
-    made.add_column("state")
-    for name in ("model", "data", "method"):
-        made.add_column(name, overflow="fold")
-    made.add_column("before -> after", overflow="fold")
-    made.add_column("took", justify="right")
-    made.add_column("began", justify="right")
+    for place, name in enumerate(COLUMNS):
+        made.add_column(
+            name,
+            overflow="fold",
+            no_wrap=name in NARROW,
+            min_width=12 if place == 0 else None,
+            justify="right" if name in ("took", "began") else "left",
+        )
     for item in found:
-        name = shown_below(item.path, directory)
-        if item.state == "unreadable":
-            cells = [name, item.state, "", "", "", "", "", ""]
-        else:
-            cells = [
-                name,
-                state_text(item),
-                Path(item.model).name,
-                ", ".join(Path(path).name for path in item.data),
-                method_text(item),
-                score_text(item),
-                duration_text(item.seconds),
-                time.strftime("%m-%d %H:%M", time.localtime(item.created)),
-            ]
-        made.add_row(*(Text(visible(cell)) for cell in cells))
+        made.add_row(*(Text(visible(cell)) for cell in cells(item, directory)))
     return made
+
+
+def cells(item: RunSummary, directory: Path) -> tuple[str, ...]:
+    """One run as words, in the order of COLUMNS; one that cannot be read has only two."""
+    name = shown_below(item.path, directory)
+    if item.state == "unreadable":
+        return (name, item.state, *("" for _ in COLUMNS[2:]))
+    return (
+        name,
+        state_text(item),
+        Path(item.model).name,
+        ", ".join(Path(path).name for path in item.data),
+        method_text(item),
+        score_text(item),
+        duration_text(item.seconds),
+        time.strftime("%m-%d %H:%M", time.localtime(item.created)),
+    )
 
 
 def shown_below(path: Path, directory: Path) -> str:

@@ -269,7 +269,8 @@ COMMANDS: Mapping[str, Command] = {
             runner="fine_tuning.cli.webui:run",
             summary="LLaMA Board over the same data, in the browser",
             about="Start LLaMA-Factory's web interface on this machine. It lists the datasets "
-            "that runs have prepared, and the bundled samples.",
+            "that runs have prepared, and the bundled samples. Beside it a page lists the runs, "
+            "with the report of each.",
             examples=("", "--port 8000 --dataset_dir data"),
             takes=("dataset_dir",),
             options=(
@@ -282,6 +283,13 @@ COMMANDS: Mapping[str, Command] = {
                 ),
                 _option(
                     "port", "int", "port (default: 7860, or a free one if taken)", "PORT", "launch"
+                ),
+                _option(
+                    "runs_dir",
+                    "path",
+                    "folder of the runs to list (default: runs)",
+                    "DIR",
+                    "launch",
                 ),
             ),
         ),

@@ -19,7 +19,7 @@ def main() -> None:
     from llamafactory.webui.components import train as train_tab
     from starlette.middleware import Middleware
 
-    from fine_tuning.engine.worker.board.origins import OwnOriginOnly
+    from fine_tuning.origins import OwnOriginOnly
 
     train_tab.DEFAULT_DATA_DIR = dataset_dir
     eval_tab.DEFAULT_DATA_DIR = dataset_dir
