@@ -2,10 +2,12 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fine_tuning import hashes
+
+WEIGHTS = "weights.jsonl"  # of a run: the hashes of the weights at each step that was saved
 
 
 def has_weights(folder: Path) -> bool:
@@ -77,3 +79,25 @@ def _complete(checkpoint: Path, without_optimizer: bool) -> bool:
         return True
     optimizer = without_optimizer or (checkpoint / "optimizer.pt").exists()
     return has_weights(checkpoint) and optimizer
+
+
+def note_weights(checkpoint: Path) -> None:
+    """Keep the hashes of a checkpoint's weights in the run, which outlive the checkpoint."""
+    known = hashes.known(checkpoint)
+    found = {name: known[name] for name in known if name.endswith((".safetensors", "model.bin"))}
+    step = int(checkpoint.name.removeprefix("checkpoint-"))
+    with (checkpoint.parent / WEIGHTS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, "files": found}) + "\n")
+
+
+def noted_weights(run_dir: Path) -> Mapping[int, Mapping[str, str]]:
+    """The hashes of the weights by the step of their saving; a damaged line is left out."""
+    found: dict[int, Mapping[str, str]] = {}
+    path = run_dir / WEIGHTS
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            entry = json.loads(line)
+            found[int(entry["step"])] = dict(entry["files"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found

@@ -26,6 +26,8 @@ OF_A_MODEL = (
 )
 Algorithm = Literal["sha256", "xxh3_128"]  # rows are many, and nobody gains by forging one's own
 _BLOCK = 1 << 20
+_SAMPLES = 64  # blocks of a large file that are looked at
+_OF_BASE = (".json", ".jinja", ".txt", ".model", ".safetensors", ".bin")
 
 
 def of(path: Path, algorithm: Algorithm = "sha256") -> str:
@@ -57,6 +59,27 @@ def of_files(
     }
 
 
+def of_base_model(folder: Path) -> dict[str, str]:
+    """What tells this model from another one: of each file of its own the hash, of a large one that
+    of its size, its ends and places between. A changed bit may be missed, other weights are not."""
+    import xxhash
+
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if not path.is_file() or path.suffix not in _OF_BASE or path.name == HASHES:
+            continue
+        size, digest = path.stat().st_size, xxhash.xxh3_128()
+        digest.update(str(size).encode())
+        with path.open("rb") as file:
+            for place in range(0, size, max(_BLOCK, size // _SAMPLES)):
+                file.seek(place)
+                digest.update(file.read(_BLOCK))
+            file.seek(max(0, size - _BLOCK))
+            digest.update(file.read(_BLOCK))
+        found[path.name] = str(digest.hexdigest())
+    return found
+
+
 def write(
     folder: Path, patterns: Iterable[str] = ("**/*",), algorithm: Algorithm = "sha256"
 ) -> None:
@@ -64,6 +87,14 @@ def write(
     the disk."""
     known = {"algorithm": algorithm, "files": of_files(folder, patterns, algorithm)}
     files.write_text(folder / HASHES, json.dumps(known, indent=1) + "\n", durable=True)
+
+
+def known(folder: Path) -> Mapping[str, str]:
+    """The hashes that were noted in the folder, by the names of the files; empty if none were."""
+    try:
+        return dict(json.loads((folder / HASHES).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def changed(folder: Path) -> list[str]:

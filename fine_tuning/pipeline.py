@@ -29,7 +29,9 @@ from fine_tuning.stages import (
     merge,
     refusing,
     shipping,
+    verify,
 )
+from fine_tuning.values.record import RunRecord
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
 
@@ -181,6 +183,17 @@ def merge_adapter(spec: RunSpec, *, log: Path, screen: Screen) -> Path:
         stage: Merge = merge.of_adapter(spec, screen, worker)
         stage.tell(stage.do(screen), screen, known=False)
     return stage.target
+
+
+def verify_run(
+    run_dir: Path, record: RunRecord, *, folder: Path, steps: int | None, screen: Screen
+) -> verify.Verified:
+    """Train the first steps of a run again in another folder; the run is only read."""
+    with worker_for(record.settings, folder / "logs" / "engine.log") as worker:
+        again = verify.Verify(
+            run_dir=run_dir, record=record, folder=folder, worker=worker, steps=steps
+        )
+        return again.do(screen)
 
 
 def finish(job: Run) -> None:

@@ -336,3 +336,12 @@ def test_a_run_that_is_refused_at_its_end_does_not_keep_a_dry_runs_settings(
     assert known["settings"]["lora_rank"] == 4
     assert (known["status"], known["settings"]["dry_run"]) == ("failed", False)
     assert "is not empty" in known["failure"]["what"]
+
+
+def test_the_first_steps_trained_again_are_the_same_bit_for_bit(basic: Path, place: Path) -> None:
+    kept = {path: path.stat().st_mtime_ns for path in basic.rglob("*") if path.is_file()}
+    done = command("runs", "reproduce", basic, "--verify", cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "and the weights, bit for bit." in done.stdout
+    now = {path: path.stat().st_mtime_ns for path in basic.rglob("*") if path.is_file()}
+    assert now == kept, "the run itself is only read"

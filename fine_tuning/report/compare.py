@@ -1,11 +1,11 @@
 """Several runs beside each other: what differs in them, and how their scores differ."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from fine_tuning import hashes
 from fine_tuning.measures.compare import compared
 from fine_tuning.measures.paired import LEVEL, mcnemar
 from fine_tuning.report.collect import curves_of, read_scores
@@ -154,28 +154,23 @@ def data_of(path: Path, record: RunRecord) -> dict[str, str]:
             "content of the rows": data.fingerprint,
         }
     if parts is not None:
-        hashes = _split_hashes(path)
+        parts_are = _split_hashes(path)
         found |= {
             "rows to train on": f"{parts.train_rows:,}",
             "rows held out": f"{parts.val_rows:,}",
         }
-        found |= {f"content of {part}": digest for part, digest in hashes.items()}
+        found |= {f"content of {part}": digest for part, digest in parts_are.items()}
     return found
 
 
 def _split_hashes(path: Path) -> dict[str, str]:
     """Of the two parts, as they were noted when they were written; empty if they were not."""
-    place = path / "dataset" / "split" / "hashes.json"
-    try:
-        known = json.loads(place.read_text(encoding="utf-8"))["files"]
-        names = {"train": "the training part", "validation": "the held-out part"}
-        return {
-            names[Path(name).stem]: str(digest)[:12]
-            for name, digest in known.items()
-            if Path(name).stem in names and Path(name).suffix in (".jsonl", ".parquet")
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    names = {"train": "the training part", "validation": "the held-out part"}
+    return {
+        names[Path(name).stem]: str(digest)[:12]
+        for name, digest in hashes.known(path / "dataset" / "split").items()
+        if Path(name).stem in names and Path(name).suffix in (".jsonl", ".parquet")
+    }
 
 
 def scores_beside(runs: Sequence[Compared]) -> Iterator[ScoreBeside]:

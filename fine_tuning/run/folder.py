@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from filelock import FileLock, Timeout
 
 from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
 from fine_tuning.paths import shared_place
+
+if sys.platform != "win32":
+    import fcntl
 
 LOOK_S = 0.2  # somebody who looks whether a run is held (`is_held`) holds it for a moment
 
@@ -97,14 +101,19 @@ class RunFolder:
     def is_held(self) -> bool:
         """Whether a process is at work here, as far as this machine can tell. Nothing is made."""
         place = self.path / "logs" / "lock"
-        if not (place.exists() and os.access(place, os.W_OK)):
-            return False
-        lock = FileLock(place)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
+            descriptor = os.open(place, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            if sys.platform == "win32":
+                FileLock(place).acquire(timeout=0).lock.release()
+            else:  # also a run of somebody else's, whose lock may only be read
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (OSError, Timeout):
             return True
-        lock.release()
+        finally:
+            os.close(descriptor)
         return False
 
 

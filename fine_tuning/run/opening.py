@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
-from fine_tuning import demo
+from fine_tuning import __version__, demo
 from fine_tuning.checkpoints import checkpoints, has_weights
 from fine_tuning.errors import UsageError
 from fine_tuning.run.folder import (
@@ -154,7 +154,7 @@ def _require_apart(spec: RunSpec, output_dir: Path) -> None:
 
 def installed_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide what a training does."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "llama-factory-fine-tuning": __version__}
     for name in DECIDING_PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

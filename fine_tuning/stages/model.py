@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from fine_tuning import hashes
 from fine_tuning.engine.model_hub import Wanted, fetch_model
 from fine_tuning.engine.model_source import is_local, model_location
 from fine_tuning.screen import Screen, downloading
@@ -34,11 +35,13 @@ class Model:
     def do(self, screen: Screen) -> BaseModel:
         name = str(self.spec.model_name_or_path)
         location = model_location(name)
-        if is_local(location) or not self.is_needed:
-            return BaseModel(name=name, location=location)
-        with downloading(screen, "fetch_model", name) as on_bytes:
-            wanted = wanted_model(self.spec, weights=self.weights)
-            return BaseModel(name=name, location=fetch_model(wanted, on_bytes))
+        if not is_local(location) and self.is_needed:
+            with downloading(screen, "fetch_model", name) as on_bytes:
+                wanted = wanted_model(self.spec, weights=self.weights)
+                location = fetch_model(wanted, on_bytes)
+        folder = Path(location)
+        found = hashes.of_base_model(folder) if self.weights and folder.is_dir() else {}
+        return BaseModel(name=name, location=location, hashes=found)
 
     def tell(self, result: BaseModel, screen: Screen, *, known: bool) -> None:
         pass

@@ -78,7 +78,7 @@ class Train:
             screen.say(f"Continuing from {checkpoint.name}.")
         if forks_readers(self.settings.all, self.look):
             self.worker.restart()
-        training = self._training(checkpoint)
+        training = self.training(checkpoint)
         launcher = launcher_for(training)
         try:
             result = launcher.train(training, self.worker, screen, worker_events(screen))
@@ -137,7 +137,8 @@ class Train:
             fix="the same command continues from it",
         )
 
-    def _training(self, checkpoint: Path | None) -> Training:
+    def training(self, checkpoint: Path | None, *, last_step: int | None = None) -> Training:
+        """What the processes are given; `last_step` ends the training early, as if stopped."""
         made = self.settings.by_hand
         trainer = trainer_of(self.plan.chosen.method)
         return Training(
@@ -148,6 +149,7 @@ class Train:
                 "stop_path": str(self.stop_file),
                 "resume_from": str(checkpoint) if checkpoint else None,
                 "scores_path": str(self.scores),
+                "last_step": last_step,
                 "expected": {
                     **trainer.expected(self.settings, self.parts, self.places),
                     **self._encoded_ahead(),

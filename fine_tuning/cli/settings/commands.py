@@ -265,6 +265,40 @@ COMMANDS: Mapping[str, Command] = {
             usage="RUN RUN ... [flags]",
         ),
         Command(
+            name="runs reproduce",
+            runner="fine_tuning.cli.runs.reproduce:run",
+            summary="the command of a run, and what differs here",
+            about="Print the command that makes a run again, with what was chosen for it, and what "
+            "differs on this machine: versions, data and base model by their hashes, devices. "
+            "--verify trains the first steps again, in a temporary folder, and compares losses "
+            "and weights; the run itself is only read.",
+            examples=("runs/a", "runs/a --verify"),
+            takes=(),
+            options=(
+                _option("verify", "bool", "train the first steps again and compare"),
+                _option(
+                    "steps",
+                    "int",
+                    "steps that --verify trains (default: to the first whose weights the run "
+                    "kept the hashes of)",
+                    "N",
+                ),
+            ),
+            operand=_option("run", "list", "folder of a run", "RUN"),
+            usage="RUN [flags]",
+        ),
+        Command(
+            name="runs watch",
+            runner="fine_tuning.cli.runs.watch:run",
+            summary="follow a run from another terminal",
+            about="Follow a run that is at work, until it ends; the exit code is then the run's. "
+            "Ctrl-C ends the watching, and leaves the run alone.",
+            examples=("runs/a",),
+            takes=(),
+            operand=_option("run", "list", "folder of a run", "RUN"),
+            usage="RUN [flags]",
+        ),
+        Command(
             name="webui",
             runner="fine_tuning.cli.webui:run",
             summary="LLaMA Board over the same data, in the browser",
@@ -317,7 +351,8 @@ SAME = {
     "pull": "download",
     **dict.fromkeys(("infer", "inference", "generate"), "chat"),
     **dict.fromkeys(("list", "ls", "status"), "runs"),
-    **dict.fromkeys(("compare", "diff"), "runs compare"),
+    "compare": "runs compare",
+    "watch": "runs watch",
 }
 API = "llamafactory-cli api --model_name_or_path MERGED_DIR"
 ELSEWHERE: Mapping[str, str] = {

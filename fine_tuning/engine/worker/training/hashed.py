@@ -9,11 +9,12 @@ from typing import Any
 import torch.distributed as dist
 from transformers import TrainerCallback
 
-from fine_tuning import hashes
+from fine_tuning import checkpoints, hashes
 
 
 class Hashed(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
-    """Notes the hashes of each checkpoint beside the training, in a thread.
+    """Notes the hashes of each checkpoint beside the training, in a thread; those of its weights
+    also in the run, where they stay when the checkpoint goes (`checkpoints.WEIGHTS`).
 
     Callbacks of LLaMA-Factory still change what was saved (train/callbacks.py:on_save), and those
     of its trainers come after ours: so the thread starts at the event that follows.
@@ -23,6 +24,10 @@ class Hashed(TrainerCallback):  # type: ignore[misc]  # transformers is not chec
         self._saved: Path | None = None
         self._thread = ThreadPoolExecutor(1)
         self._noting: Future[None] | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        if state.global_step == 0 and args.process_index == 0:
+            (Path(args.output_dir) / checkpoints.WEIGHTS).unlink(missing_ok=True)
 
     def on_save(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         self._start(args)
@@ -54,6 +59,7 @@ def _note(folder: Path) -> None:
     """A checkpoint that is removed meanwhile, or a full disk, must not end the training."""
     with suppress(OSError):
         hashes.write(folder)
+        checkpoints.note_weights(folder)
 
 
 def note_model(folder: Path) -> None:

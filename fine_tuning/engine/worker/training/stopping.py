@@ -17,20 +17,22 @@ class Stopped(Exception):
 
 
 class Stopping(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
-    """Ends the training with a checkpoint once the file `stop_path` appears: after the step, or
-    within the evaluation, that is under way. The last of the callbacks, since it raises Stopped.
+    """Ends the training with a checkpoint once the file `stop_path` appears, or `last` steps are
+    done: after the step, or within the evaluation, that is under way. The last of the callbacks,
+    since it raises Stopped.
 
     An evaluation that is due begins all the same: it draws the random numbers that the continued
     training must not draw, and ends with its first batch.
     """
 
-    def __init__(self, events: Events, stop_path: Path) -> None:
+    def __init__(self, events: Events, stop_path: Path, last: int | None = None) -> None:
         self.events = events
         self.stop_path = stop_path
+        self.last = last
         self.asked = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        if self._is_asked(args):
+        if self._is_asked(args, state):
             control.should_training_stop = True
             control.should_save = True
 
@@ -39,15 +41,16 @@ class Stopping(TrainerCallback):  # type: ignore[misc]  # transformers is not ch
             control.should_evaluate = control.should_save = False
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        if self.asked or self._is_asked(args):
+        if self.asked or self._is_asked(args, state):
             raise Stopped
 
     def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         if self.asked:  # what the engine does after a training is not for half of one
             raise Stopped
 
-    def _is_asked(self, args: Any) -> bool:
-        self.asked = agreed(self.stop_path.exists(), args.device)
+    def _is_asked(self, args: Any, state: Any) -> bool:
+        is_last = self.last is not None and state.global_step >= self.last
+        self.asked = agreed(is_last or self.stop_path.exists(), args.device)
         if self.asked:
             self.events.send("saving", {})
         return self.asked

@@ -198,11 +198,12 @@ def train(
     resume_from: str | None = None,
     scoring: Mapping[str, Any] | None = None,
     scores_path: str = "",
+    last_step: int | None = None,
 ) -> dict[str, Any]:
     """Run LLaMA-Factory's training with the settings of `train.yaml`.
 
-    The training ends with a checkpoint once the file `stop_path` appears (`Stopping`);
-    `interrupted` in the result says that it did.
+    The training ends with a checkpoint once the file `stop_path` appears, or after `last_step`
+    (`Stopping`); `interrupted` in the result says that it did.
     """
     events.part("load")
     arguments = engine_arguments(settings)
@@ -210,7 +211,7 @@ def train(
         arguments["resume_from_checkpoint"] = resume_from
     else:  # an adapter of an earlier attempt may lie there (llamafactory/hparams/parser.py)
         arguments["overwrite_output_dir"] = True
-    stopping = Stopping(events, Path(stop_path))
+    stopping = Stopping(events, Path(stop_path), last_step)
     watch = Watch(events, stopping, read_expected(expected))
     finite = FiniteNumbers()
     learning = Learning(events, settings, stopping)
