@@ -6,7 +6,8 @@ Each stage is a value of `stages/` that knows what it works on, and nothing of t
 does it if an earlier command has not done it from the same inputs.
 """
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from fine_tuning.errors import Interrupted
 from fine_tuning.paths import shown
 from fine_tuning.run import Run, opened, recorded, require_finished, resolved
 from fine_tuning.screen import Screen
+from fine_tuning.ship.adapter import refuse_uncombinable
 from fine_tuning.stages import (
     Check,
+    Combine,
     Decide,
     Encode,
-    Merge,
     Model,
     Split,
     Tokens,
@@ -31,6 +33,7 @@ from fine_tuning.stages import (
     shipping,
     verify,
 )
+from fine_tuning.values.combining import Combining
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
@@ -177,12 +180,32 @@ def export(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, comm
     return job.folder.path
 
 
-def merge_adapter(spec: RunSpec, *, log: Path, screen: Screen) -> Path:
-    """Merge an adapter that somebody else trained into its base model; gives the merged model."""
-    with worker_for(spec, log) as worker:
-        stage: Merge = merge.of_adapter(spec, screen, worker)
-        stage.tell(stage.do(screen), screen, known=False)
-    return stage.target
+def export_adapters(
+    spec: RunSpec,
+    adapters: Sequence[Path],
+    combining: Combining | None,
+    combined_dir: Path | None,
+    *,
+    log: Path,
+    screen: Screen,
+) -> Path:
+    """Make one adapter (`combined_dir`) or a merged model (`--export_dir`) of adapters that
+    somebody else trained: combined, or one upon the other. What cannot be is refused first."""
+    if combining is not None:
+        refuse_uncombinable(adapters, combining.how)
+    base = merge.base_of_adapters(spec, adapters, screen)
+    with worker_for(spec, log) as worker, tempfile.TemporaryDirectory() as between:
+        if combining is not None:
+            target = combined_dir or Path(between, "combined")
+            combine = Combine(
+                spec=spec, combining=combining, base=base.location, target=target, worker=worker
+            )
+            combine.tell(combine.do(screen), screen, known=False)
+            adapters = [target]
+        if spec.export_dir is not None:
+            stage = merge.of_adapters(spec, base, adapters, worker)
+            stage.tell(stage.do(screen), screen, known=False)
+    return spec.export_dir or adapters[-1]
 
 
 def verify_run(

@@ -1,10 +1,12 @@
-"""`export`: merge a finished run with the settings that it was made with, or any adapter."""
+"""`export`: merge a finished run with the settings that it was made with, or any adapters."""
 
+import math
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fine_tuning import pipeline
 from fine_tuning.cli.next_steps import what_is_next
@@ -13,13 +15,17 @@ from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.runs.summary import RunSummary, summary_of
 from fine_tuning.cli.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.engine.loading import given_adapters
 from fine_tuning.errors import UsageError
+from fine_tuning.paths import absolute
+from fine_tuning.values.combining import COMBINATIONS, DENSITY, Combining
+from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.spec import RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """A merged model."""
+    """A merged model, or an adapter that several ones were combined to."""
 
     model: Annotated[Path, "the directory that it lies in"]
     run: Annotated[RunSummary | None, "null: the adapter was trained elsewhere"] = None
@@ -27,7 +33,8 @@ class Exported:
 
 def run(job: Resolved) -> Outcome[Exported]:
     """Merge; a run that has not finished training is refused, never trained on the side."""
-    require_source(job.spec)
+    require_source(job.spec, job.options)
+    combining = combining_of(job.spec, job.options)
     end_like_ctrl_c()
     if job.spec.use_cpu:
         job = without_gpu(job)
@@ -42,32 +49,91 @@ def run(job: Resolved) -> Outcome[Exported]:
             return Outcome(Exported(model=summary.merged_path or place, run=summary))
         # kept if it fails: the message names it
         log = Path(tempfile.mkdtemp(prefix="export-")) / "engine.log"
-        model = pipeline.merge_adapter(job.spec, log=log, screen=screen)
+        spec, combined_dir = with_absolute_paths(job.spec), job.options.get("combined_dir")
+        model = pipeline.export_adapters(
+            spec,
+            [Path(name) for name in given_adapters(spec.engine_args)],
+            combining,
+            absolute(combined_dir) if combined_dir else None,
+            log=log,
+            screen=screen,
+        )
         log.unlink(missing_ok=True)
         log.parent.rmdir()
     return Outcome(Exported(model=model))
 
 
-def require_source(spec: RunSpec) -> None:
+def require_source(spec: RunSpec, options: Mapping[str, Any]) -> None:
     """Raise UsageError unless it is clear what to merge, and where to."""
-    folder, adapter = spec.output_dir, spec.engine_args.get("adapter_name_or_path")
+    folder, adapters = spec.output_dir, given_adapters(spec.engine_args)
+    combines = bool(options.get("combine"))
     mistakes = []
-    if folder is None and not adapter:
+    if folder is None and not adapters:
         mistakes.append(
             "--output_dir is needed: the folder of a finished run; or --adapter_name_or_path and "
             "--model_name_or_path: an adapter that was trained elsewhere, and its base model."
         )
-    if folder is not None and (adapter or spec.model_name_or_path):
+    if folder is not None and (adapters or spec.model_name_or_path):
         mistakes.append(
             "--output_dir names a run, which knows its base model and its adapter. Leave "
             "--model_name_or_path and --adapter_name_or_path out, or leave out --output_dir."
         )
-    if spec.export_dir is None:
-        mistakes.append("--export_dir is needed: an empty directory for the merged model.")
+    if spec.export_dir is None and not (combines and options.get("combined_dir")):
+        or_adapter = "; or --combined_dir, one for the combined adapter" if combines else ""
+        mistakes.append(
+            f"--export_dir is needed: an empty directory for the merged model{or_adapter}."
+        )
     if mistakes:
         raise UsageError(mistakes)
     if folder is not None and not (folder / "run.json").is_file():
         raise _no_run(folder)
+
+
+def combining_of(spec: RunSpec, options: Mapping[str, Any]) -> Combining | None:
+    """What --combine asks for; None without it. Raises UsageError with every mistake."""
+    how, adapters = options.get("combine"), given_adapters(spec.engine_args)
+    density, svd_rank = options.get("density"), options.get("svd_rank")
+    written = options.get("weights") or ()
+    given = {
+        name for name in ("weights", "density", "svd_rank", "combined_dir") if options.get(name)
+    }
+    if how is None:
+        if given:
+            raise UsageError(f"{', '.join(f'--{name}' for name in sorted(given))}: add --combine.")
+        return None
+    mistakes = []
+    if len(adapters) < 2:
+        mistakes.append("--combine takes several adapters: --adapter_name_or_path A B.")
+    weights = _numbers(written, mistakes) or (1 / max(1, len(adapters)),) * len(adapters)
+    if len(weights) != len(adapters) and adapters:
+        mistakes.append(f"--weights: {len(weights)} for {len(adapters)} adapters; give one each.")
+    if density is not None and not COMBINATIONS[how].prunes:
+        mistakes.append(f"--density is for ways that drop numbers; {how} keeps all.")
+    if density is not None and not 0 < density <= 1:
+        mistakes.append("--density must be above 0 and at most 1, the share of numbers to keep.")
+    if svd_rank is not None and (svd_rank < 1 or not how.endswith("svd")):
+        mistakes.append("--svd_rank, at least 1, is for --combine svd and those that end with it.")
+    if mistakes:
+        raise UsageError(mistakes)
+    return Combining(
+        how=how,
+        adapters=tuple(Path(name).absolute() for name in adapters),
+        weights=weights,
+        density=DENSITY if density is None else density,
+        svd_rank=svd_rank,
+    )
+
+
+def _numbers(written: Sequence[str], mistakes: list[str]) -> tuple[float, ...]:
+    words = [word for part in written for word in part.split(",") if word]
+    try:
+        found = tuple(float(word) for word in words)
+    except ValueError:
+        found = (math.nan,)
+    if not all(map(math.isfinite, found)):
+        mistakes.append(f"--weights takes numbers, not {' '.join(words)}.")
+        return ()
+    return found
 
 
 def _no_run(folder: Path) -> UsageError:

@@ -19,6 +19,7 @@ STAGES = {
     "train": "training",
     "save": "saving a checkpoint",
     "score_after": "scoring the tuned model",
+    "combine": "combining adapters",
     "merge": "merging",
     "prove": "proving the merged model",
     "judge": "scoring conversations",

@@ -1,6 +1,6 @@
 """How LLaMA-Factory loads a model, in its words: as it was before a training, and tuned."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,6 @@ def given_model(spec: RunSpec, location: str) -> TunedModel:
     return TunedModel(settings={"model_name_or_path": location, "template": "empty", **passed})
 
 
-def given_adapter(spec: RunSpec, base: str, adapter: Path) -> TunedModel:
-    """A base and an adapter that somebody else trained."""
-    return replace(given_model(spec, base), adapters=(str(adapter),))
+def given_adapters_upon(spec: RunSpec, base: str, adapters: Sequence[Path]) -> TunedModel:
+    """A base and adapters that somebody else trained."""
+    return replace(given_model(spec, base), adapters=tuple(map(str, adapters)))

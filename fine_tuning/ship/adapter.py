@@ -1,10 +1,30 @@
-"""An adapter's directory: of which base model it is, and the chat template that it brings."""
+"""An adapter's directory: of which base model it is, what it holds, and what it cannot become."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fine_tuning import hashes
-from fine_tuning.errors import ModelError
+from fine_tuning.errors import ModelError, UsageError
+from fine_tuning.ship import weights
+from fine_tuning.values.combining import COMBINATIONS
+
+Config = Mapping[str, Any]  # adapter_config.json, as PEFT writes it
+# Virtual tokens before each row: there is no weight to add them to.
+PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "CPT")
+# What makes an adapter one that PEFT does not combine, or would combine without a part of it.
+UNCOMBINABLE: Sequence[tuple[Callable[[Config], Any], str]] = (
+    (lambda it: it.get("peft_type") != "LORA", "is not of the kind LoRA"),
+    (lambda it: it.get("use_dora"), "is a DoRA adapter, whose change is no sum"),
+    (lambda it: it.get("bias", "none") != "none" or it.get("lora_bias"), "has trained biases"),
+    (
+        lambda it: it.get("modules_to_save") or it.get("trainable_token_indices"),
+        "holds parts of the model that were trained whole",
+    ),
+    (lambda it: it.get("target_parameters"), "adapts parameters that are no layer"),
+    (lambda it: it.get("layer_replication"), "repeats layers of the base model"),
+)
 
 
 def require_adapter(path: Path) -> None:
@@ -20,19 +40,26 @@ def require_adapter(path: Path) -> None:
     hashes.require_unchanged(path, "copy the adapter again from where it was trained")
 
 
+def config_of(path: Path) -> Config:
+    """The adapter's configuration. Raises ModelError for one that cannot be read."""
+    file = path / "adapter_config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError(f"it holds a {type(config).__name__}, not an object")
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{file} cannot be read: {error}", fix="copy the adapter again, or train it again"
+        ) from error
+    return config
+
+
 def base_of(path: Path) -> str | None:
     """The base model that the adapter was trained on, by the name or path of that time.
 
     Raises ModelError for a configuration that cannot be read.
     """
-    file = path / "adapter_config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        named = config.get("base_model_name_or_path")
-    except (ValueError, AttributeError) as error:
-        raise ModelError(
-            f"{file} cannot be read: {error}", fix="copy the adapter again, or train it again"
-        ) from error
+    named = config_of(path).get("base_model_name_or_path")
     return named if isinstance(named, str) and named else None
 
 
@@ -40,3 +67,58 @@ def chat_template_of(path: Path) -> str | None:
     """The chat template that lies beside the adapter: the one that was trained."""
     file = path / "chat_template.jinja"
     return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def refuse_prompts(path: Path) -> None:
+    """Raise UsageError for virtual tokens, which no merge can put into a model."""
+    kind = config_of(path).get("peft_type")
+    if kind in PROMPTS:
+        raise UsageError(
+            f"{path} holds virtual tokens ({str(kind).lower()}), which cannot be merged.",
+            fix="load it with PEFT beside its base model",
+        )
+
+
+def refuse_uncombinable(adapters: Sequence[Path], how: str) -> None:
+    """Raise UsageError, with all that is wrong, for adapters that cannot be combined so."""
+    configs = {path: config_of(path) for path in adapters}
+    mistakes = [
+        f"{path} {reason}: it cannot be combined with others."
+        for path, config in configs.items()
+        for applies, reason in UNCOMBINABLE
+        if applies(config)
+    ]
+    ranks = [config.get("r") for config in configs.values()]
+    if not mistakes and COMBINATIONS[how].one_rank and len(set(ranks)) > 1:
+        others = " or ".join(name for name in ("cat", "svd", f"{how}_svd") if name in COMBINATIONS)
+        mistakes.append(
+            f"--combine {how} takes adapters of one rank, and these have "
+            f"{', '.join(map(str, ranks))}: take {others}."
+        )
+    if mistakes:
+        raise UsageError(mistakes)
+
+
+def require_fitting(path: Path, base: Path) -> None:
+    """Raise ModelError for an adapter whose layers, by name and size, are not those of the base
+    model: by the headers of their files, so that nothing is loaded."""
+    layers, of_base = weights.adapted_layers(path), weights.by_place(base)
+    if not layers or not of_base:
+        return
+    fix = f"give the base model that it was trained on ({path.name} names {base_of(path)})"
+    known = {place: size for place, size in layers.items() if place in of_base}
+    if not known:
+        raise ModelError(
+            f"{path} is no adapter of {base}: it has no layer named {next(iter(layers))}.", fix=fix
+        )
+    for place, size in known.items():
+        if sorted(size) != sorted(of_base[place]):
+            raise ModelError(
+                f"{path} is no adapter of {base}: its {place} is {_by(size)}, the base model's "
+                f"{_by(of_base[place])}.",
+                fix=fix,
+            )
+
+
+def _by(size: Sequence[int]) -> str:
+    return " x ".join(f"{number:,}" for number in size)

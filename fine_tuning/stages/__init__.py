@@ -5,6 +5,7 @@ what the screen is told of it.
 """
 
 from fine_tuning.stages.check import Check
+from fine_tuning.stages.combine import Combine
 from fine_tuning.stages.encode import Encode
 from fine_tuning.stages.merge import Merge
 from fine_tuning.stages.model import Model
@@ -13,4 +14,4 @@ from fine_tuning.stages.split import Split
 from fine_tuning.stages.tokens import Tokens
 from fine_tuning.stages.train import Train
 
-__all__ = ["Check", "Decide", "Encode", "Merge", "Model", "Split", "Tokens", "Train"]
+__all__ = ["Check", "Combine", "Decide", "Encode", "Merge", "Model", "Split", "Tokens", "Train"]

@@ -12,7 +12,7 @@ from fine_tuning.engine.loading import (
     TunedModel,
     after_training,
     before_training,
-    given_adapter,
+    given_adapters_upon,
     given_model,
 )
 from fine_tuning.engine.requests import served_request
@@ -73,7 +73,7 @@ def of_named(spec: RunSpec, screen: Screen) -> Voices:
         )
     location = Model(spec=spec.replace(model_name_or_path=base)).do(screen).location
     if adapter is not None:
-        return _asked_as_named(given_adapter(spec, location, adapter), spec, adapter)
+        return _asked_as_named(given_adapters_upon(spec, location, [adapter]), spec, adapter)
     return _asked_as_named(given_model(spec, location), spec, None)
 
 

@@ -1,6 +1,6 @@
 """merge: adapters and base become one model, which is proved to answer as they do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,22 +12,27 @@ from fine_tuning.engine.loading import (
     after_training,
     export_settings,
     export_writing,
-    given_adapter,
+    given_adapters_upon,
 )
 from fine_tuning.engine.requests import patches_the_process, served_request, shipped_template
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown
 from fine_tuning.report import proof
 from fine_tuning.screen import Screen, worker_events
-from fine_tuning.ship.adapter import base_of, chat_template_of, require_adapter
+from fine_tuning.ship.adapter import (
+    base_of,
+    chat_template_of,
+    refuse_prompts,
+    require_adapter,
+    require_fitting,
+)
 from fine_tuning.ship.merged import is_whole, require_same, require_usable
 from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.model import Model
 from fine_tuning.stages.plan import settings_of
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.record import Stages, result_of
-from fine_tuning.values.results import Merged
+from fine_tuning.values.results import BaseModel, Merged
 from fine_tuning.values.spec import RunSpec
 
 TRAINED_AGAIN = (
@@ -134,32 +139,43 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Merg
     )
 
 
-def of_adapter(spec: RunSpec, screen: Screen, worker: Worker) -> Merge:
-    """The merge of an adapter that somebody else trained (`--adapter_name_or_path`).
+def of_adapters(spec: RunSpec, base: BaseModel, adapters: Sequence[Path], worker: Worker) -> Merge:
+    """The merge of adapters that somebody else trained, one upon the other, into their base.
 
-    Its chat template is that of the adapter's folder, if it brings one, else the base model's.
-    Raises ModelError or UsageError for what cannot be merged.
+    The chat template is that of the last adapter's folder, if it brings one, else the base's.
     """
-    spec = with_absolute_paths(spec)
-    adapter, target = Path(spec.engine_args["adapter_name_or_path"]), spec.export_dir
-    assert target is not None
-    require_adapter(adapter)
-    require_usable(target, adapter)
-    base = spec.model_name_or_path or base_of(adapter)
+    assert spec.export_dir is not None
+    return Merge(
+        spec=spec,
+        target=spec.export_dir,
+        model=given_adapters_upon(spec, base.location, adapters),
+        base=base.location,
+        chat_template=chat_template_of(adapters[-1]),
+        worker=worker,
+    )
+
+
+def base_of_adapters(spec: RunSpec, adapters: Sequence[Path], screen: Screen) -> BaseModel:
+    """The base model of adapters that somebody else trained, found or fetched.
+
+    Raises before anything is fetched or loaded for what cannot be merged: ModelError, UsageError.
+    """
+    for adapter in adapters:
+        require_adapter(adapter)
+        refuse_prompts(adapter)
+        if spec.export_dir is not None:
+            require_usable(spec.export_dir, adapter)
+    base = spec.model_name_or_path or base_of(adapters[0])
     if base is None:
         raise UsageError(
-            f"{adapter} does not say of which model it is.", fix="add --model_name_or_path"
+            f"{adapters[0]} does not say of which model it is.", fix="add --model_name_or_path"
         )
     screen.say(f"Base model: {base}.")
     model = Model(spec=spec.replace(model_name_or_path=base)).do(screen)
-    return Merge(
-        spec=spec,
-        target=target,
-        model=given_adapter(spec, model.location, adapter),
-        base=model.location,
-        chat_template=chat_template_of(adapter),
-        worker=worker,
-    )
+    if Path(model.location).is_dir():
+        for adapter in adapters:
+            require_fitting(adapter, Path(model.location))
+    return model
 
 
 def refuse_used(spec: RunSpec, run_dir: Path, stages: Stages) -> None:

@@ -105,6 +105,21 @@ class Merged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Combined:
+    """An adapter made of several ones.
+
+    `apart`: the distance of what it adds to the base model from the weighted sum of what they add,
+    as a share of that sum's norm.
+    """
+
+    path: Path
+    rank: int
+    layers: int
+    apart: float
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """Why a run stopped: the parts of a FineTuningError."""
 

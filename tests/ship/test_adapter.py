@@ -1,12 +1,20 @@
 """An adapter that somebody gives is one, and is what was trained."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fine_tuning import hashes
-from fine_tuning.errors import DataError, ModelError
-from fine_tuning.ship.adapter import require_adapter
+from fine_tuning.errors import DataError, ModelError, UsageError
+from fine_tuning.ship.adapter import (
+    refuse_prompts,
+    refuse_uncombinable,
+    require_adapter,
+    require_fitting,
+)
 from fine_tuning.stages.refusing import refuse_unstartable
 from fine_tuning.values.spec import RunSpec
 
@@ -44,3 +52,75 @@ def test_a_changed_adapter_is_neither_merged_nor_trained_further(
 def test_a_directory_without_an_adapter_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no adapter"):
         require_adapter(tmp_path)
+
+
+def write_adapter(
+    folder: Path, shapes: Mapping[str, tuple[int, ...]] | None = None, **how: Any
+) -> Path:
+    import numpy
+    from safetensors.numpy import save_file
+
+    folder.mkdir()
+    config = {"peft_type": "LORA", "r": 4, "base_model_name_or_path": "org/Base", **how}
+    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    arrays = {name: numpy.zeros(shape, "float32") for name, shape in (shapes or {}).items()}
+    save_file(arrays, folder / "adapter_model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("how", "more", "message"),
+    [
+        ("linear", {"r": 8}, "--combine linear takes adapters of one rank, and these have 4, 8: "),
+        ("ties", {"r": 8}, "take cat or svd or ties_svd"),
+        ("cat", {"use_dora": True}, "b is a DoRA adapter"),
+        ("cat", {"peft_type": "OFT"}, "b is not of the kind LoRA"),
+        ("svd", {"modules_to_save": ["lm_head"]}, "b holds parts .* trained whole"),
+        ("svd", {"bias": "all"}, "b has trained biases"),
+    ],
+)
+def test_adapters_that_cannot_become_one_are_refused(
+    how: str, more: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """PEFT would have made one without the trained head, and said nothing."""
+    both = [write_adapter(tmp_path / "a"), write_adapter(tmp_path / "b", **more)]
+    with pytest.raises(UsageError, match=message):
+        refuse_uncombinable(both, how)
+    refuse_uncombinable([both[0], both[0]], how)
+
+
+def test_virtual_tokens_are_not_merged(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"virtual tokens \(prefix_tuning\)"):
+        refuse_prompts(write_adapter(tmp_path / "p", peft_type="PREFIX_TUNING"))
+
+
+LAYER = "model.layers.1.mlp.up_proj"
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "message"),
+    [
+        (LAYER, (128, 64), ""),
+        ("model.language_model.layers.1.mlp.up_proj", (128, 64), ""),
+        (LAYER, (256, 64), "its layers.1.mlp.up_proj is 256 x 64, the base model's 128 x 64"),
+        ("transformer.h.1.mlp.c_fc", (128, 64), "it has no layer named h.1.mlp.c_fc"),
+    ],
+)
+def test_an_adapter_of_another_base_is_refused_before_anything_is_loaded(
+    layer: str, size: tuple[int, int], message: str, tmp_path: Path
+) -> None:
+    import numpy
+    from safetensors.numpy import save_file
+
+    (tmp_path / "base").mkdir()
+    weights = {f"{LAYER}.weight": numpy.zeros((128, 64), "float16")}
+    save_file(weights, tmp_path / "base" / "model.safetensors")
+    factors = {"lora_A.weight": (4, size[1]), "lora_B.weight": (size[0], 4)}
+    shapes = {f"base_model.model.{layer}.{name}": shape for name, shape in factors.items()}
+    adapter = write_adapter(tmp_path / "adapter", shapes)
+    if not message:
+        require_fitting(adapter, tmp_path / "base")
+        return
+    with pytest.raises(ModelError, match=message) as caught:
+        require_fitting(adapter, tmp_path / "base")
+    assert "org/Base" in caught.value.fix

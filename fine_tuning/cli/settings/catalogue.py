@@ -109,7 +109,9 @@ class Setting:
     def is_many(self) -> bool:
         """Whether several words may follow the flag, and the flag may be repeated."""
         return self.kind in ("list", "map", "weights") or (
-            self.argument is not None and "list" in self.argument.types
+            self.argument is not None
+            # LLaMA-Factory's own lists are text with commas, and their help says so
+            and ("list" in self.argument.types or "commas to separate" in self.argument.help)
         )
 
     def value(self, written: Written) -> Any:

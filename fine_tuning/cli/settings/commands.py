@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fine_tuning.cli.settings.catalogue import Catalogue, Setting, spec_settings
 from fine_tuning.engine.arguments import EngineArgument, engine_arguments
+from fine_tuning.values.combining import COMBINATIONS, DENSITY
 from fine_tuning.values.spec import DataSpec
 
 SCRIPT = "llama_factory_fine_tuning.py"
@@ -47,7 +48,14 @@ class Command:
     passes: bool = False
 
 
-def _option(name: str, kind: str, help: str, metavar: str = "", group: str = "command") -> Setting:
+def _option(
+    name: str,
+    kind: str,
+    help: str,
+    metavar: str = "",
+    group: str = "command",
+    choices: tuple[str, ...] = (),
+) -> Setting:
     return Setting(
         name=name,
         kind=kind,  # type: ignore[arg-type]  # literals at the call sites below
@@ -55,6 +63,7 @@ def _option(name: str, kind: str, help: str, metavar: str = "", group: str = "co
         help=help,
         group=group,
         metavar=metavar,
+        choices=choices,
     )
 
 
@@ -121,15 +130,41 @@ COMMANDS: Mapping[str, Command] = {
         Command(
             name="export",
             runner="fine_tuning.cli.export:run",
-            summary="merge a finished run, or any adapter, into a model",
+            summary="merge a finished run, or any adapters, into a model",
             about="Merge the adapter of a finished run into its base model, with the settings that "
-            "it was trained with; or an adapter that was trained elsewhere.",
+            "it was trained with; or adapters that were trained elsewhere: one, several one upon "
+            "the other, or several combined to one.",
             examples=(
                 "--output_dir out --export_dir merged",
                 "--model_name_or_path BASE --adapter_name_or_path ADAPTER --export_dir merged",
+                "--adapter_name_or_path A B --combine cat --weights 0.7 0.3 --combined_dir both",
             ),
             takes=("output_dir", "export_dir", "use_cpu", "model_name_or_path"),
-            options=FILES,
+            options=(
+                *FILES,
+                _option(
+                    "combine",
+                    "text",
+                    "make one adapter of several, by PEFT's way of this name",
+                    "WAY",
+                    choices=tuple(COMBINATIONS),
+                ),
+                _option("weights", "list", "of the adapters (default: all alike, 1 in all)", "W"),
+                _option(
+                    "density",
+                    "float",
+                    f"share of the numbers that ties, dare and magnitude_prune keep (default: "
+                    f"{DENSITY:g})",
+                    "SHARE",
+                ),
+                _option(
+                    "svd_rank",
+                    "int",
+                    "rank of what an svd leaves (default: the largest of the adapters')",
+                    "N",
+                ),
+                _option("combined_dir", "path", "keep the combined adapter here", "DIR"),
+            ),
             passes=True,
         ),
         Command(

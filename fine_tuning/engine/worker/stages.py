@@ -5,6 +5,7 @@ from typing import Any
 
 from fine_tuning.engine.worker.chatting.answer import answer_turn, load_speaker
 from fine_tuning.engine.worker.devices import describe_devices
+from fine_tuning.engine.worker.merging.combine import combine
 from fine_tuning.engine.worker.merging.merge import merge
 from fine_tuning.engine.worker.scoring.judge import judge_rows
 from fine_tuning.engine.worker.scoring.score import score_run
@@ -20,6 +21,7 @@ STAGES: Mapping[str, Callable[..., Mapping[str, Any] | TokenLook]] = {
     "train": train,
     "score": score_run,
     "judge": judge_rows,
+    "combine": combine,
     "merge": merge,
     "load_speaker": load_speaker,
     "answer": answer_turn,

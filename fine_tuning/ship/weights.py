@@ -1,0 +1,49 @@
+"""Names and shapes of weights, from the headers of safetensors files: nothing is loaded."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+Shape = tuple[int, ...]
+# Where a layer stands, without what is before its stack: classes and formats put other words there.
+PLACE = re.compile(r"(?:^|\.)(\w+\.\d+\..+)$")
+FACTOR = re.compile(r"^(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?:embedding_)?(?P<which>[AB])")
+
+
+def shapes(folder: Path) -> Iterator[tuple[str, Shape]]:
+    """Each weight in the folder's safetensors files, by its name; none if there are none."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="numpy") as weights:
+                for name in weights.keys():  # noqa: SIM118  # no mapping
+                    yield name, tuple(weights.get_slice(name).get_shape())
+        except SafetensorError:  # what cannot be read is named where it is loaded
+            continue
+
+
+def place_of(name: str) -> str:
+    """A layer's name from its stack on: `layers.0.mlp.up_proj`; else its last word."""
+    found = PLACE.search(name)
+    return found.group(1) if found else name.rpartition(".")[2]
+
+
+def by_place(folder: Path) -> Mapping[str, Shape]:
+    """The matrices of a model, by the places of their layers."""
+    return {
+        place_of(name.removesuffix(".weight")): shape
+        for name, shape in shapes(folder)
+        if name.endswith(".weight") and len(shape) == 2
+    }
+
+
+def adapted_layers(adapter: Path) -> Mapping[str, Shape]:
+    """The layers of a LoRA adapter by their places, each with its outputs and inputs."""
+    factors: dict[str, dict[str, Shape]] = {}
+    for name, shape in shapes(adapter):
+        if (found := FACTOR.match(name)) and len(shape) == 2:
+            factors.setdefault(place_of(found["layer"]), {})[found["which"]] = shape
+    return {
+        place: (both["B"][0], both["A"][1]) for place, both in factors.items() if len(both) == 2
+    }
