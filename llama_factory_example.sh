@@ -59,6 +59,12 @@ export() { ## the merged model of a finished run (here: of the recipe lora)
         --output_dir "$RUNS/lora" --export_dir "$RUNS/lora-merged"
 }
 
+grpo() { ## rewards of its own answers (GRPO), from where the recipe lora ended
+    tune --model_name_or_path "$MODEL" --dataset_path "$DATA" --dataset_format alpaca \
+        --stage grpo --reward exact_match=1 length:200=0.2 \
+        --adapter_name_or_path "$RUNS/lora" --output_dir "$RUNS/grpo" --epochs 1
+}
+
 webui() { ## LLaMA Board in the browser, over the prepared datasets
     tune webui
 }
@@ -118,6 +124,7 @@ if [ "${1:-}" = "--demo" ]; then
     MODEL="$here/demo_model" DATA="$here/data/alpaca.json" CHAT_DATA="$here/data/sharegpt.json"
     if [ "$name" != export ]; then
         demo=(--use_cpu --max_steps 20 --score_samples 8)
+        if [ "$name" = grpo ]; then demo=(--use_cpu --max_steps 3 --score_samples 8); fi
     fi
     [ "$(type -t "demo_$name" || true)" = function ] && { "demo_$name"; exit; }
 fi

@@ -11,6 +11,8 @@ import yaml
 
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import preset_names, resolve
+from fine_tuning.engine.arguments import TRL, engine_arguments
+from fine_tuning.values.objectives import OBJECTIVES
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PRESETS = sorted(CONFIGS.glob("*.yaml"))
@@ -73,8 +75,12 @@ def test_llamafactory_accepts_every_preset_together_with_its_method(tmp_path: Pa
         spec = resolve(COMMANDS["run"], ["--preset", name]).spec
         if "deepspeed" not in spec.engine_args:
             bits = {"4bit": {"quantization_bit": 4}, "8bit": {"quantization_bit": 8}, "none": {}}
-            method = {"finetuning_type": spec.method, "stage": spec.stage or "sft"}
-            settings[name] = {**spec.engine_args, **method, **bits[spec.quantization]}
+            online = OBJECTIVES[spec.stage or "sft"].online is not None
+            stage = "sft" if online else spec.stage or "sft"
+            method = {"finetuning_type": spec.method, "stage": stage}
+            known = engine_arguments()
+            given = {n: it for n, it in spec.engine_args.items() if known[n].source != TRL}
+            settings[name] = {**given, **method, **bits[spec.quantization]}
     command = [sys.executable, "-c", ENGINE_CHECK, json.dumps(settings), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert "CHECKED" in done.stdout, done.stderr[-2000:]

@@ -8,7 +8,19 @@ import pytest
 from tests.commands import ROOT, environment
 
 SCRIPT = ROOT / "llama_factory_example.sh"
-NAMES = ("lora", "qlora4", "qlora8", "chat", "full", "preset", "webui", "gpus", "nodes", "export")
+NAMES = (
+    "lora",
+    "qlora4",
+    "qlora8",
+    "chat",
+    "full",
+    "preset",
+    "grpo",
+    "webui",
+    "gpus",
+    "nodes",
+    "export",
+)
 
 
 def recipe(*words: str, runs: Path) -> "subprocess.CompletedProcess[str]":

@@ -94,7 +94,8 @@ def planned(
     """The plan of a training of two steps, with an evaluation after each."""
     kind = OBJECTIVES[stage].takes
     rows = write_dataset(folder / "dataset", kind)
-    engine = {"max_steps": 2, "eval_steps": 1, "logging_steps": 1, **wishes.pop("engine_args", {})}
+    evaluated = {} if OBJECTIVES[stage].online else {"eval_steps": 1}
+    engine = {"max_steps": 2, "logging_steps": 1, **evaluated, **wishes.pop("engine_args", {})}
     spec = {"lora_rank": 4, "batch_size": 2, "learning_rate": 1e-2, **wishes}
     wished = RunSpec(method=method, engine_args=engine, **spec)
     look = look_of(cutoff=64, overlong={}, template={"name": "qwen3_nothink"})
@@ -108,7 +109,7 @@ def planned(
     )
     rows = dataclasses.replace(rows, stage=stage)
     plan = make_plan(wished, sources={}, rows=rows, look=look, devices=CPU, places=places)
-    trainer = trainer_of(plan.chosen.method)
+    trainer = trainer_of(plan.chosen.method, plan.rows.stage)
     return Planned(plan, trainer.settings(wished, plan.chosen, plan.rows, look, places))
 
 
@@ -127,20 +128,24 @@ class Heard:
         return [event for event in sent if event["event"] == name]
 
 
-def train_here(folder: Path, plan: Planned, *, scored: bool = True) -> dict[str, Any]:
+def train_here(
+    folder: Path, plan: Planned, *, scored: bool = True, resume_from: str | None = None
+) -> dict[str, Any]:
     """What the worker's training gives; scored before and after."""
     from fine_tuning.engine.worker.training.train import train
 
     dataset, stage = Path(plan.settings["dataset_dir"]), plan.plan.rows.stage
     objective = OBJECTIVES[stage]
     held_out = str(dataset / "validation.jsonl")
-    scoring = {
+    scoring: dict[str, Any] = {
         "rows_path": held_out,
         "samples": HELD_OUT,
         "kind": objective.scored,
         "reward": objective.reward,
         "beta": 0.1,
     }
+    if objective.online:
+        scoring["online"] = {**plan.settings["online"], **plan.train.of_worker["asked"]}
     return train(
         events=Heard().events,
         settings=plan.train.all,
@@ -148,6 +153,7 @@ def train_here(folder: Path, plan: Planned, *, scored: bool = True) -> dict[str,
         expected={"unit": "blocks" if stage == "pt" else "rows", "count": encoded_count(plan)},
         scoring=scoring if scored else None,
         scores_path=str(folder / "scores.json"),
+        resume_from=resume_from,
     )
 
 

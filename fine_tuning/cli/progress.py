@@ -91,6 +91,8 @@ def describe(progress: Progress, now: float) -> list[tuple[str, str]]:
     facts = progress.facts
     if "eval_loss" in facts:
         parts.append(("eval_loss", f"eval loss {loss_text(facts['eval_loss'])}"))
+    if "reward" in facts:
+        parts.append(("reward", f"reward {facts['reward']:.3g}"))
     if "loss" in facts:
         parts.append(("loss", f"loss {loss_text(facts['loss'])}"))
     left = progress.seconds_left(now)
@@ -105,7 +107,7 @@ def describe(progress: Progress, now: float) -> list[tuple[str, str]]:
     return parts
 
 
-READING_ORDER = ("count", "loss", "eval_loss", "rate", "speed", "epoch", "left")
+READING_ORDER = ("count", "reward", "loss", "eval_loss", "rate", "speed", "epoch", "left")
 
 
 def fitting(parts: list[tuple[str, str]], width: int) -> str:

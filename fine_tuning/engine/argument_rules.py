@@ -43,8 +43,17 @@ OWNED: Mapping[str, Owned] = {
     "local_rank": Owned("set --nproc_per_node, --nnodes and --node_rank"),
     "infer_backend": Owned("training runs on Transformers", ("huggingface",)),
     "use_mca": Owned("set the environment variable USE_MCA=1"),
-    "reward_model": Owned("PPO cannot run with any released trl; use --stage dpo or kto"),
-    "ppo_epochs": Owned("PPO cannot run with any released trl; use --stage dpo or kto"),
+    "reward_model": Owned("name it with --reward, and take --stage grpo or rloo"),
+    "reward_weights": Owned(
+        "weigh rewards where they are named: --reward exact_match=1 length:9=2"
+    ),
+    "ppo_epochs": Owned("PPO cannot run with any released trl; use --stage grpo or rloo"),
+    "max_prompt_length": Owned("prompts are never cut; --max_seq_length says how long rows may be"),
+    "use_vllm": Owned(
+        "answers are sampled by Transformers: TRL is tied to one old vLLM", ("false",)
+    ),
+    "use_transformers_paged": Owned("answers are sampled with an ordinary cache", ("false",)),
+    "model_init_kwargs": Owned("LLaMA-Factory loads the model, by its own arguments"),
     # train/tuner.py:export_model uploads before the files are mended and the merge is proved
     "export_hub_model_id": Owned("upload the finished directory with `hf upload NAME DIRECTORY`"),
     # train/tuner.py:export_model refuses to quantise what it merges, after the whole training
@@ -114,7 +123,7 @@ DOUBTFUL: Mapping[str, str] = {
 # Choices that other tools have, or that the engine lists and cannot do.
 CHOICES: Mapping[tuple[str, str], str] = {
     ("stage", "ppo"): "PPO cannot run with any released trl (its trainer needs trl <= 0.9.6, the "
-    "others newer). Use --stage dpo with preference pairs, or kto with single labels.",
+    "others newer). Use --stage grpo or --stage rloo, which train on rewards too (--reward).",
 }
 
 LORA_ONLY = (

@@ -29,6 +29,13 @@ ROOTS = (
     ("llamafactory/hparams/generating_args.py", "GeneratingArguments"),
     ("llamafactory/hparams/training_args.py", "TrainingArguments"),
 )
+# Those of the online stages, beside what these have already; their servers are not offered.
+ONLINE_ROOTS = (
+    ("trl/trainer/grpo_config.py", "GRPOConfig"),
+    ("trl/trainer/rloo_config.py", "RLOOConfig"),
+)
+NOT_OFFERED = "vllm_"
+TRL = "trl"  # the source of arguments of the online stages alone
 BASES = (
     "transformers/training_args_seq2seq.py",
     "transformers/training_args.py",
@@ -140,10 +147,10 @@ def engine_arguments() -> Mapping[str, EngineArgument]:
 
     Raises `EnvironmentProblem` if LLaMA-Factory or Transformers is not installed.
     """
-    packages = {name: _package(name) for name in ("llamafactory", "transformers")}
+    packages = {name: _package(name) for name in ("llamafactory", "transformers", "trl")}
     files = {
         path: packages[path.split("/")[0]].parent / path
-        for path in dict.fromkeys([*(root for root, _ in ROOTS), *BASES, *ENUMS])
+        for path in dict.fromkeys([*(root for root, _ in (*ROOTS, *ONLINE_ROOTS)), *BASES, *ENUMS])
     }
     cache = _cache_dir() / f"arguments-{_stamp(files.values())}.json"
     cached = _load(cache)
@@ -212,7 +219,16 @@ def _read(files: Mapping[str, Path]) -> dict[str, EngineArgument]:
             argument = _argument(statement, source, enums)
             if argument is not None:
                 arguments[argument.name] = argument
+    for path, name in ONLINE_ROOTS:
+        for source, statement in _fields(classes, path, name):
+            argument = _argument(statement, source, enums)
+            if argument is not None and _is_offered(argument):
+                arguments.setdefault(argument.name, argument)
     return arguments
+
+
+def _is_offered(argument: EngineArgument) -> bool:
+    return not argument.name.startswith(NOT_OFFERED) and "deprecated" not in argument.help.lower()
 
 
 def _fields(

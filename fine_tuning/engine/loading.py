@@ -117,7 +117,7 @@ def _model(
         adapters=adapters,
         whole=whole,
         finetuning_type=made["finetuning_type"],
-        stage=made["stage"],
+        stage="sft" if "online" in made else made["stage"],
         quantization={name: made[name] for name in QUANTIZATION if name in made},
         peft=made.get("peft") if METHODS[made["finetuning_type"]].soft_prompt else None,
     )

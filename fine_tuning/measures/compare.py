@@ -6,7 +6,7 @@ import numpy as np
 
 from fine_tuning.measures.metrics import METRICS, Metric
 from fine_tuning.measures.paired import LEVEL, Interval, change_interval, share_interval
-from fine_tuning.measures.rewards import reward_scores
+from fine_tuning.measures.rewards import judged_scores, reward_scores
 from fine_tuning.measures.texts import Floats
 from fine_tuning.values.scores import Score, Scored
 
@@ -19,7 +19,12 @@ def compared(before: Scored, after: Scored) -> tuple[Score, ...]:
     if after.metrics and not same_rows(before, after):
         before = Scored()
     found = [_score(metric, before, after) for metric in METRICS.values()]
-    return (*reward_scores(before, after), *(score for score in found if score is not None))
+    judged = judged_scores(before, after)
+    return (
+        *reward_scores(before, after),
+        *judged,
+        *(score for score in found if score is not None),
+    )
 
 
 def same_rows(before: Scored, after: Scored) -> bool:

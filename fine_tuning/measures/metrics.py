@@ -61,6 +61,11 @@ def _tokens(scored: Scored) -> Floats | None:
     return _each(known) if known and len(known) == len(scored.samples) else None
 
 
+def _judged(scored: Scored) -> Floats | None:
+    known = [it.reward for it in scored.samples if it.reward is not None]
+    return _each(known) if known and len(known) == len(scored.samples) else None
+
+
 def _pairs(scored: Scored) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return (
         tuple(it.answer for it in scored.samples),
@@ -97,9 +102,11 @@ def _signed(metric: Callable[[Scored], object]) -> Callable[[Scored], str]:
     return signature
 
 
+JUDGED = "reward"  # of answers that rewards judge (--reward)
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
+        Metric(name=JUDGED, title="Reward", rows=_judged, of=mean),
         Metric(name="exact_match", title="Exact match", kind="share", rows=_right, of=mean),
         Metric(name="loss", title="Loss of the answers", better="lower", rows=_losses, of=mean),
         Metric(name="perplexity", title="Perplexity", better="lower", rows=_losses, of=_perplexity),

@@ -6,9 +6,11 @@ ones count half, so that accuracy begins at 50%.
 
 import numpy as np
 
-from fine_tuning.measures.paired import RESAMPLES, SEED, Interval, middle
+from fine_tuning.measures.paired import RESAMPLES, SEED, Interval, middle, share_interval
+from fine_tuning.values.rewards import ONE
 from fine_tuning.values.scores import Rewards, Score, Scored
 
+WINS = "wins"
 ACCURACY, MARGIN = REWARDS = ("reward_accuracy", "reward_margin")
 
 
@@ -36,6 +38,44 @@ def reward_scores(before: Scored, after: Scored) -> list[Score]:
             change=margin_change(before.rewards, after.rewards),
         ),
     ]
+
+
+def judged_scores(before: Scored, after: Scored) -> list[Score]:
+    """How often the answer after wins against the one before, a tie counting half, by the rewards
+    that judge them; and the mean of each of several rewards."""
+    found = [
+        Score(
+            name=f"Reward: {name.removeprefix(ONE)}",
+            metric=name,
+            before=before.metrics.get(name),
+            after=after.metrics.get(name),
+            n=len(after.samples or before.samples),
+            leads=False,
+        )
+        for name in {**before.metrics, **after.metrics}
+        if name.startswith(ONE)
+    ]
+    rewards = [
+        [it.reward for it in side.samples if it.reward is not None] for side in (before, after)
+    ]
+    rows = len(rewards[1])
+    if not rows or len(rewards[0]) != rows:
+        return found
+    pairs = list(zip(*rewards, strict=True))
+    won, lost = sum(new > old for old, new in pairs), sum(new < old for old, new in pairs)
+    low, high = share_interval(won, lost, rows)
+    wins = Score(
+        name="Wins against the start",
+        metric=WINS,
+        before=0.5,
+        after=0.5 + (won - lost) / (2 * rows),
+        n=rows,
+        kind="share",
+        change=(low / 2, high / 2),
+        moved=(won, lost),
+        leads=False,
+    )
+    return [wins, *found]
 
 
 def margin_change(before: Rewards | None, after: Rewards | None) -> Interval | None:

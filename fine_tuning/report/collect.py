@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from fine_tuning import files
 from fine_tuning.measures.compare import compared
-from fine_tuning.measures.rewards import REWARDS
+from fine_tuning.measures.metrics import JUDGED
+from fine_tuning.measures.rewards import REWARDS, WINS
 from fine_tuning.paths import shown
 from fine_tuning.report.account import data_account, masked_of, parity_of
 from fine_tuning.report.facts import Artefact, CurvePoint, RunFacts, Sample
@@ -15,13 +16,25 @@ from fine_tuning.report.scores import interval_text, score_row
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.kinds import KINDS
 from fine_tuning.values.methods import METHODS
+from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.scores import Scores
 from fine_tuning.values.spec import RunSpec
 
 T = TypeVar("T")
-TOLD = (*REWARDS, "exact_match", "loss", "perplexity", "stops")  # at the end of a training
+TOLD = (
+    JUDGED,
+    WINS,
+    *REWARDS,
+    "exact_match",
+    "loss",
+    "perplexity",
+    "stops",
+)  # at the end of a training
+# What a trainer logs at a step, and what one logs that samples answers.
+ALWAYS = ("loss", "learning_rate", "grad_norm", "eval_loss")
+OF_ONLINE = ("reward", "kl", "answer_tokens")
 
 
 def collect(run_dir: Path, record: RunRecord) -> RunFacts:
@@ -49,7 +62,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         settings=choices,
         versions=record.versions,
         device=next((choice.value for choice in choices if choice.name == "device"), ""),
-        warnings=plan.warnings if plan else (),
+        warnings=(*(plan.warnings if plan else ()), *(trained.alarms if trained else ())),
         base_model=spec.model_name_or_path or "",
         method=spec.method,
         template=(look.template.name or "") if look else "",
@@ -89,7 +102,9 @@ def loading_facts(run_dir: Path, spec: RunSpec, plan: Plan | None) -> dict[str, 
     named = spec.engine_args.get("adapter_name_or_path") or []
     adapters = named.split(",") if isinstance(named, str) else list(named)
     whole = plan is not None and not METHODS[plan.chosen.method].makes_adapter
-    made_anew = spec.engine_args.get("create_new_adapter")
+    # of an online training it always is (engine/trainers/online.py)
+    online = plan is not None and OBJECTIVES[plan.rows.stage].online is not None
+    made_anew = spec.engine_args.get("create_new_adapter") or online
     return {
         "adapter_path": run_dir if (run_dir / "adapter_config.json").exists() else None,
         "adapters_before": tuple(adapters if made_anew else adapters[:-1]),
@@ -132,7 +147,7 @@ def curves_of(run_dir: Path) -> tuple[CurvePoint, ...]:
     points: dict[int, dict[str, float]] = {}
     for entry in _read(newest, TrainerState).log_history:
         known = points.setdefault(entry.step, {})
-        for name in ("loss", "learning_rate", "grad_norm", "eval_loss"):
+        for name in (*ALWAYS, *OF_ONLINE):
             if (value := getattr(entry, name)) is not None:
                 known[name] = value
     return tuple(CurvePoint(step=step, **points[step]) for step in sorted(points) if points[step])
@@ -152,7 +167,7 @@ def score_lines(run_dir: Path) -> list[str]:
         if score.metric not in TOLD:
             continue
         row = score_row(score)
-        range_ = f" ({interval_text(score)})" if score.metric in REWARDS else ""
+        range_ = f" ({interval_text(score)})" if score.metric in (*REWARDS, JUDGED) else ""
         lines.append(f"{row.name}: {row.before} -> {row.after}{range_} on {row.n} held-out rows")
     return lines
 

@@ -1,7 +1,7 @@
 """Training curves made small enough to draw, without losing a peak."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -74,12 +74,13 @@ def smooth(points: Sequence[Point]) -> tuple[Point, ...]:
 
 
 def charts(points: Sequence[CurvePoint]) -> tuple[CurveChart, ...]:
-    """Loss, learning rate and gradient norm over the steps, each if it was logged."""
+    """Reward, loss, learning rate and others over the steps, each if it was logged."""
     loss, lost = _finite((point.step, point.loss) for point in points)
     held_out, held_out_lost = _finite((point.step, point.eval_loss) for point in points)
     rate, rate_lost = _finite((point.step, point.learning_rate) for point in points)
     norm, norm_lost = _finite((point.step, point.grad_norm) for point in points)
     made = (
+        *_online(points),
         CurveChart(
             title="Loss",
             curves=_loss_curves(loss, held_out),
@@ -100,6 +101,20 @@ def charts(points: Sequence[CurvePoint]) -> tuple[CurveChart, ...]:
         ),
     )
     return tuple(chart for chart in made if chart.curves)
+
+
+def _online(points: Sequence[CurvePoint]) -> Iterator[CurveChart]:
+    """What a training on sampled answers logs, the reward first."""
+    wanted = (
+        ("Reward", "mean reward of the answers", [(it.step, it.reward) for it in points]),
+        ("Distance from the start", "KL, nats a token", [(it.step, it.kl) for it in points]),
+        ("Length", "tokens of an answer", [(it.step, it.answer_tokens) for it in points]),
+    )
+    for title, label, values in wanted:
+        found, lost = _finite(values)
+        yield CurveChart(
+            title=title, curves=_one(title.lower(), found, "plain"), y_label=label, skipped=lost
+        )
 
 
 def charts_beside(runs: Sequence[tuple[str, Sequence[CurvePoint]]]) -> tuple[CurveChart, ...]:

@@ -76,6 +76,9 @@ class CurvePoint:
     learning_rate: float | None = None
     grad_norm: float | None = None
     eval_loss: float | None = None
+    reward: float | None = None
+    kl: float | None = None  # nats a token from the model as it was
+    answer_tokens: float | None = None  # mean of the sampled answers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from fine_tuning.measures.metrics import JUDGED
 from fine_tuning.measures.paired import LEVEL, mcnemar
 from fine_tuning.report.facts import RunFacts
 from fine_tuning.units import counted, percent_text
@@ -166,11 +167,13 @@ def verdict(facts: RunFacts) -> Verdict:
 
 
 def _leading(scores: Sequence[Score]) -> Score:
-    """The score that says most: a share of right answers, if there are any, else the loss."""
+    """The score that says most: a reward, a share of right answers, if there are any, else the
+    loss."""
+    rewards = [score for score in scores if score.metric == JUDGED]
     shares = [score for score in scores if score.kind == "share" and score.leads]
     others = [score for score in scores if score.kind != "share" and score.leads]
     telling = [score for score in shares if max(score.before or 0, score.after or 0) > NEAR_ZERO]
-    return (*telling, *others, *shares, *scores)[0]
+    return (*rewards, *telling, *others, *shares, *scores)[0]
 
 
 def _scored(score: Score) -> Verdict:

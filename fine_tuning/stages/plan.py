@@ -16,7 +16,7 @@ from fine_tuning.stages.refusing import refuse_untrainable
 from fine_tuning.values.codec import to_json
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.kinds import KINDS
-from fine_tuning.values.objectives import default_stage, stage_mismatch
+from fine_tuning.values.objectives import OBJECTIVES, default_stage, stage_mismatch
 from fine_tuning.values.plan import Places, Plan, Rows
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import FREE, RunSpec
@@ -95,7 +95,7 @@ def as_begun(spec: RunSpec, begun: Mapping[str, Any] | None) -> RunSpec:
 
 def settings_of(plan: Plan, spec: RunSpec, look: TokenLook, places: Places) -> TrainSettings:
     """What the trainer of this plan is given."""
-    trainer = trainer_of(plan.chosen.method)
+    trainer = trainer_of(plan.chosen.method, plan.rows.stage)
     return trainer.settings(spec, plan.chosen, plan.rows, look, places)
 
 
@@ -118,7 +118,9 @@ def planned_rows(
     there = parts.train_rows + parts.val_rows
     most = int(spec.engine_args.get("max_samples") or there)
     train, validation = min(parts.train_rows, most), min(parts.val_rows, most)
-    if look.sequences > look.rows:  # history is rewritten: a row becomes several sequences
+    if (
+        look.sequences > look.rows and not OBJECTIVES[stage].online
+    ):  # history is rewritten: a row becomes several sequences
         train = round(train * look.sequences / look.rows)
     return Rows(
         kind=data.kind,
@@ -127,8 +129,9 @@ def planned_rows(
         validation=validation,
         tokens=look.tokens * (train + validation) // max(1, there),
         held_out=_held_out(parts),
-        # the engine by itself knows no weights
-        encoded_ahead=look.template.ahead is not None or WEIGHT in data.columns,
+        # the engine by itself knows no weights; TRL is given prompts, and none of the answers
+        encoded_ahead=not OBJECTIVES[stage].online
+        and (look.template.ahead is not None or WEIGHT in data.columns),
         packed=not KINDS[data.kind].is_chat and spec.engine_args.get("packing") is not False,
     )
 

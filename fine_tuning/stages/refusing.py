@@ -8,17 +8,20 @@ from typing import Any
 from fine_tuning.dataset.check import refuse_unusable
 from fine_tuning.dataset.prepare import register
 from fine_tuning.dataset.sources.find import refuse_missing
+from fine_tuning.engine.arguments import TRL, engine_arguments
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden, require_usable_gpu
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.loading import given_adapters
 from fine_tuning.engine.model_hub import require_model
 from fine_tuning.engine.model_source import is_local, model_location
+from fine_tuning.engine.rewards import refuse_rewards
 from fine_tuning.errors import UsageError
 from fine_tuning.hubs import require_upload
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import require_adapter
 from fine_tuning.stages.model import wanted_model
 from fine_tuning.values.data import CheckedData, SplitData
+from fine_tuning.values.methods import METHODS
 from fine_tuning.values.objectives import OBJECTIVES, default_stage, stage_mismatch
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
@@ -49,11 +52,35 @@ def refuse_unstartable(spec: RunSpec) -> None:
 
 
 def refuse_stage(spec: RunSpec, data: CheckedData) -> None:
-    """Raise UsageError for rows that --stage cannot train on, with the flag that fits, before a
-    model is fetched or an engine loaded."""
-    mismatch = stage_mismatch(data.kind, spec.stage or default_stage(data.kind))
-    if mismatch:
-        raise UsageError(mismatch)
+    """Raise UsageError for rows that --stage cannot train on, with the flag that fits, and for
+    rewards that are missing or of no use, before a model is fetched or an engine loaded."""
+    stage = spec.stage or default_stage(data.kind)
+    mismatch = stage_mismatch(data.kind, stage)
+    if mismatch or stage is None:
+        raise UsageError(mismatch or "--stage is needed")
+    online = OBJECTIVES[stage].online is not None
+    if spec.reward and not online:
+        raise UsageError(
+            f"--reward goes with --stage grpo or rloo, not with --stage {stage}.",
+            fix="leave one of the two out",
+        )
+    if online and not spec.reward:
+        raise UsageError(
+            f"--stage {stage} needs --reward: how good an answer is.",
+            fix="give --reward exact_match, regex:PATTERN, json_valid, length:N, FILE.py:FUNCTION, "
+            "or a run of --stage rm; to learn the answers in the rows take --stage sft",
+        )
+    refuse_rewards(spec.reward)
+    of_trl = [
+        name
+        for name in spec.engine_args
+        if (known := engine_arguments().get(name)) is not None and known.source == TRL
+    ]
+    if of_trl and not online:
+        raise UsageError(
+            f"--{of_trl[0]} is an argument of TRL, for --stage grpo and rloo, not for {stage}.",
+            fix="leave it out",
+        )
 
 
 def refuse_gpu(spec: RunSpec, worker: Worker, screen: Screen) -> None:
@@ -78,6 +105,11 @@ class Proposed:
         return self.spec.engine_args.get(name, default)
 
     @property
+    def is_online(self) -> bool:
+        """Whether the model learns from answers of its own."""
+        return OBJECTIVES[self.stage].online is not None
+
+    @property
     def places_media(self) -> bool:
         """Whether the model counts positions by the media, for which it needs inputs of its own."""
         return self.look.model is not None and self.look.model.media_positions
@@ -98,9 +130,37 @@ REFUSED: tuple[tuple[Callable[[Proposed], bool], str, str], ...] = (
     ),
     (  # hparams/finetuning_args.py:__post_init__
         lambda job: bool(job.engine("pissa_init")) and OBJECTIVES[job.stage].refers,
-        "--pissa_init does not go with --stage dpo or kto: they compare with the base model, and "
-        "PiSSA has moved a part of it into the adapter.",
+        "--pissa_init does not go with --stage dpo, kto, grpo or rloo: they compare with the base "
+        "model, and PiSSA has moved a part of it into the adapter.",
         "leave --pissa_init out",
+    ),
+    (
+        lambda job: job.is_online and METHODS[job.spec.method].soft_prompt,
+        "--stage grpo and rloo do not go with virtual tokens: prompts of unequal length are "
+        "answered together, and PEFT counts the padding between the two.",
+        "take --method lora",
+    ),
+    (
+        lambda job: job.is_online and bool(job.look.media),
+        "--stage grpo and rloo train on text only, and these rows have media.",
+        "take --stage sft or dpo",
+    ),
+    (  # model/adapter.py:_setup_lora_tuning merges no adapter into quantised weights
+        lambda job: (
+            job.is_online
+            and job.spec.quantization != "none"
+            and bool(job.engine("adapter_name_or_path"))
+        ),
+        "--adapter_name_or_path does not go with --quantization and --stage grpo or rloo: the "
+        "model that they start from must be whole, and no adapter merges into quantised weights.",
+        "merge the adapter first (`export --export_dir merged`), and train on that model",
+    ),
+    (
+        lambda job: (
+            job.is_online and any(job.engine(name) for name in ("deepspeed", "fsdp", "streaming"))
+        ),
+        "--stage grpo and rloo do not go with --deepspeed, --fsdp or --streaming.",
+        "leave it out; several GPUs each hold the whole model (--quantization 4bit makes it small)",
     ),
     (  # data/collator.py:_compute_rope_position_ids_with_packing
         lambda job: (

@@ -140,7 +140,7 @@ class Train:
     def training(self, checkpoint: Path | None, *, last_step: int | None = None) -> Training:
         """What the processes are given; `last_step` ends the training early, as if stopped."""
         made = self.settings.by_hand
-        trainer = trainer_of(self.plan.chosen.method)
+        trainer = trainer_of(self.plan.chosen.method, self.plan.rows.stage)
         return Training(
             spec=self.spec,
             chosen=self.plan.chosen,
@@ -155,7 +155,7 @@ class Train:
                     **self._encoded_ahead(),
                 },
             },
-            scoring=scoring(self.spec, self.plan, self.parts, self.look),
+            scoring=scoring(self.spec, self.plan, self.parts, self.look, self.settings),
             before=before_training(made),
             after=after_training(made, self.places.run_dir),
             scores=self.scores,
@@ -180,7 +180,7 @@ class Train:
 
 
 def scoring(
-    spec: RunSpec, plan: Plan, parts: SplitData, look: TokenLook
+    spec: RunSpec, plan: Plan, parts: SplitData, look: TokenLook, made: TrainSettings
 ) -> Mapping[str, Any] | None:
     """What is scored before and after; None if nothing is held out."""
     if not parts.val_path or not parts.val_rows or not spec.score_samples:
@@ -193,6 +193,9 @@ def scoring(
         "served": served_request(look.template),
         "reward": objective.reward,
         "beta": spec.engine_args.get("pref_beta", PREF_BETA),
+        "online": {**made.by_hand["online"], **made.of_worker["asked"]}
+        if objective.online
+        else None,
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from fine_tuning.paths import absolute, at_home
 from fine_tuning.values.codec import from_json, to_json
+from fine_tuning.values.rewards import located
 from fine_tuning.values.spec import RunSpec
 
 # Engine arguments that may name local directories.
@@ -28,6 +29,7 @@ def with_absolute_paths(spec: RunSpec) -> RunSpec:
         data=data,
         val_dataset_path=tuple(map(_absolute_if_local, spec.val_dataset_path)),
         model_name_or_path=_absolute_if_local(model) if model else None,
+        reward=tuple(map(located, spec.reward)),
         output_dir=_absolute(spec.output_dir),
         export_dir=_absolute(spec.export_dir),
         dataset_dir=at_home(spec.dataset_dir).absolute(),

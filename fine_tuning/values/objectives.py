@@ -8,6 +8,14 @@ from fine_tuning.values.kinds import KINDS, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
+class Online:
+    """How a model learns from its own answers and their rewards, if nothing else is asked for."""
+
+    group: int  # answers to a prompt, which are compared with one another
+    beta: float  # weight of the distance (KL) from the model as it was
+
+
+@dataclass(frozen=True, kw_only=True)
 class Objective:
     """One kind of training: the rows it takes, its usual peak learning rates, how it is scored.
 
@@ -20,7 +28,7 @@ class Objective:
     takes: Kind
     adapter_rate: float
     model_rate: float
-    scored: Literal["answers", "text", "rewards"]  # what held-out rows are asked for
+    scored: Literal["answers", "text", "rewards", "judged"]  # what held-out rows are asked for
     # What ranks the answers of held-out rows, if preferences are trained: the value head; how much
     # likelier than before the training; or how likely each token is.
     reward: Literal["head", "likelier", "likely"] | None = None
@@ -28,6 +36,7 @@ class Objective:
     answers: bool = True  # the model says something; else it gives scores
     fits_small_models: bool = False  # the rate grows as models shrink (engine/plan/choose.py)
     resumable: bool = True  # whether the engine can continue it from a checkpoint
+    online: "Online | None" = None  # it learns from answers of its own
 
     def rate(self, leaves: Literal["adapter", "model"]) -> float:
         """The usual peak learning rate."""
@@ -85,6 +94,24 @@ OBJECTIVES: Mapping[str, Objective] = {
         reward="likelier",
         refers=True,
     ),
+    # Groups and the weight of the distance: Shao et al. (arXiv:2402.03300, section 4.2) take 64
+    # answers and 0.04, TRL's examples 8; Ahmadian et al. (arXiv:2402.14740) 2 to 4 and TRL 0.05.
+    "grpo": Objective(
+        takes="chat",
+        adapter_rate=1e-5,
+        model_rate=1e-6,
+        scored="judged",
+        refers=True,
+        online=Online(group=8, beta=0.04),
+    ),
+    "rloo": Objective(
+        takes="chat",
+        adapter_rate=1e-5,
+        model_rate=1e-6,
+        scored="judged",
+        refers=True,
+        online=Online(group=4, beta=0.05),
+    ),
 }
 
 
@@ -94,8 +121,11 @@ def stages_for(kind: Kind) -> tuple[str, ...]:
 
 
 def default_stage(kind: Kind) -> str | None:
-    """The stage that fits the rows; None where the user must choose between several."""
-    fitting = stages_for(kind)
+    """The stage that fits the rows; None where the user must choose between several.
+
+    One that needs rewards is only taken if it is named.
+    """
+    fitting = [name for name in stages_for(kind) if not OBJECTIVES[name].online]
     return fitting[0] if len(fitting) == 1 else None
 
 

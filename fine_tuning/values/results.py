@@ -51,6 +51,7 @@ class Trained:
     before: Metrics = field(default_factory=dict)  # held-out rows, before the first step
     after: Metrics = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)  # part of the training -> its time
+    alarms: tuple[str, ...] = ()  # what a person should know of its answers, with the step
     peak_memory: int | None = None  # bytes on the device
     world_size: int = 1
 

@@ -20,6 +20,7 @@ class Answer:
     prompt: str = ""
     tokens: int | None = None  # that were generated
     stopped: bool | None = None  # by itself, not at the limit of tokens
+    reward: float | None = None  # the weighted sum, where rewards judge it
 
 
 @dataclass(frozen=True, kw_only=True)

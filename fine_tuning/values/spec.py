@@ -186,6 +186,20 @@ class RunSpec:
         group="method",
         choices=tuple(OBJECTIVES),
     )
+    reward: tuple[str, ...] = flag(
+        (),
+        "how good an answer is, for --stage grpo and rloo: exact_match, regex:PATTERN, json_valid, "
+        "length:N, FILE.py:FUNCTION, or a run of --stage rm; several with weights: "
+        "exact_match=1 length:200=0.5",
+        group="method",
+        metavar="REWARD",
+    )
+    reward_timeout: float = flag(
+        60.0,
+        "seconds that a reward of your own may take for one step's answers",
+        group="method",
+        metavar="SECONDS",
+    )
     quantization: str = flag(
         "none",
         "load the base model in 4 or 8 bits (QLoRA)",

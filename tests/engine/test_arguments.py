@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +19,15 @@ import dataclasses, json
 from transformers import HfArgumentParser
 from llamafactory.hparams import parser
 found = {}
-for group in parser._TRAIN_ARGS:
+import trl
+for group in [*parser._TRAIN_ARGS, trl.GRPOConfig, trl.RLOOConfig]:
     written = {item.name: str(item.type) for item in dataclasses.fields(group)}  # it rewrites them
     actions = {a.dest: a for a in HfArgumentParser(group)._actions}
     for item in dataclasses.fields(group):
+        said = item.metadata.get("help", "").lower()
+        left_out = item.name in found or item.name.startswith("vllm_") or "deprecated" in said
+        if group.__module__.startswith("trl.") and left_out:
+            continue
         if item.init:
             action = actions[item.name]
             kind = getattr(action.type, "__name__", "str")
@@ -52,12 +58,12 @@ def test_same_names_types_and_choices_as_the_real_dataclasses() -> None:
             continue
         if choices:
             assert list(argument.choices) == choices, name
-        elif kind in ("int", "float"):
+        elif kind in ("int", "float") and "list[" not in written:
             assert argument.types == (kind,), name
         elif kind == "string_to_bool" and "str" not in written:
             assert argument.types == ("bool",), name
         for word in ("dict", "list"):
-            stands = f"{word}[" in written or f"{word} |" in written
+            stands = re.search(rf"\b{word}([\[\],]| \|)", written) is not None
             assert (word in argument.types) == stands, (name, written)
 
 

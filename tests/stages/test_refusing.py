@@ -28,6 +28,9 @@ def streamed(workers: int) -> dict[str, Any]:
         ("dpo", SEEING, {}, None),
         ("dpo", None, {"pissa_init": True}, "--pissa_init does not go with"),
         ("sft", None, {"pissa_init": True}, None),
+        ("grpo", None, {"pissa_init": True}, "--pissa_init does not go with"),
+        ("rloo", None, {"streaming": True}, "do not go with --deepspeed, --fsdp or --streaming"),
+        ("grpo", None, {}, None),
         ("sft", SEEING, PACKED, "needs FlashAttention 2"),
         ("sft", SEEING, {**PACKED, "flash_attn": "fa2"}, None),
         ("sft", WRITTEN["model"], PACKED, None),
@@ -71,3 +74,35 @@ def test_rows_of_another_stage_are_refused_before_a_model_is_loaded(
         return
     with pytest.raises(UsageError, match=message):
         refusing.refuse_stage(RunSpec(stage=stage), data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wishes", "message"),
+    [
+        ("chat", {"stage": "grpo"}, "--stage grpo needs --reward: how good an answer is"),
+        (
+            "chat",
+            {"reward": ("exact_match",)},
+            "goes with --stage grpo or rloo, not with --stage s",
+        ),
+        ("chat", {"stage": "grpo", "reward": ("exact",)}, "names no directory, no bundled reward"),
+        (
+            "preference",
+            {"stage": "grpo", "reward": ("exact_match",)},
+            "they fit --stage dpo or --stage rm",
+        ),
+        ("chat", {"engine_args": {"beta": 0.1}}, "--beta is an argument of TRL"),
+        ("chat", {"stage": "rloo", "reward": ("json_valid",)}, None),
+        ("chat", {}, None),
+    ],
+)
+def test_rewards_and_rows_that_do_not_fit_are_refused_before_a_model_is_loaded(
+    kind: str, wishes: dict[str, Any], message: str | None
+) -> None:
+    data = cast(CheckedData, SimpleNamespace(kind=kind))
+    if message is None:
+        refusing.refuse_stage(RunSpec(**wishes), data)
+        return
+    with pytest.raises(UsageError) as caught:
+        refusing.refuse_stage(RunSpec(**wishes), data)
+    assert message in str(caught.value)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from fine_tuning.engine.plan.groups import Grouping, answer_length, grouping, sampling
 from fine_tuning.engine.plan.memory.fitting import BATCHES, Fitted, fit, require_fit
 from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.engine.plan.on_gpu import on_gpu
@@ -41,7 +42,9 @@ def choose(
     quantization, method = spec.quantization, spec.method
     precision, precision_why = _precision(device_type, bool(devices["bf16"]), spec.engine_args)
     optimizer, optimizer_why = _optimizer(device_type, spec.engine_args)
-    units = rows.blocks(rows.train, look.cutoff)
+    groups = grouping(spec, rows, world) if OBJECTIVES[rows.stage].online else None
+    units = rows.train * groups.group if groups else rows.blocks(rows.train, look.cutoff)
+    length = look.cutoff + (answer_length(spec, look) if groups else 0)
 
     def step_of(batch: int) -> Step:
         return Step(
@@ -50,9 +53,9 @@ def choose(
             quantization=quantization,
             rank=spec.lora_rank,
             batch=batch,
-            length=look.cutoff,
+            length=length,
             half=precision != "fp32",
-            accumulation=_accumulation(spec, units, batch, world)[0],
+            accumulation=_accumulation(spec, units, batch, world, groups)[0],
             checkpointing=not spec.engine_args.get("disable_gradient_checkpointing"),
             optimizer=optimizer,
             processes=world,
@@ -62,13 +65,14 @@ def choose(
     fitted = fit(
         look.model,
         step_of,
-        _batches(spec, units, world),
+        _batches(spec, groups.answers * LEAST_STEPS_PER_EPOCH if groups else units, world),
         free=free_memory(devices, processes) if device_type == "cuda" else None,
         may_keep_activations="disable_gradient_checkpointing" not in spec.engine_args,
     )
     batch, batch_why = fitted.step.batch, _batch_reason(spec, device_type, fitted, units)
-    accumulation, accumulation_why = _accumulation(spec, units, batch, world)
-    per_epoch = max(1, math.ceil(units / (batch * world * accumulation)))
+    accumulation, accumulation_why = _accumulation(spec, units, batch, world, groups)
+    per_epoch = math.ceil(units / (batch * world * accumulation))
+    per_epoch = max(1, groups.updates(batch, accumulation) if groups else per_epoch)
     steps = _steps(spec, per_epoch)
     rate, rate_why = _learning_rate(spec, rows.stage, method, look.model)
     chosen = Chosen(
@@ -90,6 +94,7 @@ def choose(
         decided=(
             *(on_gpu(fitted.step, rows, look, devices) if device_type == "cuda" else ()),
             *across(rows.stage, method, spec.engine_args, world),
+            *(sampling(spec, rows, look) if groups else ()),
         ),
         why={
             "max_seq_length": _cutoff_reason(look),
@@ -160,9 +165,16 @@ def _batch_reason(spec: RunSpec, device_type: str, fitted: Fitted, train_rows: i
     return f"suits {counted(train_rows, 'row')}{unknown}"
 
 
-def _accumulation(spec: RunSpec, train_rows: int, batch: int, world: int) -> tuple[int, str]:
+def _accumulation(
+    spec: RunSpec, train_rows: int, batch: int, world: int, groups: Grouping | None
+) -> tuple[int, str]:
     if "gradient_accumulation_steps" in spec.engine_args:
         return int(spec.engine_args["gradient_accumulation_steps"]), ""
+    if groups:
+        steps = groups.accumulation(batch)
+        answers = steps * batch * world
+        prompts = counted(answers // groups.group, "prompt")
+        return steps, f"{answers} answers per update, {groups.group} to each of {prompts}"
     enough_steps = max(1, train_rows // LEAST_STEPS_PER_EPOCH)
     effective = min(EFFECTIVE_BATCH, enough_steps)
     steps = max(1, effective // (batch * world))

@@ -37,7 +37,7 @@ def make_plan(
     Raises UsageError for what the trainer of this method cannot do.
     """
     chosen, step = choose(spec, rows, look, devices)
-    made = trainer_of(chosen.method).settings(spec, chosen, rows, look, places)
+    made = trainer_of(chosen.method, rows.stage).settings(spec, chosen, rows, look, places)
     return Plan(
         chosen=chosen,
         rows=rows,

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from fine_tuning.engine.trainers import llamafactory, peft
+from fine_tuning.engine.trainers import llamafactory, online, peft
 from fine_tuning.engine.trainers.trainer import Trainer
 from fine_tuning.values.methods import METHODS
+from fine_tuning.values.objectives import OBJECTIVES
 
-TRAINERS: Mapping[str, Trainer] = {"llamafactory": llamafactory, "peft": peft}
+TRAINERS: Mapping[str, Trainer] = {"llamafactory": llamafactory, "peft": peft, "online": online}
 
 
-def trainer_of(method: str) -> Trainer:
-    """The trainer of a method."""
-    return TRAINERS[METHODS[method].trainer]
+def trainer_of(method: str, stage: str) -> Trainer:
+    """The trainer of a method, in this kind of training."""
+    return TRAINERS["online" if OBJECTIVES[stage].online else METHODS[method].trainer]

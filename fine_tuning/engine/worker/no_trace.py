@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,38 @@ from transformers import Trainer
 from fine_tuning.engine.defects import REPACKED_4BIT
 
 
+@dataclass(frozen=True)
+class RandomStates:
+    """Where the generators of random numbers stand."""
+
+    python: Any
+    numpy: Any
+    torch: Any
+    gpus: Any
+
+    @classmethod
+    def now(cls) -> "RandomStates":
+        """Where they stand now."""
+        gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), gpus)
+
+    def set(self) -> None:
+        """Go back there."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.torch)
+        if self.gpus:
+            torch.cuda.set_rng_state_all(self.gpus)
+
+
 @contextmanager
 def random_states_kept() -> Iterator[None]:
     """The random numbers drawn inside are drawn again after it."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    states = RandomStates.now()
     try:
         yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if on_gpus:
-            torch.cuda.set_rng_state_all(on_gpus)
+        states.set()
 
 
 @contextmanager

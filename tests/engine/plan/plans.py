@@ -89,5 +89,5 @@ def plan(
         devices=devices,
         places=PLACES,
     )
-    trainer = trainer_of(made.chosen.method)
+    trainer = trainer_of(made.chosen.method, made.rows.stage)
     return Made(made, trainer.settings(spec, made.chosen, made.rows, look, PLACES))

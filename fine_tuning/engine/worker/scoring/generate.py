@@ -21,11 +21,16 @@ RowLoss = tuple[float, int]  # summed over the tokens of a row's answer in nats,
 
 @dataclass(frozen=True)
 class Given:
-    """An answer: its text, its tokens with the one that ends it, and whether it came to an end."""
+    """An answer: its text, its ids with the one that ends it, and whether it came to an end."""
 
     text: str
-    tokens: int
+    ids: tuple[int, ...]
     stopped: bool
+
+    @property
+    def tokens(self) -> int:
+        """How many ids it has."""
+        return len(self.ids)
 
 
 @contextmanager
@@ -55,14 +60,27 @@ def answer(
 ) -> list[Given]:
     """The model's greedy answer to each prompt, in the given order.
 
-    Prompts are batched by tokens, padded on the left; generation ends at a token of `stop_ids`
-    or at twice the length of the longest expected answer, at most after `most_new` tokens.
+    Generation ends at a token of `stop_ids` or at twice the length of the longest expected answer,
+    at most after `most_new` tokens.
     """
-    how = greedily(tokenizer, stop_ids, pairs, most_new)
-    new = how["max_new_tokens"]
+    prompts, new = [prompt for prompt, _ in pairs], new_tokens(pairs, most_new)
+    return answer_prompts(model, tokenizer, stop_ids, prompts, progress, said, new)
+
+
+def answer_prompts(
+    model: Any,
+    tokenizer: Any,
+    stop_ids: Sequence[int],
+    prompts: Sequence[list[int]],
+    progress: Progress,
+    said: Said,
+    new: int,
+) -> list[Given]:
+    """As `answer`, with `new` tokens at most. Prompts are batched by tokens, padded on the left."""
+    how = greedily(tokenizer, stop_ids, new)
 
     def generated(chosen: Sequence[int]) -> list[Given]:
-        ids, mask = _padded_left([pairs[i][0] for i in chosen], tokenizer.pad_token_id)
+        ids, mask = padded_left([prompts[i] for i in chosen], tokenizer.pad_token_id)
         outputs = model.generate(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
@@ -71,11 +89,11 @@ def answer(
         after = outputs[:, ids.shape[1] :].tolist()
         return [given(tokenizer, stop_ids, output) for output in after]
 
-    answers = [Given("", 0, False)] * len(pairs)
+    answers = [Given("", (), False)] * len(prompts)
     done = 0
     for chosen, texts in in_batches(
-        range(len(pairs)),
-        lambda i: len(pairs[i][0]) + new,
+        range(len(prompts)),
+        lambda i: len(prompts[i]) + new,
         generated,
         most_tokens=ANSWER_TOKENS,
         most_rows=1 if is_soft_prompt(model) else BATCH,
@@ -84,7 +102,7 @@ def answer(
         for i, found in zip(chosen, texts, strict=True):
             answers[i] = found
         done += len(chosen)
-        progress(done, len(pairs))
+        progress(done, len(prompts))
     return answers
 
 
@@ -97,7 +115,7 @@ def answer_with_media(
 ) -> list[Given]:
     """As `answer`, for rows with media, one by one."""
     stop_ids = model.stop_ids
-    how = greedily(model.tokenizer, stop_ids, pairs, most_new)
+    how = greedily(model.tokenizer, stop_ids, new_tokens(pairs, most_new))
     answers = []
     for row, (prompt, _) in zip(rows, pairs, strict=True):
         answers.append(given(model.tokenizer, stop_ids, model.answer(row, prompt, **how)))
@@ -109,19 +127,19 @@ def given(tokenizer: Any, stop_ids: Sequence[int], ids: Sequence[int]) -> Given:
     """The answer that these ids are; what stands behind its end is padding."""
     end = next((place for place, token in enumerate(ids) if token in stop_ids), None)
     ids = ids if end is None else ids[: end + 1]
-    return Given(tokenizer.decode(ids, skip_special_tokens=True), len(ids), end is not None)
+    return Given(tokenizer.decode(ids, skip_special_tokens=True), tuple(ids), end is not None)
 
 
-def greedily(
-    tokenizer: Any,
-    stop_ids: Sequence[int],
-    pairs: Sequence[tuple[list[int], list[int]]],
-    most_new: int,
-) -> dict[str, Any]:
-    """How `generate` is told to take the likeliest token, and when to end."""
+def new_tokens(pairs: Sequence[tuple[list[int], list[int]]], most: int) -> int:
+    """Tokens that an answer may have: by the longest expected one, at most so many."""
     longest = max((len(expected) for _, expected in pairs), default=0)
+    return min(most, 2 * longest + 8)
+
+
+def greedily(tokenizer: Any, stop_ids: Sequence[int], new: int) -> dict[str, Any]:
+    """How `generate` is told to take the likeliest token, and when to end."""
     return {
-        "max_new_tokens": min(most_new, 2 * longest + 8),
+        "max_new_tokens": new,
         "do_sample": False,
         "temperature": None,
         "top_p": None,
@@ -139,9 +157,10 @@ def is_soft_prompt(model: Any) -> bool:
     return bool(getattr(config, "is_prompt_learning", False))
 
 
-def _padded_left(
+def padded_left(
     sequences: Sequence[Sequence[int]], pad: int
 ) -> "tuple[torch.Tensor, torch.Tensor]":
+    """The ids of all sequences, which end together, and the mask of what is not padding."""
     width = max(len(sequence) for sequence in sequences)
     ids = [[pad] * (width - len(s)) + list(s) for s in sequences]
     mask = [[0] * (width - len(s)) + [1] * len(s) for s in sequences]
@@ -155,7 +174,7 @@ def answer_loss(
 
     def summed(batch: Sequence[int]) -> list[RowLoss]:
         rows = [pairs[i] for i in batch]
-        ids, mask = _padded_left([[*p, *a] for p, a in rows], tokenizer.pad_token_id)
+        ids, mask = padded_left([[*p, *a] for p, a in rows], tokenizer.pad_token_id)
         labels = torch.full_like(ids, -100)
         for row, (_, expected) in enumerate(rows):
             labels[row, ids.shape[1] - len(expected) :] = torch.tensor(expected)

@@ -160,3 +160,13 @@ def stop_ids_of(network: Any, tokenizer: Any, trained: Sequence[int]) -> list[in
 def _parted(one: Encoded) -> Pair:
     last = one.spans[-1]
     return one.ids[: last.start], one.ids[last.start : last.end]
+
+
+def question_of(row: Mapping[str, Any]) -> str:
+    """What was asked: one question as it is, a dialogue with who said what before."""
+    turns = [(turn["from"], turn["value"]) for turn in with_answer(row)["conversations"][:-1]]
+    if row.get("system"):
+        turns.insert(0, ("system", row["system"]))
+    if len(turns) == 1:
+        return str(turns[0][1])
+    return "\n\n".join(f"{role}: {text}" for role, text in turns)

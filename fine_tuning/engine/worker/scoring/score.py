@@ -30,7 +30,8 @@ from fine_tuning.engine.worker.scoring.generate import (
     answer_with_media,
     scoring_mode,
 )
-from fine_tuning.engine.worker.scoring.prompts import prompts_of
+from fine_tuning.engine.worker.scoring.prompts import prompts_of, question_of
+from fine_tuning.engine.worker.scoring.rewarded import score_rewards
 from fine_tuning.engine.worker.scoring.rewards import (
     head_values,
     implicit_rewards,
@@ -71,6 +72,7 @@ class Scoring:
     reward: str | None = None
     beta: float = 1.0
     most_new: int = MOST_NEW_TOKENS  # tokens of an answer
+    online: Mapping[str, Any] | None = None  # what judges the answers, where these are judged
 
 
 class Foretold:
@@ -138,6 +140,9 @@ def score_rows(
             rewards = _judged(model, rows, events.note)
             metrics = {"n": len(rows), **reward_metrics(rewards)}
             return {"metrics": metrics, "rewards": rewards, "losses": [], "samples": []}
+        if scoring.online:
+            told = progress_of(events, stage, len(rows))
+            return score_rewards(model, rows, scoring.online, told(0), events.note)
         asked, rejected = wanted_and_not(rows)
         parts = _answered(model, asked, scoring, events, stage)
         others = [loss for part in parts for loss in part.rejected]
@@ -176,20 +181,26 @@ def wanted_and_not(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return sides
 
 
+def progress_of(events: Events, stage: str, rows: int) -> Callable[[int], Progress]:
+    """How far the scoring is, after so many rows of another part."""
+    foretold = Foretold(events.note)
+
+    def progress(before: int) -> Progress:
+        def told(done: int, _: int) -> None:
+            events.progress(before + done, rows, stage=stage)
+            foretold(before + done, rows)
+
+        return told
+
+    return progress
+
+
 def _answered(
     model: MediaModel, rows: Sequence[Row], scoring: Scoring, events: Events, stage: str
 ) -> list[_Scored]:
     text = [row for row in rows if not any(media_of(row))]
     seen = [row for row in rows if any(media_of(row))]
-    foretold = Foretold(events.note)
-
-    def progress(before: int) -> Callable[[int, int], None]:
-        def told(done: int, _: int) -> None:
-            events.progress(before + done, len(rows), stage=stage)
-            foretold(before + done, len(rows))
-
-        return told
-
+    progress = progress_of(events, stage, len(rows))
     parts = [_of_text(model, text, scoring, progress(0), events.note)]
     return [*parts, _of_media(model, seen, scoring, progress(len(text)))] if seen else parts
 
@@ -275,16 +286,6 @@ def _samples(tokenizer: Any, part: _Scored) -> Iterator[dict[str, Any]]:
             "tokens": given.tokens,
             "stopped": given.stopped,
         }
-
-
-def question_of(row: Mapping[str, Any]) -> str:
-    """What was asked: one question as it is, a dialogue with who said what before."""
-    turns = [(turn["from"], turn["value"]) for turn in with_answer(row)["conversations"][:-1]]
-    if row.get("system"):
-        turns.insert(0, ("system", row["system"]))
-    if len(turns) == 1:
-        return str(turns[0][1])
-    return "\n\n".join(f"{role}: {text}" for role, text in turns)
 
 
 def _document_ids(tokenizer: Any, row: Mapping[str, Any]) -> tuple[list[int], list[int]]:

@@ -1,21 +1,15 @@
 """A bound on time and memory for code that came with a model: its chat template is a program."""
 
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
+from fine_tuning.engine.worker.time_limit import TooLong, timed
 from fine_tuning.errors import ModelError
 
 SECONDS = 8.0  # for some dozens of renderings, which take milliseconds
 MEMORY = 1_500_000_000  # bytes beyond what the process has already
-
-
-class _TooLong(BaseException):
-    """Raised inside a rendering; not an Exception, which a template's caller may swallow."""
 
 
 @contextmanager
@@ -26,9 +20,9 @@ def bounded(seconds: float = SECONDS, memory: int = MEMORY) -> Iterator[None]:
     on Linux, where a limit of the address space is kept.
     """
     try:
-        with _timed(seconds), _limited(memory):
+        with timed(seconds), _limited(memory):
             yield
-    except _TooLong:
+    except TooLong:
         raise ModelError(
             f"The chat template of this model did not come to an end within {seconds:.0f} s.",
             why="a template is a small program; this one loops for ever, or nearly so",
@@ -40,25 +34,6 @@ def bounded(seconds: float = SECONDS, memory: int = MEMORY) -> Iterator[None]:
             why="a template is a small program; this one makes texts without bound",
             fix="take another model directory, or mend its chat_template",
         ) from None
-
-
-@contextmanager
-def _timed(seconds: float) -> Iterator[None]:
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _TooLong
-
-    known = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, known)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from transformers import TrainerCallback
 from fine_tuning.engine.worker.scoring.generate import is_soft_prompt
 
 CAUSAL = {"task_type": "CAUSAL_LM"}
+OURS = ("peft", "online", "asked")  # settings that only this worker knows
 ENCODER = "prompt_encoder.safetensors"
 Config = Callable[[str, Mapping[str, Any]], Any]
 
@@ -60,11 +61,14 @@ CONFIGS: Mapping[str, Config] = {
 
 
 def engine_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as LLaMA-Factory takes them: it knows no `peft`, nor such a finetuning type."""
-    if "peft" not in settings:
-        return dict(settings)
-    known = {name: value for name, value in settings.items() if name != "peft"}
-    return {**known, "finetuning_type": "lora"}
+    """The settings as LLaMA-Factory takes them: it knows no `peft` and nothing `online`, nor such
+    finetuning types and stages."""
+    known = {name: value for name, value in settings.items() if name not in OURS}
+    if "peft" in settings:
+        known["finetuning_type"] = "lora"
+    if "online" in settings:
+        known["stage"] = "sft"  # as which it loads such a model
+    return known
 
 
 @contextmanager

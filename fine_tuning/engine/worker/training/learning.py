@@ -41,8 +41,10 @@ class Learning(TrainerCallback):  # type: ignore[misc]  # transformers is not ch
         unseen = any(settings.get(name) for name in UNSEEN)
         self.watches = not unseen and settings.get("optim") not in FUSED
         self.is_reward = settings.get("stage") == "rm"
+        self.is_online = "online" in settings
         self.unmoved: list[tuple[str, Any]] = []
         self.count = 0
+        self.silent = False  # this step
         self.moved = 0  # steps with a learning rate above 0
         self.probe: Any = None
         self.before: Any = None
@@ -62,7 +64,8 @@ class Learning(TrainerCallback):  # type: ignore[misc]  # transformers is not ch
 
         def watched_step(trainer: Any, model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
             if self.watches and self.probe is None and trainer.state.global_step == 0:
-                self.probe = probe_of(inputs).to(trainer.args.device)
+                probe = trainer.probe_of(inputs) if self.is_online else probe_of(inputs)
+                self.probe = probe[:, -PROBE:].to(trainer.args.device)
                 self.before = self.answers(trainer.model, as_before=True)
             return step(trainer, model, inputs, *more, **named)
 
@@ -84,7 +87,8 @@ class Learning(TrainerCallback):  # type: ignore[misc]  # transformers is not ch
         return answers[..., -PROBE:, :].float().cpu() if answers.ndim > 2 else answers.float().cpu()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        if not self.unmoved:
+        self.silent = self.is_online and is_silent(known["model"])
+        if not self.unmoved or self.silent:
             return
         self.unmoved = without_gradient(self.unmoved)
         promised = [name for name, _ in self.unmoved if self.is_due(name)]
@@ -108,7 +112,7 @@ class Learning(TrainerCallback):  # type: ignore[misc]  # transformers is not ch
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         optimizer = known.get("optimizer")
         rates = [group["lr"] for group in optimizer.param_groups] if optimizer else [1.0]
-        self.moved += any(rate > 0 for rate in rates)
+        self.moved += not self.silent and any(rate > 0 for rate in rates)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         if self.before is None or self.stopping.asked:
@@ -116,9 +120,7 @@ class Learning(TrainerCallback):  # type: ignore[misc]  # transformers is not ch
         if not torch.equal(self.before, self.answers(known["model"])):
             return
         if not self.moved:
-            self.events.note(
-                "the training changed nothing: all its steps are warm-up, with a learning rate of 0"
-            )
+            self.events.note(f"the training changed nothing: {NOTHING[self.is_online]}")
             return
         if args.bf16 or args.fp16 or self.before_is_half(known["model"]):
             self.events.note(
@@ -139,6 +141,11 @@ class Learning(TrainerCallback):  # type: ignore[misc]  # transformers is not ch
         return next(iter(model.parameters())).dtype in (torch.float16, torch.bfloat16)
 
 
+# Why no step moved anything; in an online training answers of one reward give no gradient.
+NOTHING = {
+    False: "all its steps are warm-up, with a learning rate of 0",
+    True: "in no step did the answers to a prompt get different rewards",
+}
 # Ways to train in which a gradient is gone, or spread, when its step is done.
 UNSEEN = ("deepspeed", "fsdp", "use_badam", "galore_layerwise", "apollo_layerwise", "use_mca")
 FUSED = ("lomo", "adalomo")  # optimizers that step inside the backward pass
@@ -153,6 +160,12 @@ def without_gradient(tensors: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]
     device = given[0][1].device
     largest = torch.stack([it.grad.abs().amax().float().to(device) for _, it in given])
     return missing + [it for it, most in zip(given, largest.tolist(), strict=True) if most == 0]
+
+
+def is_silent(model: Any) -> bool:
+    """Whether a step gave no tensor a gradient."""
+    gradients = [it.grad for it in model.parameters() if it.requires_grad and it.grad is not None]
+    return not any(bool(it.any()) for it in gradients)
 
 
 def probe_of(inputs: Mapping[str, Any]) -> "torch.Tensor":

@@ -17,8 +17,11 @@ from transformers import TrainerCallback
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading, training_dtype
 from fine_tuning.engine.worker.no_trace import evaluated_unseen
+from fine_tuning.engine.worker.online.alarms import Alarms
+from fine_tuning.engine.worker.online.run import run_online
 from fine_tuning.engine.worker.scoring.generate import is_soft_prompt
 from fine_tuning.engine.worker.scoring.prompts import prompts_of
+from fine_tuning.engine.worker.scoring.rewarded import rewards_of
 from fine_tuning.engine.worker.scoring.score import (
     NotScored,
     Scoring,
@@ -89,6 +92,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
             ("learning_rate", "learning_rate"),
             ("grad_norm", "grad_norm"),
             ("eval_loss", "eval_loss"),
+            ("reward", "reward"),
         ):
             if theirs in logs:
                 self.facts[ours] = float(logs[theirs])
@@ -215,7 +219,11 @@ def train(
     watch = Watch(events, stopping, read_expected(expected))
     finite = FiniteNumbers()
     learning = Learning(events, settings, stopping)
-    callbacks: list[Any] = [finite, learning, watch, SavedEncoder(resume_from), Hashed(), stopping]
+    alarms = Alarms(events)
+    callbacks: list[Any] = [
+        *(finite, learning, watch, alarms),
+        *(SavedEncoder(resume_from), Hashed(), stopping),
+    ]
     around = None
     if scoring:
         data_args = template_settings(settings)
@@ -231,7 +239,15 @@ def train(
         stopping.watching(),
         suppress(Stopped),
     ):
-        run_exp(arguments, callbacks=callbacks)
+        if "online" in settings:
+            run_online(
+                settings,
+                arguments,
+                rewards_of({**settings["online"], **settings["asked"]}),
+                callbacks,
+            )
+        else:
+            run_exp(arguments, callbacks=callbacks)
     if int(os.environ.get("RANK", "0")) == 0 and not stopping.asked:
         take_converted(Path(settings["output_dir"]))
     if not stopping.asked:
@@ -243,6 +259,7 @@ def train(
         "metrics": watch.metrics,
         "before": around.before if around else {},
         "after": around.after if around else {},
+        "alarms": [*alarms.sounded.values()],
         "peak_memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
         "seconds": events.seconds(),

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.engine
 
 def test_a_sample_of_several_turns_shows_the_turns_before() -> None:
     """The report showed `And its capital?` alone."""
-    from fine_tuning.engine.worker.scoring.score import question_of
+    from fine_tuning.engine.worker.scoring.prompts import question_of
 
     turns = [
         {"from": "user", "value": "Where is Oslo?"},
@@ -48,5 +48,5 @@ def test_an_answer_that_ran_into_the_limit_did_not_stop(tiny_model: Path) -> Non
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     end, pad = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     said = tokenizer.encode("Paris")
-    assert given(tokenizer, [end], [*said, end, pad, pad]) == Given("Paris", len(said) + 1, True)
-    assert given(tokenizer, [end], said) == Given("Paris", len(said), False)
+    assert given(tokenizer, [end], [*said, end, pad, pad]) == Given("Paris", (*said, end), True)
+    assert given(tokenizer, [end], said) == Given("Paris", tuple(said), False)

@@ -1,0 +1,1 @@
+"""Training on a model's own answers and their rewards, by TRL's trainers."""
