@@ -8,12 +8,13 @@ does it if an earlier command has not done it from the same inputs.
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from fine_tuning import files, report
 from fine_tuning.engine.launch import Worker, worker_for
-from fine_tuning.errors import Interrupted
+from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.paths import shown
 from fine_tuning.run import Run, opened, recorded, require_finished, resolved
 from fine_tuning.screen import Screen
@@ -127,6 +128,7 @@ def prepare(job: Run, worker: Worker) -> Train:
         scores=folder.scores,
         log=folder.log,
         stop_file=folder.stop_file,
+        saved=lambda: write_page_meanwhile(job),
     )
     written = generated.write_generated(plan, training.settings, data, parts, places)
     if not spec.dry_run:
@@ -228,3 +230,10 @@ def finish(job: Run) -> None:
 def write_page(job: Run) -> Path:
     """The page of the run, as far as it has come."""
     return report.write_report(job.folder.path, report.collect(job.folder.path, job.record))
+
+
+def write_page_meanwhile(job: Run) -> None:
+    """The same during the training, so that it can be watched; a full disk must not end it."""
+    if job.on_first_node:
+        with suppress(OSError, FineTuningError):
+            write_page(job)

@@ -63,7 +63,7 @@ def test_a_training_that_stops_early_is_scored(tiny_model: Path, place: Path) ->
     done = command(
         *flags(tiny_model, place, "stopped early", "--early_stopping_steps", 1, "--epochs", 9),
         *("--eval_steps", 1, "--save_steps", 1, "--eval_strategy", "steps"),
-        *("--learning_rate", 1e-9, "--load_best_model_at_end", "true"),
+        *("--learning_rate", 0.05, "--load_best_model_at_end", "true"),
         cwd=place,
     )
     assert done.returncode == 0, done.stdout
@@ -108,6 +108,10 @@ def test_after_kill_9_no_worker_is_left_and_the_same_command_goes_on(
     words = flags(tiny_model, place, "killed", "--epochs", 30, "--save_steps", 5)
     process = start(*words, cwd=place)
     wait_for(process, place / "killed" / "checkpoint-5" / "trainer_state.json")
+    page = place / "killed" / "report.html"
+    wait_for(process, page)  # it can be watched: written anew at each checkpoint
+    assert "Still running" in (html := page.read_text(encoding="utf-8"))
+    assert 'http-equiv="refresh"' in html and "<dt>steps</dt>" in html
     workers = psutil.Process(process.pid).children(recursive=True)
     assert workers
     os.kill(process.pid, signal.SIGKILL)

@@ -158,7 +158,9 @@ def verdict(facts: RunFacts) -> Verdict:
     if facts.status == "dry_run":
         return Verdict(headline="Dry run", detail="Everything was prepared, nothing was trained.")
     if facts.status == "running":
-        return Verdict(headline="Still running", detail="This page shows the run so far.")
+        return Verdict(
+            headline="Still running", detail="This page shows the run up to its last checkpoint."
+        )
     told = [score for score in facts.scores if score.before is not None or score.after is not None]
     if not told:
         detail = "No held-out rows were scored, so this page cannot say what the model learnt."

@@ -1,6 +1,6 @@
 """train: the engine trains, from the last complete checkpoint if there is one, scored around."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,13 +31,17 @@ from fine_tuning.values.results import Encoded, Trained
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
 
+OnEvent = Callable[[Mapping[str, Any]], None]
+STATES = "checkpoint-*/trainer_state.json"  # Transformers writes it last but for the rotation
+
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """Train as planned, in `places.run_dir`.
 
     `main` is where weights and checkpoints lie: other nodes than the first work in a folder inside.
-    `has_begun`: an earlier command began it.
+    `has_begun`: an earlier command began it. `saved` is called each time that a checkpoint is
+    there.
     """
 
     name: ClassVar[str] = "train"
@@ -54,6 +58,7 @@ class Train:
     scores: Path
     log: Path
     stop_file: Path
+    saved: Callable[[], object] = lambda: None
 
     @cached_property
     def settings(self) -> TrainSettings:
@@ -81,7 +86,9 @@ class Train:
         training = self.training(checkpoint)
         launcher = launcher_for(training)
         try:
-            result = launcher.train(training, self.worker, screen, worker_events(screen))
+            result = launcher.train(
+                training, self.worker, screen, self._watched(worker_events(screen))
+            )
         except RowsError as error:
             rows = self._rows_of(error.rows)
             raise error.at(training_places(self.data, self.parts, rows)) from None
@@ -122,6 +129,19 @@ class Train:
             checkpoints.put_aside(found, "unused")
         screen.warn("a reward model cannot be continued: this training starts from the beginning")
         return None
+
+    def _watched(self, show: OnEvent) -> OnEvent:
+        """The same, and a word for each checkpoint once its state is written."""
+        known = set(self.main.glob(STATES))
+
+        def told(event: Mapping[str, Any]) -> None:
+            show(event)
+            found = set(self.main.glob(STATES))
+            if found - known:
+                self.saved()
+            known.update(found)
+
+        return told
 
     def _stopped(self, how: str) -> Interrupted:
         """What is kept of a training that somebody ended, as it lies on the disk."""
