@@ -59,3 +59,8 @@ def expanded(word: str) -> list[str]:
 def natural(name: str) -> list[tuple[int, str]]:
     """part-2 before part-10."""
     return [(int(p), "") if p.isdecimal() else (0, p) for p in re.split(r"(\d{1,18})", name)]
+
+
+def slug(name: str) -> str:
+    """A name that is safe in a path and in LLaMA-Factory's comma-separated lists."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"

@@ -53,7 +53,7 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
         recorded(job, write_page),
     ):
         spec = job.spec
-        merge.refuse_used(spec, job.folder.path, job.record.stages)
+        shipping.refuse_unmakeable(spec, job.folder.path, job.record.stages)
         writes = job.on_first_node and not spec.dry_run
         with (
             files.reserved(spec.export_dir if writes else None),
@@ -170,7 +170,7 @@ def export(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, comm
         recorded(job, write_page),
     ):
         require_finished(job.record, job.folder.path)
-        merge.refuse_used(job.spec, job.folder.path, job.record.stages)
+        shipping.refuse_unmakeable(job.spec, job.folder.path, job.record.stages)
         job.accept()
         with (
             files.reserved(job.spec.export_dir),

@@ -51,6 +51,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
+@pytest.fixture(scope="session")
+def demo_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model as it is, unquantised, in a GGUF file."""
+    from tests.commands import ROOT
+    from tests.llama_cpp import converted
+
+    return converted(ROOT / "demo_model", tmp_path_factory.mktemp("gguf") / "demo-f32.gguf")
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose name has spaces and Chinese in it, with a dataset for whole runs."""

@@ -78,7 +78,9 @@ def require_source(spec: RunSpec, options: Mapping[str, Any]) -> None:
             "--output_dir names a run, which knows its base model and its adapter. Leave "
             "--model_name_or_path and --adapter_name_or_path out, or leave out --output_dir."
         )
-    if spec.export_dir is None and not (combines and options.get("combined_dir")):
+    if not (spec.export_dir or (folder and spec.wants_merged)) and not (
+        combines and options.get("combined_dir")
+    ):
         or_adapter = "; or --combined_dir, one for the combined adapter" if combines else ""
         mistakes.append(
             f"--export_dir is needed: an empty directory for the merged model{or_adapter}."

@@ -27,6 +27,8 @@ def what_is_next(run_dir: Path) -> Iterator[str]:
     yield f"{'Adapter' if facts.adapter_path else 'Model'}: {shown(run_dir)}"
     if facts.merged_path is not None:
         yield f"Merged model: {shown(facts.merged_path)}"
+    for path in facts.gguf_paths:
+        yield f"GGUF file: {shown(path)}"
     place = quote(shown(run_dir))
     if not facts.reward_model:
         yield f"Talk to it:\n    {program_here()} chat --output_dir {place}"

@@ -21,6 +21,7 @@ STAGES = {
     "score_after": "scoring the tuned model",
     "combine": "combining adapters",
     "merge": "merging",
+    "gguf": "writing a GGUF file",
     "prove": "proving the merged model",
     "judge": "scoring conversations",
     "answer": "answering",

@@ -173,7 +173,7 @@ REFUSED: tuple[Rule, ...] = (
         "or a soft prompt, not with methods that change the weights. Leave one of the two out.",
     ),
     (
-        lambda job: job.spec.export_dir is not None and not job.method.mergeable,
+        lambda job: job.spec.wants_merged and not job.method.mergeable,
         "--method prompt_tuning, prefix_tuning and p_tuning leave virtual tokens, which no merged "
         "model can hold. Leave --export_dir out: the adapter lies in --output_dir, and PEFT loads "
         "it.",

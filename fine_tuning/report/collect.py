@@ -1,5 +1,6 @@
 """The record of a run, and what its folder holds -> the facts of its page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from fine_tuning.values.methods import METHODS
 from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord, result_of
+from fine_tuning.values.results import GgufFile
 from fine_tuning.values.scores import Scores
 from fine_tuning.values.spec import RunSpec
 
@@ -43,6 +45,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
     data, look = result_of(stages.check), result_of(stages.tokens)
     parts, plan = result_of(stages.split), result_of(stages.plan)
     trained, merged = result_of(stages.train), result_of(stages.merge)
+    gguf = result_of(stages.gguf)
     choices = plan.choices if plan else ()
     scores = read_scores(run_dir)
     return RunFacts(
@@ -86,9 +89,10 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         masked=masked_of(look) if look else (),
         **loading_facts(run_dir, spec, plan),
         merged_path=merged.path if merged else None,
+        gguf_paths=tuple(file.path for file in gguf.files) if gguf else (),
         proof=merged.proof if merged else None,
         rewards=merged.rewards if merged else None,
-        artefacts=_artefacts(run_dir, merged.path if merged else None),
+        artefacts=_artefacts(run_dir, merged.path if merged else None, gguf.files if gguf else ()),
         train_yaml=run_dir / "train.yaml" if (run_dir / "train.yaml").exists() else None,
     )
 
@@ -192,7 +196,9 @@ def _samples(scores: Scores) -> tuple[Sample, ...]:
     return tuple(found)
 
 
-def _artefacts(run_dir: Path, merged: Path | None) -> tuple[Artefact, ...]:
+def _artefacts(
+    run_dir: Path, merged: Path | None, gguf: Sequence[GgufFile]
+) -> tuple[Artefact, ...]:
     wanted = (
         ("adapter_model.safetensors", "the adapter"),
         ("train.yaml", "what LLaMA-Factory was given"),
@@ -206,6 +212,11 @@ def _artefacts(run_dir: Path, merged: Path | None) -> tuple[Artefact, ...]:
     ]
     if merged is not None and merged.is_dir():
         found.append(Artefact(path=shown(merged), size=_size(merged), what="the merged model"))
+    found += [
+        Artefact(path=shown(file.path), size=file.bytes, what=f"the merged model in {file.type}")
+        for file in gguf
+        if file.path.is_file()
+    ]
     return tuple(found)
 
 

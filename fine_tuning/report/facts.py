@@ -155,6 +155,7 @@ class RunFacts:
     model_path: Path | None = None  # of a training that leaves a whole model
     reward_model: bool = False  # it scores conversations, and says nothing
     merged_path: Path | None = None
+    gguf_paths: tuple[Path, ...] = ()
     proof: Proof | None = None
     rewards: RewardProof | None = None
     artefacts: tuple[Artefact, ...] = ()

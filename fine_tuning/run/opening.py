@@ -2,7 +2,6 @@
 
 import dataclasses
 import platform
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from fine_tuning.run.settling import settle
 from fine_tuning.screen import Screen
 from fine_tuning.values.codec import fingerprint, to_json
 from fine_tuning.values.located import with_absolute_paths
-from fine_tuning.values.record import RunRecord
+from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import FREE, RunSpec
 
@@ -57,7 +56,30 @@ def resolved(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen) ->
         output_dir = output_dir / f"node-{spec.node_rank}"
     require_own_folder(output_dir)
     _require_apart(spec, output_dir)
-    return spec.replace(output_dir=output_dir)
+    known = None if spec.restart else read_record(RunFolder(output_dir))
+    return with_export_places(spec.replace(output_dir=output_dir), known)
+
+
+def with_export_places(spec: RunSpec, known: RunRecord | None) -> RunSpec:
+    """The wishes with a place for all that leaves the run: where it was put before, or beside the
+    run (GGUF files beside the `--export_dir` that was named)."""
+    if not spec.wants_merged:
+        return spec
+    assert spec.output_dir is not None
+    merged, gguf = (
+        (result_of(known.stages.merge), result_of(known.stages.gguf)) if known else (None, None)
+    )
+    named = spec.export_dir or spec.output_dir
+    there = merged.path if merged is not None and merged.path.is_dir() else None
+    files = gguf.files if gguf is not None else ()
+    return spec.replace(
+        export_dir=spec.export_dir or there or _beside(spec.output_dir, "merged"),
+        gguf_dir=spec.gguf_dir or (files[0].path.parent if files else _beside(named, "gguf")),
+    )
+
+
+def _beside(place: Path, what: str) -> Path:
+    return place.with_name(f"{place.name}-{what}")
 
 
 @contextmanager
@@ -186,12 +208,4 @@ def default_output_dir(spec: RunSpec) -> Path:
     wishes = to_json(spec)
     for name in (*FREE, "epochs"):
         wishes.pop(name, None)
-    model = Path(str(spec.model_name_or_path)).name
-    paths = spec.data.dataset_path or tuple(spec.data.mix)
-    data = Path(paths[0].rstrip("/")).name.split(".")[0]
-    return Path.cwd() / "runs" / f"{slug(model)}-{slug(data)}-{fingerprint(wishes)[:8]}"
-
-
-def slug(name: str) -> str:
-    """A name that is safe in a path and in LLaMA-Factory's comma-separated lists."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+    return Path.cwd() / "runs" / f"{spec.title}-{fingerprint(wishes)[:8]}"

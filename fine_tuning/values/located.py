@@ -32,6 +32,8 @@ def with_absolute_paths(spec: RunSpec) -> RunSpec:
         reward=tuple(map(located, spec.reward)),
         output_dir=_absolute(spec.output_dir),
         export_dir=_absolute(spec.export_dir),
+        gguf_dir=_absolute(spec.gguf_dir),
+        llama_cpp=_absolute(spec.llama_cpp),
         dataset_dir=at_home(spec.dataset_dir).absolute(),
         engine_args={
             name: _each_absolute(value) if name in NAME_DIRECTORIES else value

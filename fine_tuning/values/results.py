@@ -121,6 +121,25 @@ class Combined:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GgufFile:
+    """A model in one file, for llama.cpp and Ollama."""
+
+    path: Path
+    type: str
+    bytes: int
+    hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GgufFiles:
+    """GGUF files of one merged model; `made_of` tells it from others."""
+
+    model: Path
+    made_of: str
+    files: tuple[GgufFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """Why a run stopped: the parts of a FineTuningError."""
 

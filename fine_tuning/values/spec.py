@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.paths import slug
 from fine_tuning.resources import FORMATS
+from fine_tuning.values.gguf import GGUF_TYPES
 from fine_tuning.values.methods import METHODS, SHORT_FOR
 from fine_tuning.values.objectives import OBJECTIVES
 
@@ -24,6 +26,9 @@ OVERLONG = ("auto", "drop", "truncate", "error")
 FREE = frozenset(
     {
         "export_dir",
+        "gguf",
+        "gguf_dir",
+        "llama_cpp",
         "dry_run",
         "restart",
         "dataset_dir",
@@ -276,6 +281,24 @@ class RunSpec:
     export_dir: Path | None = flag(
         None, "merge into this empty directory", group="output", metavar="DIR"
     )
+    gguf: tuple[str, ...] = flag(
+        (),
+        "write the merged model for llama.cpp and Ollama, in these formats",
+        group="output",
+        choices=tuple(GGUF_TYPES),
+    )
+    gguf_dir: Path | None = flag(
+        None,
+        "directory of the GGUF files (default: beside --export_dir or the run, ending in -gguf)",
+        group="output",
+        metavar="DIR",
+    )
+    llama_cpp: Path | None = flag(
+        None,
+        "folder of llama.cpp (default: LLAMA_CPP_DIR, the PATH, or what `make llama-cpp` set up)",
+        group="output",
+        metavar="DIR",
+    )
     restart: bool = flag(
         False, "start an existing run again (its old state is moved aside)", group="output"
     )
@@ -283,6 +306,19 @@ class RunSpec:
     engine_args: Mapping[str, Any] = flag(
         {}, "any LLaMA-Factory or Transformers training argument, by its own name", group="engine"
     )
+
+    @property
+    def wants_merged(self) -> bool:
+        """Whether something is asked for that is, or is made of, a merged model."""
+        return bool(self.export_dir or self.gguf)
+
+    @property
+    def title(self) -> str:
+        """What files and models that leave the run are called: `model-data`."""
+        model = Path(str(self.model_name_or_path)).name
+        paths = self.data.dataset_path or tuple(self.data.mix)
+        data = Path(paths[0].rstrip("/")).name.split(".")[0] if paths else ""
+        return "-".join(slug(name) for name in (model, data) if name)
 
     def replace(self, **changes: Any) -> "RunSpec":
         """The same job with some settings changed."""

@@ -48,6 +48,7 @@ class RunSummary:
     seconds: Annotated[float, "spent in all its stages"] = 0.0
     model_path: Annotated[Path | None, "where the adapter lies, or the whole trained model"] = None
     merged_path: Annotated[Path | None, "the merged model"] = None
+    gguf_paths: Annotated[tuple[Path, ...], "GGUF files of the merged model"] = ()
     report: Annotated[Path | None, "its page"] = None
 
 
@@ -67,7 +68,7 @@ def of_record(path: Path, record: RunRecord) -> RunSummary:
     """The run as its record has it."""
     spec, stages = record.settings, record.stages
     plan, parts = result_of(stages.plan), result_of(stages.split)
-    merged = result_of(stages.merge)
+    merged, gguf = result_of(stages.merge), result_of(stages.gguf)
     page = path / "report.html"
     logged = last_logged(path)
     return RunSummary(
@@ -88,6 +89,7 @@ def of_record(path: Path, record: RunRecord) -> RunSummary:
         seconds=round(sum(stages.seconds.values()) + sum(record.unfinished.values()), 3),
         model_path=path if has_weights(path) else None,
         merged_path=merged.path if merged and merged.path.exists() else None,
+        gguf_paths=tuple(file.path for file in gguf.files if file.path.exists()) if gguf else (),
         report=page if page.exists() else None,
         **_scores(stages),
     )

@@ -123,6 +123,9 @@ class Setting:
         words = written if isinstance(written, list) else [written]
         if any(isinstance(word, dict | list) or word == "" for word in words):
             raise ValueError(f"needs {self._wanted()}, not an empty value or a list of settings")
+        if self.kind == "list" and self.choices:
+            parts = [part for word in words for part in str(word).split(",") if part]
+            return tuple(dict.fromkeys(_choice(self, part) for part in parts))
         if self.kind == "list" and self.metavar == "PATH":
             return tuple(path for word in words for path in expanded(_at_home(word)))
         if self.kind == "list":

@@ -136,10 +136,19 @@ COMMANDS: Mapping[str, Command] = {
             "the other, or several combined to one.",
             examples=(
                 "--output_dir out --export_dir merged",
+                "--output_dir out --gguf q8_0 q4_k_m",
                 "--model_name_or_path BASE --adapter_name_or_path ADAPTER --export_dir merged",
                 "--adapter_name_or_path A B --combine cat --weights 0.7 0.3 --combined_dir both",
             ),
-            takes=("output_dir", "export_dir", "use_cpu", "model_name_or_path"),
+            takes=(
+                "output_dir",
+                "export_dir",
+                "gguf",
+                "gguf_dir",
+                "llama_cpp",
+                "use_cpu",
+                "model_name_or_path",
+            ),
             options=(
                 *FILES,
                 _option(
@@ -407,9 +416,10 @@ ELSEWHERE: Mapping[str, str] = {
     "writes one of the data alone.",
     "demo": "Without flags, `run` trains the bundled demo model on the bundled sample.",
     **dict.fromkeys(
-        ("quantize", "gguf"),
-        "Train on a quantised base with --quantization 4bit; quantise a merged model with the "
-        "tools of the server that it is for.",
+        ("quantize", "quantise", "gguf", "convert"),
+        "`export --output_dir RUN --gguf q8_0` writes a run's merged model for llama.cpp and "
+        "Ollama (q4_k_m and others too; so does `run --gguf q8_0`). To train on a quantised base "
+        "is another thing: --quantization 4bit.",
     ),
 }
 

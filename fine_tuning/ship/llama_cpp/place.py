@@ -49,7 +49,14 @@ def find(given: Path | None, *, quantizer: bool) -> LlamaCpp:
     Raises EnvironmentProblem if one is missing: it names the command that gets it.
     """
     places = list(_places(given))
-    source = next((place for place in places if (place / "gguf-py").is_dir()), None)
+    gets_it = f"`{set_up_command()}` gets it, or give a folder of llama.cpp with --llama_cpp"
+    if given is not None and not (_has_converter(given) or _quantizer(given)):
+        raise EnvironmentProblem(
+            f"--llama_cpp {given} holds nothing of llama.cpp's: neither {CONVERTER} nor "
+            f"{QUANTIZER}.",
+            fix=gets_it,
+        )
+    source = next(filter(_has_converter, places), None)
     program = next(filter(None, map(_quantizer, places)), None)
     if source is None or (quantizer and program is None):
         missing = f"converter ({CONVERTER})" if source is None else f"quantiser ({QUANTIZER})"
@@ -57,7 +64,7 @@ def find(given: Path | None, *, quantizer: bool) -> LlamaCpp:
         raise EnvironmentProblem(
             f"llama.cpp's {missing} is not here.",
             why=f"it was looked for in {looked}",
-            fix=f"`{set_up_command()}` gets it, or give a folder of llama.cpp with --llama_cpp",
+            fix=gets_it,
         )
     return LlamaCpp(source=source, quantizer=program)
 
@@ -71,6 +78,10 @@ def _places(given: Path | None) -> Iterator[Path]:
         if found is not None:
             yield Path(found).resolve().parent
     yield home()
+
+
+def _has_converter(place: Path) -> bool:
+    return (place / CONVERTER).is_file() and (place / "gguf-py").is_dir()
 
 
 def _quantizer(place: Path) -> Path | None:

@@ -10,6 +10,7 @@ from fine_tuning.ship.llama_cpp import place
 
 def a_llama_cpp(folder: Path, *, quantizer: bool = True) -> Path:
     (folder / "gguf-py").mkdir(parents=True)
+    (folder / place.CONVERTER).touch()
     if quantizer:
         program = folder / "build" / "bin" / "llama-quantize"
         program.parent.mkdir(parents=True)
@@ -36,7 +37,7 @@ def test_the_named_folder_is_taken_before_the_variable(
 def test_a_quantizer_on_the_path_is_found_beside_the_converter_that_was_set_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "set-up" / "gguf-py").mkdir(parents=True)
+    a_llama_cpp(tmp_path / "set-up", quantizer=False)
     program = tmp_path / "bin" / "llama-quantize"
     program.parent.mkdir()
     program.touch(0o755)

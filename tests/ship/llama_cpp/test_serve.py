@@ -9,26 +9,18 @@ import pytest
 from fine_tuning.errors import EngineError
 from fine_tuning.ship.llama_cpp.place import home
 from fine_tuning.ship.llama_cpp.serve import ask, serving
-from tests.commands import ROOT
-from tests.llama_cpp import converted, needs_llama_cpp
-
-DEMO = ROOT / "demo_model"
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return converted(DEMO, tmp_path_factory.mktemp("gguf") / "demo-f32.gguf")
+from tests.llama_cpp import needs_llama_cpp
 
 
 @needs_llama_cpp
 def test_a_quantized_file_is_served_and_the_server_ends_with_the_block(
-    file: Path, tmp_path: Path
+    demo_gguf: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "demo-q4.gguf"
     module = "fine_tuning.ship.llama_cpp.quantize"
-    words = [str(home() / "quantizer"), str(file), str(target), "15", "1"]
+    words = [str(home() / "quantizer"), str(demo_gguf), str(target), "15", "1"]
     subprocess.run([sys.executable, "-m", module, *words], check=True, capture_output=True)
-    assert target.stat().st_size < file.stat().st_size / 3
+    assert target.stat().st_size < demo_gguf.stat().st_size / 3
     with serving(target, tmp_path / "log", context=512) as url:
         assert ask(url, "/props")["model_ftype"] == "Q4_K - Medium"
         asked = {"prompt": [1, 2, 3], "n_predict": 2, "temperature": 0, "return_tokens": True}

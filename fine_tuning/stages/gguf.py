@@ -1,0 +1,150 @@
+"""gguf: the merged model becomes files for llama.cpp and Ollama, by llama.cpp's own programs."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fine_tuning import files, hashes
+from fine_tuning.engine.launch import Worker
+from fine_tuning.errors import UsageError
+from fine_tuning.paths import shown
+from fine_tuning.screen import Screen, worker_events
+from fine_tuning.ship import gguf
+from fine_tuning.ship.llama_cpp.place import LlamaCpp, find
+from fine_tuning.units import bytes_text
+from fine_tuning.values.gguf import GGUF_TYPES, UNQUANTIZED
+from fine_tuning.values.record import Stages, result_of
+from fine_tuning.values.results import GgufFile, GgufFiles
+from fine_tuning.values.spec import RunSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gguf:
+    """Write `model` in each of the formats `types` into `folder`.
+
+    `trained` tells one model from another; `earlier` are files that were made of the same one.
+    """
+
+    name: ClassVar[str] = "gguf"
+    spec: RunSpec
+    model: Path
+    dtype: str
+    trained: str
+    types: tuple[str, ...]
+    folder: Path
+    title: str
+    earlier: tuple[GgufFile, ...] = ()
+    worker: Worker
+    log: Path
+
+    def inputs(self) -> tuple[Any, ...]:
+        return (str(self.folder), self.trained, self.types)
+
+    def holds(self, known: GgufFiles) -> bool:
+        """Every file is there. Raises DataError if one is not what was written."""
+        return all(map(_is_unchanged, known.files))
+
+    def do(self, screen: Screen) -> GgufFiles:
+        kept = {file.type: file for file in self.earlier if _is_unchanged(file)}
+        missing = [kind for kind in self.types if kind not in kept]
+        tools = tools_for(self.spec, missing)
+        texts = [gguf.TEXT, *gguf.TEXT.splitlines()]
+        request = {
+            "model": str(self.model),
+            "texts": texts,
+            "trust_remote_code": bool(self.spec.engine_args.get("trust_remote_code")),
+        }
+        told = self.worker.request("ids_of_texts", request, worker_events(screen))
+        wanted = dict(zip(texts, told["ids"], strict=True))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as between:
+            for kind in missing:
+                screen.begin("gguf")
+                target = self.folder / f"{self.title}-{kind}.gguf"
+                with files.written(target) as partial:
+                    self._write(tools, kind, partial, Path(between))
+                    gguf.compare_tokens(partial, wanted, told["template"], self.log)
+                kept[kind] = GgufFile(
+                    path=target,
+                    type=kind,
+                    bytes=target.stat().st_size,
+                    hash=hashes.of(target),
+                )
+                screen.end(f"{shown(target)}, {bytes_text(kept[kind].bytes)}")
+        return GgufFiles(model=self.model, made_of=self.trained, files=tuple(kept.values()))
+
+    def _write(self, tools: LlamaCpp, kind: str, target: Path, between: Path) -> None:
+        if GGUF_TYPES[kind].ftype is None:
+            gguf.convert(tools, self.model, target, kind, self.title, self.log)
+            return
+        whole = between / "unquantized.gguf"
+        if not whole.exists():
+            outtype = UNQUANTIZED.get(self.dtype, "f16")
+            gguf.convert(tools, self.model, whole, outtype, self.title, self.log)
+        gguf.quantize(tools, whole, target, kind, self.log)
+
+    def tell(self, result: GgufFiles, screen: Screen, *, known: bool) -> None:
+        if known:
+            there = [shown(file.path) for file in result.files if file.type in self.types]
+            screen.say(f"Already there: {', '.join(there)}.")
+        else:
+            screen.say(
+                "llama.cpp opens each GGUF file, makes the tokens of the trained tokenizer, and "
+                "finds the trained chat template in it."
+            )
+
+
+def _is_unchanged(file: GgufFile) -> bool:
+    """Whether it is there; DataError if it is not what was written."""
+    if not file.path.exists():
+        return False
+    again = f"move {file.path} away and repeat the command: it is written again"
+    hashes.require_unchanged(file.path.parent, again, hashes={file.path.name: file.hash})
+    return True
+
+
+def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Gguf | None:
+    """The files of a run's merged model; None without --gguf."""
+    merged = result_of(stages.merge)
+    if not spec.gguf or merged is None:
+        return None
+    assert spec.gguf_dir is not None and stages.merge is not None
+    trained = f"{stages.merge.inputs} {stages.merge.began}"
+    known = result_of(stages.gguf)
+    return Gguf(
+        spec=spec,
+        model=merged.path,
+        dtype=merged.dtype,
+        trained=trained,
+        types=spec.gguf,
+        folder=spec.gguf_dir,
+        title=spec.title,
+        earlier=known.files if known and known.made_of == trained else (),
+        worker=worker,
+        log=run_dir / "logs" / "engine.log",
+    )
+
+
+def tools_for(spec: RunSpec, types: "tuple[str, ...] | list[str]") -> LlamaCpp:
+    """llama.cpp's programs for these formats. Raises EnvironmentProblem if one is missing."""
+    quantizer = any(GGUF_TYPES[kind].ftype is not None for kind in types)
+    return find(spec.llama_cpp, quantizer=quantizer)
+
+
+def refuse_unmakeable(spec: RunSpec, stages: Stages) -> None:
+    """Raise before the training for llama.cpp's programs that are not here, and for files of
+    others that would be written over."""
+    if not spec.gguf:
+        return
+    tools_for(spec, spec.gguf)
+    known = result_of(stages.gguf)
+    ours = {file.path for file in known.files} if known else set()
+    assert spec.gguf_dir is not None
+    for kind in spec.gguf:
+        target = spec.gguf_dir / f"{spec.title}-{kind}.gguf"
+        if target.exists() and target not in ours:
+            raise UsageError(
+                f"{target} is there already, and is not of this run; it was not touched.",
+                fix="give another --gguf_dir, or move the file away",
+            )

@@ -1,0 +1,59 @@
+"""A run that ends with GGUF files, and an export that adds one: the user's own commands."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT, command
+from tests.llama_cpp import needs_llama_cpp
+
+pytestmark = [pytest.mark.engine, needs_llama_cpp]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    place = tmp_path_factory.mktemp("gguf run")
+    done = command(
+        *("run", "--output_dir", "run", "--max_steps", 2, "--score_samples", 0),
+        *("--gguf", "q8_0,Q4_K_M"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stdout
+    return place, done.stdout
+
+
+def test_a_run_leaves_checked_gguf_files_beside_it(run: tuple[Path, str]) -> None:
+    place, output = run
+    files = [place / "run-gguf" / f"demo_model-alpaca-{kind}.gguf" for kind in ("q8_0", "q4_k_m")]
+    assert sorted((place / "run-gguf").iterdir()) == sorted(files)
+    assert files[1].stat().st_size < files[0].stat().st_size < 3_000_000
+    record = json.loads((place / "run" / "run.json").read_text(encoding="utf-8"))
+    assert [file["type"] for file in record["stages"]["gguf"]["result"]["files"]] == [
+        "q8_0",
+        "q4_k_m",
+    ]
+    for file in files:
+        assert f"GGUF file: {file.relative_to(place)}" in output
+        assert str(file.relative_to(place)) in (place / "run" / "report.html").read_text("utf-8")
+    assert (place / "run-merged" / "config.json").is_file()
+
+
+def test_export_adds_a_format_and_keeps_what_is_there(run: tuple[Path, str]) -> None:
+    place, _ = run
+    before = {path: path.stat().st_mtime_ns for path in (place / "run-gguf").iterdir()}
+    done = command("export", "--output_dir", "run", "--gguf", "q8_0", "q6_k", cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "The merged model is already in run-merged" in done.stdout
+    after = {path: path.stat().st_mtime_ns for path in (place / "run-gguf").iterdir()}
+    assert before.items() <= after.items()
+    assert {path.name for path in after.keys() - before.keys()} == {"demo_model-alpaca-q6_k.gguf"}
+
+
+def test_a_run_is_refused_before_it_trains_where_llama_cpp_is_missing(tmp_path: Path) -> None:
+    words = ("--output_dir", "run", "--gguf", "q4_k_m", "--llama_cpp", ROOT / "docs")
+    done = command("run", *words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"{ROOT / 'docs'} holds nothing of llama.cpp's" in done.stdout
+    assert "make llama-cpp" in done.stdout
+    assert not (tmp_path / "run").exists()
