@@ -16,7 +16,7 @@ from fine_tuning import files, report
 from fine_tuning.engine.launch import Worker, worker_for
 from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.paths import shown
-from fine_tuning.run import Run, opened, recorded, require_finished, resolved
+from fine_tuning.run import Run, begun_from, opened, recorded, require_finished, resolved
 from fine_tuning.screen import Screen
 from fine_tuning.ship.adapter import refuse_uncombinable
 from fine_tuning.stages import (
@@ -28,6 +28,7 @@ from fine_tuning.stages import (
     Split,
     Tokens,
     Train,
+    chain,
     generated,
     merge,
     refusing,
@@ -46,10 +47,11 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
     `sources` says who set each setting that was given; `command` reproduces the run. Raises a
     FineTuningError with the cause and the next step; what was done until then is kept.
     """
+    spec, links = chain.started(spec, begun_from(spec), sources=sources, screen=screen)
     spec = resolved(spec, sources=sources, screen=screen)
     refusing.refuse_unstartable(spec)
     with (
-        opened(spec, sources=sources, screen=screen, command=command) as job,
+        opened(spec, sources=sources, screen=screen, command=command, chain=links) as job,
         recorded(job, write_page),
     ):
         spec = job.spec
@@ -100,6 +102,7 @@ def prepare(job: Run, worker: Worker) -> Train:
     needed = not known.is_trained or shipping.is_wanted(spec)
     model = job.once(Model(spec=spec, weights=not spec.dry_run, is_needed=needed))
     look = job.once(Tokens(spec=spec, model=model, data=data, folder=folder.dataset, worker=worker))
+    chain.require_same_template(look.template, known.chain)
     split = Split(spec=spec, data=data, look=look, dataset=folder.dataset)
     parts = job.once(split)
     places = generated.places_of(folder.path, folder.dataset, model.location)

@@ -77,4 +77,4 @@ def shipped_template(template: TemplateLook) -> str | None:
 def adapter_template(template: TemplateLook) -> str | None:
     """The chat template beside the adapter, where LLaMA-Factory may have put another: the trained
     one, else the model's own. None: it has none."""
-    return shipped_template(template) or template.own
+    return template.goes_out

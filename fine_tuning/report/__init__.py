@@ -1,6 +1,7 @@
 """A run's record, or a check -> what the user reads."""
 
 from fine_tuning.report.account import data_account, masked_of, parity_of
+from fine_tuning.report.chain import link_of
 from fine_tuning.report.collect import collect, score_lines
 from fine_tuning.report.compare import Compared, Comparison, compare, curves_beside
 from fine_tuning.report.facts import DataFacts, RunFacts
@@ -22,6 +23,7 @@ __all__ = [
     "compare",
     "curves_beside",
     "data_account",
+    "link_of",
     "masked_of",
     "parity_of",
     "runs_page",

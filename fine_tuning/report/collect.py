@@ -12,12 +12,12 @@ from fine_tuning.measures.metrics import JUDGED
 from fine_tuning.measures.rewards import REWARDS, WINS
 from fine_tuning.paths import shown
 from fine_tuning.report.account import data_account, masked_of, parity_of
+from fine_tuning.report.chain import link_of, shown_link
 from fine_tuning.report.facts import Artefact, CurvePoint, RunFacts, Sample
 from fine_tuning.report.scores import interval_text, score_row
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.kinds import KINDS
 from fine_tuning.values.methods import METHODS
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.results import GgufFile
@@ -92,26 +92,22 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         gguf_paths=tuple(file.path for file in gguf.files) if gguf else (),
         proof=merged.proof if merged else None,
         rewards=merged.rewards if merged else None,
+        chain=tuple(
+            map(shown_link, (*record.chain, link_of(run_dir, record, score_lines(run_dir))))
+        )
+        if record.chain and trained
+        else (),
         artefacts=_artefacts(run_dir, merged.path if merged else None, gguf.files if gguf else ()),
         train_yaml=run_dir / "train.yaml" if (run_dir / "train.yaml").exists() else None,
     )
 
 
 def loading_facts(run_dir: Path, spec: RunSpec, plan: Plan | None) -> dict[str, Any]:
-    """What decides how the trained model is loaded: the facts of that name.
-
-    The adapters that were merged into the base before the one that was trained are all that were
-    named, but for the last if it was trained further (llamafactory/model/adapter.py).
-    """
-    named = spec.engine_args.get("adapter_name_or_path") or []
-    adapters = named.split(",") if isinstance(named, str) else list(named)
+    """What decides how the trained model is loaded: the facts of that name."""
     whole = plan is not None and not METHODS[plan.chosen.method].makes_adapter
-    # of an online training it always is (engine/trainers/online.py)
-    online = plan is not None and OBJECTIVES[plan.rows.stage].online is not None
-    made_anew = spec.engine_args.get("create_new_adapter") or online
     return {
         "adapter_path": run_dir if (run_dir / "adapter_config.json").exists() else None,
-        "adapters_before": tuple(adapters if made_anew else adapters[:-1]),
+        "adapters_before": spec.adapters_before,
         "model_path": run_dir if whole and (run_dir / "config.json").exists() else None,
         "reward_model": plan is not None and plan.rows.stage == "rm",
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.values.chain import Link
 from fine_tuning.values.record import Status
 from fine_tuning.values.results import Failure, Proof, RewardProof
 from fine_tuning.values.scores import Score
@@ -158,6 +159,7 @@ class RunFacts:
     gguf_paths: tuple[Path, ...] = ()
     proof: Proof | None = None
     rewards: RewardProof | None = None
+    chain: tuple[Link, ...] = ()  # the runs before this one, and this one
     artefacts: tuple[Artefact, ...] = ()
     train_yaml: Path | None = None
 

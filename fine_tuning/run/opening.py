@@ -11,6 +11,7 @@ from pathlib import Path
 from fine_tuning import __version__, demo
 from fine_tuning.checkpoints import checkpoints, has_weights
 from fine_tuning.errors import UsageError
+from fine_tuning.paths import absolute
 from fine_tuning.run.folder import (
     RunFolder,
     make_directory,
@@ -21,6 +22,7 @@ from fine_tuning.run.record_file import read_record
 from fine_tuning.run.run import Run
 from fine_tuning.run.settling import settle
 from fine_tuning.screen import Screen
+from fine_tuning.values.chain import Link
 from fine_tuning.values.codec import fingerprint, to_json
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.record import RunRecord, result_of
@@ -82,11 +84,41 @@ def _beside(place: Path, what: str) -> Path:
     return place.with_name(f"{place.name}-{what}")
 
 
+def begun_from(spec: RunSpec) -> RunRecord | None:
+    """The record of the finished run that a new one shall start from; None if it has begun, or
+    starts from a model. Raises UsageError if there is no such run."""
+    if spec.from_run is None:
+        return None
+    source = absolute(spec.from_run)
+    if spec.output_dir is not None and absolute(spec.output_dir) == source:
+        raise UsageError(
+            f"--from_run and --output_dir are both {spec.from_run}.",
+            fix="give another --output_dir: the run that it starts from stays as it is",
+        )
+    if spec.output_dir is not None and not spec.restart:
+        known = read_record(RunFolder(absolute(spec.output_dir)))
+        if known is not None and (known.begun is not None or known.attempted):
+            return None
+    record = read_record(RunFolder(source))
+    if record is None:
+        raise UsageError(
+            f"--from_run {spec.from_run} holds no run.",
+            fix="give the folder of a finished run; a model is given with --model_name_or_path",
+        )
+    require_finished(record, source)
+    return record
+
+
 @contextmanager
 def opened(
-    spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str
+    spec: RunSpec,
+    *,
+    sources: Mapping[str, Source],
+    screen: Screen,
+    command: str,
+    chain: tuple[Link, ...] = (),
 ) -> Iterator[Run]:
-    """The run of a resolved spec, held while the block works in it.
+    """The run of a resolved spec, held while the block works in it; `chain` leads to it.
 
     Its record is that of the settings now, and is written if no training has begun in it.
     """
@@ -110,6 +142,7 @@ def opened(
         if not spec.restart:
             spec = settle(spec, frozenset(sources), kept)
         record = _of_command(spec, sources, command, kept)
+        record = dataclasses.replace(record, chain=chain or record.chain)
         run = Run(folder=folder, screen=screen, record=record, accepted=record.begun is None)
         run.save()
         yield run

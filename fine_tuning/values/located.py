@@ -30,6 +30,7 @@ def with_absolute_paths(spec: RunSpec) -> RunSpec:
         val_dataset_path=tuple(map(_absolute_if_local, spec.val_dataset_path)),
         model_name_or_path=_absolute_if_local(model) if model else None,
         reward=tuple(map(located, spec.reward)),
+        from_run=_absolute(spec.from_run),
         output_dir=_absolute(spec.output_dir),
         export_dir=_absolute(spec.export_dir),
         gguf_dir=_absolute(spec.gguf_dir),

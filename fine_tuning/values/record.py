@@ -6,6 +6,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from fine_tuning.values.chain import Link
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.results import BaseModel, Encoded, Failure, GgufFiles, Merged, Trained
@@ -65,6 +66,7 @@ class RunRecord:
 
     `unfinished`: seconds of stages that ended before their end, by their names.
     `attempted`: a training ended before it left anything, and was forgotten.
+    `chain`: the runs before it, if it started from the model of another one.
     """
 
     schema: int = SCHEMA
@@ -79,6 +81,7 @@ class RunRecord:
     begun: Mapping[str, Any] | None = None
     attempted: bool = False
     unfinished: Mapping[str, float] = field(default_factory=dict)
+    chain: tuple[Link, ...] = ()
     stages: Stages = Stages()
 
     @property

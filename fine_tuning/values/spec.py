@@ -150,6 +150,12 @@ class RunSpec:
         group="model",
         metavar="MODEL",
     )
+    from_run: Path | None = flag(
+        None,
+        "start from the model of a finished run, with its template and settings",
+        group="model",
+        metavar="RUN",
+    )
     template: str = flag(
         "auto",
         "a template of LLaMA-Factory's by its name (auto: the model's own chat template)",
@@ -319,6 +325,21 @@ class RunSpec:
         paths = self.data.dataset_path or tuple(self.data.mix)
         data = Path(paths[0].rstrip("/")).name.split(".")[0] if paths else ""
         return "-".join(slug(name) for name in (model, data) if name)
+
+    @property
+    def adapters_before(self) -> tuple[str, ...]:
+        """The adapters that are merged into the base before the one that is trained: all that are
+        named, but for the last if it is trained further (llamafactory/model/adapter.py)."""
+        named = self.engine_args.get("adapter_name_or_path") or []
+        adapters = named.split(",") if isinstance(named, str) else list(named)
+        return tuple(adapters if self.makes_own_adapter else adapters[:-1])
+
+    @property
+    def makes_own_adapter(self) -> bool:
+        """Whether an adapter that is named is merged first, and a new one trained: if the user says
+        so, and of an online training always (engine/trainers/online.py)."""
+        online = self.stage is not None and OBJECTIVES[self.stage].online is not None
+        return online or bool(self.engine_args.get("create_new_adapter"))
 
     def replace(self, **changes: Any) -> "RunSpec":
         """The same job with some settings changed."""

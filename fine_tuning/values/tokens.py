@@ -10,6 +10,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
+from fine_tuning.values.codec import fingerprint
 from fine_tuning.values.model import ModelFacts
 
 Parity = Literal["equal", "differs", "none"]
@@ -69,6 +70,16 @@ class TemplateLook:
     ahead: Served | None = None  # how rows are encoded ahead; None: the engine encodes them
     switched_off: tuple[str, ...] = ()  # names that switch reasoning, off for every row
     notes: tuple[str, ...] = ()  # what a person should know about it, in sentences
+
+    @property
+    def goes_out(self) -> str | None:
+        """The chat template that goes out with the model: the trained one, else the model's own."""
+        return (self.jinja if self.shipped else None) or self.own
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of that, which tells one template from another."""
+        return fingerprint((self.goes_out or "").strip())
 
 
 @dataclass(frozen=True, kw_only=True)
