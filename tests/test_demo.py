@@ -100,3 +100,24 @@ def test_the_same_command_again_has_nothing_to_do(demo: tuple[Path, str]) -> Non
     assert done.returncode == 0, done.stdout
     assert "Training is already done" in done.stdout
     assert "already in" in done.stdout
+
+
+def test_eval_finds_what_the_run_found_and_what_was_forgotten(demo: tuple[Path, str]) -> None:
+    done = command("eval", "--output_dir", "run", "--report", "eval.json", cwd=demo[0])
+    assert done.returncode == 0, done.stdout
+    scores = json.loads((demo[0] / "run" / "scores.json").read_text(encoding="utf-8"))
+    held_out, general = json.loads((demo[0] / "eval.json").read_text(encoding="utf-8"))["sets"]
+    metrics = {it["name"]: it for it in held_out["metrics"]}
+    for side, name in (("base", "before"), ("tuned", "after")):
+        samples = scores[name]["samples"]
+        for row, known in zip(held_out["rows"], samples, strict=True):
+            assert (row["question"], row["expected"]) == (known["question"], known["expected"])
+            assert row[side]["answer"] == known["answer"]
+        for metric in ("exact_match", "loss", "perplexity", "stops"):
+            known = scores[name]["metrics"][metric]
+            assert metrics[metric][side] == pytest.approx(known, rel=1e-3), metric
+    assert metrics["exact_match"]["verdict"] == metrics["loss"]["verdict"] == "better"
+    assert metrics["bleu"]["interval"][0] > 0 and "tok:zh" in metrics["bleu"]["signature"]
+    assert "on the same 37 rows: better" in held_out["says"] and held_out["says"] in done.stdout
+    assert general["count"] == 48 and general["left_out"] == []
+    assert "General rows: what was forgotten" in done.stdout

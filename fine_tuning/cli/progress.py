@@ -19,6 +19,7 @@ STAGES = {
     "train": "training",
     "save": "saving a checkpoint",
     "score_after": "scoring the tuned model",
+    "score_alone": "scoring the model",
     "combine": "combining adapters",
     "merge": "merging",
     "gguf": "writing a GGUF file",

@@ -94,7 +94,7 @@ def _change(score: Score) -> str:
     if difference == 0:
         return "none"
     said = f"{_signed(score, difference)}{' points' if score.kind == 'share' else ''}"
-    return said if score.change is None else f"{said} ({_interval_text(score)})"
+    return said if score.change is None else f"{said} ({change_text(score)})"
 
 
 def _signed(score: Score, value: float) -> str:
@@ -105,12 +105,13 @@ def _signed(score: Score, value: float) -> str:
 def interval_text(score: Score) -> str:
     """The 95% interval of a share after the training, of the change of another number."""
     if score.kind != "share":
-        return f"change {_interval_text(score)}" if score.change else "change not known"
+        return f"change {change_text(score)}" if score.change else "change not known"
     interval = _interval(score, score.after)
     return " to ".join(map(percent_text, interval)) if interval else "not measured"
 
 
-def _interval_text(score: Score) -> str:
+def change_text(score: Score) -> str:
+    """The 95% interval of the change; of a share in points."""
     assert score.change is not None
     return " to ".join(_signed(score, value) for value in score.change)
 
@@ -165,10 +166,10 @@ def verdict(facts: RunFacts) -> Verdict:
     if not told:
         detail = "No held-out rows were scored, so this page cannot say what the model learnt."
         return Verdict(headline="Training finished", detail=detail)
-    return _scored(_leading(told))
+    return _scored(leading(told))
 
 
-def _leading(scores: Sequence[Score]) -> Score:
+def leading(scores: Sequence[Score]) -> Score:
     """The score that says most: a reward, a share of right answers, if there are any, else the
     loss."""
     rewards = [score for score in scores if score.metric == JUDGED]
@@ -204,11 +205,11 @@ def reading(score: Score, found: Mood) -> str:
         return "Training changed nothing that this score can see."
     if score.moved is not None:
         gained, lost = score.moved
-        by = f": {_interval_text(score)} points" if score.change else ""
+        by = f": {change_text(score)} points" if score.change else ""
         said = f"{gained:,} became right and {lost:,} wrong (McNemar's test at 95%{by})"
         return _paired_reading(score, said, found)
     if score.change is not None:
-        said = f"it changed by {_interval_text(score)} (95% interval)"
+        said = f"it changed by {change_text(score)} (95% interval)"
         return _paired_reading(score, said, found)
     if found == "unsure":
         return (

@@ -88,7 +88,7 @@ def test_help_engine_searches_and_shows_what_is_ours() -> None:
         (("train.yaml",), "given as --config train.yaml"),
         (("help", "exprt"), "Did you mean export?"),
         (("serve",), "`llamafactory-cli api --model_name_or_path MERGED_DIR`"),
-        (("predict",), "`run` scores the held-out rows before and after"),
+        (("predict",), "Which model? --output_dir is the folder of a finished run"),
         (("upload",), "--repo_id is needed: the repository as owner/name."),
         (("list",), "There is no directory runs."),
         (("data/alpaca.json",), "given as --dataset_path data/alpaca.json."),

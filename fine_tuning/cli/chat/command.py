@@ -19,12 +19,9 @@ from fine_tuning.cli.export import without_gpu
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.screen import is_live, open_screen
 from fine_tuning.cli.settings.resolve import Resolved
-from fine_tuning.engine.loading import MODEL_ARGUMENTS
+from fine_tuning.cli.sources import source_mistakes
 from fine_tuning.errors import EXIT_DONE, EXIT_INTERRUPTED, Interrupted, UsageError
 from fine_tuning.values.chat import Sampling, Talk
-
-# Of the engine's arguments those that decide which model is loaded, and how it is asked.
-HEARD = (*MODEL_ARGUMENTS, "adapter_name_or_path", "enable_thinking")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,27 +79,7 @@ def welcome(keeps_history: bool) -> str:
 
 def require_source(job: Resolved) -> None:
     """Raise UsageError unless it is clear which model is meant."""
-    folder, adapter = job.spec.output_dir, job.spec.engine_args.get("adapter_name_or_path")
-    mistakes = []
-    if folder is None and not adapter and not job.spec.model_name_or_path:
-        mistakes.append(
-            "Which model? --output_dir is the folder of a finished run; --model_name_or_path is "
-            "any model, --adapter_name_or_path an adapter that was trained on it."
-        )
-    if folder is not None:
-        known = sorted(set(job.sources) - {"output_dir", "use_cpu"})
-        mistakes += [
-            f"--{name} goes with --model_name_or_path: the run in {folder} knows its own."
-            for name in known
-        ]
-    mistakes += [
-        f"--{name} changes nothing in a chat: leave it out."
-        for name in sorted(set(job.spec.engine_args) - set(HEARD))
-        if folder is None
-    ]
-    if adapter and "," in str(adapter):
-        mistakes.append("--adapter_name_or_path takes one adapter here.")
-    if mistakes:
+    if mistakes := source_mistakes(job, what="a chat"):
         raise UsageError(mistakes)
 
 

@@ -4,13 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fine_tuning.cli.sources import finished_run
 from fine_tuning.engine.chatting import Speaker
 from fine_tuning.engine.launch import worker_for
-from fine_tuning.errors import UsageError
-from fine_tuning.paths import absolute
-from fine_tuning.run import require_finished
-from fine_tuning.run.folder import RunFolder
-from fine_tuning.run.record_file import read_record
 from fine_tuning.screen import Screen
 from fine_tuning.stages import chat as talking
 from fine_tuning.values.spec import RunSpec
@@ -24,11 +20,7 @@ def speaker_of(spec: RunSpec, *, folder: Path, screen: Screen) -> Iterator[Speak
     """
     record = None
     if spec.output_dir is not None:
-        run_dir = absolute(spec.output_dir)
-        record = read_record(RunFolder(run_dir))
-        if record is None:
-            raise UsageError(f"{run_dir} holds no run.", fix="give the folder of a finished run")
-        require_finished(record, run_dir)
+        run_dir, record = finished_run(spec.output_dir)
     trained_by = spec if record is None else record.settings.replace(use_cpu=spec.use_cpu)
     with worker_for(trained_by, folder / "engine.log") as worker:
         worker.start()  # its imports overlap with looking for the model

@@ -177,6 +177,45 @@ COMMANDS: Mapping[str, Command] = {
             passes=True,
         ),
         Command(
+            name="eval",
+            runner="fine_tuning.cli.eval.command:run",
+            summary="score a run, or any model, on rows, beside its base",
+            about="Score the tuned and the base model of a finished run on the rows that it held "
+            "out, or on a file; or any other model, with an adapter or without: loss and "
+            "perplexity, exact match, BLEU and chrF, ROUGE, answers that stop, length. The "
+            "difference is told by the same rows, with its 95% interval. General rows in English "
+            "and Chinese, which come along, show what was forgotten.",
+            examples=(
+                "--output_dir out",
+                "--output_dir out --dataset_path test.jsonl --report scores.json",
+                "--model_name_or_path BASE --adapter_name_or_path ADAPTER --dataset_path t.jsonl",
+            ),
+            takes=(
+                *DATA,
+                "output_dir",
+                "model_name_or_path",
+                "template",
+                "quantization",
+                "use_cpu",
+                "score_samples",
+            ),
+            options=(
+                _option("report", "path", "write what was found as JSON", "FILE", "output"),
+                _option(
+                    "forgetting",
+                    "bool",
+                    "score the general rows too (default: where there is a base model)",
+                ),
+                _option(
+                    "max_new_tokens",
+                    "int",
+                    "tokens of an answer (default: twice the longest expected one)",
+                    "N",
+                ),
+            ),
+            passes=True,
+        ),
+        Command(
             name="chat",
             runner="fine_tuning.cli.chat.command:run",
             summary="speak with a tuned model, its base, or any other",
@@ -394,6 +433,7 @@ SAME = {
     "publish": "push",
     "pull": "download",
     **dict.fromkeys(("infer", "inference", "generate"), "chat"),
+    **dict.fromkeys(("evaluate", "predict", "test"), "eval"),
     **dict.fromkeys(("list", "ls", "status"), "runs"),
     "compare": "runs compare",
     "watch": "runs watch",
@@ -403,11 +443,6 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(
         ("serve", "api"),
         f"`chat` speaks with the model of a run; LLaMA-Factory serves one: `{API}`.",
-    ),
-    **dict.fromkeys(
-        ("eval", "evaluate", "predict", "test"),
-        "`run` scores the held-out rows before and after the training, and shows the answers in "
-        "report.html; --val_dataset_path names rows of your own, --score_samples how many.",
     ),
     **dict.fromkeys(
         ("resume", "continue"), "Repeat the command of the run: it goes on where it stopped."

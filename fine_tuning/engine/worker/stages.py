@@ -7,6 +7,7 @@ from fine_tuning.engine.worker.chatting.answer import answer_turn, load_speaker
 from fine_tuning.engine.worker.devices import describe_devices
 from fine_tuning.engine.worker.merging.combine import combine
 from fine_tuning.engine.worker.merging.merge import merge
+from fine_tuning.engine.worker.scoring.evaluate import evaluate
 from fine_tuning.engine.worker.scoring.judge import judge_rows
 from fine_tuning.engine.worker.scoring.score import score_run
 from fine_tuning.engine.worker.tokens.look import look_at_tokens
@@ -21,6 +22,7 @@ STAGES: Mapping[str, Callable[..., Mapping[str, Any] | TokenLook]] = {
     "encode": encode,
     "train": train,
     "score": score_run,
+    "evaluate": evaluate,
     "judge": judge_rows,
     "combine": combine,
     "merge": merge,

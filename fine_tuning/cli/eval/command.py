@@ -1,0 +1,188 @@
+"""`eval`: score models on rows, tell the difference, and how sure it is."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from fine_tuning import files
+from fine_tuning.cli.export import without_gpu
+from fine_tuning.cli.output.outcome import Outcome
+from fine_tuning.cli.run import end_like_ctrl_c
+from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.cli.sources import finished_run, source_mistakes
+from fine_tuning.engine.chatting import Voices
+from fine_tuning.engine.launch import worker_for
+from fine_tuning.errors import UsageError
+from fine_tuning.paths import at_home, shown
+from fine_tuning.report.evaluation import lines, set_found
+from fine_tuning.screen import Screen
+from fine_tuning.stages import chat, evaluate
+from fine_tuning.stages.evaluate import Evaluate, RowSet, SetScores
+from fine_tuning.values.codec import to_json
+from fine_tuning.values.evaluation import Evaluated, LeftOut, SetFound
+from fine_tuning.values.record import RunRecord
+from fine_tuning.values.spec import DataSpec
+
+OF_DATA = frozenset(DataSpec.__dataclass_fields__)
+BESIDE_A_RUN = {*OF_DATA, "score_samples"}
+OURS = b'{"version":'  # as a report begins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The model that is scored: of a finished run (its folder and record), or a named one."""
+
+    run: tuple[Path, RunRecord] | None
+    tuned: str
+    base: str | None
+
+
+def run(job: Resolved) -> Outcome[Evaluated]:
+    """Score, and print the tables."""
+    require_clear(job)
+    report = job.options["report"]
+    if report is not None:
+        refuse_place(report, job.spec.data.dataset_path)
+    asked = asked_for(job)
+    end_like_ctrl_c()
+    if job.spec.use_cpu:
+        job = without_gpu(job)
+    with open_screen() as screen, workplace() as folder:
+        for warning in job.warnings:
+            screen.warn(warning)
+        found = evaluated(job, asked, folder, screen)
+    if report is not None:
+        text = msgspec.json.encode({"version": 1, **to_json(found)}).decode()
+        files.write_text(report, text + "\n")
+        print(f"Report: {shown(report)}")
+    return Outcome(found)
+
+
+def evaluated(job: Resolved, asked: Asked, folder: Path, screen: Screen) -> Evaluated:
+    """Everything that is scored, told on the screen as well."""
+    trained_by = job.spec
+    if asked.run is not None:
+        trained_by = asked.run[1].settings.replace(use_cpu=job.spec.use_cpu)
+    with worker_for(trained_by, folder / "engine.log") as worker:
+        worker.start()  # its imports overlap with reading the rows
+        rows = rows_of(job, asked, folder, screen)
+        voices = voices_of(job, asked, screen)
+        general = job.options["forgetting"]
+        if general is None:
+            general = voices.base is not None and rows.kind != "text"
+        sets = (rows, evaluate.forgetting()) if general else (rows,)
+        scores = Evaluate(
+            voices=voices,
+            sets=sets,
+            most_new=job.options["max_new_tokens"],
+            folder=folder,
+            worker=worker,
+        ).do(screen)
+    found = [told(it, scores[it.name], screen) for it in sets]
+    return Evaluated(base=asked.base if voices.base else None, tuned=asked.tuned, sets=tuple(found))
+
+
+def told(rows: RowSet, scores: SetScores, screen: Screen) -> SetFound:
+    """A set, as it is told to programs; it is shown to people."""
+    found, of_metrics = set_found(
+        rows.name,
+        shown(rows.path) if rows.origins is None else ", ".join(rows.origins.files),
+        scores.rows,
+        [LeftOut(place=rows.place(n), why=why) for n, why in scores.left_out.items()],
+        rows.place,
+        (scores.before, scores.after),
+    )
+    screen.say("")
+    screen.say(f"{TITLES[rows.name]} ({found.count:,}, {found.source})")
+    for line in lines(found, of_metrics):
+        screen.say(line)
+    return found
+
+
+TITLES = {"rows": "Rows", "forgetting": "General rows: what was forgotten"}
+
+
+def rows_of(job: Resolved, asked: Asked, folder: Path, screen: Screen) -> RowSet:
+    """The rows to score: of the user's file, else those that the run held out."""
+    samples = job.spec.score_samples if "score_samples" in job.sources else None
+    if job.spec.data.dataset_path:
+        return evaluate.of_file(job.spec, folder, samples, screen)
+    assert asked.run is not None  # require_clear
+    return evaluate.held_out(asked.run[1], asked.run[0], samples)
+
+
+def voices_of(job: Resolved, asked: Asked, screen: Screen) -> Voices:
+    """The model that is scored, and its base."""
+    if asked.run is None:
+        return chat.of_named(job.spec, screen)
+    run_dir, record = asked.run
+    return evaluate.of_run(record, run_dir, screen)
+
+
+def asked_for(job: Resolved) -> Asked:
+    """Which model is meant. Raises UsageError for a run that has not finished."""
+    spec, adapter = job.spec, job.spec.engine_args.get("adapter_name_or_path")
+    if spec.output_dir is None:
+        tuned = str(adapter or spec.model_name_or_path)
+        base = spec.model_name_or_path or "its base model"
+        return Asked(run=None, tuned=tuned, base=base if adapter else None)
+    run_dir, record = finished_run(spec.output_dir)
+    base = record.settings.model_name_or_path or ""
+    return Asked(run=(run_dir, record), tuned=shown(run_dir), base=base)
+
+
+def require_clear(job: Resolved) -> None:
+    """Raise UsageError with everything that is unclear about models, rows and numbers."""
+    mistakes = source_mistakes(job, beside=BESIDE_A_RUN, what="an evaluation")
+    data = job.spec.data
+    if job.spec.output_dir is None and not data.dataset_path:
+        mistakes.append("--dataset_path is needed: the rows to score the model on.")
+    if not data.dataset_path:
+        mistakes += [
+            f"--{name} goes with --dataset_path: the run's held-out rows are read already."
+            for name in sorted(OF_DATA & set(job.sources) - {"dataset_path"})
+            if job.spec.output_dir is not None
+        ]
+    if data.mix:
+        mistakes.append("--mix weighs rows of a training: name the files with --dataset_path.")
+    for name, number in (
+        ("score_samples", job.spec.score_samples if "score_samples" in job.sources else None),
+        ("max_new_tokens", job.options["max_new_tokens"]),
+    ):
+        if number is not None and number < 1:
+            mistakes.append(f"--{name} must be 1 or more, not {number}.")
+    if mistakes:
+        raise UsageError(mistakes)
+
+
+def refuse_place(report: Path, data: tuple[str, ...]) -> None:
+    """Raise UsageError for a report that would replace a file that is no report of ours."""
+    if not report.exists():
+        return
+    why = ""
+    if not report.is_file():
+        why = "it is no file"
+    elif any(at_home(name).exists() and report.samefile(at_home(name)) for name in data):
+        why = "it is the dataset itself"
+    elif report.stat().st_size and report.read_bytes()[: len(OURS)] != OURS:
+        why = "it exists and is no report; it is not overwritten"
+    if why:
+        raise UsageError(f"--report {report}: {why}.", fix="give --report a new file name")
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder for the log and the checked rows; kept if something fails that the log explains."""
+    folder = Path(tempfile.mkdtemp(prefix="eval-"))
+    try:
+        yield folder
+    except UsageError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,61 @@
+"""What `eval` is asked must be clear before a model is loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from fine_tuning.cli.eval.command import refuse_place, require_clear, run
+from fine_tuning.cli.settings.commands import COMMANDS
+from fine_tuning.cli.settings.resolve import Resolved, resolve
+from fine_tuning.errors import UsageError
+
+
+def asked(*words: object) -> Resolved:
+    return resolve(COMMANDS["eval"], [str(word) for word in words])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "Which model?"),
+        (("--model_name_or_path", "m"), "--dataset_path is needed: the rows to score"),
+        (("--output_dir", "r", "--text_column", "t"), "--text_column goes with --dataset_path"),
+        (("--output_dir", "r", "--template", "qwen"), "--template goes with --model_name_or_path"),
+        (("--output_dir", "r", "--score_samples", "0"), "--score_samples must be 1 or more"),
+        (("--output_dir", "r", "--max_new_tokens", "0"), "--max_new_tokens must be 1 or more"),
+        (
+            ("--model_name_or_path", "m", "--dataset_path", "f", "--lora_dropout", "0.1"),
+            "--lora_dropout changes nothing in an evaluation",
+        ),
+    ],
+)
+def test_what_is_unclear_is_named(words: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        require_clear(asked(*words))
+    assert any(says in mistake for mistake in caught.value.mistakes), caught.value.mistakes
+
+
+def test_a_run_on_another_file_is_clear() -> None:
+    require_clear(asked("--output_dir", "r", "--dataset_path", "f", "--text_column", "t"))
+    require_clear(asked("--adapter_name_or_path", "a", "--dataset_path", "f"))
+
+
+def test_a_folder_without_a_run_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no run"):
+        run(asked("--output_dir", tmp_path))
+
+
+def test_a_report_replaces_only_a_report(tmp_path: Path) -> None:
+    data, other = tmp_path / "rows.json", tmp_path / "other.json"
+    data.write_text("[]")
+    other.write_text('{"mine": 1}')
+    (tmp_path / "old.json").write_text('{"version":1,"base":null}')
+    refuse_place(tmp_path / "new.json", (str(data),))
+    refuse_place(tmp_path / "old.json", (str(data),))
+    for place, why in (
+        (data, "the dataset itself"),
+        (other, "is no report"),
+        (tmp_path, "no file"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            refuse_place(place, (str(data),))
