@@ -92,12 +92,18 @@ def planned(
     folder: Path, model: Path, stage: str = "sft", method: str = "lora", **wishes: Any
 ) -> Planned:
     """The plan of a training of two steps, with an evaluation after each."""
-    kind = OBJECTIVES[stage].takes
-    rows = write_dataset(folder / "dataset", kind)
     evaluated = {} if OBJECTIVES[stage].online else {"eval_steps": 1}
     engine = {"max_steps": 2, "logging_steps": 1, **evaluated, **wishes.pop("engine_args", {})}
     spec = {"lora_rank": 4, "batch_size": 2, "learning_rate": 1e-2, **wishes}
-    wished = RunSpec(method=method, engine_args=engine, **spec)
+    return planned_as(
+        folder, model, RunSpec(stage=stage, method=method, engine_args=engine, **spec)
+    )
+
+
+def planned_as(folder: Path, model: Path, wished: RunSpec) -> Planned:
+    """The plan of a training with these wishes, on a few rows of the kind that its stage takes."""
+    stage = wished.stage or "sft"
+    rows = write_dataset(folder / "dataset", OBJECTIVES[stage].takes)
     look = look_of(cutoff=64, overlong={}, template={"name": "qwen3_nothink"})
     places = Places(
         run_dir=folder / "run",
