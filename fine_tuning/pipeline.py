@@ -17,6 +17,8 @@ from fine_tuning.engine.launch import Worker, worker_for
 from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.paths import shown
 from fine_tuning.run import Run, begun_from, opened, recorded, require_finished, resolved
+from fine_tuning.run.folder import RunFolder
+from fine_tuning.run.record_file import read_record
 from fine_tuning.screen import Screen
 from fine_tuning.ship.adapter import refuse_uncombinable
 from fine_tuning.stages import (
@@ -30,6 +32,7 @@ from fine_tuning.stages import (
     Train,
     chain,
     generated,
+    judge,
     merge,
     refusing,
     shipping,
@@ -37,6 +40,7 @@ from fine_tuning.stages import (
 )
 from fine_tuning.values.combining import Combining
 from fine_tuning.values.record import RunRecord
+from fine_tuning.values.rewards import read_reward
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
 
@@ -99,6 +103,7 @@ def prepare(job: Run, worker: Worker) -> Train:
     )
     refusing.refuse_unusable(data, spec.data)
     refusing.refuse_stage(spec, data)
+    judges = judges_of(spec, job.screen)
     needed = not known.is_trained or shipping.is_wanted(spec)
     model = job.once(Model(spec=spec, weights=not spec.dry_run, is_needed=needed))
     look = job.once(Tokens(spec=spec, model=model, data=data, folder=folder.dataset, worker=worker))
@@ -132,6 +137,7 @@ def prepare(job: Run, worker: Worker) -> Train:
         log=folder.log,
         stop_file=folder.stop_file,
         saved=lambda: write_page_meanwhile(job),
+        judges=judges,
     )
     written = generated.write_generated(plan, training.settings, data, parts, places)
     if not spec.dry_run:
@@ -152,6 +158,24 @@ def prepare(job: Run, worker: Worker) -> Train:
     if spec.dry_run:
         generated.show_generated(plan, training.settings, written, job.screen)
     return training
+
+
+def judges_of(spec: RunSpec, screen: Screen) -> dict[str, judge.RewardModel]:
+    """The reward models that --reward names, by their directories: runs of --stage rm, or what such
+    a run has exported."""
+    found = {}
+    for reward in map(read_reward, spec.reward):
+        if reward.kind != "model":
+            continue
+        folder = Path(reward.argument)
+        record = read_record(RunFolder(folder))
+        if record is None:
+            named = RunSpec(model_name_or_path=reward.argument)
+            found[reward.argument] = judge.of_named(named, screen)
+        else:
+            require_finished(record, folder)
+            found[reward.argument] = judge.of_run(record, folder, screen)
+    return found
 
 
 def ship(job: Run, worker: Worker) -> None:

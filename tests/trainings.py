@@ -135,7 +135,12 @@ class Heard:
 
 
 def train_here(
-    folder: Path, plan: Planned, *, scored: bool = True, resume_from: str | None = None
+    folder: Path,
+    plan: Planned,
+    *,
+    scored: bool = True,
+    resume_from: str | None = None,
+    heard: Heard | None = None,
 ) -> dict[str, Any]:
     """What the worker's training gives; scored before and after."""
     from fine_tuning.engine.worker.training.train import train
@@ -153,7 +158,7 @@ def train_here(
     if objective.online:
         scoring["online"] = {**plan.settings["online"], **plan.train.of_worker["asked"]}
     return train(
-        events=Heard().events,
+        events=(heard or Heard()).events,
         settings=plan.train.all,
         stop_path=str(folder / "stop"),
         expected={"unit": "blocks" if stage == "pt" else "rows", "count": encoded_count(plan)},

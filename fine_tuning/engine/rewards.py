@@ -23,9 +23,7 @@ def refuse_rewards(words: Sequence[str]) -> None:
         except NoReward as error:
             mistakes.append(str(error))
             continue
-        if reward.kind == "model":
-            mistakes.append(f"--reward {word}: a reward model cannot be used yet.")
-        elif reward.kind == "function" and (mistake := _not_callable(reward)):
+        if reward.kind == "function" and (mistake := _not_callable(reward)):
             mistakes.append(f"--reward {word}: {mistake}")
         elif reward.name in found:
             mistakes.append(f"--reward {word}: there are two rewards of the name {reward.name}.")

@@ -1,12 +1,13 @@
 """train: the engine trains, from the last complete checkpoint if there is one, scored around."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from msgspec import to_builtins
 
 from fine_tuning import checkpoints, files
 from fine_tuning.checkpoints import has_weights
@@ -22,6 +23,7 @@ from fine_tuning.errors import Interrupted, RowsError
 from fine_tuning.paths import shown
 from fine_tuning.report import score_lines
 from fine_tuning.screen import Screen, worker_events
+from fine_tuning.stages.judge import RewardModel
 from fine_tuning.stages.plan import settings_of
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.data import CheckedData, SplitData
@@ -53,6 +55,7 @@ class Train:
     places: Places
     worker: Worker
     encoded: Encoded | None = None  # rows that were encoded ahead
+    judges: Mapping[str, RewardModel] = field(default_factory=dict)  # by their directories
     main: Path
     has_begun: bool
     scores: Path
@@ -62,8 +65,12 @@ class Train:
 
     @cached_property
     def settings(self) -> TrainSettings:
-        """What the trainer is given."""
-        return settings_of(self.plan, self.spec, self.look, self.places)
+        """What the trainer is given, with the reward models that judge its answers."""
+        made = settings_of(self.plan, self.spec, self.look, self.places)
+        if not self.judges:
+            return made
+        asked = {**made.of_worker["asked"], "models": to_builtins(self.judges)}
+        return replace(made, of_worker={**made.of_worker, "asked": asked})
 
     @property
     def on_first_node(self) -> bool:

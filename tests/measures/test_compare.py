@@ -50,3 +50,23 @@ def test_a_loss_that_is_not_finite_has_no_interval() -> None:
     lost = replace(scored(PAIRS), losses=((None, 1), *scored(PAIRS).losses[1:]))
     loss = by_metric(scored(PAIRS), lost)["loss"]
     assert (loss.after, loss.change) == (None, None)
+
+
+def test_answers_that_rewards_judge_are_compared_row_by_row() -> None:
+    """A tie counts half; the interval is that of the wins and losses, and not of the sizes."""
+
+    def judged(*rewards: float) -> Scored:
+        side = scored(PAIRS)
+        samples = zip(side.samples, rewards, strict=True)
+        metrics = {**side.metrics, "reward": 9.0, "reward of length:9": rewards[0]}
+        answers = tuple(replace(it, reward=reward) for it, reward in samples)
+        return replace(side, samples=answers, metrics=metrics)
+
+    found = by_metric(judged(0, 0, 0, 0, 0, 0), judged(1, 2, 3, 0, 0, -9))
+    assert list(found)[:3] == ["wins", "reward of length:9", "reward"]
+    wins, reward = found["wins"], found["reward"]
+    assert (wins.before, wins.after) == (0.5, 0.5 + (3 - 1) / 12)
+    assert wins.moved == (3, 1) and wins.change is not None
+    assert wins.change[0] < 0 < wins.change[1]
+    assert reward.after == pytest.approx(-0.5) and reward.name == "Reward"
+    assert found["reward of length:9"].name == "Reward: length:9"

@@ -201,3 +201,18 @@ def test_that_answers_stop_never_stands_for_all() -> None:
 def test_an_answer_that_became_longer_is_neither_better_nor_worse() -> None:
     length = Score(name="Tokens", before=3.0, after=9.0, n=9, better="neither", change=(5.0, 7.0))
     assert score_row(length).mood == "plain"
+
+
+def test_where_rewards_judge_the_answers_the_reward_leads() -> None:
+    found = verdict(
+        RunFacts(
+            scores=(
+                Score(name="Wins", metric="wins", before=0.5, after=0.9, kind="share", leads=False),
+                Score(
+                    name="Exact match", metric="exact_match", before=0.5, after=0.6, kind="share"
+                ),
+                Score(name="Reward", metric="reward", before=1.0, after=2.0, change=(0.5, 1.5)),
+            )
+        )
+    )
+    assert found.headline == "Reward 1 → 2" and found.mood == "good"

@@ -33,7 +33,9 @@ TWO_MOMENTS = 8.0
 # takes the rows apart by their tag. Of a reward model they are made for nothing.
 LOGITS = {"dpo": (6.0, 20.0), "kto": (6.0, 24.0), "rm": (6.0, 6.0)}
 LOGITS_OF_LOSS = (10.0, 12.0)
-REFERENCE = ("dpo", "kto")  # compare with a model that is not trained
+# Compare with a model that is not trained. The keys and values of sampled answers are not counted:
+# they lie in memory when no activations do.
+REFERENCE = ("dpo", "kto", "grpo", "rloo")
 # They change what lies where, in ways that are not counted here.
 NOT_COUNTED = (
     "deepspeed",

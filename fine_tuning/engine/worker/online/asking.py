@@ -9,20 +9,21 @@ from typing import Any
 
 from fine_tuning.engine.worker.online.judging import Asked
 from fine_tuning.engine.worker.rows import read_rows
-from fine_tuning.engine.worker.scoring.prompts import Pair, prompts_of
+from fine_tuning.engine.worker.scoring.prompts import Pair, Prompts
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What one row asks, and the answer in it."""
+    """What one canonical row asks (`source`), and the answer in it."""
 
+    source: Mapping[str, Any]
     messages: Sequence[Mapping[str, str]]
     prompt_ids: Sequence[int]
     expected: str
 
     def answered(self, row: int, text: str, ids: Sequence[int]) -> Asked:
         """With an answer of the model's."""
-        return Asked(row, self.messages, self.prompt_ids, self.expected, text, ids)
+        return Asked(row, self.source, self.messages, self.prompt_ids, self.expected, text, ids)
 
 
 def question(row: Mapping[str, Any], pair: Pair) -> Question:
@@ -31,16 +32,13 @@ def question(row: Mapping[str, Any], pair: Pair) -> Question:
     turns = [{"role": turn["from"], "content": turn["value"]} for turn in before]
     if row.get("system"):
         turns.insert(0, {"role": "system", "content": row["system"]})
-    return Question(turns, pair[0], last["value"])
+    return Question(row, turns, pair[0], last["value"])
 
 
-def questions_of(
-    settings: Mapping[str, Any], template: Any, tokenizer: Any
-) -> tuple[list[Question], Sequence[int]]:
-    """The questions of the training rows, and the tokens at which an answer ends."""
-    prompts = prompts_of(template, tokenizer, settings["asked"]["served"])
+def questions_of(settings: Mapping[str, Any], prompts: Prompts) -> list[Question]:
+    """The questions of the training rows."""
     rows = list(islice(read_rows(_rows_path(settings)), settings.get("max_samples")))
-    return list(map(question, rows, prompts.pairs(rows))), list(prompts.stop_ids)
+    return list(map(question, rows, prompts.pairs(rows)))
 
 
 def _rows_path(settings: Mapping[str, Any]) -> Path:

@@ -7,12 +7,13 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.engine.worker.scoring.judge import Judge as RewardModel
 from fine_tuning.engine.worker.time_limit import TooLong, timed
 from fine_tuning.errors import RowsError
 from fine_tuning.values.rewards import OF_MANY_ANSWERS, OF_ONE_ANSWER, Reward, RewardKind
@@ -23,9 +24,11 @@ CONTINUES = "mend the function: the same command goes on from the last checkpoin
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One answer to a row: what was asked, as messages and as ids, and what was expected."""
+    """One answer to a row: what was asked, as a canonical row (`source`), as messages and as ids,
+    and what was expected."""
 
     row: int
+    source: Mapping[str, Any]
     messages: Sequence[Mapping[str, str]]
     prompt_ids: Sequence[int]
     expected: str
@@ -42,6 +45,7 @@ class Judge:
 
     rewards: Sequence[Reward]
     scorers: Sequence[Scorer]
+    models: Mapping[str, RewardModel] = field(default_factory=dict)  # by their directories
 
     def each(self, answers: Sequence[Asked]) -> list[list[float]]:
         """Of each reward the numbers of all answers. Raises RowsError with the row, the answer and
@@ -55,16 +59,25 @@ class Judge:
         return [sum(w * one for w, one in zip(weights, row, strict=True)) for row in columns]
 
 
-def judge_of(rewards: Sequence[Reward], seconds: float) -> Judge:
-    """The judge for these rewards; a function of the user's may take `seconds` for a call."""
-    return Judge(rewards, [SCORERS[reward.kind](reward, seconds) for reward in rewards])
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """What rewards are computed with: `seconds` that a function of the user's may take for a call,
+    and reward models by their directories."""
+
+    seconds: float = 60.0
+    models: Mapping[str, RewardModel] = field(default_factory=dict)
 
 
-def _exact_match(reward: Reward, seconds: float) -> Scorer:
+def judge_of(rewards: Sequence[Reward], how: How) -> Judge:
+    """The judge for these rewards."""
+    return Judge(rewards, [SCORERS[it.kind](it, how) for it in rewards], how.models)
+
+
+def _exact_match(reward: Reward, how: How) -> Scorer:
     return lambda answers: [float(it.answer.strip() == it.expected.strip()) for it in answers]
 
 
-def _json_valid(reward: Reward, seconds: float) -> Scorer:
+def _json_valid(reward: Reward, how: How) -> Scorer:
     def valid(text: str) -> bool:
         try:
             json.loads(text)
@@ -75,18 +88,34 @@ def _json_valid(reward: Reward, seconds: float) -> Scorer:
     return lambda answers: [float(valid(it.answer)) for it in answers]
 
 
-def _regex(reward: Reward, seconds: float) -> Scorer:
+def _regex(reward: Reward, how: How) -> Scorer:
     pattern = re.compile(reward.argument)
     return lambda answers: [float(pattern.search(it.answer) is not None) for it in answers]
 
 
-def _length(reward: Reward, seconds: float) -> Scorer:
+def _length(reward: Reward, how: How) -> Scorer:
     most = int(reward.argument)
     return lambda answers: [min(1.0, max(0.0, 2 - len(it.answer_ids) / most)) for it in answers]
 
 
-def _function(reward: Reward, seconds: float) -> Scorer:
-    with _watched(reward, seconds, ()):
+def _model(reward: Reward, how: How) -> Scorer:
+    model = how.models[reward.argument]
+
+    def scores(answers: Sequence[Asked]) -> list[float]:
+        rows = [with_answer_of(it.source, it.answer) for it in answers]
+        return model.rewards(model.ids(rows), print)  # what it says goes to the log
+
+    return scores
+
+
+def with_answer_of(row: Mapping[str, Any], answer: str) -> dict[str, Any]:
+    """The row, as if the model's answer were its own."""
+    *before, _ = row["conversations"]
+    return {**row, "conversations": [*before, {"from": "assistant", "value": answer}]}
+
+
+def _function(reward: Reward, how: How) -> Scorer:
+    with _watched(reward, how.seconds, ()):
         function = load_function(reward)
     wanted = signature(function).parameters.values()
     takes_all = any(it.kind is Parameter.VAR_KEYWORD for it in wanted)
@@ -99,7 +128,7 @@ def _function(reward: Reward, seconds: float) -> Scorer:
         return function(**given(as_columns(answers)))
 
     def each(answers: Sequence[Asked]) -> list[float]:
-        with _watched(reward, seconds, answers) as at:
+        with _watched(reward, how.seconds, answers) as at:
             found = []
             for one in answers:
                 at.answer = one
@@ -107,7 +136,7 @@ def _function(reward: Reward, seconds: float) -> Scorer:
             return found
 
     def together(answers: Sequence[Asked]) -> list[float]:
-        with _watched(reward, seconds, answers) as at:
+        with _watched(reward, how.seconds, answers) as at:
             try:
                 found = list(of_many(answers))
             except Exception:
@@ -122,12 +151,13 @@ def _function(reward: Reward, seconds: float) -> Scorer:
     return together if "completions" in names else each
 
 
-SCORERS: Mapping[RewardKind, Callable[[Reward, float], Scorer]] = {
+SCORERS: Mapping[RewardKind, Callable[[Reward, How], Scorer]] = {
     "exact_match": _exact_match,
     "json_valid": _json_valid,
     "regex": _regex,
     "length": _length,
     "function": _function,
+    "model": _model,
 }
 
 

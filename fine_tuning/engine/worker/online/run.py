@@ -21,7 +21,9 @@ from fine_tuning.engine.worker.no_trace import RandomStates
 from fine_tuning.engine.worker.online.alarms import repeated
 from fine_tuning.engine.worker.online.asking import Question, questions_of
 from fine_tuning.engine.worker.online.judging import Judge
+from fine_tuning.engine.worker.online.reading import require_same_reading
 from fine_tuning.engine.worker.scoring.generate import given, padded_left
+from fine_tuning.engine.worker.scoring.prompts import prompts_of
 from fine_tuning.errors import RowsError, UsageError
 
 
@@ -114,7 +116,9 @@ def run_online(
     model_args, data_args, _, finetuning_args, _ = get_train_args(dict(arguments))
     tokenizer = load_tokenizer(model_args)["tokenizer"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
-    questions, stop_ids = questions_of(settings, template, tokenizer)
+    prompts = prompts_of(template, tokenizer, settings["asked"]["served"])
+    questions = questions_of(settings, prompts)
+    require_same_reading(judge, str(settings["model_name_or_path"]), tokenizer, prompts, questions)
     made, configured = TRAINERS[settings["online"]["stage"]]
     config = configured(**config_of(configured, settings))
     model = load_model(tokenizer, model_args, finetuning_args, is_trainable=True)
@@ -132,7 +136,7 @@ def run_online(
         reward_funcs=reward_functions(judge, questions),
         callbacks=[*callbacks, start],
     )
-    trainer.asks(questions, stop_ids)
+    trainer.asks(questions, list(prompts.stop_ids))
     if reference is not None:
         trainer.beta = config.beta = beta
         trainer.ref_model = trainer.accelerator.prepare_model(

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from fine_tuning.engine.worker.online.asking import question
-from fine_tuning.engine.worker.online.judging import Judge, judge_of
+from fine_tuning.engine.worker.online.judging import How, Judge, judge_of
+from fine_tuning.engine.worker.scoring import judge
 from fine_tuning.engine.worker.scoring.batches import Said
 from fine_tuning.engine.worker.scoring.generate import answer_prompts
 from fine_tuning.engine.worker.scoring.prompts import question_of
@@ -20,15 +21,21 @@ from fine_tuning.values.rewards import ONE, Reward
 
 
 @lru_cache(maxsize=1)
-def judge_for(rewards: tuple[Reward, ...], seconds: float) -> Judge:
+def judge_for(settings: bytes) -> Judge:
     """The judge of a training: before it, in it and after it the same."""
-    return judge_of(rewards, seconds)
+    known = msgspec.json.decode(settings)
+    models = {
+        name: judge.judge_of(it["settings"], it["served"]) for name, it in known["models"].items()
+    }
+    rewards = msgspec.convert(known["rewards"], tuple[Reward, ...])
+    return judge_of(rewards, How(seconds=float(known["seconds"]), models=models))
 
 
 def rewards_of(settings: Mapping[str, Any]) -> Judge:
     """The judge that these settings describe."""
-    rewards = msgspec.convert(settings["rewards"], tuple[Reward, ...])
-    return judge_for(rewards, float(settings["seconds"]))
+    known = {name: settings[name] for name in ("rewards", "seconds")}
+    known["models"] = settings.get("models") or {}
+    return judge_for(msgspec.json.encode(known))
 
 
 def score_rewards(
@@ -42,7 +49,7 @@ def score_rewards(
 
     Answers are greedy. Raises RowsError where a reward fails.
     """
-    judge, prompts = rewards_of(online), model.prompts
+    judging, prompts = rewards_of(online), model.prompts
     asked = [question(row, pair) for row, pair in zip(rows, prompts.pairs(rows), strict=True)]
     given = answer_prompts(
         model.model,
@@ -58,13 +65,13 @@ def score_rewards(
         for row, (it, found) in enumerate(zip(asked, given, strict=True))
     ]
     try:
-        each, total = judge.each(answers), judge.total(answers)
+        each, total = judging.each(answers), judging.total(answers)
     except RowsError as error:
         # these are not training rows, so their numbers would name others
         raise RowsError(f"{error.what}\n  to a held-out row", fix=error.fix) from None
     metrics: dict[str, Any] = {"n": len(rows), "reward": fmean(total) if total else math.nan}
     if len(each) > 1:
-        named = zip(judge.rewards, each, strict=True)
+        named = zip(judging.rewards, each, strict=True)
         metrics |= {f"{ONE}{reward.name}": fmean(column) for reward, column in named if column}
     samples = [
         {

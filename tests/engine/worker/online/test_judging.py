@@ -3,18 +3,18 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.engine.worker.online.judging import Asked, Judge, judge_of
+from fine_tuning.engine.worker.online.judging import Asked, How, Judge, judge_of
 from fine_tuning.errors import RowsError
 from fine_tuning.values.rewards import read_reward
 
 
 def asked(answer: str, expected: str = "yes", row: int = 0, tokens: int = 3) -> Asked:
     messages = [{"role": "user", "content": "Is it?"}]
-    return Asked(row, messages, [1, 2], expected, answer, list(range(tokens)))
+    return Asked(row, {}, messages, [1, 2], expected, answer, list(range(tokens)))
 
 
 def judge(*words: str, seconds: float = 5) -> Judge:
-    return judge_of([read_reward(word) for word in words], seconds)
+    return judge_of([read_reward(word) for word in words], How(seconds=seconds))
 
 
 @pytest.mark.parametrize(

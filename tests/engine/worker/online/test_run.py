@@ -2,13 +2,22 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fine_tuning.errors import RowsError, UsageError
-from tests.trainings import Planned, largest_difference, planned, train_here, weights_of
+from tests.trainings import (
+    Heard,
+    Planned,
+    largest_difference,
+    planned,
+    rows_of,
+    train_here,
+    weights_of,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -194,3 +203,95 @@ def test_an_argument_of_the_other_trainer_is_refused_before_a_model_is_loaded(
     plan = online(tmp_path, tiny_model, "rloo", engine_args={"scale_rewards": "none"})
     with pytest.raises(UsageError, match="--scale_rewards does not go with --stage rloo"):
         train_here(tmp_path, plan, scored=False)
+
+
+def test_answers_of_one_reward_teach_nothing_and_are_no_failure(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """No gradient then says nothing about the tensors that are trained."""
+    code = "def score(answer): return 1"
+    plan = online(tmp_path, tiny_model, code=code, engine_args={"beta": 0.0})
+    heard = Heard()
+    train_here(tmp_path, plan, scored=False, heard=heard)
+    notes = [note["text"] for note in heard.of("note")]
+    assert any("in 100% of the groups all answers get the same reward" in it for it in notes)
+    assert any("in no step did the answers to a prompt get different rewards" in it for it in notes)
+
+
+@pytest.fixture(scope="module")
+def reward_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return classifier(tiny_model, tmp_path_factory.mktemp("rm") / "whole")
+
+
+def classifier(model: Path, folder: Path, change: Callable[[Any], None] = lambda it: None) -> Path:
+    """What a run of --stage rm exports."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    change(tokenizer)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(3)
+    made = AutoModelForSequenceClassification.from_pretrained(
+        model, num_labels=1, dtype=torch.float32
+    )
+    made.save_pretrained(folder)
+    return folder
+
+
+def judged_by(folder: Path, model: Path, rewards: Path) -> Planned:
+    plan = online(folder, model, reward=(str(rewards),), engine_args={"max_steps": 1})
+    models = {str(rewards): {"settings": {"classifier": str(rewards)}, "served": None}}
+    asked = {**plan.train.of_worker["asked"], "models": models}
+    return replace(plan, train=replace(plan.train, of_worker={"asked": asked}))
+
+
+def test_a_reward_model_judges_whole_conversations(
+    reward_model: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from fine_tuning.engine.worker.online.asking import Question
+    from fine_tuning.engine.worker.scoring.rewarded import rewards_of
+
+    plan = judged_by(tmp_path, tiny_model, reward_model)
+    train_here(tmp_path, plan, scored=False)  # it reads what this model is trained to write
+    judge = rewards_of({**plan.settings["online"], **plan.train.of_worker["asked"]})
+    tokenizer = AutoTokenizer.from_pretrained(reward_model)
+    alone = AutoModelForSequenceClassification.from_pretrained(reward_model)
+    row = rows_of("chat", 1)[0]
+    answers = ["It is 4.", " 你好 " * 9]
+    found = judge.total([Question(row, [], [], "").answered(0, it, []) for it in answers])
+    for answer, reward in zip(answers, found, strict=True):
+        turns = [
+            {"role": "user", "content": row["conversations"][0]["value"]},
+            {"role": "assistant", "content": answer},
+        ]
+        inputs = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True)
+        with torch.no_grad():
+            assert reward == pytest.approx(float(alone(**inputs).logits[0, 0]), abs=1e-5)
+
+
+def other_template(tokenizer: Any) -> None:
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|im_end|>", "</s>")
+
+
+def other_tokens(tokenizer: Any) -> None:
+    tokenizer.add_tokens(["brand new"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (other_template, r"has another template than (.|\n)*: from token \d+ on it reads '</s>"),
+        (other_tokens, r"has another tokenizer than (.|\n)*: the token 'brand new' is number"),
+    ],
+)
+def test_a_reward_model_of_another_tokenizer_or_template_is_refused_with_both_named(
+    change: Callable[[Any], None], said: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    other = classifier(tiny_model, tmp_path / "other", change)
+    with pytest.raises(UsageError, match=said) as caught:
+        train_here(tmp_path, judged_by(tmp_path, tiny_model, other), scored=False)
+    assert str(other) in str(caught.value) and str(tiny_model) in str(caught.value)
