@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import ROOT, command
+from tests.commands import ROOT, command, environment
 from tests.llama_cpp import needs_llama_cpp
+from tests.ollama import ollama
 
 pytestmark = [pytest.mark.engine, needs_llama_cpp]
 
@@ -14,11 +15,13 @@ pytestmark = [pytest.mark.engine, needs_llama_cpp]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     place = tmp_path_factory.mktemp("gguf run")
-    done = command(
-        *("run", "--output_dir", "run", "--max_steps", 2, "--score_samples", 0),
-        *("--gguf", "q8_0,Q4_K_M"),
-        cwd=place,
-    )
+    with ollama(place / "ollama") as found:
+        done = command(
+            *("run", "--output_dir", "run", "--max_steps", 2, "--score_samples", 0),
+            *("--gguf", "q8_0,Q4_K_M", "--ollama", "my-model", "--system", "Answer briefly."),
+            cwd=place,
+            env=environment(**found),
+        )
     assert done.returncode == 0, done.stdout
     return place, done.stdout
 
@@ -26,7 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_a_run_leaves_checked_gguf_files_beside_it(run: tuple[Path, str]) -> None:
     place, output = run
     files = [place / "run-gguf" / f"demo_model-alpaca-{kind}.gguf" for kind in ("q8_0", "q4_k_m")]
-    assert sorted((place / "run-gguf").iterdir()) == sorted(files)
+    modelfile = place / "run-gguf" / "Modelfile"
+    assert sorted((place / "run-gguf").iterdir()) == sorted([*files, modelfile])
     assert files[1].stat().st_size < files[0].stat().st_size < 3_000_000
     record = json.loads((place / "run" / "run.json").read_text(encoding="utf-8"))
     assert [file["type"] for file in record["stages"]["gguf"]["result"]["files"]] == [
@@ -39,15 +43,31 @@ def test_a_run_leaves_checked_gguf_files_beside_it(run: tuple[Path, str]) -> Non
     assert (place / "run-merged" / "config.json").is_file()
 
 
-def test_export_adds_a_format_and_keeps_what_is_there(run: tuple[Path, str]) -> None:
+def test_ollama_has_the_model_and_renders_the_trained_prompts(run: tuple[Path, str]) -> None:
+    place, output = run
+    lines = (place / "run-gguf" / "Modelfile").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "FROM ./demo_model-alpaca-q8_0.gguf"
+    assert 'PARAMETER stop "<|im_end|>"' in lines and 'SYSTEM "Answer briefly."' in lines
+    assert "PARAMETER num_ctx 1024" in lines
+    assert (place / "ollama" / "my-model.json").is_file()
+    assert "Ollama makes as many tokens of the prompts of 3 conversations" in output
+    assert "ollama push YOUR_NAME/my-model" in output
+
+
+def test_export_adds_a_format_and_says_the_commands_where_ollama_is_not_installed(
+    run: tuple[Path, str],
+) -> None:
     place, _ = run
-    before = {path: path.stat().st_mtime_ns for path in (place / "run-gguf").iterdir()}
-    done = command("export", "--output_dir", "run", "--gguf", "q8_0", "q6_k", cwd=place)
+    before = {path: path.stat().st_mtime_ns for path in (place / "run-gguf").glob("*.gguf")}
+    words = ("--gguf", "q8_0", "q6_k", "--ollama", "other")
+    done = command("export", "--output_dir", "run", *words, cwd=place)
     assert done.returncode == 0, done.stdout
     assert "The merged model is already in run-merged" in done.stdout
-    after = {path: path.stat().st_mtime_ns for path in (place / "run-gguf").iterdir()}
+    after = {path: path.stat().st_mtime_ns for path in (place / "run-gguf").glob("*.gguf")}
     assert before.items() <= after.items()
     assert {path.name for path in after.keys() - before.keys()} == {"demo_model-alpaca-q6_k.gguf"}
+    assert "Ollama is not installed here" in done.stdout
+    assert "ollama create other -f run-gguf/Modelfile" in done.stdout
 
 
 def test_a_run_is_refused_before_it_trains_where_llama_cpp_is_missing(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ def what_is_next(run_dir: Path) -> Iterator[str]:
         yield f"Merged model: {shown(facts.merged_path)}"
     for path in facts.gguf_paths:
         yield f"GGUF file: {shown(path)}"
+    if facts.ollama_model:
+        yield f"In Ollama: ollama run {facts.ollama_model}"
     place = quote(shown(run_dir))
     if not facts.reward_model:
         yield f"Talk to it:\n    {program_here()} chat --output_dir {place}"

@@ -23,6 +23,7 @@ STAGES = {
     "combine": "combining adapters",
     "merge": "merging",
     "gguf": "writing a GGUF file",
+    "ollama": "giving it to Ollama",
     "prove": "proving the merged model",
     "judge": "scoring conversations",
     "answer": "answering",

@@ -45,7 +45,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
     data, look = result_of(stages.check), result_of(stages.tokens)
     parts, plan = result_of(stages.split), result_of(stages.plan)
     trained, merged = result_of(stages.train), result_of(stages.merge)
-    gguf = result_of(stages.gguf)
+    gguf, ollama = result_of(stages.gguf), result_of(stages.ollama)
     choices = plan.choices if plan else ()
     scores = read_scores(run_dir)
     return RunFacts(
@@ -89,6 +89,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         masked=masked_of(look) if look else (),
         **loading_facts(run_dir, spec, plan),
         merged_path=merged.path if merged else None,
+        ollama_model=ollama.name if ollama and ollama.created else "",
         gguf_paths=tuple(file.path for file in gguf.files) if gguf else (),
         proof=merged.proof if merged else None,
         rewards=merged.rewards if merged else None,

@@ -157,6 +157,7 @@ class RunFacts:
     reward_model: bool = False  # it scores conversations, and says nothing
     merged_path: Path | None = None
     gguf_paths: tuple[Path, ...] = ()
+    ollama_model: str = ""  # its name, if Ollama has it
     proof: Proof | None = None
     rewards: RewardProof | None = None
     chain: tuple[Link, ...] = ()  # the runs before this one, and this one

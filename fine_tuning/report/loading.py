@@ -75,6 +75,9 @@ def snippets(facts: RunFacts) -> tuple[Snippet, ...]:
     for file in facts.gguf_paths:
         code = f"llama-server --model {shlex.quote(str(file))} --jinja"
         made.append(Snippet(title="A GGUF file, with llama.cpp", language="shell", code=code))
+    if facts.ollama_model:
+        code = f"ollama run {shlex.quote(facts.ollama_model)}"
+        made.append(Snippet(title="The model in Ollama", language="shell", code=code))
     run_dir = facts.adapter_path or facts.model_path
     if facts.command and run_dir and not facts.reward_model:
         code = f"{_program(facts.command)} chat --output_dir {shlex.quote(str(run_dir))}"

@@ -24,6 +24,7 @@ from fine_tuning.run.settling import settle
 from fine_tuning.screen import Screen
 from fine_tuning.values.chain import Link
 from fine_tuning.values.codec import fingerprint, to_json
+from fine_tuning.values.gguf import USUAL
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.shown import Source
@@ -75,6 +76,7 @@ def with_export_places(spec: RunSpec, known: RunRecord | None) -> RunSpec:
     there = merged.path if merged is not None and merged.path.is_dir() else None
     files = gguf.files if gguf is not None else ()
     return spec.replace(
+        gguf=spec.gguf or ((USUAL,) if spec.ollama else ()),
         export_dir=spec.export_dir or there or _beside(spec.output_dir, "merged"),
         gguf_dir=spec.gguf_dir or (files[0].path.parent if files else _beside(named, "gguf")),
     )

@@ -3,15 +3,20 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from fine_tuning.errors import EngineError, FineTuningError
 from fine_tuning.files import DISK_FULL, FREE_SPACE
+from fine_tuning.ship.conversations import CHATS
 from fine_tuning.ship.llama_cpp.place import CONVERTER, LORA_CONVERTER, LlamaCpp
 from fine_tuning.ship.llama_cpp.serve import ask, serving
 from fine_tuning.values.gguf import GGUF_TYPES
+from fine_tuning.values.results import TokenizerFacts
 
+SERVE_MERGED = (
+    "serve the merged model with vLLM or Transformers, or take a base model that llama.cpp knows"
+)
 CONTEXT = 2048  # tokens, for looking at a file
 # Scripts, numbers, code, blanks and signs that tokenizers cut in different ways.
 TEXT = (
@@ -26,14 +31,12 @@ KNOWN: Sequence[tuple[str, str, str]] = (
     (
         "pre-tokenizer was not recognized",
         "llama.cpp does not know how this tokenizer cuts text, so it would make other tokens",
-        "take a base model that llama.cpp supports, or serve the merged model with vLLM or "
-        "Transformers",
+        SERVE_MERGED,
     ),
     (
         "is not supported",
         "llama.cpp does not know this kind of model",
-        "take a base model that llama.cpp supports, or serve the merged model with vLLM or "
-        "Transformers",
+        SERVE_MERGED,
     ),
     ("No space left on device", DISK_FULL, FREE_SPACE),
 )
@@ -101,37 +104,35 @@ def _explained(said: str, target: Path, log: Path) -> FineTuningError:
     return EngineError(what, why=last, fix=f"its whole output is in {log}")
 
 
-def compare_tokens(
-    file: Path, wanted: Mapping[str, Sequence[int]], template: str | None, log: Path
-) -> None:
-    """Open the file, tokenise texts, read its chat template. Raises EngineError at a difference.
-
-    `wanted`: the ids that Transformers makes of each text.
-    """
+def compare_tokens(file: Path, facts: TokenizerFacts, log: Path) -> None:
+    """Open the file, tokenise the text and conversations, read its chat template. Raises
+    EngineError where one is not what the model's own tokenizer made."""
     with serving(file, log, context=CONTEXT) as url:
         held = str(ask(url, "/props").get("chat_template") or "")
-        found = {
-            text: ask(url, "/tokenize", {"content": text, "parse_special": True})["tokens"]
-            for text in wanted
-        }
-    for text, ids in wanted.items():
-        if list(found[text]) != list(ids):
-            raise _other_tokens(text, list(ids), list(found[text]))
-    if template is not None and held.strip() != template.strip():
-        raise EngineError(
-            f"{file.name} does not hold the chat template that was trained.",
-            why=f"it holds {held[:80]!r} ...",
-            fix="serve the merged model with vLLM or Transformers, and report the model's name",
-        )
+        found = ask(url, "/tokenize", {"content": TEXT, "parse_special": True})["tokens"]
+        _require_same(f"of a text of {len(TEXT)} letters", facts.texts[0], found)
+        if facts.template is not None and held.strip() != facts.template.strip():
+            raise EngineError(
+                f"{file.name} does not hold the chat template that was trained.",
+                why=f"it holds {held[:80]!r} ...",
+                fix=SERVE_MERGED,
+            )
+        for messages, wanted in zip(CHATS, facts.prompts, strict=True):
+            if wanted is not None:
+                prompt = ask(url, "/apply-template", {"messages": messages})["prompt"]
+                asked = {"content": prompt, "add_special": True, "parse_special": True}
+                found = ask(url, "/tokenize", asked)["tokens"]
+                _require_same(f"of the conversation that ends {messages[-1]}", wanted, found)
 
 
-def _other_tokens(text: str, wanted: list[int], found: list[int]) -> EngineError:
+def _require_same(what: str, wanted: Sequence[int], found: Sequence[int]) -> None:
+    if list(wanted) == list(found):
+        return
     pairs = zip(wanted, found, strict=False)
     at = next((at for at, (one, two) in enumerate(pairs) if one != two), len(found))
-    return EngineError(
-        "llama.cpp makes other tokens of the same text than the tokenizer that was trained with.",
-        why=f"from token {at} on {found[at : at + 4]} instead of {wanted[at : at + 4]}, in a text "
-        f"of {len(text)} characters; the model would read what it was never taught",
-        fix="no GGUF file was kept: serve the merged model with vLLM or Transformers, or take a "
-        "base model whose tokenizer llama.cpp knows",
+    raise EngineError(
+        f"llama.cpp makes other tokens {what} than the tokenizer that was trained with.",
+        why=f"from token {at} on {list(found[at : at + 4])} instead of "
+        f"{list(wanted[at : at + 4])}; the model would read what it was never taught",
+        fix=f"no GGUF file was kept: {SERVE_MERGED}",
     )

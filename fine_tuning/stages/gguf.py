@@ -1,6 +1,7 @@
 """gguf: the merged model becomes files for llama.cpp and Ollama, by llama.cpp's own programs."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,11 +12,13 @@ from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship import gguf
+from fine_tuning.ship.conversations import CHATS, Chat
 from fine_tuning.ship.llama_cpp.place import LlamaCpp, find
 from fine_tuning.units import bytes_text
+from fine_tuning.values.codec import from_json
 from fine_tuning.values.gguf import GGUF_TYPES, UNQUANTIZED
 from fine_tuning.values.record import Stages, result_of
-from fine_tuning.values.results import GgufFile, GgufFiles
+from fine_tuning.values.results import GgufFile, GgufFiles, TokenizerFacts
 from fine_tuning.values.spec import RunSpec
 
 
@@ -39,24 +42,18 @@ class Gguf:
     log: Path
 
     def inputs(self) -> tuple[Any, ...]:
-        return (str(self.folder), self.trained, self.types)
+        return (str(self.folder), self.trained)
 
     def holds(self, known: GgufFiles) -> bool:
         """Every file is there. Raises DataError if one is not what was written."""
-        return all(map(_is_unchanged, known.files))
+        there = {file.type for file in known.files if _is_unchanged(file)}
+        return there.issuperset(self.types)
 
     def do(self, screen: Screen) -> GgufFiles:
         kept = {file.type: file for file in self.earlier if _is_unchanged(file)}
         missing = [kind for kind in self.types if kind not in kept]
         tools = tools_for(self.spec, missing)
-        texts = [gguf.TEXT, *gguf.TEXT.splitlines()]
-        request = {
-            "model": str(self.model),
-            "texts": texts,
-            "trust_remote_code": bool(self.spec.engine_args.get("trust_remote_code")),
-        }
-        told = self.worker.request("ids_of_texts", request, worker_events(screen))
-        wanted = dict(zip(texts, told["ids"], strict=True))
+        facts = facts_of(self.model, self.spec, CHATS, self.worker, screen)
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as between:
             for kind in missing:
@@ -64,7 +61,7 @@ class Gguf:
                 target = self.folder / f"{self.title}-{kind}.gguf"
                 with files.written(target) as partial:
                     self._write(tools, kind, partial, Path(between))
-                    gguf.compare_tokens(partial, wanted, told["template"], self.log)
+                    gguf.compare_tokens(partial, facts, self.log)
                 kept[kind] = GgufFile(
                     path=target,
                     type=kind,
@@ -93,6 +90,20 @@ class Gguf:
                 "llama.cpp opens each GGUF file, makes the tokens of the trained tokenizer, and "
                 "finds the trained chat template in it."
             )
+
+
+def facts_of(
+    model: Path, spec: RunSpec, chats: Sequence[Chat], worker: Worker, screen: Screen
+) -> TokenizerFacts:
+    """What the model's own tokenizer makes of the texts and conversations that are compared."""
+    request = {
+        "model": str(model),
+        "texts": [gguf.TEXT],
+        "chats": chats,
+        "trust_remote_code": bool(spec.engine_args.get("trust_remote_code")),
+    }
+    found = worker.request("tokenizer_facts", request, worker_events(screen))
+    return from_json(found, TokenizerFacts)
 
 
 def _is_unchanged(file: GgufFile) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fine_tuning.engine.launch import Worker
-from fine_tuning.stages import gguf, merge
+from fine_tuning.stages import gguf, merge, ollama
 from fine_tuning.values.record import Stages
 from fine_tuning.values.spec import RunSpec
 
@@ -18,13 +18,18 @@ class Shipper(Protocol):
 
 
 # In the order in which they are made: a later one may be made of an earlier one.
-SHIPPERS: Mapping[str, Shipper] = {"merge": merge.of_run, "gguf": gguf.of_run}
+SHIPPERS: Mapping[str, Shipper] = {
+    "merge": merge.of_run,
+    "gguf": gguf.of_run,
+    "ollama": ollama.of_run,
+}
 
 
 def refuse_unmakeable(spec: RunSpec, run_dir: Path, stages: Stages) -> None:
     """Raise before the training for what could not be made after it."""
     merge.refuse_used(spec, run_dir, stages)
     gguf.refuse_unmakeable(spec, stages)
+    ollama.refuse_unmakeable(spec, stages)
 
 
 def is_wanted(spec: RunSpec) -> bool:

@@ -1,5 +1,6 @@
 """Number formats of GGUF files, by the names that llama.cpp has for them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,4 +30,5 @@ GGUF_TYPES: Mapping[str, GgufType] = {
 }
 # What a quantiser reads is written in the precision of the model's own weights.
 UNQUANTIZED: Mapping[str, str] = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+OLLAMA_NAME = re.compile(r"[\w.-]+(/[\w.-]+){0,2}(:[\w.-]+)?", re.ASCII)
 USUAL = "q8_0"  # where a GGUF file is needed and no format was named

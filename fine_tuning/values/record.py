@@ -9,7 +9,15 @@ import msgspec
 from fine_tuning.values.chain import Link
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import Plan
-from fine_tuning.values.results import BaseModel, Encoded, Failure, GgufFiles, Merged, Trained
+from fine_tuning.values.results import (
+    BaseModel,
+    Encoded,
+    Failure,
+    GgufFiles,
+    Merged,
+    OllamaModel,
+    Trained,
+)
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
@@ -42,6 +50,7 @@ class Stages:
     train: Done[Trained] | None = None
     merge: Done[Merged] | None = None
     gguf: Done[GgufFiles] | None = None
+    ollama: Done[OllamaModel] | None = None
 
     def having(self, name: str, done: "Done[Any] | None") -> "Stages":
         """The same with this stage."""

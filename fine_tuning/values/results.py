@@ -121,6 +121,18 @@ class Combined:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenizerFacts:
+    """What a model's own tokenizer makes of texts (ids without those that it puts around a text)
+    and of conversations (None: its template refuses them, or there is none); the texts of the
+    tokens that end an answer."""
+
+    texts: tuple[tuple[int, ...], ...]
+    prompts: tuple[tuple[int, ...] | None, ...]
+    template: str | None
+    stops: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class GgufFile:
     """A model in one file, for llama.cpp and Ollama."""
 
@@ -137,6 +149,17 @@ class GgufFiles:
     model: Path
     made_of: str
     files: tuple[GgufFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OllamaModel:
+    """What Ollama is given. `created`: it has made the model, and counted as many tokens in
+    `prompts` conversations as the trained tokenizer."""
+
+    name: str
+    modelfile: Path
+    created: bool
+    prompts: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,8 @@ FREE = frozenset(
         "gguf",
         "gguf_dir",
         "llama_cpp",
+        "ollama",
+        "system",
         "dry_run",
         "restart",
         "dataset_dir",
@@ -305,6 +307,18 @@ class RunSpec:
         group="output",
         metavar="DIR",
     )
+    ollama: str | None = flag(
+        None,
+        "make a model of this name in Ollama, of the first GGUF file (without --gguf: q8_0)",
+        group="output",
+        metavar="NAME",
+    )
+    system: str | None = flag(
+        None,
+        "system prompt of the model in Ollama, for conversations that bring none",
+        group="output",
+        metavar="TEXT",
+    )
     restart: bool = flag(
         False, "start an existing run again (its old state is moved aside)", group="output"
     )
@@ -316,7 +330,7 @@ class RunSpec:
     @property
     def wants_merged(self) -> bool:
         """Whether something is asked for that is, or is made of, a merged model."""
-        return bool(self.export_dir or self.gguf)
+        return bool(self.export_dir or self.gguf or self.ollama)
 
     @property
     def title(self) -> str:

@@ -137,6 +137,7 @@ COMMANDS: Mapping[str, Command] = {
             examples=(
                 "--output_dir out --export_dir merged",
                 "--output_dir out --gguf q8_0 q4_k_m",
+                "--output_dir out --ollama my-model --system 'Answer briefly.'",
                 "--model_name_or_path BASE --adapter_name_or_path ADAPTER --export_dir merged",
                 "--adapter_name_or_path A B --combine cat --weights 0.7 0.3 --combined_dir both",
             ),
@@ -146,6 +147,8 @@ COMMANDS: Mapping[str, Command] = {
                 "gguf",
                 "gguf_dir",
                 "llama_cpp",
+                "ollama",
+                "system",
                 "use_cpu",
                 "model_name_or_path",
             ),
@@ -443,6 +446,11 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(
         ("serve", "api"),
         f"`chat` speaks with the model of a run; LLaMA-Factory serves one: `{API}`.",
+    ),
+    **dict.fromkeys(
+        ("ollama", "modelfile"),
+        "`export --output_dir RUN --ollama my-model` gives a run's model to Ollama; so does `run "
+        "--ollama my-model`.",
     ),
     **dict.fromkeys(
         ("resume", "continue"), "Repeat the command of the run: it goes on where it stopped."

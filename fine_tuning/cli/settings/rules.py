@@ -6,6 +6,7 @@ from difflib import get_close_matches
 
 from fine_tuning.cli.settings.catalogue import did_you_mean
 from fine_tuning.engine.argument_rules import Asked, Rule, refused
+from fine_tuning.values.gguf import OLLAMA_NAME
 
 RANGES: tuple[Rule, ...] = (
     (
@@ -44,6 +45,14 @@ RANGES: tuple[Rule, ...] = (
     (
         lambda job: not 0 <= job.spec.data.max_bad_rows <= 1,
         "--max_bad_rows is a share between 0 and 1, for example 0.1.",
+    ),
+    (
+        lambda job: job.spec.ollama is not None and not OLLAMA_NAME.fullmatch(job.spec.ollama),
+        "--ollama takes a name as Ollama has them, for example my-model or me/my-model:latest.",
+    ),
+    (
+        lambda job: job.spec.system is not None and job.spec.ollama is None,
+        "--system is the system prompt of a model in Ollama: add --ollama NAME.",
     ),
     (lambda job: job.spec.score_samples < 0, "--score_samples must be 0 or more."),
     (

@@ -11,7 +11,7 @@ from fine_tuning.engine.worker.scoring.evaluate import evaluate
 from fine_tuning.engine.worker.scoring.judge import judge_rows
 from fine_tuning.engine.worker.scoring.score import score_run
 from fine_tuning.engine.worker.tokens.look import look_at_tokens
-from fine_tuning.engine.worker.tokens.texts import ids_of_texts
+from fine_tuning.engine.worker.tokens.texts import tokenizer_facts
 from fine_tuning.engine.worker.training.encode import encode
 from fine_tuning.engine.worker.training.train import train
 from fine_tuning.values.tokens import TokenLook
@@ -26,7 +26,7 @@ STAGES: Mapping[str, Callable[..., Mapping[str, Any] | TokenLook]] = {
     "judge": judge_rows,
     "combine": combine,
     "merge": merge,
-    "ids_of_texts": ids_of_texts,
+    "tokenizer_facts": tokenizer_facts,
     "load_speaker": load_speaker,
     "answer": answer_turn,
 }

@@ -1,19 +1,44 @@
-"""The ids that a model's own tokenizer makes of texts: what other software must make too."""
+"""What a model's own tokenizer makes of texts and conversations: what servers must make too."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, GenerationConfig
 
 from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.served.chat_template import Message, Refused, template_of
 
 
-def ids_of_texts(
-    *, events: Events, model: str, texts: Sequence[str], trust_remote_code: bool
+def tokenizer_facts(
+    *,
+    events: Events,
+    model: str,
+    texts: Sequence[str],
+    chats: Sequence[Sequence[Message]],
+    trust_remote_code: bool,
 ) -> Mapping[str, Any]:
-    """For each text its ids, without those that a tokenizer puts around it; and the chat template
-    that goes out with the model (None: there is none)."""
+    """Fields of `values.results.TokenizerFacts`."""
     tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
-    ids = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
-    has_template = bool(tokenizer.chat_template)
-    return {"ids": ids, "template": tokenizer.get_chat_template() if has_template else None}
+    template = template_of(tokenizer)
+    prompts: list[list[int] | None] = []
+    for messages in chats:
+        try:
+            text = template.render(messages, prompt=True) if template else None
+        except Refused:
+            text = None
+        ids = None if text is None else tokenizer.encode(text, add_special_tokens=False)
+        prompts.append(ids)
+    return {
+        "texts": [tokenizer.encode(text, add_special_tokens=False) for text in texts],
+        "prompts": prompts,
+        "template": template.source if template else None,
+        "stops": [tokenizer.decode([token]) for token in _stop_ids(model, tokenizer)],
+    }
+
+
+def _stop_ids(model: str, tokenizer: Any) -> list[int]:
+    try:
+        ends = GenerationConfig.from_pretrained(model).eos_token_id
+    except OSError:  # there is no such file
+        ends = tokenizer.eos_token_id
+    return [ends] if isinstance(ends, int) else list(ends or ())
