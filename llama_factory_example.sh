@@ -14,6 +14,7 @@ python="$here/.venv/bin/python"
 MODEL="${MODEL:-Qwen/Qwen3-0.6B}"
 DATA="${DATA:-my_data.json}"
 CHAT_DATA="${CHAT_DATA:-my_chats.json}"
+PAIRS="${PAIRS:-my_pairs.json}"
 RUNS="${RUNS:-runs}"
 demo=()
 
@@ -54,15 +55,29 @@ preset() { ## settings from a file in configs/, one of them overridden
         --output_dir "$RUNS/preset" --lora_rank 32
 }
 
+dpo() { ## a chain: LoRA on answers, then preference pairs from that very model
+    lora
+    tune --from_run "$RUNS/lora" --stage dpo --dataset_path "$PAIRS" --output_dir "$RUNS/dpo"
+}
+
+reward() { ## a chain: LoRA on answers, a reward model of it, answers that this rewards (GRPO)
+    lora
+    tune --from_run "$RUNS/lora" --stage rm --dataset_path "$PAIRS" --output_dir "$RUNS/reward" \
+        --export_dir "$RUNS/judge"
+    tune --from_run "$RUNS/lora" --stage grpo --reward "$RUNS/judge" --dataset_path "$DATA" \
+        --output_dir "$RUNS/reward-grpo"
+    "$python" "$here/llama_factory_fine_tuning.py" score --model_name_or_path "$RUNS/judge" \
+        --dataset_path "$PAIRS" --report "$RUNS/judge-scores.json"
+}
+
 export() { ## the merged model of a finished run (here: of the recipe lora)
     tune --model_name_or_path "$MODEL" --dataset_path "$DATA" \
         --output_dir "$RUNS/lora" --export_dir "$RUNS/lora-merged"
 }
 
 grpo() { ## rewards of its own answers (GRPO), from where the recipe lora ended
-    tune --model_name_or_path "$MODEL" --dataset_path "$DATA" --dataset_format alpaca \
-        --stage grpo --reward exact_match=1 length:200=0.2 \
-        --adapter_name_or_path "$RUNS/lora" --output_dir "$RUNS/grpo" --epochs 1
+    tune --from_run "$RUNS/lora" --stage grpo --reward exact_match=1 length:200=0.2 \
+        --dataset_path "$DATA" --dataset_format alpaca --output_dir "$RUNS/grpo" --epochs 1
 }
 
 webui() { ## LLaMA Board in the browser, over the prepared datasets
@@ -122,6 +137,7 @@ fi
 shift
 if [ "${1:-}" = "--demo" ]; then
     MODEL="$here/demo_model" DATA="$here/data/alpaca.json" CHAT_DATA="$here/data/sharegpt.json"
+    PAIRS="$here/data/preference.json"
     if [ "$name" != export ]; then
         demo=(--use_cpu --max_steps 20 --score_samples 8)
         if [ "$name" = grpo ]; then demo=(--use_cpu --max_steps 3 --score_samples 8); fi

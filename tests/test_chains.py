@@ -126,6 +126,7 @@ def test_the_exported_reward_model_scores_pairs(chained: Path) -> None:
         ("--from_run sft --model_name_or_path other", "--model_name_or_path goes without"),
         ("--from_run sft --method full", "--method full cannot go on with the adapter of sft"),
         ("--from_run rm", "rm trained a reward model"),
+        ("--stage rm --gguf f16", "--gguf writes models that answer"),
         ("--from_run data", "--from_run data holds no run."),
         ("--from_run sft --output_dir sft", "--from_run and --output_dir are both sft"),
     ],
@@ -138,7 +139,7 @@ def test_what_contradicts_is_refused_before_anything_is_made(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(chained)
-    given = ["run", *words.split(), "--dataset_path", "pairs.json", "--stage", "dpo"]
+    given = ["run", "--stage", "dpo", "--dataset_path", "pairs.json", *words.split()]
     if "--output_dir" not in given:
         given += ["--output_dir", "new"]
     assert main(given) == 2

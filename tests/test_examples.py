@@ -16,6 +16,8 @@ NAMES = (
     "full",
     "preset",
     "grpo",
+    "dpo",
+    "reward",
     "webui",
     "gpus",
     "nodes",
@@ -55,8 +57,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("recipes")
 
 
+CHAINS = {"dpo", "reward"}  # of which tests/test_chains.py does the same with a smaller model
+
+
 @pytest.mark.engine
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(it, marks=pytest.mark.slow) if it in CHAINS else it for it in NAMES],
+)
 def test_recipe(name: str, runs: Path) -> None:
     done = recipe(name, "--demo", runs=runs)
     assert done.returncode == 0, done.stdout

@@ -31,6 +31,7 @@ from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.model import Model
 from fine_tuning.stages.plan import settings_of
 from fine_tuning.values.codec import from_json
+from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.record import Stages, result_of
 from fine_tuning.values.results import BaseModel, Merged
 from fine_tuning.values.spec import RunSpec
@@ -179,7 +180,14 @@ def base_of_adapters(spec: RunSpec, adapters: Sequence[Path], screen: Screen) ->
 
 
 def refuse_used(spec: RunSpec, run_dir: Path, stages: Stages) -> None:
-    """Raise before the training for an export directory that cannot be used after it."""
+    """Raise before the training for an export that cannot be made after it."""
+    plan = result_of(stages.plan)
+    stage = plan.rows.stage if plan else spec.stage
+    if spec.gguf and stage is not None and not OBJECTIVES[stage].answers:
+        raise UsageError(
+            "--gguf writes models that answer, and a reward model gives scores.",
+            fix="leave it out; --export_dir writes what Transformers, TRL and vLLM load",
+        )
     target = spec.export_dir
     if target is None:
         return

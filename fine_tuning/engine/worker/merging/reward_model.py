@@ -68,6 +68,8 @@ def make_classifier(out: Path, ends: Sequence[int], *, dtype: "torch.dtype", tru
         part.use_cache = False
     model.config.id2label, model.config.label2id = {0: "reward"}, {"reward": 0}
     model.config.value_head_bias = constant
+    # vLLM and sentence-transformers would put a single logit through a sigmoid
+    model.config.sentence_transformers = {"activation_fn": "torch.nn.modules.linear.Identity"}
     for old in [*out.glob("*.safetensors"), *out.glob("*.safetensors.index.json")]:
         old.unlink()
     model.save_pretrained(out)
