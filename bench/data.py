@@ -63,7 +63,7 @@ spec = DataSpec(dataset_path=(folder + "/data.jsonl",), num_workers=1, near_dupl
 shutil.rmtree(folder + "/report", ignore_errors=True)
 start, cpu_start = time.perf_counter(), time.process_time()
 with redirect_stdout(io.StringIO()) as told:
-    assert validate.run(spec, Path(folder) / "report" / "report.json") == 0
+    assert validate.run(spec, Path(folder) / "report" / "report.json").code == 0
 rows = int(told.getvalue().split(" rows are usable")[0].split()[-1].replace(",", ""))
 """
 CONTENT = """
