@@ -56,6 +56,14 @@ class EngineError(FineTuningError):
     """LLaMA-Factory failed while it trained, scored or merged."""
 
 
+class OutOfMemory(EngineError):
+    """The device, or the machine, had too little memory. `after_fix` follows any advice."""
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "", after_fix: str = "") -> None:
+        super().__init__(what, why=why, fix=f"{fix}{after_fix}")
+        self.after_fix = after_fix
+
+
 class RowsError(EngineError):
     """It failed at some training rows: `rows` are their numbers among these, from 0."""
 

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from fine_tuning import files, hubs
 from fine_tuning.engine.gpus import OLD_BUILD, install_torch
-from fine_tuning.errors import EngineError, EnvironmentProblem, FineTuningError, ModelError
+from fine_tuning.errors import (
+    EngineError,
+    EnvironmentProblem,
+    FineTuningError,
+    ModelError,
+    OutOfMemory,
+)
 from fine_tuning.resources import REINSTALL
 
 
@@ -75,14 +81,14 @@ KNOWN_ERRORS = (
     ),
     KnownError(
         r"CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)",
-        EngineError,
+        OutOfMemory,
         "The device ran out of memory.",
         "CUDA's matrix library found no room for its scratch space",
         OUT_OF_MEMORY_FIX,
     ),
     KnownError(
         r"OutOfMemoryError|CUDA out of memory|MPS backend out of memory",
-        EngineError,
+        OutOfMemory,
         "The device ran out of memory.",
         "model, batch and sequence length together need more than is free there",
         OUT_OF_MEMORY_FIX,
@@ -90,7 +96,7 @@ KNOWN_ERRORS = (
     KnownError(
         r"killed \(SIGKILL\)|Signal 9 \(SIGKILL\)|MemoryError"
         r"|DefaultCPUAllocator: can't allocate memory",
-        EngineError,
+        OutOfMemory,
         "The machine ran out of memory.",
         "the system ended the training because model and batch do not fit into RAM",
         "try --batch_size 1, a smaller --max_seq_length, or a smaller model",
@@ -235,11 +241,10 @@ def explain(text: str, log_path: Path, *, last_line: str) -> FineTuningError:
     """The known failure that the text shows; an unknown one is shown with its last line."""
     for known in KNOWN_ERRORS:
         if re.search(known.pattern, text, re.IGNORECASE | re.DOTALL):
-            return known.kind(
-                known.what,
-                why=known.why,
-                fix=f"{known.fix}\n  log:  {log_path}" + (f" ({last_line[:200]})" * known.quoted),
-            )
+            log = f"\n  log:  {log_path}" + (f" ({last_line[:200]})" * known.quoted)
+            if known.kind is OutOfMemory:  # the stage that failed knows better advice
+                return OutOfMemory(known.what, why=known.why, fix=known.fix, after_fix=log)
+            return known.kind(known.what, why=known.why, fix=f"{known.fix}{log}")
     return EngineError(
         f"LLaMA-Factory stopped: {last_line[:400]}",
         why="this failure is not one that we know",

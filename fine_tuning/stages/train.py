@@ -15,11 +15,12 @@ from fine_tuning.dataset.prepare.split import training_places
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.launchers import Training, launcher_for
 from fine_tuning.engine.loading import after_training, before_training
+from fine_tuning.engine.plan.memory.advice import advised
 from fine_tuning.engine.requests import adapter_template, forks_readers, served_request
 from fine_tuning.engine.trainers import trainer_of
 from fine_tuning.engine.trainers.llamafactory import PREF_BETA
 from fine_tuning.engine.trainers.trainer import TrainSettings
-from fine_tuning.errors import Interrupted, RowsError
+from fine_tuning.errors import Interrupted, OutOfMemory, RowsError
 from fine_tuning.paths import shown
 from fine_tuning.report import score_lines
 from fine_tuning.screen import Screen, worker_events
@@ -99,6 +100,9 @@ class Train:
         except RowsError as error:
             rows = self._rows_of(error.rows)
             raise error.at(training_places(self.data, self.parts, rows)) from None
+        except OutOfMemory as error:
+            chosen, stage = self.plan.chosen, self.plan.rows.stage
+            raise advised(error, self.spec, chosen, stage, self.look.model) from None
         except Interrupted:
             raise self._stopped("Ended at once") from None
         if result["interrupted"]:

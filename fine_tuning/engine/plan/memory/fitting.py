@@ -104,7 +104,7 @@ def parts(plan: MemoryPlan) -> str:
 
 def smallest_change(model: ModelFacts, step: Step, free: float) -> str:
     """The first single change that makes the step fit, else the fewest of them together."""
-    changes = list(_changes(model, step))
+    changes = list(ways_down(model, step))
     for text, change in changes:
         if _fits(model, change(step), free):
             return _said([text])
@@ -133,7 +133,7 @@ def _fits(model: ModelFacts, step: Step, free: float) -> bool:
     return plan is not None and plan.fits(free)
 
 
-def _changes(model: ModelFacts, step: Step) -> Iterator[tuple[str, Callable[[Step], Step]]]:
+def ways_down(model: ModelFacts | None, step: Step) -> Iterator[tuple[str, Callable[[Step], Step]]]:
     """What can be changed, the least first; what is set already is not among it."""
     if not step.checkpointing:
         yield TO_GRADIENT_CHECKPOINTING, lambda step: replace(step, checkpointing=True)
@@ -143,9 +143,10 @@ def _changes(model: ModelFacts, step: Step) -> Iterator[tuple[str, Callable[[Ste
         if "8bit" not in step.optimizer:
             yield "--optim adamw_8bit", lambda step: replace(step, optimizer="adamw_8bit")
         yield "--method lora", lambda step: replace(step, method="lora")
-    if step.quantization != "4bit" and model.stored is None:
+    if step.quantization != "4bit" and (model is None or model.stored is None):
         text = "--quantization 4bit" if step.adapts else "--method qlora"
-        yield text, lambda step: replace(step, method="lora", quantization="4bit")
+        kept = step.method if step.adapts else "lora"
+        yield text, lambda step: replace(step, method=kept, quantization="4bit")
     for share in (0.75, 0.5, 0.25):
         length = int(step.length * share) // ROUND_CUTOFF * ROUND_CUTOFF
         if length >= SHORTEST_ROW:
