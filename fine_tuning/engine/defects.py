@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 Settings = Mapping[str, Any]
+NEW_TOKENS = ("add_tokens", "add_special_tokens", "new_special_tokens_config")
 PRECISIONS = ("bf16", "fp16", "pure_bf16")
 
 
@@ -23,6 +24,7 @@ class Defect:
     applies: Callable[[Settings], bool]  # to the settings of train.yaml
     consequence: str
     answer: str
+    certain: bool = True  # the settings alone say so; else it depends on the model's files
 
 
 REPACKED_4BIT = Defect(
@@ -41,6 +43,7 @@ REPACKED_4BIT = Defect(
 
 LOADED_AS_STORED = Defect(
     name="loaded as stored",
+    certain=False,
     source="llamafactory/model/loader.py, load_model",
     when="no mixed precision, as on a CPU, and a base that is stored in 16 bits",
     applies=lambda settings: not any(settings.get(name) for name in PRECISIONS),
@@ -51,6 +54,7 @@ LOADED_AS_STORED = Defect(
 )
 OWN_CLASSES = Defect(
     name="own classes registered",
+    certain=False,
     source="llamafactory/model/model_utils/misc.py, register_autoclass",
     when="a base whose `auto_map` names classes that Transformers has itself",
     applies=lambda settings: True,
@@ -75,6 +79,7 @@ BARE_REFERENCE = Defect(
 )
 TIED_HEAD = Defect(
     name="tied head of a reward model",
+    certain=False,
     source="llamafactory/train/rm/trainer.py, PairwiseTrainer._save",
     when="rm with full or freeze on a base whose head is its embedding",
     applies=lambda settings: (
@@ -85,17 +90,64 @@ TIED_HEAD = Defect(
 )
 STILL_TIED = Defect(
     name="head called tied",
+    certain=False,
     source="llamafactory/train/tuner.py, export_model",
     when="embeddings or head trained whole (`additional_target`, new tokens) where they were one",
     applies=lambda settings: bool(
-        settings.get("additional_target")
-        or settings.get("add_tokens")
-        or settings.get("add_special_tokens")
+        settings.get("additional_target") or any(settings.get(name) for name in NEW_TOKENS)
     ),
     consequence="The merged config still says `tie_word_embeddings`: Transformers 4, vLLM and "
     "llama.cpp drop the head that was trained.",
     answer="The merged config says that they are two. An adapter of the head alone is refused, "
     "because its merge would change the embeddings.",
+)
+FOREIGN_ROWS = Defect(
+    name="new tokens in foreign rows",
+    certain=False,
+    source="llamafactory/model/model_utils/embedding.py, resize_embedding_layer",
+    when="new tokens, and embeddings with more rows than there are tokens, as Qwen's",
+    applies=lambda settings: any(settings.get(name) for name in NEW_TOKENS),
+    consequence="Only rows that are added are begun, and where there is room none is added: the "
+    "new tokens have rows that were never trained, near zero or random.",
+    answer="Our worker begins the rows of the new tokens, as the mean of the known ones with noise "
+    "or as `init_special_tokens` says. LLaMA-Factory alone does not, so `train.yaml` by hand "
+    "begins them otherwise.",
+)
+IGNORED_NEW_ADAPTER = Defect(
+    name="new adapter on a quantised base",
+    source="llamafactory/hparams/parser.py, _verify_model_args",
+    when="`create_new_adapter`, or several adapters, on a base in 4 or 8 bits",
+    applies=lambda settings: bool(
+        settings.get("quantization_bit")
+        and (
+            settings.get("create_new_adapter")
+            or len(str(settings.get("adapter_name_or_path", "")).split(",")) > 1
+        )
+    ),
+    consequence="It is refused when the engine has been loaded, in its own words.",
+    answer="It is refused before anything is loaded, with the way to merge first.",
+)
+ADDED_LOSS = Defect(
+    name="AdaLoRA's own loss",
+    source="peft/tuners/adalora/model.py, AdaLoraModel.forward",
+    when="`--method adalora`",
+    applies=lambda settings: settings.get("finetuning_type") == "adalora",
+    consequence="A term of its own is added to every loss, also to that of held-out rows; and its "
+    "ranks are given out only if the training loop asks for it, which no trainer does.",
+    answer="Our worker asks for it after each step, and adds the term while it trains only.",
+)
+VIRTUAL_LOGITS = Defect(
+    name="logits of virtual tokens",
+    source="peft/peft_model.py, PeftModelForCausalLM.forward",
+    when="prompt_tuning or p_tuning with preferences",
+    applies=lambda settings: (
+        settings.get("finetuning_type") in ("prompt_tuning", "p_tuning")
+        and settings.get("stage") in ("dpo", "kto")
+    ),
+    consequence="The logits are longer than the row by the virtual tokens before it, and "
+    "LLaMA-Factory's losses end with \"Logits (batchsize x seqlen) and labels must have the same "
+    'shape".',
+    answer="Our worker takes those of the row alone.",
 )
 MOVED_BASE = Defect(
     name="PiSSA's moved base",
@@ -116,7 +168,16 @@ DEFECTS: tuple[Defect, ...] = (
     TIED_HEAD,
     STILL_TIED,
     MOVED_BASE,
+    FOREIGN_ROWS,
+    IGNORED_NEW_ADAPTER,
+    ADDED_LOSS,
+    VIRTUAL_LOGITS,
 )
+
+
+def met(settings: Settings) -> tuple[Defect, ...]:
+    """Those that a training with these settings meets, whatever the model."""
+    return tuple(it for it in DEFECTS if it.certain and it.applies(settings))
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "engine-defects.md"

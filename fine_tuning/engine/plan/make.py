@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fine_tuning.engine.defects import met
 from fine_tuning.engine.gpus import FITTING_BUILD, install_torch
 from fine_tuning.engine.plan.choose import alpha, choose
 from fine_tuning.engine.plan.covering import coverage_table, coverage_warnings
@@ -86,6 +87,9 @@ def _table(
     if devices.get("allocator"):
         table["allocator"] = (devices["allocator"], _allocated(devices["allocator"]))
     table |= {decision.name: (decision.value, decision.why) for decision in chosen.decided}
+    found = ", ".join(it.name for it in met(settings))
+    if found:
+        table["engine_defects"] = (found, "docs/engine-defects.md says what is done")
     table |= coverage_table(look.model, step)
     if METHODS[chosen.method].soft_prompt:
         table["num_virtual_tokens"] = (

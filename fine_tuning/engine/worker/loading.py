@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from llamafactory.model import loader
+from llamafactory.model import loader, patcher
+from llamafactory.model.model_utils import embedding
 from llamafactory.train.rm.trainer import PairwiseTrainer
 
 from fine_tuning.engine.defects import LOADED_AS_STORED
@@ -20,7 +21,13 @@ OF_REPOSITORIES = "transformers_modules"  # where Transformers puts code that co
 def mended_loading(dtype: "torch.dtype | None") -> Iterator[None]:
     """The models that LLaMA-Factory loads inside are those that were asked for; their weights have
     this format (None: that in which they are stored)."""
-    with _weights_unpacked(), _own_classes(), _loaded_as(dtype), _tied_heads_saved():
+    with (
+        _weights_unpacked(),
+        _own_classes(),
+        _loaded_as(dtype),
+        _tied_heads_saved(),
+        _new_tokens_in_their_rows(),
+    ):
         yield
 
 
@@ -91,6 +98,49 @@ def _own_classes() -> Iterator[None]:
         yield
     finally:
         loader.register_autoclass = known
+
+
+@contextmanager
+def _new_tokens_in_their_rows() -> Iterator[None]:
+    """New tokens begin as the mean of the known ones, or as their descriptions say.
+
+    LLaMA-Factory begins the rows that it adds to the embeddings (model_utils/embedding.py). Where
+    these are padded, as Qwen's, it adds none, or fewer than there are tokens: the new ones have
+    rows that were never trained, and the rows that it begins are nobody's.
+    """
+    known = loader.patch_tokenizer, patcher.resize_embedding_layer
+    there: dict[int, int] = {}  # tokens that each tokenizer had
+
+    def patch_tokenizer(tokenizer: Any, model_args: Any) -> None:
+        before = len(tokenizer)
+        known[0](tokenizer, model_args)
+        there[id(tokenizer)] = before
+
+    def resize(
+        model: Any,
+        tokenizer: Any,
+        new_special_tokens_config: Any = None,
+        init_special_tokens: str = "noise_init",
+    ) -> None:
+        known[1](model, tokenizer, new_special_tokens_config, init_special_tokens)
+        count = len(tokenizer) - there.get(id(tokenizer), len(tokenizer))
+        ends = [model.get_input_embeddings(), model.get_output_embeddings()]
+        for weight in {id(end.weight): end.weight for end in ends if end is not None}.values():
+            if count:
+                embedding._initialize_embeddings(
+                    weight.data[: len(tokenizer)],
+                    count,
+                    init_special_tokens,
+                    new_special_tokens_config,
+                    tokenizer,
+                    model,
+                )
+
+    loader.patch_tokenizer, patcher.resize_embedding_layer = patch_tokenizer, resize
+    try:
+        yield
+    finally:
+        loader.patch_tokenizer, patcher.resize_embedding_layer = known
 
 
 @contextmanager

@@ -133,3 +133,58 @@ def test_a_head_that_is_the_embedding_is_not_adapted_alone(
     plan = planned(tmp_path, tiny_model, engine_args={"lora_target": "q_proj,lm_head"})
     with pytest.raises(EngineError, match="--lora_target lm_head cannot be adapted alone"):
         train_here(tmp_path, plan, scored=False)
+
+
+def padded(path: Path, rows: int) -> Path:
+    """A model whose embeddings have more rows than there are tokens; those are zero."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    build_model(path, tied=False)
+    tokens = len(AutoTokenizer.from_pretrained(path))
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    model.resize_token_embeddings(tokens + rows, mean_resizing=False)
+    for end in (model.get_input_embeddings(), model.get_output_embeddings()):
+        end.weight.data[tokens:] = 0
+    model.save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("rows", [0, 1, 64])
+def test_new_tokens_begin_in_rows_of_their_own(rows: int, tmp_path: Path) -> None:
+    """Of embeddings that are padded, as Qwen's, LLaMA-Factory began other rows, or none."""
+    from llamafactory.hparams.finetuning_args import FinetuningArguments
+    from llamafactory.hparams.model_args import ModelArguments
+    from llamafactory.model import load_model, load_tokenizer
+
+    from fine_tuning.engine.worker.loading import mended_loading
+
+    path = padded(tmp_path / "m", rows) if rows else build_model(tmp_path / "m", tied=False)
+    arguments = ModelArguments(model_name_or_path=str(path), add_tokens="<think_a>,<think_b>")
+    with mended_loading(None):
+        tokenizer = load_tokenizer(arguments)["tokenizer"]
+        model = load_model(tokenizer, arguments, FinetuningArguments())
+    new = tokenizer.convert_tokens_to_ids(["<think_a>", "<think_b>"])
+    for end in (model.get_input_embeddings(), model.get_output_embeddings()):
+        known, begun = end.weight[: min(new)], end.weight[new]
+        noise = begun - known.mean(0)
+        assert bool((begun != 0).any(1).all()) and float(noise.std()) == pytest.approx(1 / 8, 0.3)
+
+
+def test_new_tokens_are_trained_and_merged(tmp_path: Path) -> None:
+    model = padded(tmp_path / "m", 64)
+    plan = planned(tmp_path, model, engine_args={"add_tokens": "<think_a>,<think_b>"})
+    train_here(tmp_path, plan, scored=False)
+    assert [name for name in weights_of(tmp_path / "run") if "embed_tokens" in name]
+    result = merged(
+        tmp_path,
+        plan,
+        adapter_name_or_path=str(tmp_path / "run"),
+        finetuning_type="lora",
+        add_tokens="<think_a>,<think_b>",
+    )
+    assert result["proof"]["proved"]
+    from transformers import AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(tmp_path / "merged").encode("<think_a>")
+    assert len(ids) == 1
