@@ -14,11 +14,12 @@ from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.trainers import trainer_of
 from fine_tuning.engine.trainers.train_yaml import train_yaml
 from fine_tuning.engine.trainers.trainer import TrainSettings
+from fine_tuning.values.codec import to_json
 from fine_tuning.values.kinds import Kind
 from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Places, Plan, Rows
 from fine_tuning.values.spec import RunSpec
-from tests.looks import look_of
+from tests.looks import MODEL, look_of
 
 CPU = {"kind": "cpu", "names": [], "memory": [], "bf16": False, "torch": "2", "cuda": None}
 COLUMNS: Mapping[Kind, set[str]] = {
@@ -75,6 +76,17 @@ def write_dataset(folder: Path, kind: Kind) -> Rows:
     )
 
 
+def facts_of(model: Path) -> dict[str, Any]:
+    """What the worker finds of a model."""
+    if not (model / "config.json").exists():
+        return MODEL
+    from transformers import AutoConfig
+
+    from fine_tuning.engine.worker.tokens.model_facts import model_facts
+
+    return dict(to_json(model_facts(AutoConfig.from_pretrained(model), trust=False)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Planned:
     """A plan, and what its trainer is given."""
@@ -104,7 +116,9 @@ def planned_as(folder: Path, model: Path, wished: RunSpec) -> Planned:
     """The plan of a training with these wishes, on a few rows of the kind that its stage takes."""
     stage = wished.stage or "sft"
     rows = write_dataset(folder / "dataset", OBJECTIVES[stage].takes)
-    look = look_of(cutoff=64, overlong={}, template={"name": "qwen3_nothink"})
+    look = look_of(
+        cutoff=64, overlong={}, template={"name": "qwen3_nothink"}, model=facts_of(model)
+    )
     places = Places(
         run_dir=folder / "run",
         dataset_dir=folder / "dataset",

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
+from fine_tuning.engine.loading import given_adapters
 from fine_tuning.values.methods import METHODS, Method
+from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.spec import RunSpec
 
 
@@ -126,6 +128,10 @@ CHOICES: Mapping[tuple[str, str], str] = {
     "others newer). Use --stage grpo or --stage rloo, which train on rewards too (--reward).",
 }
 
+ONLINE = tuple(name for name, objective in OBJECTIVES.items() if objective.online)
+NEW_TOKENS = ("add_tokens", "add_special_tokens", "new_special_tokens_config")
+# How models name them (a part of the name is enough).
+EMBEDDINGS = ("embed", "wte", "word_embeddings")
 LORA_ONLY = (
     "lora_rank",
     "lora_alpha",
@@ -169,8 +175,8 @@ Rule = tuple[Callable[[Asked], bool], str]
 REFUSED: tuple[Rule, ...] = (
     (  # hparams/parser.py:_verify_model_args
         lambda job: job.spec.quantization != "none" and not job.method.takes_quantized,
-        "--quantization trains an adapter on quantised weights, so it goes with --method lora, oft "
-        "or a soft prompt, not with methods that change the weights. Leave one of the two out.",
+        "--quantization trains an adapter on quantised weights, so it does not go with --method "
+        "full and freeze, which change the weights. Leave one of the two out.",
     ),
     (
         lambda job: job.spec.wants_merged and not job.method.mergeable,
@@ -192,10 +198,69 @@ REFUSED: tuple[Rule, ...] = (
         "--resize_vocab cannot change a quantised embedding. Leave --quantization out.",
     ),
     (  # hparams/parser.py:_verify_model_args
+        lambda job: bool(job.engine("adapter_name_or_path")) and not job.method.makes_adapter,
+        "--adapter_name_or_path trains on from an adapter, so it goes with a --method that leaves "
+        "one. Merge the adapter first (`export`), and give the result as --model_name_or_path.",
+    ),
+    (  # hparams/parser.py:_verify_model_args
         lambda job: (
-            "adapter_name_or_path" in job.spec.engine_args and not job.method.continues_adapters
+            job.spec.quantization != "none"
+            and bool(job.engine("adapter_name_or_path"))
+            and (
+                bool(job.engine("create_new_adapter"))
+                or len(given_adapters(job.spec.engine_args)) > 1
+            )
         ),
-        "--adapter_name_or_path continues a LoRA adapter, so it goes with --method lora.",
+        "An adapter cannot be merged into a quantised base, on which another one is then trained. "
+        "Merge it first (`export`), and give the result as --model_name_or_path.",
+    ),
+    (  # hparams/parser.py:_verify_model_args
+        lambda job: (
+            bool(job.engine("adapter_name_or_path"))
+            and (bool(job.engine("create_new_adapter")) or job.spec.stage in ONLINE)
+            and job.spec.method == "oft"
+        ),
+        "LLaMA-Factory puts no OFT adapter on another one. Merge the first (`export`), and give "
+        "the result as --model_name_or_path.",
+    ),
+    (
+        lambda job: (
+            job.spec.quantization != "none" and any(job.engine(name) for name in NEW_TOKENS)
+        ),
+        "New tokens change the embeddings, which a quantised base does not let go. Leave "
+        "--quantization out.",
+    ),
+    (
+        lambda job: (
+            job.method.makes_adapter
+            and not job.method.has_modules
+            and any(job.engine(name) for name in ("additional_target", "resize_vocab", *NEW_TOKENS))
+        ),
+        "Virtual tokens and norms are trained alone, without whole modules or the embeddings of "
+        "new tokens beside them. Leave --additional_target and new tokens out, or take --method "
+        "lora.",
+    ),
+    (  # the rows of the new tokens would be drawn again whenever the model is loaded
+        lambda job: (
+            job.method.has_modules
+            and any(job.engine(name) for name in NEW_TOKENS)
+            and bool(job.engine("additional_target"))
+            and not any(word in str(job.engine("additional_target")) for word in EMBEDDINGS)
+        ),
+        "New tokens need embeddings that are trained, and --additional_target names none. Leave it "
+        "out, or add embed_tokens (or what this model calls its embeddings).",
+    ),
+    (  # peft/tuners/lora/layer.py:ParamWrapper
+        lambda job: (
+            bool(job.spec.target_parameters)
+            and any(job.engine(name) for name in ("use_dora", "pissa_init", "lora_dropout"))
+        ),
+        "--target_parameters does not go with --use_dora, --pissa_init and --lora_dropout: PEFT "
+        "adapts such weights by plain LoRA alone. Leave one of the two out.",
+    ),
+    (
+        lambda job: bool(job.spec.target_parameters) and not job.method.has_variants,
+        "--target_parameters is LoRA's, so it goes with --method lora.",
     ),
     (  # hparams/finetuning_args.py
         lambda job: (
@@ -206,7 +271,7 @@ REFUSED: tuple[Rule, ...] = (
     ),
     (  # hparams/finetuning_args.py
         lambda job: (
-            not job.method.has_rank
+            not job.method.has_variants
             and any(
                 job.engine(name)
                 for name in ("use_dora", "use_rslora", "pissa_init", "loraplus_lr_ratio")

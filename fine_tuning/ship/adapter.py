@@ -9,6 +9,7 @@ from fine_tuning import hashes
 from fine_tuning.errors import ModelError, UsageError
 from fine_tuning.ship import weights
 from fine_tuning.values.combining import COMBINATIONS
+from fine_tuning.values.methods import METHODS, OF_PEFT_TYPE
 
 Config = Mapping[str, Any]  # adapter_config.json, as PEFT writes it
 # Virtual tokens before each row: there is no weight to add them to.
@@ -52,6 +53,40 @@ def config_of(path: Path) -> Config:
             f"{file} cannot be read: {error}", fix="copy the adapter again, or train it again"
         ) from error
     return config
+
+
+def method_of(path: Path) -> str | None:
+    """The method that left the adapter; None for one that is not offered here."""
+    return OF_PEFT_TYPE.get(str(config_of(path).get("peft_type")))
+
+
+def require_trainable(path: Path, method: str) -> None:
+    """Raise ModelError for an adapter that `--method` cannot train further."""
+    found = method_of(path)
+    if found != method:
+        kind = f"--method {found}" if found else "a method that is not offered here"
+        raise ModelError(
+            f"{path} holds an adapter of {kind}, which --method {method} cannot train further.",
+            fix=(f"add --method {found}, or " if found else "")
+            + "merge it first (`export`) and give the result as --model_name_or_path",
+        )
+    if method == "p_tuning" and not (path / "prompt_encoder.safetensors").is_file():
+        raise ModelError(
+            f"{path} holds no encoder (prompt_encoder.safetensors), so P-tuning cannot go on.",
+            why="PEFT keeps the prompt that it computes, and not what computes it",
+            fix="give the folder of a run of this program, or train anew",
+        )
+
+
+def require_mergeable(path: Path) -> None:
+    """Raise ModelError for virtual tokens, on which no other adapter can be trained."""
+    found = method_of(path)
+    if found and not METHODS[found].mergeable:
+        raise ModelError(
+            f"{path} holds virtual tokens (--method {found}), which no base can take in.",
+            why="another adapter is to be trained on the merged model",
+            fix="leave this adapter out",
+        )
 
 
 def base_of(path: Path) -> str | None:

@@ -116,7 +116,7 @@ def start_of(spec: RunSpec, record: RunRecord, run_dir: Path) -> Start:
     before, now = METHODS[plan.chosen.method], METHODS[spec.method]
     if not before.makes_adapter:
         return Start(model=str(run_dir), adapters=(), settings=whole)
-    if spec.method == plan.chosen.method and now.continues_adapters:
+    if spec.method == plan.chosen.method and now.makes_adapter:
         if not spec.makes_own_adapter:
             for name in OF_THE_ADAPTER:
                 taken[name] = earlier.engine_args.get(name, getattr(earlier, name, None))

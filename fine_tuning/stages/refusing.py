@@ -18,7 +18,7 @@ from fine_tuning.engine.rewards import refuse_rewards
 from fine_tuning.errors import UsageError
 from fine_tuning.hubs import require_upload
 from fine_tuning.screen import Screen, worker_events
-from fine_tuning.ship.adapter import require_adapter
+from fine_tuning.ship.adapter import require_adapter, require_mergeable, require_trainable
 from fine_tuning.stages.model import wanted_model
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.methods import METHODS
@@ -42,9 +42,14 @@ def refuse_unstartable(spec: RunSpec) -> None:
     if not spec.output_dir.exists():  # later, prepared rows may be enough
         refuse_missing([*spec.data.dataset_path, *spec.data.mix])
         refuse_missing(spec.val_dataset_path, "val_dataset_path")
-    for adapter in map(Path, given_adapters(spec.engine_args)):
-        if adapter.is_dir():  # else it is a hub's
-            require_adapter(adapter)
+    given = [Path(it) for it in given_adapters(spec.engine_args)]
+    for adapter in filter(Path.is_dir, given):  # others are a hub's
+        require_adapter(adapter)
+    merged = given if spec.engine_args.get("create_new_adapter") else given[:-1]
+    for adapter in filter(Path.is_dir, merged):
+        require_mergeable(adapter)
+    for adapter in filter(Path.is_dir, given[len(merged) :]):
+        require_trainable(adapter, spec.method)
     if not is_local(model_location(str(spec.model_name_or_path))):
         require_model(wanted_model(spec))
     if spec.engine_args.get("push_to_hub") and not spec.dry_run:

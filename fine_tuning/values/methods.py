@@ -1,7 +1,7 @@
 """What can be trained, one row a method (`--method`). docs/methods.md says when to take which."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -11,8 +11,11 @@ class Method:
 
     leaves: Literal["adapter", "model"]  # what training leaves in the run
     takes_quantized: bool  # a base model in 4 or 8 bits can stand below it
-    continues_adapters: bool = False  # it can train on from an adapter that exists
-    has_rank: bool = False  # `--lora_rank`, `--lora_alpha` and LoRA's variants apply
+    has_rank: bool = False  # `--lora_rank`, `--lora_alpha` and `--lora_target` apply
+    has_variants: bool = (
+        False  # DoRA, rsLoRA, PiSSA, LoRA+ and `--target_parameters` are kinds of it
+    )
+    has_modules: bool = False  # modules trained whole beside it: `--additional_target`, new tokens
     mergeable: bool = True  # what it leaves can become one model with the base
     soft_prompt: bool = False  # it trains virtual tokens before each row, and no layer
     rate: float | None = None  # usual peak learning rate; None: the objective's for what it leaves
@@ -36,12 +39,20 @@ def _soft_prompt(rate: float) -> Method:
 
 
 def _additive(rate: float) -> Method:
-    return Method(leaves="adapter", takes_quantized=False, rate=rate, trainer="peft")
+    return Method(
+        leaves="adapter", takes_quantized=True, has_modules=True, rate=rate, trainer="peft"
+    )
 
 
 METHODS: Mapping[str, Method] = {
-    "lora": Method(leaves="adapter", takes_quantized=True, continues_adapters=True, has_rank=True),
-    "oft": Method(leaves="adapter", takes_quantized=True),
+    "lora": Method(
+        leaves="adapter",
+        takes_quantized=True,
+        has_rank=True,
+        has_variants=True,
+        has_modules=True,
+    ),
+    "oft": Method(leaves="adapter", takes_quantized=True, has_modules=True),
     "freeze": Method(leaves="model", takes_quantized=False),
     "full": Method(leaves="model", takes_quantized=False),
     # Rates: Lester et al. (arXiv:2104.08691) train prompts at 0.3; Li and Liang (arXiv:2101.00190)
@@ -54,7 +65,14 @@ METHODS: Mapping[str, Method] = {
     # 4e-3; norms alone: Zhao et al. (arXiv:2312.11420) at 1e-3.
     "ia3": _additive(3e-3),
     "vera": _additive(4e-3),
-    "ln_tuning": _additive(1e-3),
+    # PEFT merges no modules of its adapters (tuners/ln_tuning/model.py)
+    "ln_tuning": replace(_additive(1e-3), has_modules=False),
+    # Zhang et al. (arXiv:2303.10512) at 5e-4 to 2e-3
+    "adalora": replace(_additive(1e-3), has_rank=True),
+}
+# The method of an adapter, by the type that PEFT writes into adapter_config.json.
+OF_PEFT_TYPE: Mapping[str, str] = {
+    name.upper(): name for name, method in METHODS.items() if method.makes_adapter
 }
 # Names for a method and a quantisation together.
 SHORT_FOR: Mapping[str, tuple[str, str]] = {"qlora": ("lora", "4bit")}

@@ -237,6 +237,12 @@ class RunSpec:
     lora_alpha: int | None = flag(
         None, "scale of the adapter (default: twice the rank)", group="method", metavar="N"
     )
+    target_parameters: tuple[str, ...] = flag(
+        (),
+        "weights beside linear layers that LoRA adapts too (experts: all routed ones)",
+        group="method",
+        metavar="NAME",
+    )
     epochs: float = flag(
         3.0,
         "passes over the training rows",

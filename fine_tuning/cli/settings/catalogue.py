@@ -74,6 +74,8 @@ HINTS: Mapping[str, str] = {
     "alpha": "lora_alpha",
     "target_modules": "lora_target",
     "lora_target_modules": "lora_target",
+    "modules_to_save": "additional_target",
+    "new_tokens": "add_tokens",
     "load_in_4bit": "quantization",
     "load_in_8bit": "quantization",
     "bits": "quantization",

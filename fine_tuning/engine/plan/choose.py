@@ -52,6 +52,8 @@ def choose(
             stage=rows.stage,
             quantization=quantization,
             rank=spec.lora_rank,
+            virtual_tokens=spec.num_virtual_tokens,
+            targeted=spec.target_parameters,
             batch=batch,
             length=length,
             half=precision != "fp32",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fine_tuning.engine.plan.memory.weights import Covered, Step, coverage
+from fine_tuning.engine.plan.memory.weights import Covered, Step, coverage, trained_parameters
 from fine_tuning.values.methods import METHODS
 from fine_tuning.values.model import Kind, ModelFacts
 
@@ -19,30 +19,38 @@ WORDS: dict[Kind, str] = {
 SMALL = 0.001
 EXPERTS_LEFT_OUT = (
     "the routed experts, {share:.0%} of the weights, {what}: Transformers 5 keeps them as "
-    "three-dimensional parameters, which neither --lora_target nor bitsandbytes reaches, and "
-    "LLaMA-Factory does not pass PEFT's target_parameters on"
+    "three-dimensional parameters, which neither --lora_target nor bitsandbytes reaches"
 )
 
 
 def coverage_table(model: ModelFacts | None, step: Step) -> dict[str, tuple[str, str]]:
     """Rows of the plan's table: which share of the weights is trained, and which is quantised."""
     covered = coverage(model, step) if model else ()
-    if not covered or METHODS[step.method].trainer == "peft":
+    if not covered or model is None:
         return {}
+    count = trained_parameters(model, step)
+    share = count / sum(w.parameters for w in covered)
+    numbers = {"trained_parameters": (f"{count:,}", f"{_percent(share)} of the model's own number")}
+    if METHODS[step.method].soft_prompt:
+        return numbers
     shares = {w.kind: w.trained for w in covered}
     verb = "adapted" if step.adapts else "trained"
     table = {verb + "_weights": _row(covered, shares, left_out=f"not {verb}")}
     if any(w.quantised for w in covered):
         shares = {w.kind: w.quantised for w in covered}
         table["quantized_weights"] = _row(covered, shares, left_out="in 16 bits")
-    return table
+    return numbers | table
+
+
+def _percent(share: float) -> str:
+    return f"{share:.3%}" if share < SMALL else f"{share:.1%}"
 
 
 def coverage_warnings(model: ModelFacts | None, step: Step) -> tuple[str, ...]:
     """Where most of a mixture of experts stays as it is, which nobody would expect."""
     covered = coverage(model, step) if model else ()
     experts = next((w for w in covered if w.kind == "experts"), None)
-    if experts is None or model is None or METHODS[step.method].trainer == "peft":
+    if experts is None or model is None or METHODS[step.method].soft_prompt:
         return ()
     share = experts.parameters / sum(w.parameters for w in covered)
     quantises = step.quantization != "none" and not experts.quantised
@@ -50,7 +58,9 @@ def coverage_warnings(model: ModelFacts | None, step: Step) -> tuple[str, ...]:
     left += ["stay in 16 bits"] if quantises else []
     if not left:
         return ()
-    return (EXPERTS_LEFT_OUT.format(share=share, what=" and ".join(left)),)
+    offers = METHODS[step.method].has_variants and "get no adapter" in left
+    way = "; --target_parameters experts adapts them" if offers else ""
+    return (EXPERTS_LEFT_OUT.format(share=share, what=" and ".join(left)) + way,)
 
 
 def _row(

@@ -10,6 +10,7 @@ from fine_tuning.engine.plan.choose import alpha
 from fine_tuning.engine.trainers.blocks import expected
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import UsageError
+from fine_tuning.values.model import ModelFacts
 from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Chosen, Places, Rows
 from fine_tuning.values.spec import RunSpec
@@ -18,6 +19,7 @@ from fine_tuning.values.tokens import TemplateLook, TokenLook
 __all__ = ["expected", "settings"]  # a Trainer
 
 QUANTIZATION_BITS = {"4bit": 4, "8bit": 8}
+ALONE = "LLaMA-Factory does not pass PEFT's target_parameters on"
 # ORPO and SimPO are losses of LLaMA-Factory's dpo stage.
 ENGINE_STAGES = {"orpo": "dpo", "simpo": "dpo"}
 PREF_BETA = 0.1  # pref_beta, unless it is given (hparams/finetuning_args.py)
@@ -47,12 +49,40 @@ def settings(
         **interval_settings(chosen),
         **{decision.name: decision.value for decision in chosen.decided},
     }
+    parameters = _target_parameters(spec, look.model)
+    if parameters:
+        made["peft"] = {"target_parameters": parameters}
+    alone = ALONE if parameters else ""
     evaluation, given = _evaluation(spec, _evaluation_settings(rows, chosen, places))
     if rows.packed:  # as text is anyway; one that is asked for has shorter blocks (data_args.py)
         given.pop("packing", None)
     if REPACKED_4BIT.applies(made | given):
-        return TrainSettings(by_hand=made | given, of_worker=evaluation)
-    return TrainSettings(by_hand=made | evaluation | given)
+        return TrainSettings(by_hand=made | given, of_worker=evaluation, alone=alone)
+    return TrainSettings(by_hand=made | evaluation | given, alone=alone)
+
+
+def _target_parameters(spec: RunSpec, model: ModelFacts | None) -> list[str]:
+    """What PEFT's `target_parameters` is given, which LLaMA-Factory does not pass on; `experts`
+    stands for all routed experts that are three-dimensional parameters.
+
+    Raises UsageError for weights that this model does not have.
+    """
+    found: list[str] = []
+    for name in spec.target_parameters:
+        there = [
+            weights.name.rsplit("*.", 1)[-1]
+            for weights in (model.weights if model else ())
+            if not weights.linear
+            and (weights.kind == name if name == "experts" else weights.name.endswith(f".{name}"))
+        ]
+        if model is not None and not there:
+            raise UsageError(
+                f"--target_parameters {name}: this model has no such weights beside its linear "
+                "layers.",
+                fix="leave it out: --lora_target all reaches all linear layers",
+            )
+        found += there or [name]
+    return list(dict.fromkeys(found))
 
 
 def _model_settings(quantization: str, model_path: str, template: TemplateLook) -> dict[str, Any]:
@@ -87,6 +117,10 @@ def _method_settings(spec: RunSpec, stage: str, method: str) -> dict[str, Any]:
             made["pissa_convert"] = True
     elif method == "oft":
         made["oft_target"] = "all"
+        given = spec.engine_args
+        if given.get("adapter_name_or_path") and not given.get("create_new_adapter"):
+            # so LLaMA-Factory calls training on, whatever the adapter is (hparams/parser.py)
+            made["finetuning_type"] = "lora"
     return made
 
 

@@ -4,6 +4,7 @@ LLaMA-Factory would refuse such a `finetuning_type`; our worker puts the adapter
 (engine/worker/training/adapters.py).
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 from fine_tuning.engine.trainers import llamafactory
 from fine_tuning.engine.trainers.blocks import expected
 from fine_tuning.engine.trainers.trainer import TrainSettings
+from fine_tuning.errors import UsageError
+from fine_tuning.units import counted
+from fine_tuning.values.methods import METHODS
 from fine_tuning.values.plan import Chosen, Places, Rows
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
@@ -18,6 +22,7 @@ from fine_tuning.values.tokens import TokenLook
 __all__ = ["expected", "settings"]  # a Trainer
 
 PROMPT = "You are a helpful assistant. Read what the user asks, and give the answer that is wanted."
+LEAST_BUDGETED = 2
 ALONE = "LLaMA-Factory alone does not know this method"
 
 
@@ -27,6 +32,12 @@ def _prompt(spec: RunSpec) -> dict[str, Any]:
 
 def _encoder(spec: RunSpec) -> dict[str, Any]:
     return {"num_virtual_tokens": spec.num_virtual_tokens}
+
+
+def _budget(spec: RunSpec) -> dict[str, Any]:
+    """AdaLoRA's ranks: each weight begins with half as many again as are left of them on average
+    (Zhang et al., arXiv:2303.10512, section 4.1)."""
+    return {"rank": spec.lora_rank, "init_rank": math.ceil(1.5 * spec.lora_rank)}
 
 
 def _nothing(spec: RunSpec) -> dict[str, Any]:
@@ -41,6 +52,7 @@ CONFIGURED: Mapping[str, Callable[[RunSpec], dict[str, Any]]] = {
     "ia3": _nothing,
     "vera": _nothing,
     "ln_tuning": _nothing,
+    "adalora": _budget,
 }
 
 
@@ -48,8 +60,17 @@ def settings(
     spec: RunSpec, chosen: Chosen, rows: Rows, look: TokenLook, places: Places
 ) -> TrainSettings:
     """LLaMA-Factory's settings for the same rows, and what the adapter is."""
+    if chosen.method == "adalora" and chosen.steps < LEAST_BUDGETED:
+        raise UsageError(
+            f"--method adalora needs at least {LEAST_BUDGETED} steps to give its ranks out, and "
+            f"this training has {counted(chosen.steps, 'step')}.",
+            fix="give more rows or --epochs, or take --method lora",
+        )
     made = llamafactory.settings(spec, replace(chosen, method="lora"), rows, look, places)
-    by_hand = {name: value for name, value in made.by_hand.items() if not name.startswith("lora_")}
+    keeps = METHODS[chosen.method].has_rank
+    by_hand = {
+        name: value for name, value in made.by_hand.items() if keeps or not name.startswith("lora_")
+    }
     by_hand |= {"finetuning_type": chosen.method, "peft": CONFIGURED[chosen.method](spec)}
     if chosen.method == "prefix_tuning":  # PEFT gives no prefix to a layer that is computed twice
         by_hand["disable_gradient_checkpointing"] = True

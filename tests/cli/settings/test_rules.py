@@ -58,8 +58,8 @@ def test_how_the_merged_model_is_written_can_be_set() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--method full --quantization 4bit", "with --method lora, oft or a soft prompt"),
-        ("--method freeze --quantization 8bit", "not with methods that change the weights"),
+        ("--method full --quantization 4bit", "not go with --method full and freeze"),
+        ("--method freeze --quantization 8bit", "which change the weights"),
         ("--quantization 4bit --use_dora", "--use_dora does not go with --quantization"),
         ("--method qlora --use_dora", "--use_dora does not go with --quantization"),
         ("--report_to clearml", "the package clearml is not installed"),
@@ -107,7 +107,7 @@ def test_how_the_merged_model_is_written_can_be_set() -> None:
         ("--report_to none,tensorboard", "the package tensorboard is not installed"),
         ("--max_bad_rows 10", "--max_bad_rows is a share"),
         ("--node_rank 1", "--node_rank counts from 0"),
-        ("--method full --adapter_name_or_path a", "--adapter_name_or_path continues a LoRA"),
+        ("--method full --adapter_name_or_path a", "trains on from an adapter"),
     ],
 )
 def test_a_combination_that_cannot_work_is_refused(

@@ -14,6 +14,7 @@ from fine_tuning.values.methods import METHODS
 from fine_tuning.values.spec import RunSpec
 from tests.engine.plan.plans import plan
 
+RANKED = ["lora_rank", "lora_alpha", "lora_target"]
 OURS = [name for name, method in METHODS.items() if method.trainer == "peft"]
 
 
@@ -25,7 +26,8 @@ def test_the_yaml_says_that_it_does_not_work_by_hand(method: str) -> None:
     assert first == "# not possible, LLaMA-Factory alone does not know this method"
     settings = yaml.safe_load(body)
     assert settings["finetuning_type"] == method
-    assert not [name for name in settings if name.startswith("lora_")]
+    ranked = METHODS[method].has_rank
+    assert [name for name in settings if name.startswith("lora_")] == (RANKED if ranked else [])
 
 
 @pytest.mark.engine

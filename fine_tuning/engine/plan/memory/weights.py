@@ -5,6 +5,7 @@ the routed experts that Transformers 5 keeps as three-dimensional parameters, is
 quantised by either.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ HALF = 2
 FOUR_BIT = 0.5 + (1 + FLOAT / 256) / 64
 FOUR_BIT_SINGLE = 0.5 + FLOAT / 64
 FREEZE_LAYERS = 2  # LLaMA-Factory's default of --freeze_trainable_layers
+VERA_RANK = 256  # PEFT's
 OFT_BLOCK = 32  # and of --oft_block_size
 
 
@@ -32,6 +34,8 @@ class Step:
     stage: str
     quantization: str
     rank: int
+    virtual_tokens: int = 20
+    targeted: tuple[str, ...] = ()  # --target_parameters
     batch: int
     length: int  # tokens of its longest row
     half: bool  # computed in 16 bits
@@ -94,6 +98,11 @@ def is_adapted(weights: Weights, step: Step) -> bool:
 def _of_lora(weights: Weights, step: Step) -> float:
     if weights.module in names(step.given.get("additional_target")):
         return float(weights.parameters)  # a copy of the whole module
+    if weights.kind in step.targeted or any(
+        weights.name.endswith(f".{name}") for name in step.targeted
+    ):
+        outer = weights.shape[0]  # experts, each with matrices of its own
+        return float(outer * step.rank * sum(weights.shape[1:]) * weights.count)
     if not is_adapted(weights, step):
         return 0.0
     magnitudes = weights.shape[0] if step.given.get("use_dora") else 0
@@ -104,6 +113,49 @@ def _of_oft(weights: Weights, step: Step) -> float:
     block = int(step.given.get("oft_block_size", OFT_BLOCK))
     rotations = weights.shape[-1] * (block - 1) / 2 * weights.count
     return rotations if is_adapted(weights, step) else 0.0
+
+
+def _of_adalora(weights: Weights, step: Step) -> float:
+    if weights.module in names(step.given.get("additional_target")):
+        return float(weights.parameters)
+    rank = math.ceil(1.5 * step.rank)  # engine/trainers/peft.py
+    return float(rank * (sum(weights.shape) + 1) * weights.count) if is_linear(weights) else 0.0
+
+
+def is_linear(weights: Weights) -> bool:
+    """Whether `all` linear layers are meant to have it among them."""
+    return weights.linear and weights.kind not in ("head", "tower")
+
+
+def _of_vera(weights: Weights, step: Step) -> float:
+    return float((weights.shape[0] + VERA_RANK) * weights.count) if is_linear(weights) else 0.0
+
+
+def _of_ia3(weights: Weights, step: Step) -> float:
+    """Factors of keys or queries, and values, and of the MLP's last layer's inputs."""
+    side = {"k_proj": 0, "v_proj": 0, "down_proj": 1}.get(weights.module)
+    return 0.0 if side is None else float(weights.shape[side] * weights.count)
+
+
+def _of_prompt(weights: Weights, step: Step) -> float:
+    return float(step.virtual_tokens * weights.shape[1]) if weights.kind == "embeddings" else 0.0
+
+
+def _of_prefix(weights: Weights, step: Step) -> float:
+    keys_or_values = weights.module in ("k_proj", "v_proj") and len(weights.shape) > 1
+    return float(step.virtual_tokens * weights.shape[0] * weights.count) if keys_or_values else 0.0
+
+
+def _of_encoder(weights: Weights, step: Step) -> float:
+    """Virtual tokens and three layers as wide as they (peft/tuners/p_tuning/model.py)."""
+    if weights.kind != "embeddings":
+        return 0.0
+    width = weights.shape[1]
+    return float(step.virtual_tokens * width + 3 * (width * width + width))
+
+
+def _in_norms(weights: Weights, step: Step, model: ModelFacts) -> float:
+    return float("norm" in weights.module.lower() or weights.module.startswith("ln_"))
 
 
 def _nothing_new(weights: Weights, step: Step) -> float:
@@ -130,12 +182,13 @@ TRAINED: Mapping[str, Trains] = {
     "oft": Trains(new=_of_oft, share=_nothing_own),
     "full": Trains(new=_nothing_new, share=_in_full),
     "freeze": Trains(new=_nothing_new, share=_in_freeze),
-    # virtual tokens and vectors: less than a thousandth of the weights
-    **{
-        name: Trains(new=_nothing_new, share=_nothing_own)
-        for name, method in METHODS.items()
-        if method.trainer == "peft"
-    },
+    "prompt_tuning": Trains(new=_of_prompt, share=_nothing_own),
+    "prefix_tuning": Trains(new=_of_prefix, share=_nothing_own),
+    "p_tuning": Trains(new=_of_encoder, share=_nothing_own),
+    "ia3": Trains(new=_of_ia3, share=_nothing_own),
+    "vera": Trains(new=_of_vera, share=_nothing_own),
+    "ln_tuning": Trains(new=_nothing_new, share=_in_norms),
+    "adalora": Trains(new=_of_adalora, share=_nothing_own),
 }
 
 
@@ -165,6 +218,17 @@ class Covered:
     parameters: int
     trained: float
     quantised: float
+
+
+def trained_parameters(model: ModelFacts, step: Step) -> int:
+    """Numbers that a training changes."""
+    method = TRAINED[step.method]
+    return round(
+        sum(
+            method.new(weights, step) + method.share(weights, step, model) * weights.parameters
+            for weights in model.weights
+        )
+    )
 
 
 def coverage(model: ModelFacts, step: Step) -> tuple[Covered, ...]:

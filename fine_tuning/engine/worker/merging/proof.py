@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoConfig
 
@@ -102,6 +103,14 @@ def prove(
 def _expected(tuned: Any) -> Iterator[tuple[str, Expected]]:
     """For each adapted weight, by its name in a model without adapters."""
     for name, layer in tuned.named_modules():
+        if isinstance(layer, ParamWrapper):  # one for each adapted weight of the same module
+            weight = layer.get_param()
+            places, before = _drawn(weight)
+            delta = sum(layer.get_delta_weight(it) for it in layer.active_adapters)
+            drawn = before + delta.detach().flatten()[places].float().cpu()
+            plain = name.removeprefix(WRAPPED).replace(".base_layer", "")
+            yield f"{plain}.{layer.parameter_name}", Expected(places.cpu(), drawn, before, 0.0)
+            continue
         weight = getattr(layer.get_base_layer(), "weight", None) if _is_adapted(layer) else None
         if weight is None or weight.is_meta:
             continue
@@ -121,7 +130,7 @@ def _untouched(tuned: Any, dtype: "torch.dtype") -> Iterator[tuple[str, Any]]:
     adapter itself are among them, under names that no model has."""
     for name, weight in _weights(tuned):
         if ".original_module." not in name and not weight.is_meta:
-            plain = TRAINED_COPY.sub(".", name.removeprefix(WRAPPED)).replace(".base_layer.", ".")
+            plain = TRAINED_COPY.sub(".", name.removeprefix(WRAPPED)).replace(".base_layer", "")
             yield plain, _drawn(weight.to(dtype))
 
 

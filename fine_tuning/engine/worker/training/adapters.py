@@ -4,59 +4,126 @@ LLaMA-Factory's `load_model` ends with `init_adapter` (llamafactory/model/loader
 `installed` that is ours, so that loading, template, data, collator and trainer stay the engine's.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from llamafactory.model import loader
+from llamafactory.model import adapter, loader
+from llamafactory.model.model_utils.misc import find_all_linear_modules
 from peft import (
+    AdaLoraConfig,
+    AdaLoraModel,
     IA3Config,
     LNTuningConfig,
+    PeftConfig,
     PeftModel,
     PrefixTuningConfig,
     PromptEncoderConfig,
     PromptTuningConfig,
     VeraConfig,
     get_peft_model,
+    get_peft_model_state_dict,
+    load_peft_weights,
+    set_peft_model_state_dict,
 )
-from safetensors.torch import load_file, save_file
-from transformers import TrainerCallback
+from peft.utils.constants import (
+    TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as KNOWN_TO_IA3,
+)
+from safetensors.torch import load_file
 
 from fine_tuning.engine.worker.scoring.generate import is_soft_prompt
 
 CAUSAL = {"task_type": "CAUSAL_LM"}
 OURS = ("peft", "online", "asked")  # settings that only this worker knows
 ENCODER = "prompt_encoder.safetensors"
-Config = Callable[[str, Mapping[str, Any]], Any]
+LEAST_STEPS = 2  # that AdaLoRA's configuration takes
 
 
-def _prompt_tuning(model: str, given: Mapping[str, Any]) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class Fresh:
+    """An adapter that is to be put on a model."""
+
+    method: str
+    given: Mapping[str, Any]  # `peft` in train.yaml (engine/trainers/peft.py)
+    base: str
+    linear: Sequence[str] = ()  # names of the modules that `--lora_target` means
+    modules: Sequence[str] | None = None  # trained whole beside it
+    alpha: float = 16
+    dropout: float = 0.0
+
+
+def _prompt_tuning(fresh: Fresh, model: Any) -> Any:
     return PromptTuningConfig(
         **CAUSAL,
-        num_virtual_tokens=given["num_virtual_tokens"],
+        num_virtual_tokens=fresh.given["num_virtual_tokens"],
         prompt_tuning_init="TEXT",
-        prompt_tuning_init_text=given["init_text"],
-        tokenizer_name_or_path=model,
+        prompt_tuning_init_text=fresh.given["init_text"],
+        tokenizer_name_or_path=fresh.base,
     )
 
 
-def _prefix_tuning(model: str, given: Mapping[str, Any]) -> Any:
-    return PrefixTuningConfig(**CAUSAL, num_virtual_tokens=given["num_virtual_tokens"])
+def _prefix_tuning(fresh: Fresh, model: Any) -> Any:
+    return PrefixTuningConfig(**CAUSAL, num_virtual_tokens=fresh.given["num_virtual_tokens"])
 
 
-def _p_tuning(model: str, given: Mapping[str, Any]) -> Any:
-    return PromptEncoderConfig(**CAUSAL, num_virtual_tokens=given["num_virtual_tokens"])
+def _p_tuning(fresh: Fresh, model: Any) -> Any:
+    return PromptEncoderConfig(**CAUSAL, num_virtual_tokens=fresh.given["num_virtual_tokens"])
 
 
-CONFIGS: Mapping[str, Config] = {
+def _ia3(fresh: Fresh, model: Any) -> Any:
+    """Keys, values and the inputs of the MLP's last layer (Liu et al., arXiv:2205.05638)."""
+    kind = model.config.get_text_config().model_type
+    if kind in KNOWN_TO_IA3:
+        return IA3Config(**CAUSAL, modules_to_save=fresh.modules)
+    targets = [name for name in ("k_proj", "v_proj", "down_proj") if name in fresh.linear]
+    inputs = [name for name in targets if name == "down_proj"]
+    return IA3Config(
+        **CAUSAL,
+        modules_to_save=fresh.modules,
+        target_modules=targets or list(fresh.linear),
+        feedforward_modules=inputs,
+    )
+
+
+def _vera(fresh: Fresh, model: Any) -> Any:
+    return VeraConfig(**CAUSAL, target_modules=list(fresh.linear), modules_to_save=fresh.modules)
+
+
+def _ln_tuning(fresh: Fresh, model: Any) -> Any:
+    """All norms, by the name of their class: PEFT knows those of few models."""
+    norms = {
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if type(module).__name__.endswith("Norm") and list(module.parameters(recurse=False))
+    }
+    return LNTuningConfig(**CAUSAL, target_modules=sorted(norms))
+
+
+def _adalora(fresh: Fresh, model: Any) -> Any:
+    return AdaLoraConfig(
+        **CAUSAL,
+        init_r=fresh.given["init_rank"],
+        target_r=fresh.given["rank"],
+        lora_alpha=fresh.alpha,
+        lora_dropout=fresh.dropout,
+        target_modules=list(fresh.linear),
+        modules_to_save=fresh.modules,
+        total_step=LEAST_STEPS,  # until the training knows its own (RankBudget)
+    )
+
+
+CONFIGS: Mapping[str, Callable[[Fresh, Any], Any]] = {
     "prompt_tuning": _prompt_tuning,
     "prefix_tuning": _prefix_tuning,
     "p_tuning": _p_tuning,
-    "ia3": lambda model, given: IA3Config(**CAUSAL),
-    "vera": lambda model, given: VeraConfig(**CAUSAL, target_modules="all-linear"),
-    "ln_tuning": lambda model, given: LNTuningConfig(**CAUSAL),
+    "ia3": _ia3,
+    "vera": _vera,
+    "ln_tuning": _ln_tuning,
+    "adalora": _adalora,
 }
 
 
@@ -78,33 +145,150 @@ def installed(settings: Mapping[str, Any]) -> Iterator[None]:
         yield
         return
     method, given = str(settings["finetuning_type"]), settings["peft"]
+    base = str(settings["model_name_or_path"])
 
     def init_adapter(
         config: Any, model: Any, model_args: Any, finetuning_args: Any, is_trainable: bool
     ) -> Any:
-        if model_args.adapter_name_or_path:
-            return PeftModel.from_pretrained(model, model_args.adapter_name_or_path[-1])
+        adapters = list(model_args.adapter_name_or_path or [])
+        goes_on = adapters and not (is_trainable and finetuning_args.create_new_adapter)
+        for below in adapters[:-1] if goes_on else adapters:
+            model = PeftModel.from_pretrained(model, below).merge_and_unload()
+        if goes_on:
+            return taken_up(model, Path(adapters[-1]), is_trainable=is_trainable)
         if not is_trainable:
             return model
-        return put(model, method, given, str(settings["model_name_or_path"]))
+        fresh = Fresh(
+            method=method,
+            given=given,
+            base=base,
+            linear=linear_modules(model, finetuning_args),
+            modules=whole_modules(model, model_args, finetuning_args),
+            alpha=finetuning_args.lora_alpha,
+            dropout=finetuning_args.lora_dropout,
+        )
+        return put(model, fresh)
 
-    known = loader.init_adapter
-    loader.init_adapter = init_adapter
+    known = loader.init_adapter, adapter.LoraConfig, AdaLoraModel.forward
+    if method == "lora":  # LLaMA-Factory's own, with what it does not pass on
+        adapter.LoraConfig = partial(known[1], **given)
+    else:
+        loader.init_adapter = init_adapter
+    AdaLoraModel.forward = _regularised_in_training(known[2])
     try:
         yield
     finally:
-        loader.init_adapter = known
+        loader.init_adapter, adapter.LoraConfig, AdaLoraModel.forward = known
 
 
-def put(model: Any, method: str, given: Mapping[str, Any], base: str) -> Any:
+def _regularised_in_training(forward: Any) -> Any:
+    """AdaLoRA adds a term of its own to every loss (peft/tuners/adalora/model.py): without it the
+    loss of held-out rows is theirs."""
+
+    def of_rows(model: Any, *given: Any, **named: Any) -> Any:
+        if model.training:
+            return forward(model, *given, **named)
+        return model.model.forward(*given, **named)
+
+    return of_rows
+
+
+def linear_modules(model: Any, finetuning_args: Any) -> list[str]:
+    """What `--lora_target` means in this model."""
+    target = list(finetuning_args.lora_target)
+    if target == ["all"]:
+        target = find_all_linear_modules(model, finetuning_args.freeze_vision_tower)
+    return list(target)
+
+
+def whole_modules(model: Any, model_args: Any, finetuning_args: Any) -> list[str] | None:
+    """Modules that are trained whole: `--additional_target`, else the embeddings of new tokens, as
+    LLaMA-Factory has it (model/adapter.py)."""
+    if finetuning_args.additional_target or not model_args.resize_vocab:
+        named: list[str] | None = finetuning_args.additional_target
+        return named
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    return sorted({n.rsplit(".", 1)[-1] for n, module in model.named_modules() if module in ends})
+
+
+def put(model: Any, fresh: Fresh) -> Any:
     """The model with a fresh adapter; what is trained is float32, as LLaMA-Factory's adapters."""
-    tuned = get_peft_model(model, CONFIGS[method](base, given))
+    tuned = get_peft_model(model, CONFIGS[fresh.method](fresh, model))
     for parameter in tuned.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.float32)
-    if method == "prefix_tuning":
-        start_from_text(tuned, base, given["init_text"])
+    if fresh.method == "prefix_tuning":
+        start_from_text(tuned, fresh.base, fresh.given["init_text"])
+    return without_virtual(tuned)
+
+
+def taken_up(model: Any, folder: Path, *, is_trainable: bool) -> Any:
+    """The model with an adapter that exists, to be trained further or not.
+
+    PEFT loads no virtual tokens that are to be trained, and of AdaLoRA only the ranks that were
+    kept: these begin anew, as what the files say. The encoder that computes a prompt lies beside.
+    """
+    config = PeftConfig.from_pretrained(folder)
+    if not (is_trainable and (config.is_prompt_learning or isinstance(config, AdaLoraConfig))):
+        tuned = PeftModel.from_pretrained(model, folder, is_trainable=is_trainable)
+    else:
+        tuned = get_peft_model(model, _begun_again(config))
+        filled = filled_up(get_peft_model_state_dict(tuned), load_peft_weights(str(folder), "cpu"))
+        set_peft_model_state_dict(tuned, filled)
+        if (folder / ENCODER).exists():
+            tuned.prompt_encoder[tuned.active_adapter].load_state_dict(load_file(folder / ENCODER))
+    tuned.taken_up = True
+    return without_virtual(tuned)
+
+
+def _begun_again(config: Any) -> Any:
+    config.inference_mode = False
+    if isinstance(config, AdaLoraConfig):
+        config.rank_pattern, config.total_step, config.tinit, config.tfinal = (
+            None,
+            LEAST_STEPS,
+            0,
+            0,
+        )
+    elif isinstance(config, PromptTuningConfig):
+        config.prompt_tuning_init = "RANDOM"
+    return config
+
+
+def filled_up(fresh: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The saved tensors in the shapes of the fresh ones: ranks that were given up are there again,
+    and do nothing yet, because AdaLoRA's E is zero there."""
+    filled = {}
+    for name, tensor in saved.items():
+        whole = torch.zeros_like(fresh[name]) if "lora_E" in name else fresh[name].clone()
+        whole[tuple(slice(size) for size in tensor.shape)] = tensor.to(whole)
+        filled[name] = whole
+    return filled
+
+
+def without_virtual(tuned: Any) -> Any:
+    """What the model says to a row is as long as the row: of the virtual tokens before it PEFT
+    leaves the logits in, and LLaMA-Factory's preference losses take them for those of the row."""
+    forward = tuned.forward
+
+    def of_the_row(*given: Any, **named: Any) -> Any:
+        found = forward(*given, **named)
+        ids = named.get("input_ids", given[0] if given else None)
+        if ids is not None and getattr(found, "logits", None) is not None:
+            found.logits = found.logits[:, -ids.shape[1] :]
+        return found
+
+    if is_soft_prompt(tuned):
+        tuned.forward = of_the_row
     return tuned
+
+
+def as_before(model: Any) -> AbstractContextManager[Any]:
+    """The model as it is before its training, which fresh virtual tokens are not: other fresh
+    adapters do nothing."""
+    fresh = is_soft_prompt(model) and not hasattr(model, "taken_up")
+    switched_off: AbstractContextManager[Any] = model.disable_adapter() if fresh else nullcontext()
+    return switched_off
 
 
 def start_from_text(tuned: Any, base: str, text: str) -> None:
@@ -131,27 +315,3 @@ def start_from_text(tuned: Any, base: str, text: str) -> None:
         for part in (layer.keys, layer.values)
     ]
     embedding.weight.data.copy_(torch.cat(pairs, dim=1))
-
-
-class SavedEncoder(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
-    """The encoder of a soft prompt lies in each checkpoint, and comes back from it.
-
-    PEFT saves the prompt that it computes and nothing of what computes it
-    (utils/save_and_load.py): a continued training would begin with another encoder.
-    """
-
-    def __init__(self, resume_from: str | None) -> None:
-        self.resume_from = resume_from
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        model = known["model"]
-        if self.resume_from and is_soft_prompt(model):
-            encoder = model.prompt_encoder[model.active_adapter]
-            encoder.load_state_dict(load_file(Path(self.resume_from) / ENCODER))
-
-    def on_save(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        model = known["model"]
-        if state.is_world_process_zero and is_soft_prompt(model):
-            encoder = model.prompt_encoder[model.active_adapter].state_dict()
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            save_file({name: it.contiguous() for name, it in encoder.items()}, folder / ENCODER)

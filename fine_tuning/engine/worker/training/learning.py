@@ -11,14 +11,16 @@ from transformers import Trainer, TrainerCallback
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.no_trace import random_states_kept
-from fine_tuning.engine.worker.scoring.generate import is_soft_prompt
+from fine_tuning.engine.worker.training.adapters import as_before
 from fine_tuning.engine.worker.training.stopping import Stopping
 from fine_tuning.errors import EngineError
 
 PROBE = 32  # tokens whose logits are compared
 NAMED = 8
 # What multiplies these starts at zero, so that their own gradient is zero until that has moved.
-AFTER_ANOTHER = re.compile(r"\.lora_A\.|\.lora_embedding_A\.|\.vera_lambda_d\.")
+AFTER_ANOTHER = re.compile(
+    r"\.lora_A\.|\.lora_embedding_A\.|\.vera_lambda_d\.|\.lora_B\.\w+$"  # the last: AdaLoRA's
+)
 # What a batch may pass by: an expert to which no token is sent, a part that sees or hears.
 BY_THE_ROWS = re.compile(r"\.experts\.\d+\.|visual|vision|audio|image|speech|multi_modal_projector")
 # A reward model's loss is a difference of two scores, in which a constant cancels, and reads no
@@ -66,7 +68,7 @@ class Learning(TrainerCallback):  # type: ignore[misc]  # transformers is not ch
             if self.watches and self.probe is None and trainer.state.global_step == 0:
                 probe = trainer.probe_of(inputs) if self.is_online else probe_of(inputs)
                 self.probe = probe[:, -PROBE:].to(trainer.args.device)
-                self.before = self.answers(trainer.model, as_before=True)
+                self.before = self.answers(trainer.model, is_start=True)
             return step(trainer, model, inputs, *more, **named)
 
         Trainer.training_step = watched_step
@@ -75,12 +77,12 @@ class Learning(TrainerCallback):  # type: ignore[misc]  # transformers is not ch
         finally:
             Trainer.training_step = step
 
-    def answers(self, model: Any, *, as_before: bool = False) -> Any:
+    def answers(self, model: Any, *, is_start: bool = False) -> Any:
         """What the model says to the probe: logits, or the scores of a reward model."""
         training = model.training
         model.eval()
-        bare = model.disable_adapter() if as_before and is_soft_prompt(model) else nullcontext()
-        with torch.no_grad(), random_states_kept(), bare:
+        start = as_before(model) if is_start else nullcontext()
+        with torch.no_grad(), random_states_kept(), start:
             found = model(input_ids=self.probe, attention_mask=torch.ones_like(self.probe))
         model.train(training)
         answers = found[2] if isinstance(found, tuple) else found.logits

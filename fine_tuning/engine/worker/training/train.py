@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from fine_tuning.engine.worker.loading import mended_loading, training_dtype
 from fine_tuning.engine.worker.no_trace import evaluated_unseen
 from fine_tuning.engine.worker.online.alarms import Alarms
 from fine_tuning.engine.worker.online.run import run_online
-from fine_tuning.engine.worker.scoring.generate import is_soft_prompt
 from fine_tuning.engine.worker.scoring.prompts import prompts_of
 from fine_tuning.engine.worker.scoring.rewarded import rewards_of
 from fine_tuning.engine.worker.scoring.score import (
@@ -32,8 +31,9 @@ from fine_tuning.engine.worker.scoring.score import (
     write_scores,
 )
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
-from fine_tuning.engine.worker.training.adapters import SavedEncoder, engine_arguments, installed
+from fine_tuning.engine.worker.training.adapters import as_before, engine_arguments, installed
 from fine_tuning.engine.worker.training.balance import Expected, read_expected, require_all
+from fine_tuning.engine.worker.training.beside import RankBudget, SavedEncoder
 from fine_tuning.engine.worker.training.continuing import continued_exactly
 from fine_tuning.engine.worker.training.finite import FiniteNumbers
 from fine_tuning.engine.worker.training.hashed import Hashed, note_model
@@ -173,7 +173,7 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
         prompts = prompts_of(template, tokenizer, self.scoring.served)
         model = MediaModel(known["model"], tokenizer, template, processor, prompts)
         try:
-            with _as_before(known["model"]) if name == "before" else nullcontext():
+            with as_before(known["model"]) if name == "before" else nullcontext():
                 before = scored_before(self.out) if name == "after" else None
                 scores = score_model(model, self.scoring, self.events, f"score_{name}", before)
         except NotScored as error:  # it is trained all the same
@@ -183,14 +183,6 @@ class ScoreAround(TrainerCallback):  # type: ignore[misc]  # transformers is not
         write_scores(self.out, name, scores)
         self.events.send("scores", {"name": name, "metrics": scores["metrics"]})
         return dict(scores["metrics"])
-
-
-def _as_before(model: Any) -> AbstractContextManager[Any]:
-    """The model without virtual tokens, which other fresh adapters do not need: they do nothing."""
-    switched_off: AbstractContextManager[Any] = (
-        model.disable_adapter() if is_soft_prompt(model) else nullcontext()
-    )
-    return switched_off
 
 
 def train(
@@ -222,7 +214,7 @@ def train(
     alarms = Alarms(events)
     callbacks: list[Any] = [
         *(finite, learning, watch, alarms),
-        *(SavedEncoder(resume_from), Hashed(), stopping),
+        *(RankBudget(resume_from), SavedEncoder(resume_from), Hashed(), stopping),
     ]
     around = None
     if scoring:

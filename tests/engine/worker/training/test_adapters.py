@@ -13,6 +13,7 @@ from tests.trainings import largest_difference, planned, train_here, weights_of
 pytestmark = pytest.mark.engine
 
 OURS = [name for name, method in METHODS.items() if method.trainer == "peft"]
+FIRST = ("p_tuning", "adalora")  # in every suite: each begins again in a way of its own
 SOFT = [name for name in OURS if METHODS[name].soft_prompt]
 
 
@@ -31,10 +32,23 @@ def logits_of(base: Path, adapter: Path | None = None) -> Any:
 
 @pytest.mark.parametrize("method", OURS)
 def test_what_is_trained_is_loaded_by_peft_and_changes_the_answers(
-    method: str, tiny_model: Path, tmp_path: Path
+    method: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And the plan has said how many numbers it is."""
+    from fine_tuning.engine.worker.training import adapters
+
+    known, counts = adapters.put, []
+
+    def put(*given: Any) -> Any:
+        tuned = known(*given)
+        counts.append(sum(it.numel() for it in tuned.parameters() if it.requires_grad))
+        return tuned
+
+    monkeypatch.setattr(adapters, "put", put)
     plan = planned(tmp_path, tiny_model, method=method)
     result = train_here(tmp_path, plan)
+    (shown,) = [it.value for it in plan.plan.choices if it.name == "trained_parameters"]
+    assert counts == [int(shown.replace(",", ""))]
     assert math.isfinite(result["metrics"]["train_loss"])
     scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     assert scores["before"]["metrics"]["loss"] != scores["after"]["metrics"]["loss"]
@@ -87,7 +101,7 @@ def test_a_prefix_begins_as_what_the_model_computes_for_the_text(tiny_model: Pat
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from fine_tuning.engine.worker.training.adapters import put
+    from fine_tuning.engine.worker.training.adapters import Fresh, put
 
     text = "What is the capital of France?"
     ids = AutoTokenizer.from_pretrained(tiny_model).encode(text)
@@ -96,7 +110,68 @@ def test_a_prefix_begins_as_what_the_model_computes_for_the_text(tiny_model: Pat
     with torch.no_grad():
         together = model(input_ids=torch.tensor([ids + more])).logits[:, -len(more) :]
     given = {"num_virtual_tokens": len(ids), "init_text": text}
-    tuned = put(model, "prefix_tuning", given, str(tiny_model)).eval()
+    fresh = Fresh(method="prefix_tuning", given=given, base=str(tiny_model))
+    tuned = put(model, fresh).eval()
     with torch.no_grad():
         after_prefix = tuned(input_ids=torch.tensor([more])).logits
     assert torch.allclose(together, after_prefix, atol=1e-4)
+
+
+def trained_on(folder: Path, model: Path, method: str, **engine: object) -> dict[str, Any]:
+    """A training of three steps, scored; gives what the worker gives."""
+    wishes = {"max_steps": 3, **engine}
+    return train_here(folder, planned(folder, model, method=method, engine_args=wishes))
+
+
+def test_ada_lora_gives_its_ranks_out_and_goes_on_with_them(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """PEFT leaves its schedule to the training loop: without it all ranks stay."""
+    from fine_tuning.engine.worker.training.train import train
+
+    whole = planned(
+        tmp_path, tiny_model, method="adalora", engine_args={"save_steps": 2, "max_steps": 6}
+    )
+    train_here(tmp_path, whole, scored=False)
+    undisturbed = weights_of(tmp_path / "run")
+    ranks = [it.shape[0] for name, it in undisturbed.items() if name.endswith("lora_E")]
+    assert sum(ranks) / len(ranks) == pytest.approx(4, abs=0.1), "--lora_rank, on average"
+    assert len(set(ranks)) > 1 and max(ranks) <= 6, "of the 6 that each began with"
+    train(
+        events=heard(),
+        settings=whole.train.all,
+        stop_path=str(tmp_path / "stop"),
+        expected={"unit": "rows", "count": 12},
+        resume_from=str(tmp_path / "run" / "checkpoint-4"),
+    )
+    assert largest_difference(undisturbed, weights_of(tmp_path / "run")) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        name if name in FIRST else pytest.param(name, marks=pytest.mark.slow)
+        for name, it in METHODS.items()
+        if it.makes_adapter
+    ],
+)
+def test_a_training_begins_as_the_adapter_that_it_goes_on_with(
+    method: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    small = {"oft_block_size": 8, "oft_rank": 0} if method == "oft" else {}
+    first = trained_on(tmp_path / "first", tiny_model, method, **small)
+    adapter = tmp_path / "first" / "run"
+    second = trained_on(
+        tmp_path / "second", tiny_model, method, **small, adapter_name_or_path=str(adapter)
+    )
+    assert second["before"]["loss"] == pytest.approx(first["after"]["loss"], abs=1e-5)
+    assert largest_difference_of(tiny_model, tmp_path / "second" / "run") > 1e-6
+
+
+def test_a_prompt_is_trained_on_a_base_with_another_adapter_in_it(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    first = trained_on(tmp_path / "first", tiny_model, "lora")
+    below = {"adapter_name_or_path": str(tmp_path / "first" / "run"), "create_new_adapter": True}
+    second = trained_on(tmp_path / "second", tiny_model, "prompt_tuning", **below)
+    assert second["before"]["loss"] == pytest.approx(first["after"]["loss"], abs=1e-5)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from fine_tuning.errors import EngineError
+from fine_tuning.values.spec import RunSpec
 from tests.models import build_mixture, build_model
-from tests.trainings import planned, train_here
+from tests.trainings import Heard, planned, train_here, weights_of
 
 pytestmark = pytest.mark.engine
 
@@ -24,6 +25,32 @@ def test_fused_experts_biases_and_tied_embeddings_all_learn(method: str, tmp_pat
         folder = tmp_path / name
         wishes: dict[str, Any] = {"engine_args": steps}
         train_here(folder, planned(folder, build(folder / "m"), method=method, **wishes))
+
+
+def test_fused_experts_are_adapted_merged_and_proved(tmp_path: Path) -> None:
+    """`--lora_target all` leaves them out; LLaMA-Factory does not pass `target_parameters` on."""
+    from fine_tuning.engine.loading import after_training, export_settings
+    from fine_tuning.engine.worker.merging.merge import merge
+
+    model = build_mixture(tmp_path / "m")
+    plan = planned(tmp_path, model, target_parameters=("experts",), engine_args={"max_steps": 4})
+    shown = {it.name: it for it in plan.plan.choices}
+    assert "experts" in shown["adapted_weights"].value
+    assert plan.train.alone == "LLaMA-Factory does not pass PEFT's target_parameters on"
+    train_here(tmp_path, plan, scored=False)
+    result = merge(
+        events=Heard().events,
+        settings=export_settings(after_training(plan.settings, tmp_path / "run"), RunSpec()),
+        base=str(model),
+        partial_dir=str(tmp_path / "merged"),
+        probe_rows=None,
+        unprovable="",
+        chat_template=None,
+    )
+    assert result["proof"]["proved"]
+    base, merged = weights_of(model), weights_of(tmp_path / "merged")
+    experts = [name for name in base if ".experts." in name]
+    assert experts and all(bool((base[name] != merged[name]).any()) for name in experts)
 
 
 def test_a_tensor_without_a_gradient_is_named_in_the_first_step(
