@@ -73,6 +73,12 @@ def write_text(target: Path, text: str, *, durable: bool = False) -> None:
         partial.write_text(text, encoding="utf-8", newline="")
 
 
+def free_name(path: Path) -> Path:
+    """The first name with a number that does not exist: rejected.1.jsonl."""
+    numbers = (path.with_suffix(f".{number}{path.suffix}") for number in range(1, 10_000))
+    return next(name for name in numbers if not name.exists())
+
+
 def read_json(path: Path, fix: str) -> dict[str, Any]:
     """The object in a file of ours, empty if there is no file.
 

@@ -26,6 +26,7 @@ VALUES = {
     "checkpoints",
     "hubs",
     "hub_folder",
+    "ledger",
     "origins",
     "resources",
 }
@@ -37,6 +38,7 @@ ALLOWED = {
     "paths": set(),
     "escaping": set(),
     "files": {"errors"},
+    "ledger": {"errors", "files"},
     "hashes": {"errors", "files"},
     "resources": set(),
     "origins": set(),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fine_tuning import ledger
 from fine_tuning.cli.next_steps import what_is_next
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
@@ -345,3 +346,21 @@ def test_the_first_steps_trained_again_are_the_same_bit_for_bit(basic: Path, pla
     assert "and the weights, bit for bit." in done.stdout
     now = {path: path.stat().st_mtime_ns for path in basic.rglob("*") if path.is_file()}
     assert now == kept, "the run itself is only read"
+
+
+def test_the_loss_of_every_row_is_tied_to_its_line(basic: Path, place: Path) -> None:
+    rows = ledger.read(basic)
+    assert len(rows) == ROWS
+    text = (place / "训练 rows.json").read_text(encoding="utf-8")
+    known = json.loads(text)
+    for row in rows:
+        # the whole file is one line: its rows are told apart by their numbers
+        assert row.file == str(place / "训练 rows.json") and row.kept is not None
+        assert row.question == known[row.kept]["instruction"]
+        assert row.before and row.after and row.tokens
+    scored = json.loads((basic / "scores.json").read_text(encoding="utf-8"))
+    held_out = [row for row in rows if row.part == "validation"]
+    for name in ("before", "after"):
+        sums = [getattr(row, name) * row.tokens for row in held_out[:2]]
+        assert sums == pytest.approx([loss for loss, _ in scored[name]["losses"]], rel=1e-3)
+    assert "row_losses_before" in record(basic)["stages"]["train"]["result"]["seconds"]

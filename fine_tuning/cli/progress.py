@@ -26,6 +26,8 @@ STAGES = {
     "ollama": "giving it to Ollama",
     "prove": "proving the merged model",
     "judge": "scoring conversations",
+    "row_losses_before": "measuring the loss of every row",
+    "row_losses_after": "measuring the loss of every row again",
     "answer": "answering",
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fine_tuning.cli.output.outcome import Outcome
+from fine_tuning.cli.review import Reviewed, review
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.validate import Validated
 from fine_tuning.cli.validate import run as check_data
@@ -27,9 +28,11 @@ SHOWN = re.compile(r"\d+|longest|truncated|#\d+")
 NEED_A_MODEL = ("template", "max_seq_length", "overlong", "show")
 
 
-def validate(job: Resolved) -> Outcome[Validated]:
+def validate(job: Resolved) -> Outcome[Validated | Reviewed]:
     """The `validate` command: the check of the data, then the look at its tokens."""
     spec = job.spec
+    if job.options["ledger"] is not None:
+        return review(job)
     show: Sequence[str] = job.options["show"] or ()
     typed = [name for name, source in job.sources.items() if source == "you"]
     refuse_unusable_flags(spec, [*typed, *(["show"] if show else [])], show)

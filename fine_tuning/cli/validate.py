@@ -304,16 +304,10 @@ def _deliver(data: CheckedData, report: Path) -> Path | None:
     sources = {Path(file.path).resolve() for file in data.files}
     if target.exists() and not (dropped and filecmp.cmp(target, data.rejected_path, False)):
         if target.resolve() in sources:
-            target = _free(target)
+            target = files.free_name(target)
         else:
-            target.replace(_free(target))
+            target.replace(files.free_name(target))
     if not dropped:
         return None
     copy_whole(data.rejected_path, target)
     return target
-
-
-def _free(path: Path) -> Path:
-    """The first name with a number that does not exist: rejected.1.jsonl."""
-    numbers = (path.with_suffix(f".{number}{path.suffix}") for number in range(1, 10_000))
-    return next(name for name in numbers if not name.exists())

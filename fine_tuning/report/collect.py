@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fine_tuning import files
+from fine_tuning import files, ledger
 from fine_tuning.measures.compare import compared
 from fine_tuning.measures.metrics import JUDGED
 from fine_tuning.measures.rewards import REWARDS, WINS
@@ -86,6 +86,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         curves=curves_of(run_dir),
         scores=compared(scores.before, scores.after),
         samples=_samples(scores),
+        row_losses=ledger.findings(rows) if (rows := ledger.read(run_dir)) else None,
         masked=masked_of(look) if look else (),
         **loading_facts(run_dir, spec, plan),
         merged_path=merged.path if merged else None,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.ledger import Findings
 from fine_tuning.values.chain import Link
 from fine_tuning.values.record import Status
 from fine_tuning.values.results import Failure, Proof, RewardProof
@@ -150,6 +151,7 @@ class RunFacts:
     curves: tuple[CurvePoint, ...] = ()
     scores: tuple[Score, ...] = ()
     samples: tuple[Sample, ...] = ()
+    row_losses: Findings | None = None  # None: no ledger was kept
     masked: tuple[MaskedRow, ...] = ()
     adapter_path: Path | None = None
     adapters_before: tuple[str, ...] = ()  # that were merged into the base before this one

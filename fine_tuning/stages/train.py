@@ -25,6 +25,7 @@ from fine_tuning.paths import shown
 from fine_tuning.report import score_lines
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.judge import RewardModel
+from fine_tuning.stages.ledger import ledger_line, no_ledger, write_ledger
 from fine_tuning.stages.plan import settings_of
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.data import CheckedData, SplitData
@@ -91,6 +92,8 @@ class Train:
             screen.say(f"Continuing from {checkpoint.name}.")
         if forks_readers(self.settings.all, self.look):
             self.worker.restart()
+        if self._no_ledger and self.spec.ledger != "off":
+            screen.say(f"No ledger of the losses of rows is kept: {self._no_ledger}.")
         training = self.training(checkpoint)
         launcher = launcher_for(training)
         try:
@@ -108,6 +111,8 @@ class Train:
         if result["interrupted"]:
             raise self._stopped("Stopped")
         ship_template(self.places.run_dir, adapter_template(self.look.template))
+        if not self._no_ledger:
+            write_ledger(self.places.run_dir, self.data, self.parts, self.row_losses)
         return from_json({**result, "epochs": self.spec.epochs}, Trained)
 
     def tell(self, result: Trained, screen: Screen, *, known: bool) -> None:
@@ -115,6 +120,8 @@ class Train:
             screen.say("Training is already done with these settings.")
             return
         for line in score_lines(self.places.run_dir):
+            screen.say(line)
+        if line := ledger_line(self.places.run_dir):
             screen.say(line)
 
     def _continued_from(self, screen: Screen) -> Path | None:
@@ -187,12 +194,34 @@ class Train:
                 },
             },
             scoring=scoring(self.spec, self.plan, self.parts, self.look, self.settings),
+            measured=None if self._no_ledger else self._measured(),
             before=before_training(made),
             after=after_training(made, self.places.run_dir),
             scores=self.scores,
             log=self.log,
             stop_file=self.stop_file,
         )
+
+    @property
+    def row_losses(self) -> Path:
+        """Where the worker keeps the losses of the rows."""
+        return self.log.with_name("row_losses.json")
+
+    @cached_property
+    def _no_ledger(self) -> str:
+        """Why the losses of the rows are not measured; empty if they are."""
+        return no_ledger(self.spec, self.plan, self.parts, self.settings)
+
+    def _measured(self) -> dict[str, Any]:
+        files = {"train": str(self.parts.train_path)}
+        if self.parts.val_path and self.parts.val_rows:
+            files["validation"] = str(self.parts.val_path)
+        return {
+            "files": files,
+            "kind": OBJECTIVES[self.plan.rows.stage].scored,
+            "out": str(self.row_losses),
+            "served": served_request(self.look.template),
+        }
 
     def _rows_of(self, sequences: Sequence[int]) -> Sequence[int]:
         """The rows of these sequences, which are more than there are rows where they were encoded

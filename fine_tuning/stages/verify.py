@@ -99,7 +99,7 @@ class Verify:
         places = generated.places_of(self.run_dir, dataset, known["model"].location)
         places = replace(places, run_dir=self.folder, dataset_dir=self.folder)
         train = Train(
-            spec=spec.replace(score_samples=0),
+            spec=spec.replace(score_samples=0, ledger="off"),
             plan=known["plan"],
             data=known["check"],
             parts=known["split"],

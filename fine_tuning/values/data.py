@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from fine_tuning.values.kinds import Kind
 from fine_tuning.values.shown import ProblemGroup
 
-NUMBERS = ".numbers"  # beside the training rows
+NUMBERS = ".numbers"  # beside the rows of a part: their numbers among the checked ones
 Severity = Literal["error", "warning"]
 
 

@@ -36,6 +36,7 @@ FREE = frozenset(
         "dataset_dir",
         "output_dir",
         "score_samples",
+        "ledger",
         "master_addr",
         "master_port",
         "node_rank",
@@ -285,6 +286,12 @@ class RunSpec:
         "held-out rows answered before and after training (0: none)",
         group="score",
         metavar="N",
+    )
+    ledger: str = flag(
+        "auto",
+        "keep the loss of each row before and after training (auto: up to 5,000 rows)",
+        group="score",
+        choices=("auto", "on", "off"),
     )
     output_dir: Path | None = flag(
         None,

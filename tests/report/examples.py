@@ -1,8 +1,10 @@
 """Facts of runs for the tests of the page: a whole one, and pieces of it."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+from fine_tuning.ledger import Doubtful, Findings, RowLoss
 from fine_tuning.report.compare import Change, Comparison, Difference, ScoreBeside
 from fine_tuning.report.facts import (
     Artefact,
@@ -200,6 +202,7 @@ def whole_run() -> RunFacts:
             Score(name="Perplexity", before=30.35, after=1.361, n=987, better="lower"),
         ),
         samples=samples(40),
+        row_losses=row_losses(),
         masked=masked(),
         adapter_path=Path("runs/qwen3-alpaca"),
         merged_path=Path("merged"),
@@ -219,6 +222,30 @@ def data_check() -> DataFacts:
         template="qwen3_nothink",
         parity=parity(),
         masked=masked(),
+    )
+
+
+def row_losses(text: str = "data/中文问答.csv") -> Findings:
+    """Rows that stand out, of every kind."""
+    row = RowLoss(
+        part="validation",
+        row=3,
+        kept=7,
+        file=text,
+        line=8,
+        tokens=31,
+        before=3.25,
+        after=3.5,
+        question=text * 9,
+        answer=text,
+    )
+    return Findings(
+        measured=9870,
+        unmeasured=3,
+        not_finite=(Doubtful(why="not finite", row=replace(row, after=None)),),
+        never_learned=tuple(Doubtful(why="never learned", row=row) for _ in range(12)),
+        made_worse=(Doubtful(why="made worse", row=row),),
+        learned_least=(Doubtful(why="learned least", row=replace(row, part="train", file="")),),
     )
 
 
@@ -298,6 +325,7 @@ def hostile_run() -> RunFacts:
         curves=curve(20),
         scores=(Score(name=ATTACK, before=0.1, after=0.9, n=40, kind="share"),),
         samples=(Sample(prompt=ATTACK, expected=ATTACK, before=ATTACK, after=ATTACK),),
+        row_losses=row_losses(ATTACK),
         masked=(MaskedRow(ATTACK, (Span(ATTACK, True), Span(ATTACK, False))),),
         adapter_path=Path(ATTACK),
         merged_path=Path(ATTACK),

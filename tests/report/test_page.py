@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fine_tuning.ledger import Findings
 from fine_tuning.report import write_data_report, write_report
 from fine_tuning.report.facts import (
     CurvePoint,
@@ -282,3 +283,15 @@ def test_text_has_the_contrast_that_wcag_asks_for(scheme: int) -> None:
     for text, back in pairs:
         high, low = sorted((_luminance(colours[text]), _luminance(colours[back])), reverse=True)
         assert (high + 0.05) / (low + 0.05) >= 4.5, (text, back)
+
+
+def test_rows_that_stand_out_are_named_by_file_and_line(tmp_path: Path) -> None:
+    html = write_report(tmp_path, whole_run()).read_text(encoding="utf-8")
+    text = html[html.index('id="rows"') : html.index('id="curves"')]
+    assert "Never learned: 12 rows" in text and "the first 10 of them" in text
+    assert text.count("data/中文问答.csv:8") == 12, "ten, one not finite, and one made worse"
+    assert "3.25" in text and "not finite" in text and "train row 3" in text
+    quiet = replace(whole_run(), row_losses=Findings(measured=5, unmeasured=0, learned=False))
+    html = write_report(tmp_path, quiet).read_text(encoding="utf-8")
+    assert "too little to tell which of them were not learned" in html
+    assert "None of them stands out." in html

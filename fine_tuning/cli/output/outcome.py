@@ -6,17 +6,17 @@ from typing import Annotated, Generic, TypeVar
 
 from fine_tuning.errors import EXIT_DONE
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[T]):
+class Outcome(Generic[T_co]):
     """The end of a command: what it found or made, and its exit code.
 
     `after` is what goes on once the value was told, and gives the exit code: a server.
     """
 
-    value: T
+    value: T_co
     code: int = EXIT_DONE
     after: Callable[[], int] | None = None
 

@@ -74,8 +74,9 @@ soon as they answer; they go on until they are ended.
 """  # noqa: E501  rows of tables
 
 
-def result_type(command: Command) -> Any:
-    """What `result` holds: T of the Outcome[T] that the command's function says it returns.
+def result_types(command: Command) -> tuple[type, ...]:
+    """What `result` may hold: T of the Outcome[T] that the command's function says it returns, or
+    the parts of a union.
 
     Raises TypeError for a function that says something else.
     """
@@ -87,19 +88,23 @@ def result_type(command: Command) -> Any:
             '(docs/architecture.md, "What a command gives"), not with '
             f"{returned}"
         )
-    return typing.get_args(returned)[0]
+    (kind,) = typing.get_args(returned)
+    return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
 
 
 def page() -> str:
     """The whole page."""
-    results = {f"`{name}`": result_type(command) for name, command in COMMANDS.items()}
-    results["`help` and `version`"] = Words
+    results = {f"`{name}`": result_types(command) for name, command in COMMANDS.items()}
+    results["`help` and `version`"] = (Words,)
     found: dict[str, type] = {}
-    parts = [INTRO]
-    for name, kind in results.items():
-        parts += [f"## {name}\n", f'<a id="{kind.__name__.lower()}"></a>', *_section(kind, found)]
+    parts, told = [INTRO], set()
+    for name, kinds in results.items():
+        parts += [f"## {name}\n"]
+        for kind in kinds:
+            parts += [f"Or, of other flags, `{kind.__name__}`:\n"] if kind is not kinds[0] else []
+            parts += [f'<a id="{kind.__name__.lower()}"></a>', *_section(kind, found)]
+            told.add(kind)
     parts += ["## Types\n"]
-    told = set(results.values())
     while waiting := [kind for kind in found.values() if kind not in told]:
         for kind in waiting:
             told.add(kind)

@@ -102,6 +102,7 @@ COMMANDS: Mapping[str, Command] = {
             about="Read every row, say which are usable and what is wrong with the others.",
             examples=(
                 "--dataset_path my.json --report report.json",
+                "--ledger out",
                 "--dataset_path my.json --model_name_or_path Qwen/Qwen3-0.6B --show longest",
                 "--config run.yaml --report report.json",
             ),
@@ -123,6 +124,14 @@ COMMANDS: Mapping[str, Command] = {
                     "rows to print with trained and masked text apart: a number of them, longest, "
                     "truncated, or a row as #12 (with --model_name_or_path)",
                     "ROWS",
+                    "output",
+                ),
+                _option(
+                    "ledger",
+                    "path",
+                    "of a finished run: write the rows that were never learned, or made worse, to "
+                    "a file to look through, in place of a check",
+                    "RUN",
                     "output",
                 ),
             ),

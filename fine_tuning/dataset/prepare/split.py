@@ -225,6 +225,7 @@ def _write(
     write_rows(checked.rows_path, train_path, train, cuts)
     np.flatnonzero(train).astype("<u4").tofile(train_path.with_suffix(NUMBERS))
     val_rows = int(choice.held_out.sum())
+    held_out = np.flatnonzero(choice.held_out)
     val_path.unlink(missing_ok=True)  # of an earlier split
     if checked.validation_path is not None:
         given = np.ones(checked.validation_rows, np.bool_)
@@ -232,10 +233,12 @@ def _write(
         dropped[OVERLONG] += int((~given).sum())
         cut += _cut_counts(validation_fit, given)
         val_rows = int(given.sum())
+        held_out = np.flatnonzero(given)
         cuts = validation_fit.keep_rounds if validation_fit else {}
         write_rows(checked.validation_path, val_path, given, cuts)
     elif val_rows:
         write_rows(checked.rows_path, val_path, choice.held_out, cuts)
+    held_out.astype("<u4").tofile(val_path.with_suffix(NUMBERS))
     return SplitData(
         train_path=train_path,
         val_path=val_path if val_rows else None,

@@ -15,7 +15,7 @@ def suits(training: Training) -> bool:
 def train(training: Training, worker: Worker, screen: Screen, on_event: OnEvent) -> dict[str, Any]:
     """Train in the worker that is there."""
     screen.begin("load")
-    request = {**training.request, "scoring": training.scoring}
+    request = {**training.request, "scoring": training.scoring, "measured": training.measured}
     result = worker.request("train", request, on_event, training.stop_file)
     screen.end("")
     return result

@@ -20,6 +20,7 @@ class Training:
     chosen: Chosen
     request: Mapping[str, Any]  # the worker's stage `train`
     scoring: Mapping[str, Any] | None  # what is scored before and after; None: nothing
+    measured: Mapping[str, Any] | None = None  # rows whose losses are kept; None: none are
     before: TunedModel
     after: TunedModel
     scores: Path

@@ -14,7 +14,7 @@ import pytest
 from fine_tuning.cli import main as cli
 from fine_tuning.cli.output.as_json import is_wanted, of_outcome
 from fine_tuning.cli.output.outcome import Outcome, Words
-from fine_tuning.cli.output.page import result_type
+from fine_tuning.cli.output.page import result_types
 from fine_tuning.cli.settings.commands import COMMANDS
 from tests.commands import PROGRAM
 from tests.dataset.rows_on_disk import write_jsonl
@@ -42,7 +42,8 @@ def test_a_dataset_with_an_unusable_row_is_a_result_with_exit_code_1(
     write_jsonl(tmp_path / "a.jsonl", [GOOD, BLANK])
     found, err = told(capfd, "validate", "--dataset_path", "a.jsonl", "--report", "r.json")
     assert (found["command"], found["exit_code"]) == ("validate", 1)
-    result = msgspec.convert(found["result"], result_type(COMMANDS["validate"]), dec_hook=_decoded)
+    kind = result_types(COMMANDS["validate"])[0]
+    result: Any = msgspec.convert(found["result"], kind, dec_hook=_decoded)
     assert (result.usable, result.rows_read, result.rows_kept) == (False, 2, 1)
     (problem,) = [it for it in result.problems if it.severity == "error"]
     assert (problem.first, problem.count) == ("a.jsonl:2", 1)

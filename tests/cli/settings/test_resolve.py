@@ -180,7 +180,7 @@ def test_a_file_that_an_argument_names_is_found_here_or_in_the_project() -> None
 def test_validate_needs_no_engine_and_takes_only_its_own() -> None:
     job = resolve(COMMANDS["validate"], ["--dataset_path", "a", "--report", "r.json"])
     files = {"config": None, "preset": None}
-    assert job.options == {**files, "report": Path("r.json"), "show": None}
+    assert job.options == {**files, "report": Path("r.json"), "show": None, "ledger": None}
     text = mistakes("--lora_rank", "3", "--lora_dropout", "1", command="validate")
     assert "--lora_rank is a flag of `run`" in text
     assert "--lora_dropout is not a setting" in text

@@ -15,6 +15,7 @@ BATCH = 16  # rows that are answered at once, if their keys and values are not m
 ANSWER_TOKENS = 16_384  # those of so many tokens: 2 GiB for a model of 8B
 LOSS_TOKENS = 2048  # per forward pass: logits over a large vocabulary are what memory goes to
 MOST_NEW_TOKENS = 512
+MASKED = -100  # a label without a loss
 Progress = Callable[[int, int], None]
 RowLoss = tuple[float, int]  # summed over the tokens of a row's answer in nats, and their number
 
@@ -171,23 +172,35 @@ def answer_loss(
     model: Any, tokenizer: Any, pairs: Sequence[tuple[list[int], list[int]]], said: Said
 ) -> list[RowLoss]:
     """Summed cross-entropy (nats) of the tokens of each expected answer, and their number."""
+    labelled = [([*asked, *given], [MASKED] * len(asked) + given) for asked, given in pairs]
+    return sequence_loss(model, tokenizer, labelled, said)
+
+
+def sequence_loss(
+    model: Any,
+    tokenizer: Any,
+    labelled: Sequence[tuple[list[int], list[int]]],
+    said: Said,
+    progress: Progress = lambda done, total: None,
+) -> list[RowLoss]:
+    """Summed cross-entropy (nats) of the labels of each sequence that are not masked, and their
+    number; a sequence is its ids and its labels."""
 
     def summed(batch: Sequence[int]) -> list[RowLoss]:
-        rows = [pairs[i] for i in batch]
-        ids, mask = padded_left([[*p, *a] for p, a in rows], tokenizer.pad_token_id)
-        labels = torch.full_like(ids, -100)
-        for row, (_, expected) in enumerate(rows):
-            labels[row, ids.shape[1] - len(expected) :] = torch.tensor(expected)
+        chosen = [labelled[i] for i in batch]
+        ids, mask = padded_left([ids for ids, _ in chosen], tokenizer.pad_token_id)
+        labels, _ = padded_left([labels for _, labels in chosen], MASKED)
         logits = model(
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
         ).logits
         # PEFT gives those of virtual tokens too, before the row's
         return _summed(logits[:, -ids.shape[1] :], labels)
 
-    losses: list[RowLoss] = [(0.0, 0)] * len(pairs)
+    losses: list[RowLoss] = [(0.0, 0)] * len(labelled)
+    done = 0
     for batch, found in in_batches(
-        range(len(pairs)),
-        lambda i: len(pairs[i][0]) + len(pairs[i][1]),
+        range(len(labelled)),
+        lambda i: len(labelled[i][0]),
         summed,
         most_tokens=LOSS_TOKENS,
         most_rows=1 if is_soft_prompt(model) else LOSS_TOKENS,
@@ -195,6 +208,8 @@ def answer_loss(
     ):
         for i, loss in zip(batch, found, strict=True):
             losses[i] = loss
+        done += len(batch)
+        progress(done, len(labelled))
     return losses
 
 
@@ -207,14 +222,14 @@ def answer_loss_with_media(
     losses: list[RowLoss] = []
     for row, (prompt, expected) in zip(rows, pairs, strict=True):
         logits = model.logits(row, [*prompt, *expected])
-        losses += _summed(logits, torch.tensor([[-100] * len(prompt) + expected]))
+        losses += _summed(logits, torch.tensor([[MASKED] * len(prompt) + expected]))
     return losses
 
 
 def _summed(logits: "torch.Tensor", labels: "torch.Tensor") -> list[RowLoss]:
     """Of each row the summed cross-entropy of the labels that are not masked, and their number."""
     target = labels[:, 1:].to(logits.device)
-    trained = target != -100
+    trained = target != MASKED
     losses = torch.nn.functional.cross_entropy(
         logits[:, :-1][trained].float(), target[trained], reduction="none"
     )

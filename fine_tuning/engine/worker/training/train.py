@@ -21,6 +21,7 @@ from fine_tuning.engine.worker.online.alarms import Alarms
 from fine_tuning.engine.worker.online.run import run_online
 from fine_tuning.engine.worker.scoring.prompts import prompts_of
 from fine_tuning.engine.worker.scoring.rewarded import rewards_of
+from fine_tuning.engine.worker.scoring.row_losses import Measured
 from fine_tuning.engine.worker.scoring.score import (
     NotScored,
     Scoring,
@@ -38,6 +39,7 @@ from fine_tuning.engine.worker.training.continuing import continued_exactly
 from fine_tuning.engine.worker.training.finite import FiniteNumbers
 from fine_tuning.engine.worker.training.hashed import Hashed, note_model
 from fine_tuning.engine.worker.training.learning import Learning
+from fine_tuning.engine.worker.training.ledger import LossesAround
 from fine_tuning.engine.worker.training.pissa import take_converted
 from fine_tuning.engine.worker.training.stopping import Stopped, Stopping
 from fine_tuning.engine.worker.training.targets import require_targets, require_untied
@@ -195,11 +197,13 @@ def train(
     scoring: Mapping[str, Any] | None = None,
     scores_path: str = "",
     last_step: int | None = None,
+    measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run LLaMA-Factory's training with the settings of `train.yaml`.
 
     The training ends with a checkpoint once the file `stop_path` appears, or after `last_step`
-    (`Stopping`); `interrupted` in the result says that it did.
+    (`Stopping`); `interrupted` in the result says that it did. `measured`: the rows whose losses
+    are kept from before and after it.
     """
     events.part("load")
     arguments = engine_arguments(settings)
@@ -216,6 +220,8 @@ def train(
         *(finite, learning, watch, alarms),
         *(RankBudget(resume_from), SavedEncoder(resume_from), Hashed(), stopping),
     ]
+    if measured:
+        callbacks.insert(0, LossesAround(events, stopping, Measured(**measured), settings))
     around = None
     if scoring:
         data_args = template_settings(settings)
