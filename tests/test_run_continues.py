@@ -10,6 +10,7 @@ import psutil
 import pytest
 import yaml
 
+from fine_tuning import ledger
 from tests.commands import command, start
 from tests.runs import flags, record, wait_for, write_rows
 
@@ -36,6 +37,8 @@ def test_ctrl_c_saves_a_checkpoint_and_the_same_command_goes_on(
     assert done.returncode == 0, done.stdout
     assert f"Continuing from checkpoint-{stopped_at}" in done.stdout
     assert record(place / "interrupted")["status"] == "done"
+    rows = ledger.read(place / "interrupted")
+    assert rows and all(row.before and row.after for row in rows), "measured by both commands"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -81,12 +84,15 @@ def test_more_epochs_continue_the_training(tiny_model: Path, place: Path) -> Non
     run = place / "interrupted"
     if record(run)["status"] != "done":
         pytest.fail("needs the finished run of the test before")
-    last = last_step(run)
+    last, then = last_step(run), ledger.read(run)
     done = command("--output_dir", run, "--dataset_dir", place / "data", "--epochs", 31, cwd=place)
     assert done.returncode == 0, done.stdout
     assert f"Continuing from checkpoint-{last}" in done.stdout
     state = json.loads((run / "trainer_state.json").read_text(encoding="utf-8"))
     assert state["epoch"] == pytest.approx(31.0)
+    now = ledger.read(run)
+    assert [row.before for row in now] == [row.before for row in then]
+    assert [row.after for row in now] != [row.after for row in then]
 
 
 def test_more_epochs_without_a_checkpoint_start_anew(tiny_model: Path, place: Path) -> None:

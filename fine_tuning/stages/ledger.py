@@ -36,18 +36,24 @@ def no_ledger(spec: RunSpec, plan: Plan, parts: SplitData, made: TrainSettings) 
 
 
 def write_ledger(run_dir: Path, data: CheckedData, parts: SplitData, losses: Path) -> Path | None:
-    """Write the ledger of a run from the losses that its worker kept; None if it kept none."""
+    """Write the ledger of a run from the losses that its worker kept; None if it kept none, and
+    then no earlier one stays. The losses stay: a training that goes on needs those from before."""
     known = files.read_json(losses, ANEW)
     before, after = known.get("before"), known.get("after")
     if before is None or after is None:
+        remove_ledger(run_dir)
         return None
     rows = [
         row
         for part, path in part_files(parts)
         for row in _of_part(part, path, data, before.get(part, []), after.get(part, []))
     ]
-    losses.unlink()
     return ledger.write(run_dir, rows)
+
+
+def remove_ledger(run_dir: Path) -> None:
+    """Remove the ledger of an earlier end of this training."""
+    (run_dir / ledger.LEDGER).unlink(missing_ok=True)
 
 
 def part_files(parts: SplitData) -> Iterator[tuple[Part, Path]]:

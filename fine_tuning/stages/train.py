@@ -25,7 +25,7 @@ from fine_tuning.paths import shown
 from fine_tuning.report import score_lines
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.judge import RewardModel
-from fine_tuning.stages.ledger import ledger_line, no_ledger, write_ledger
+from fine_tuning.stages.ledger import ledger_line, no_ledger, remove_ledger, write_ledger
 from fine_tuning.stages.plan import settings_of
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.data import CheckedData, SplitData
@@ -111,7 +111,9 @@ class Train:
         if result["interrupted"]:
             raise self._stopped("Stopped")
         ship_template(self.places.run_dir, adapter_template(self.look.template))
-        if not self._no_ledger:
+        if self._no_ledger:
+            remove_ledger(self.places.run_dir)
+        else:
             write_ledger(self.places.run_dir, self.data, self.parts, self.row_losses)
         return from_json({**result, "epochs": self.spec.epochs}, Trained)
 

@@ -133,11 +133,14 @@ def measure(
     model: Any, tokenizer: Any, encoding: Encoding, measured: Measured, events: Events, name: str
 ) -> None:
     """Keep the losses of all rows under `name` in `measured.out`; of rows with media there are
-    none. That memory runs out is said, and nothing is kept."""
+    none. That memory ran out is said, and then nothing is kept under the name."""
     parts = {part: list(read_rows(Path(path))) for part, path in measured.files.items()}
     total, done = sum(map(len, parts.values())), 0
     events.stage(f"row_losses_{name}", total, "rows")
     found: dict[str, list[RowLoss]] = {}
+    path = Path(measured.out)
+    known = read_json(path, ANEW) if name == "after" else {}
+    known.pop(name, None)  # of an earlier end, if this training goes on
     try:
         with scoring_mode(model):
             for part, rows in parts.items():
@@ -146,10 +149,9 @@ def measure(
                 events.progress(done, total)
     except OutOfMemory as error:
         events.note(f"no ledger: memory ran out with one row at a time ({error})")
-        return
-    path = Path(measured.out)
-    known = read_json(path, ANEW) if name == "after" else {}
-    write_text(path, msgspec.json.encode({**known, name: found}).decode())
+    else:
+        known[name] = found
+    write_text(path, msgspec.json.encode(known).decode())
 
 
 def _losses(
