@@ -12,7 +12,7 @@ from fine_tuning.report.collect import curves_of, read_scores
 from fine_tuning.report.facts import CurvePoint
 from fine_tuning.report.scores import mood, value_text
 from fine_tuning.units import counted
-from fine_tuning.values.codec import to_json
+from fine_tuning.values.codec import fingerprint, to_json
 from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.scores import Score, Scores
 from fine_tuning.values.spec import FREE
@@ -116,11 +116,16 @@ def beside(columns: Sequence[Mapping[str, str]]) -> tuple[Difference, ...]:
 
 
 def settings_of(record: RunRecord) -> dict[str, str]:
-    """What was asked for, with what was chosen in place of what was left open."""
+    """What was asked for, with what was chosen in place of what was left open, and by its hash the
+    model that it began with: under one name there may lie another."""
     wishes = {name: _text(value) for name, value in _flat(to_json(record.settings))}
     plan = result_of(record.stages.plan)
     chosen = {it.name: it.value for it in plan.choices if it.name not in OF_DATA} if plan else {}
-    return {**wishes, **chosen}
+    model = result_of(record.stages.model)
+    content = (
+        {"content of the base model": fingerprint(model.hashes)} if model and model.hashes else {}
+    )
+    return {**wishes, **chosen, **content}
 
 
 def _flat(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,8 @@ import pytest
 
 from fine_tuning.report import compare, write_comparison
 from fine_tuning.report.compare import Compared, Comparison, curves_beside
-from fine_tuning.values.record import RunRecord
+from fine_tuning.values.record import Done, RunRecord
+from fine_tuning.values.results import BaseModel
 from fine_tuning.values.spec import RunSpec
 from tests.report.examples import curve
 from tests.run.records import FINISHED, written
@@ -131,3 +132,14 @@ def test_the_page_draws_the_curves_over_each_other(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text.count('<path class="curve run-0"') == text.count('<path class="curve run-1"') > 0
     assert "b&lt;i&gt;" in text and "b<i>" not in text
+
+
+def test_another_model_under_the_same_name_is_a_difference(tmp_path: Path) -> None:
+    def with_model(content: str) -> RunRecord:
+        base = BaseModel(name="m", location="/m", hashes={"model.safetensors": content})
+        done = Done(inputs="", began=1.0, seconds=1.0, result=base)
+        return replace(FINISHED, stages=replace(FINISHED.stages, model=done))
+
+    a = compared(tmp_path, "a", scored(2, 1.0), record=with_model("x"))
+    b = compared(tmp_path, "b", scored(2, 1.0), record=with_model("y"))
+    assert [it.name for it in compare([a, b]).settings] == ["content of the base model"]
