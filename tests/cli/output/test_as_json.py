@@ -138,3 +138,12 @@ def test_help_and_version_are_objects_too(capfd: pytest.CaptureFixture[str]) -> 
     assert found["result"]["text"] in err
     found, _ = told(capfd, "help", "runs")
     assert msgspec.convert(found["result"], Words).text.startswith("usage: ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_says_its_mistakes_as_an_object(
+    name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found, _ = told(capfd, *name.split(), "--no_such_flag")
+    assert (found["command"], found["exit_code"]) == (name, 2)
+    assert found["error"]["where"] == ["--no_such_flag"]

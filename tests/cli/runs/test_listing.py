@@ -1,6 +1,8 @@
 """`runs`: every run is a line, also one that cannot be read."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +16,7 @@ from fine_tuning.cli.runs.summary import summary_of
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.values.record import Done, RunRecord, Stages
 from fine_tuning.values.results import Failure, Trained
+from tests.commands import PROGRAM
 from tests.run.records import FINISHED, written
 
 FOREIGN: Sequence[str] = ("{", "[]", '{"schema": 1}', '{"entry": "wandb"}', '"text"', "\xff")
@@ -94,3 +97,12 @@ def test_a_directory_that_is_not_there_is_said(
 ) -> None:
     assert cli.main(["runs", "no_such"]) == 2
     assert "There is no directory no_such." in capsys.readouterr().err
+
+
+def test_it_answers_without_what_takes_long_to_import(runs: Path) -> None:
+    command = [sys.executable, "-X", "importtime", str(PROGRAM), "runs", str(runs)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "good" in done.stdout
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "msgspec" in modules
+    assert modules.isdisjoint({"torch", "transformers", "llamafactory", "numpy", "pyarrow"})
