@@ -15,7 +15,7 @@ from pathlib import Path
 from fine_tuning import files, report
 from fine_tuning.engine.launch import Worker, worker_for
 from fine_tuning.errors import FineTuningError, Interrupted
-from fine_tuning.paths import shown
+from fine_tuning.paths import shown, slug
 from fine_tuning.run import Run, begun_from, opened, recorded, require_finished, resolved
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
@@ -32,14 +32,17 @@ from fine_tuning.stages import (
     Train,
     chain,
     generated,
+    gguf,
     judge,
     merge,
+    ollama,
     refusing,
     shipping,
     verify,
 )
 from fine_tuning.values.combining import Combining
 from fine_tuning.values.record import RunRecord
+from fine_tuning.values.results import BaseModel
 from fine_tuning.values.rewards import read_reward
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
@@ -220,6 +223,9 @@ def export_adapters(
 ) -> Path:
     """Make one adapter (`combined_dir`) or a merged model (`--export_dir`) of adapters that
     somebody else trained: combined, or one upon the other. What cannot be is refused first."""
+    title = slug(adapters[-1].name)
+    spec = spec.with_places(adapters[-1])
+    shipping.refuse_unmakeable_of_model(spec, title)
     if combining is not None:
         refuse_uncombinable(adapters, combining.how)
     base = merge.base_of_adapters(spec, adapters, screen)
@@ -234,7 +240,40 @@ def export_adapters(
         if spec.export_dir is not None:
             stage = merge.of_adapters(spec, base, adapters, worker)
             stage.tell(stage.do(screen), screen, known=False)
+            ship_model(spec, spec.export_dir, base, title, worker, log=log, screen=screen)
     return spec.export_dir or adapters[-1]
+
+
+def export_model(spec: RunSpec, *, log: Path, screen: Screen) -> Path:
+    """Make GGUF files, and a model in Ollama, of a whole model that somebody else trained."""
+    title = slug(Path(str(spec.model_name_or_path)).name)
+    spec = spec.with_places(Path.cwd() / title)
+    shipping.refuse_unmakeable_of_model(spec, title)
+    base = Model(spec=spec).do(screen)
+    with worker_for(spec, log) as worker:
+        ship_model(spec, Path(base.location), base, title, worker, log=log, screen=screen)
+    return Path(base.location)
+
+
+def ship_model(
+    spec: RunSpec,
+    model: Path,
+    base: BaseModel,
+    title: str,
+    worker: Worker,
+    *,
+    log: Path,
+    screen: Screen,
+) -> None:
+    """GGUF files of a model's directory, and Ollama's model of the first."""
+    stage = gguf.of_model(spec, model, title, worker, log)
+    if stage is None:
+        return
+    made = stage.do(screen)
+    stage.tell(made, screen, known=False)
+    served = ollama.of_model(spec, model, base, made, worker, log)
+    if served is not None:
+        served.tell(served.do(screen), screen, known=False)
 
 
 def verify_run(

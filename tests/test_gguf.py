@@ -70,6 +70,19 @@ def test_export_adds_a_format_and_says_the_commands_where_ollama_is_not_installe
     assert "ollama create other -f run-gguf/Modelfile" in done.stdout
 
 
+def test_a_model_of_others_and_an_adapter_become_files(run: tuple[Path, str]) -> None:
+    place, _ = run
+    done = command("export", "--model_name_or_path", "run-merged", "--gguf", "q8_0", cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert (place / "run-merged-gguf" / "run-merged-q8_0.gguf").is_file()
+    again = command("export", "--model_name_or_path", "run-merged", "--gguf", "q8_0", cwd=place)
+    assert again.returncode == 2 and "is there already" in again.stdout
+    done = command("export", "--output_dir", "run", "--gguf_adapter", cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert (place / "run-gguf" / "demo_model-alpaca-adapter.gguf").stat().st_size > 100_000
+    assert "llama.cpp loads it upon the base model" in done.stdout
+
+
 def test_a_run_is_refused_before_it_trains_where_llama_cpp_is_missing(tmp_path: Path) -> None:
     words = ("--output_dir", "run", "--gguf", "q4_k_m", "--llama_cpp", ROOT / "docs")
     done = command("run", *words, cwd=tmp_path)

@@ -50,14 +50,14 @@ def run(job: Resolved) -> Outcome[Exported]:
         # kept if it fails: the message names it
         log = Path(tempfile.mkdtemp(prefix="export-")) / "engine.log"
         spec, combined_dir = with_absolute_paths(job.spec), job.options.get("combined_dir")
-        model = pipeline.export_adapters(
-            spec,
-            [Path(name) for name in given_adapters(spec.engine_args)],
-            combining,
-            absolute(combined_dir) if combined_dir else None,
-            log=log,
-            screen=screen,
-        )
+        adapters = [Path(name) for name in given_adapters(spec.engine_args)]
+        if adapters:
+            combined = absolute(combined_dir) if combined_dir else None
+            model = pipeline.export_adapters(
+                spec, adapters, combining, combined, log=log, screen=screen
+            )
+        else:
+            model = pipeline.export_model(spec, log=log, screen=screen)
         log.unlink(missing_ok=True)
         log.parent.rmdir()
     return Outcome(Exported(model=model))
@@ -68,19 +68,21 @@ def require_source(spec: RunSpec, options: Mapping[str, Any]) -> None:
     folder, adapters = spec.output_dir, given_adapters(spec.engine_args)
     combines = bool(options.get("combine"))
     mistakes = []
-    if folder is None and not adapters:
+    leaves = spec.gguf or spec.ollama
+    if folder is None and not adapters and not (leaves and spec.model_name_or_path):
         mistakes.append(
             "--output_dir is needed: the folder of a finished run; or --adapter_name_or_path and "
-            "--model_name_or_path: an adapter that was trained elsewhere, and its base model."
+            "--model_name_or_path: an adapter that was trained elsewhere, and its base model; or "
+            "--model_name_or_path and --gguf: a model to write for llama.cpp."
         )
+    if folder is None and spec.gguf_adapter:
+        mistakes.append("--gguf_adapter writes the adapter of a run: add its --output_dir.")
     if folder is not None and (adapters or spec.model_name_or_path):
         mistakes.append(
             "--output_dir names a run, which knows its base model and its adapter. Leave "
             "--model_name_or_path and --adapter_name_or_path out, or leave out --output_dir."
         )
-    if not (spec.export_dir or (folder and spec.wants_merged)) and not (
-        combines and options.get("combined_dir")
-    ):
+    if not (spec.wants_merged or spec.gguf_adapter or (combines and options.get("combined_dir"))):
         or_adapter = "; or --combined_dir, one for the combined adapter" if combines else ""
         mistakes.append(
             f"--export_dir is needed: an empty directory for the merged model{or_adapter}."

@@ -99,9 +99,15 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         )
         if record.chain and trained
         else (),
-        artefacts=_artefacts(run_dir, merged.path if merged else None, gguf.files if gguf else ()),
+        artefacts=_artefacts(run_dir, merged.path if merged else None, _gguf_files(record)),
         train_yaml=run_dir / "train.yaml" if (run_dir / "train.yaml").exists() else None,
     )
+
+
+def _gguf_files(record: RunRecord) -> tuple[GgufFile, ...]:
+    """Those of the merged model, and that of the adapter."""
+    made, adapter = result_of(record.stages.gguf), result_of(record.stages.gguf_adapter)
+    return (*(made.files if made else ()), *((adapter,) if adapter else ()))
 
 
 def loading_facts(run_dir: Path, spec: RunSpec, plan: Plan | None) -> dict[str, Any]:
@@ -211,7 +217,7 @@ def _artefacts(
     if merged is not None and merged.is_dir():
         found.append(Artefact(path=shown(merged), size=_size(merged), what="the merged model"))
     found += [
-        Artefact(path=shown(file.path), size=file.bytes, what=f"the merged model in {file.type}")
+        Artefact(path=shown(file.path), size=file.bytes, what=f"for llama.cpp: {file.type}")
         for file in gguf
         if file.path.is_file()
     ]

@@ -24,7 +24,6 @@ from fine_tuning.run.settling import settle
 from fine_tuning.screen import Screen
 from fine_tuning.values.chain import Link
 from fine_tuning.values.codec import fingerprint, to_json
-from fine_tuning.values.gguf import USUAL
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.shown import Source
@@ -64,26 +63,16 @@ def resolved(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen) ->
 
 
 def with_export_places(spec: RunSpec, known: RunRecord | None) -> RunSpec:
-    """The wishes with a place for all that leaves the run: where it was put before, or beside the
-    run (GGUF files beside the `--export_dir` that was named)."""
-    if not spec.wants_merged:
-        return spec
-    assert spec.output_dir is not None
+    """The wishes with a place for all that leaves the run: where it was, or beside it."""
     merged, gguf = (
         (result_of(known.stages.merge), result_of(known.stages.gguf)) if known else (None, None)
     )
-    named = spec.export_dir or spec.output_dir
-    there = merged.path if merged is not None and merged.path.is_dir() else None
-    files = gguf.files if gguf is not None else ()
-    return spec.replace(
-        gguf=spec.gguf or ((USUAL,) if spec.ollama else ()),
-        export_dir=spec.export_dir or there or _beside(spec.output_dir, "merged"),
-        gguf_dir=spec.gguf_dir or (files[0].path.parent if files else _beside(named, "gguf")),
+    assert spec.output_dir is not None
+    return spec.with_places(
+        spec.output_dir,
+        merged=merged.path if merged is not None and merged.path.is_dir() else None,
+        gguf=gguf.files[0].path.parent if gguf is not None and gguf.files else None,
     )
-
-
-def _beside(place: Path, what: str) -> Path:
-    return place.with_name(f"{place.name}-{what}")
 
 
 def begun_from(spec: RunSpec) -> RunRecord | None:

@@ -1,5 +1,6 @@
 """A model as a GGUF file: written by llama.cpp's programs, opened and compared with the model."""
 
+import json
 import os
 import subprocess
 import sys
@@ -40,6 +41,13 @@ KNOWN: Sequence[tuple[str, str, str]] = (
     ),
     ("No space left on device", DISK_FULL, FREE_SPACE),
 )
+
+
+def dtype_of(model: Path) -> str:
+    """The number format of a model's files, as its config has it; float32 if it does not say."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config = {**(config.get("text_config") or {}), **config}
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 
 def convert(tools: LlamaCpp, model: Path, target: Path, outtype: str, name: str, log: Path) -> None:

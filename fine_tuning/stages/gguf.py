@@ -137,25 +137,44 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Gguf
     )
 
 
+def of_model(spec: RunSpec, model: Path, title: str, worker: Worker, log: Path) -> Gguf | None:
+    """The files of a model's directory that no run has made; None without --gguf."""
+    if not spec.gguf:
+        return None
+    assert spec.gguf_dir is not None
+    return Gguf(
+        spec=spec,
+        model=model,
+        dtype=gguf.dtype_of(model),
+        trained="",
+        types=spec.gguf,
+        folder=spec.gguf_dir,
+        title=title,
+        worker=worker,
+        log=log,
+    )
+
+
 def tools_for(spec: RunSpec, types: "tuple[str, ...] | list[str]") -> LlamaCpp:
     """llama.cpp's programs for these formats. Raises EnvironmentProblem if one is missing."""
     quantizer = any(GGUF_TYPES[kind].ftype is not None for kind in types)
     return find(spec.llama_cpp, quantizer=quantizer)
 
 
-def refuse_unmakeable(spec: RunSpec, stages: Stages) -> None:
-    """Raise before the training for llama.cpp's programs that are not here, and for files of
-    others that would be written over."""
-    if not spec.gguf:
+def refuse_unmakeable(spec: RunSpec, title: str, stages: Stages) -> None:
+    """Raise before the work for llama.cpp's programs that are not here, and for files of others
+    that would be written over."""
+    kinds = [*spec.gguf, *(["adapter"] if spec.gguf_adapter else [])]
+    if not kinds:
         return
     tools_for(spec, spec.gguf)
-    known = result_of(stages.gguf)
-    ours = {file.path for file in known.files} if known else set()
+    known, adapter = result_of(stages.gguf), result_of(stages.gguf_adapter)
+    ours = {file.path for file in (*(known.files if known else ()), adapter) if file is not None}
     assert spec.gguf_dir is not None
-    for kind in spec.gguf:
-        target = spec.gguf_dir / f"{spec.title}-{kind}.gguf"
+    for kind in kinds:
+        target = spec.gguf_dir / f"{title}-{kind}.gguf"
         if target.exists() and target not in ours:
             raise UsageError(
-                f"{target} is there already, and is not of this run; it was not touched.",
+                f"{target} is there already, and is not of this model; it was not touched.",
                 fix="give another --gguf_dir, or move the file away",
             )

@@ -16,7 +16,7 @@ from fine_tuning.ship.license import license_of
 from fine_tuning.stages.gguf import facts_of
 from fine_tuning.units import counted
 from fine_tuning.values.record import Stages, result_of
-from fine_tuning.values.results import BaseModel, GgufFile, OllamaModel
+from fine_tuning.values.results import BaseModel, GgufFile, GgufFiles, OllamaModel
 from fine_tuning.values.spec import RunSpec
 
 MODELFILE = "Modelfile"
@@ -126,6 +126,23 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Olla
         file=next(file for file in made.files if file.type == spec.gguf[0]),
         worker=worker,
         log=run_dir / "logs" / "engine.log",
+    )
+
+
+def of_model(
+    spec: RunSpec, model: Path, base: BaseModel, made: GgufFiles, worker: Worker, log: Path
+) -> Ollama | None:
+    """Ollama's model of a GGUF file that no run has made; None without --ollama."""
+    if spec.ollama is None:
+        return None
+    return Ollama(
+        spec=spec,
+        model_name=spec.ollama,
+        model=model,
+        base=base,
+        file=made.files[0],
+        worker=worker,
+        log=log,
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fine_tuning.engine.launch import Worker
-from fine_tuning.stages import gguf, merge, ollama
+from fine_tuning.stages import gguf, gguf_adapter, merge, ollama
 from fine_tuning.values.record import Stages
 from fine_tuning.values.spec import RunSpec
 
@@ -21,6 +21,7 @@ class Shipper(Protocol):
 SHIPPERS: Mapping[str, Shipper] = {
     "merge": merge.of_run,
     "gguf": gguf.of_run,
+    "gguf_adapter": gguf_adapter.of_run,
     "ollama": ollama.of_run,
 }
 
@@ -28,10 +29,16 @@ SHIPPERS: Mapping[str, Shipper] = {
 def refuse_unmakeable(spec: RunSpec, run_dir: Path, stages: Stages) -> None:
     """Raise before the training for what could not be made after it."""
     merge.refuse_used(spec, run_dir, stages)
-    gguf.refuse_unmakeable(spec, stages)
+    gguf.refuse_unmakeable(spec, spec.title, stages)
     ollama.refuse_unmakeable(spec, stages)
+
+
+def refuse_unmakeable_of_model(spec: RunSpec, title: str) -> None:
+    """The same for a model that no run has made."""
+    gguf.refuse_unmakeable(spec, title, Stages())
+    ollama.refuse_unmakeable(spec, Stages())
 
 
 def is_wanted(spec: RunSpec) -> bool:
     """Whether any artefact is asked for."""
-    return spec.wants_merged
+    return spec.wants_merged or spec.gguf_adapter

@@ -13,6 +13,7 @@ from fine_tuning.values.results import (
     BaseModel,
     Encoded,
     Failure,
+    GgufFile,
     GgufFiles,
     Merged,
     OllamaModel,
@@ -50,6 +51,7 @@ class Stages:
     train: Done[Trained] | None = None
     merge: Done[Merged] | None = None
     gguf: Done[GgufFiles] | None = None
+    gguf_adapter: Done[GgufFile] | None = None
     ollama: Done[OllamaModel] | None = None
 
     def having(self, name: str, done: "Done[Any] | None") -> "Stages":

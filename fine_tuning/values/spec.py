@@ -13,7 +13,7 @@ from typing import Any
 
 from fine_tuning.paths import slug
 from fine_tuning.resources import FORMATS
-from fine_tuning.values.gguf import GGUF_TYPES
+from fine_tuning.values.gguf import GGUF_TYPES, USUAL
 from fine_tuning.values.methods import METHODS, SHORT_FOR
 from fine_tuning.values.objectives import OBJECTIVES
 
@@ -27,6 +27,7 @@ FREE = frozenset(
     {
         "export_dir",
         "gguf",
+        "gguf_adapter",
         "gguf_dir",
         "llama_cpp",
         "ollama",
@@ -308,6 +309,9 @@ class RunSpec:
         group="output",
         choices=tuple(GGUF_TYPES),
     )
+    gguf_adapter: bool = flag(
+        False, "write the LoRA adapter by itself for llama.cpp, as a GGUF file", group="output"
+    )
     gguf_dir: Path | None = flag(
         None,
         "directory of the GGUF files (default: beside --export_dir or the run, ending in -gguf)",
@@ -344,6 +348,22 @@ class RunSpec:
     def wants_merged(self) -> bool:
         """Whether something is asked for that is, or is made of, a merged model."""
         return bool(self.export_dir or self.gguf or self.ollama)
+
+    def with_places(
+        self, beside: Path, *, merged: Path | None = None, gguf: Path | None = None
+    ) -> "RunSpec":
+        """The same with a place for each artefact that is asked for and has none: where it was
+        before (`merged`, `gguf`), or beside this folder; GGUF files beside a merged model whose
+        place was named."""
+        named = self.export_dir or beside
+        places: dict[str, Any] = {}
+        if self.wants_merged:
+            made = merged or beside.with_name(f"{beside.name}-merged")
+            places["export_dir"] = self.export_dir or made
+        if self.gguf or self.ollama or self.gguf_adapter:
+            made = gguf or named.with_name(f"{named.name}-gguf")
+            places["gguf_dir"] = self.gguf_dir or made
+        return self.replace(gguf=self.gguf or ((USUAL,) if self.ollama else ()), **places)
 
     @property
     def title(self) -> str:
