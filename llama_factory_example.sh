@@ -80,6 +80,16 @@ grpo() { ## rewards of its own answers (GRPO), from where the recipe lora ended
         --dataset_path "$DATA" --dataset_format alpaca --output_dir "$RUNS/grpo" --epochs 1
 }
 
+gate() { ## is the fine-tune of the recipe lora good enough? (exit code 1: no; for CI)
+    cat >"$RUNS/gate.yaml" <<'YAML'
+loss: {better_by: 0.05, confidence: 0.95}
+stops: {at_least: 0.9}
+secrets: {at_most: 0}
+YAML
+    tune eval --output_dir "$RUNS/lora" --gate "$RUNS/gate.yaml" --junit "$RUNS/gate.xml" \
+        --no_forgetting
+}
+
 webui() { ## LLaMA Board in the browser, over the prepared datasets
     tune webui
 }
@@ -138,7 +148,7 @@ shift
 if [ "${1:-}" = "--demo" ]; then
     MODEL="$here/demo_model" DATA="$here/data/alpaca.json" CHAT_DATA="$here/data/sharegpt.json"
     PAIRS="$here/data/preference.json"
-    if [ "$name" != export ]; then
+    if [[ ! "$name" =~ ^(export|gate)$ ]]; then
         demo=(--use_cpu --max_steps 20 --score_samples 8)
         if [ "$name" = grpo ]; then demo=(--use_cpu --max_steps 3 --score_samples 8); fi
     fi

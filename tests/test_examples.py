@@ -21,6 +21,7 @@ NAMES = (
     "webui",
     "gpus",
     "nodes",
+    "gate",
     "export",
 )
 
@@ -68,7 +69,10 @@ CHAINS = {"dpo", "reward"}  # of which tests/test_chains.py does the same with a
 def test_recipe(name: str, runs: Path) -> None:
     done = recipe(name, "--demo", runs=runs)
     assert done.returncode == 0, done.stdout
-    if name == "export":
+    if name == "gate":
+        assert "gate: secrets: at_most 0 holds" in done.stdout
+        assert 'failures="0"' in (runs / "runs" / "gate.xml").read_text(encoding="utf-8")
+    elif name == "export":
         assert (runs / "runs" / "lora-merged" / "model.safetensors").exists()
         assert "Training is already done" in done.stdout
     elif name != "webui":

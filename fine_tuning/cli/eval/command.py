@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import msgspec
 
 from fine_tuning import files
+from fine_tuning.cli.eval.gate import GENERAL, Line, read_gate
+from fine_tuning.cli.eval.junit import write_junit
 from fine_tuning.cli.export import without_gpu
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
@@ -18,7 +21,7 @@ from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.sources import finished_run, source_mistakes
 from fine_tuning.engine.chatting import Voices
 from fine_tuning.engine.launch import worker_for
-from fine_tuning.errors import UsageError
+from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from fine_tuning.paths import at_home, shown
 from fine_tuning.report.evaluation import lines, set_found
 from fine_tuning.screen import Screen
@@ -31,7 +34,7 @@ from fine_tuning.values.spec import DataSpec
 
 OF_DATA = frozenset(DataSpec.__dataclass_fields__)
 BESIDE_A_RUN = {*OF_DATA, "score_samples"}
-OURS = b'{"version":'  # as a report begins
+OURS, XML = b'{"version":', b"<?xml"  # as the files begin that are written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,26 +48,35 @@ class Asked:
 
 def run(job: Resolved) -> Outcome[Evaluated]:
     """Score, and print the tables."""
+    began = time.monotonic()
     require_clear(job)
-    report = job.options["report"]
-    if report is not None:
-        refuse_place(report, job.spec.data.dataset_path)
+    report, junit, gate = (job.options[name] for name in ("report", "junit", "gate"))
+    for name, place, ours in (("report", report, OURS), ("junit", junit, XML)):
+        if place is not None:
+            refuse_place(name, place, ours, job.spec.data.dataset_path)
+    lines = read_gate(gate) if gate is not None else ()
     asked = asked_for(job)
+    refuse_unmeasured(lines, asked, job.options["forgetting"])
     end_like_ctrl_c()
     if job.spec.use_cpu:
         job = without_gpu(job)
     with open_screen() as screen, workplace() as folder:
         for warning in job.warnings:
             screen.warn(warning)
-        found = evaluated(job, asked, folder, screen)
+        found = evaluated(job, asked, lines, folder, screen)
     if report is not None:
         text = msgspec.json.encode({"version": 1, **to_json(found)}).decode()
         files.write_text(report, text + "\n")
         print(f"Report: {shown(report)}")
-    return Outcome(found)
+    if junit is not None:
+        seconds = time.monotonic() - began
+        write_junit(junit, found.gate, seconds=seconds, model=found.tuned)
+    return Outcome(found, EXIT_DONE if found.passed else EXIT_FAILED)
 
 
-def evaluated(job: Resolved, asked: Asked, folder: Path, screen: Screen) -> Evaluated:
+def evaluated(
+    job: Resolved, asked: Asked, gate: Sequence[Line], folder: Path, screen: Screen
+) -> Evaluated:
     """Everything that is scored, told on the screen as well."""
     trained_by = job.spec
     if asked.run is not None:
@@ -76,6 +88,7 @@ def evaluated(job: Resolved, asked: Asked, folder: Path, screen: Screen) -> Eval
         general = job.options["forgetting"]
         if general is None:
             general = voices.base is not None and rows.kind != "text"
+        general = general or any(line.rows == GENERAL for line in gate)
         sets = (rows, evaluate.forgetting()) if general else (rows,)
         scores = Evaluate(
             voices=voices,
@@ -85,7 +98,19 @@ def evaluated(job: Resolved, asked: Asked, folder: Path, screen: Screen) -> Eval
             worker=worker,
         ).do(screen)
     found = [told(it, scores[it.name], screen) for it in sets]
-    return Evaluated(base=asked.base if voices.base else None, tuned=asked.tuned, sets=tuple(found))
+    held = [line.held((scores[line.rows].before, scores[line.rows].after)) for line in gate]
+    for kept in held:
+        if kept.holds:
+            screen.say(f"gate: {kept.name} holds: {kept.says}")
+        else:
+            screen.warn(f"gate: {kept.name} does not hold: {kept.says}")
+    return Evaluated(
+        base=asked.base if voices.base else None,
+        tuned=asked.tuned,
+        sets=tuple(found),
+        gate=tuple(held),
+        passed=all(kept.holds for kept in held),
+    )
 
 
 def told(rows: RowSet, scores: SetScores, screen: Screen) -> SetFound:
@@ -149,6 +174,8 @@ def require_clear(job: Resolved) -> None:
             for name in sorted(OF_DATA & set(job.sources) - {"dataset_path"})
             if job.spec.output_dir is not None
         ]
+    if job.options["junit"] is not None and job.options["gate"] is None:
+        mistakes.append("--junit writes the lines of a gate: give one with --gate.")
     if data.mix:
         mistakes.append("--mix weighs rows of a training: name the files with --dataset_path.")
     for name, number in (
@@ -161,19 +188,37 @@ def require_clear(job: Resolved) -> None:
         raise UsageError(mistakes)
 
 
-def refuse_place(report: Path, data: tuple[str, ...]) -> None:
-    """Raise UsageError for a report that would replace a file that is no report of ours."""
-    if not report.exists():
-        return
+def refuse_unmeasured(gate: Sequence[Line], asked: Asked, general: bool | None) -> None:
+    """Raise UsageError for lines of a gate that nothing will be measured for."""
+    mistakes = [
+        f"--gate: {line.name} compares with a base model, and there is none: give an at_least or "
+        "at_most, or an adapter."
+        for line in gate
+        if line.needs_base and asked.base is None
+    ]
+    if general is False and any(line.rows == GENERAL for line in gate):
+        mistakes.append("--gate: a line is about the general rows, which --no_forgetting leaves.")
+    if mistakes:
+        raise UsageError(mistakes)
+
+
+def refuse_place(name: str, place: Path, begins: bytes, data: tuple[str, ...]) -> None:
+    """Raise UsageError for a file that would replace one that does not begin like ours."""
     why = ""
-    if not report.is_file():
+    if not place.parent.is_dir():
+        why = f"there is no directory {place.parent}"
+    elif place.exists() and not place.is_file():
         why = "it is no file"
-    elif any(at_home(name).exists() and report.samefile(at_home(name)) for name in data):
+    elif place.exists() and any(
+        at_home(file).exists() and place.samefile(at_home(file)) for file in data
+    ):
         why = "it is the dataset itself"
-    elif report.stat().st_size and report.read_bytes()[: len(OURS)] != OURS:
-        why = "it exists and is no report; it is not overwritten"
+    elif place.exists() and place.stat().st_size:
+        with place.open("rb") as file:
+            if file.read(len(begins)) != begins:
+                why = "it exists and is none of ours; it is not overwritten"
     if why:
-        raise UsageError(f"--report {report}: {why}.", fix="give --report a new file name")
+        raise UsageError(f"--{name} {place}: {why}.", fix=f"give --{name} a new file name")
 
 
 @contextmanager

@@ -202,6 +202,7 @@ COMMANDS: Mapping[str, Command] = {
             examples=(
                 "--output_dir out",
                 "--output_dir out --dataset_path test.jsonl --report scores.json",
+                "--output_dir out --gate gate.yaml --junit eval.xml",
                 "--model_name_or_path BASE --adapter_name_or_path ADAPTER --dataset_path t.jsonl",
             ),
             takes=(
@@ -215,6 +216,13 @@ COMMANDS: Mapping[str, Command] = {
             ),
             options=(
                 _option("report", "path", "write what was found as JSON", "FILE", "output"),
+                _option(
+                    "gate",
+                    "path",
+                    "YAML file of bounds; one that does not hold ends with 1",
+                    "FILE",
+                ),
+                _option("junit", "path", "write the gate's lines as JUnit XML", "FILE", "output"),
                 _option(
                     "forgetting",
                     "bool",

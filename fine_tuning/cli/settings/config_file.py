@@ -123,21 +123,25 @@ def _unknown(line: Line, catalogue: Catalogue) -> str:
     return f"{line.place}: `{key}` is not a setting.{did_you_mean(nearest, '')}"
 
 
-def _lines(path: Path) -> Iterator[Line]:
+def pairs_of(path: Path, what: str = "settings file") -> list[tuple[Any, Any]]:
+    """Keys and values of a YAML mapping, as nodes with their lines; `what` it is in a sentence.
+
+    Raises UsageError for a file that is none, or that refers to itself.
+    """
     import yaml  # 20 ms that `--help` need not pay
 
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UsageError(f"There is no settings file {path}.") from None
+        raise UsageError(f"There is no {what} {path}.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The settings file {path} cannot be read: {error}.") from error
+        raise UsageError(f"The {what} {path} cannot be read: {error}.") from error
     try:
-        alias = _first_alias(yaml.parse(text, Loader=yaml.SafeLoader), path)
+        alias = _first_alias(yaml.parse(text, Loader=yaml.SafeLoader), path, what)
         root = yaml.compose(text, Loader=yaml.SafeLoader) if alias is None else None
     except yaml.YAMLError as error:
         raise UsageError(
-            f"The settings file {path} is not YAML.\n  {_indented(error)}",
+            f"The {what} {path} is not YAML.\n  {_indented(error)}",
             fix="Write one `name: value` per line; a nested setting is indented with spaces.",
         ) from None
     if alias is not None:
@@ -145,22 +149,29 @@ def _lines(path: Path) -> Iterator[Line]:
         place = path.name if mark is None else f"{path.name}:{mark.line + 1}"
         raise UsageError(f"{place}: write the value out where *{alias.anchor} refers to it.")
     if root is None:
-        return
+        return []
     if not isinstance(root, yaml.MappingNode):
-        raise UsageError(f"The settings file {path} must consist of `name: value` lines.")
-    for key, value in root.value:
-        name = _name(key)
+        raise UsageError(f"The {what} {path} must consist of `name: value` lines.")
+    pairs: list[tuple[Any, Any]] = root.value
+    return pairs
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    import yaml
+
+    for key, value in pairs_of(path):
+        name = name_of(key)
         place = f"{path.name}:{key.start_mark.line + 1} {name}"
         if isinstance(value, yaml.MappingNode) and (name in SECTIONS or name in SAME_SECTION):
             for inner, inner_value in value.value:
-                keys = (name, _name(inner))
+                keys = (name, name_of(inner))
                 at = f"{path.name}:{inner.start_mark.line + 1} {'.'.join(keys)}"
-                yield Line(keys, _written(inner_value), at)
+                yield Line(keys, written_of(inner_value), at)
         else:
-            yield Line((name,), _written(value), place)
+            yield Line((name,), written_of(value), place)
 
 
-def _first_alias(events: Iterator[Any], path: Path) -> Any:
+def _first_alias(events: Iterator[Any], path: Path, what: str) -> Any:
     """A reference to another value: one that holds itself never ends, nested ones grow unbounded.
 
     Raises `UsageError` for nesting that no settings have; YAML's parser takes a minute for it.
@@ -174,22 +185,23 @@ def _first_alias(events: Iterator[Any], path: Path) -> Any:
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MOST_LEVELS:
-            raise UsageError(f"The settings file {path} nests too deeply to hold settings.")
+            raise UsageError(f"The {what} {path} nests too deeply to hold settings.")
     return None
 
 
-def _name(key: Any) -> str:
+def name_of(key: Any) -> str:
     """The text of a key; a list or mapping as a key is no setting's name."""
     return key.value if isinstance(key.value, str) else f"a {key.id} as a key"
 
 
-def _written(node: object) -> Written:
+def written_of(node: object) -> Written:
+    """What a value says, as text; mappings and lists of texts."""
     import yaml
 
     if isinstance(node, yaml.MappingNode):
-        return {_name(key): _written(value) for key, value in node.value}
+        return {name_of(key): written_of(value) for key, value in node.value}
     if isinstance(node, yaml.SequenceNode):
-        return [_written(item) for item in node.value]
+        return [written_of(item) for item in node.value]
     assert isinstance(node, yaml.ScalarNode)
     return str(node.value)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.eval.command import refuse_place, require_clear, run
+from fine_tuning.cli.eval.command import OURS, refuse_place, require_clear, run
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import Resolved, resolve
 from fine_tuning.errors import UsageError
@@ -22,6 +22,7 @@ def asked(*words: object) -> Resolved:
         (("--output_dir", "r", "--text_column", "t"), "--text_column goes with --dataset_path"),
         (("--output_dir", "r", "--template", "qwen"), "--template goes with --model_name_or_path"),
         (("--output_dir", "r", "--score_samples", "0"), "--score_samples must be 1 or more"),
+        (("--output_dir", "r", "--junit", "o.xml"), "--junit writes the lines of a gate"),
         (("--output_dir", "r", "--max_new_tokens", "0"), "--max_new_tokens must be 1 or more"),
         (
             ("--model_name_or_path", "m", "--dataset_path", "f", "--lora_dropout", "0.1"),
@@ -50,12 +51,14 @@ def test_a_report_replaces_only_a_report(tmp_path: Path) -> None:
     data.write_text("[]")
     other.write_text('{"mine": 1}')
     (tmp_path / "old.json").write_text('{"version":1,"base":null}')
-    refuse_place(tmp_path / "new.json", (str(data),))
-    refuse_place(tmp_path / "old.json", (str(data),))
-    for place, why in (
-        (data, "the dataset itself"),
-        (other, "is no report"),
-        (tmp_path, "no file"),
-    ):
-        with pytest.raises(UsageError, match=why):
-            refuse_place(place, (str(data),))
+    for free in ("new.json", "old.json"):
+        refuse_place("report", tmp_path / free, OURS, (str(data),))
+    taken = {
+        data: "the dataset itself",
+        other: "none of ours",
+        tmp_path: "no file",
+        tmp_path / "no" / "r.json": "there is no directory",
+    }
+    for place, why in taken.items():
+        with pytest.raises(UsageError, match=f"--report .*{why}"):
+            refuse_place("report", place, OURS, (str(data),))
