@@ -109,6 +109,7 @@ def prepare(job: Run, worker: Worker) -> Train:
     judges = judges_of(spec, job.screen)
     needed = not known.is_trained or shipping.is_wanted(spec)
     model = job.once(Model(spec=spec, weights=not spec.dry_run, is_needed=needed))
+    merge.refuse_base(spec, model.location)
     look = job.once(Tokens(spec=spec, model=model, data=data, folder=folder.dataset, worker=worker))
     chain.require_same_template(look.template, known.chain)
     split = Split(spec=spec, data=data, look=look, dataset=folder.dataset)
@@ -184,7 +185,7 @@ def judges_of(spec: RunSpec, screen: Screen) -> dict[str, judge.RewardModel]:
 def ship(job: Run, worker: Worker) -> None:
     """Make what was asked for of what the record says was trained: merged into `--export_dir`."""
     if shipping.is_wanted(job.spec):
-        job.once(Model(spec=job.spec))
+        merge.refuse_base(job.spec, job.once(Model(spec=job.spec)).location)
         for make in shipping.SHIPPERS.values():
             stage = make(job.spec, job.folder.path, job.record.stages, worker)
             if stage is not None:

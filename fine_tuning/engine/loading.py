@@ -89,13 +89,6 @@ class TunedModel:
         """The same without its last adapter: what that was trained on."""
         return replace(self, adapters=self.adapters[:-1])
 
-    @property
-    def unprovable(self) -> str:
-        """Why a merged model cannot be compared with base + adapter; empty if it can."""
-        if not self.whole:
-            return ""
-        return f"{self.finetuning_type} training leaves a whole model and no adapter"
-
 
 def before_training(made: Mapping[str, Any]) -> TunedModel:
     """The model that a training with these settings starts from, with the adapters named there."""

@@ -14,18 +14,19 @@ def is_whole(proof: Proof) -> bool:
 def proof_text(proof: Proof) -> str:
     """What was compared and how it came out, or why nothing was."""
     if not proof.proved:
-        return f"The merged model was not compared with base + adapter: {proof.reason}."
+        return f"The merged model was not compared with {proof.against}: {proof.reason}."
     text = (
-        f"The merged model answers like base + adapter: the same most likely token at "
+        f"The merged model answers like {proof.against}: the same most likely token at "
         f"{percent_text(proof.agreement)} of the positions of {proof.rows} rows; logits differ by "
         f"{proof.mean_logit_difference:.1g}, training moved them by {proof.moved_by_training:.1g}."
     )
     if is_whole(proof):
         return text
+    unmerged = "base and adapter unmerged" if "adapter" in proof.against else proof.against
     return (
         f"{text} But merging kept only {percent_text(max(0.0, proof.kept))} of what training "
         "changed in the weights: the rest is less than one rounding of the base model's number "
-        "format. Serve base and adapter unmerged, or train with a larger --learning_rate."
+        f"format. Serve {unmerged}, or train with a larger --learning_rate."
     )
 
 

@@ -14,6 +14,7 @@ from fine_tuning.values.methods import METHODS, OF_PEFT_TYPE
 Config = Mapping[str, Any]  # adapter_config.json, as PEFT writes it
 # Virtual tokens before each row: there is no weight to add them to.
 PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "CPT")
+DEQUANTISED = ("mxfp4", "fp8")
 # What makes an adapter one that PEFT does not combine, or would combine without a part of it.
 UNCOMBINABLE: Sequence[tuple[Callable[[Config], Any], str]] = (
     (lambda it: it.get("peft_type") != "LORA", "is not of the kind LoRA"),
@@ -111,6 +112,26 @@ def refuse_prompts(path: Path) -> None:
         raise UsageError(
             f"{path} holds virtual tokens ({str(kind).lower()}), which cannot be merged.",
             fix="load it with PEFT beside its base model",
+        )
+
+
+def refuse_quantised(base: Path) -> None:
+    """Raise ModelError for a base model whose weights are stored quantised: no sum fits there.
+
+    LLaMA-Factory loads formats that it dequantises itself (model/model_utils/quantization.py).
+    """
+    try:
+        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+        stored = config.get("quantization_config") or {}
+        method = str(stored.get("quant_method") or "")
+    except (OSError, ValueError, AttributeError):  # a hub's name; what is damaged is named later
+        return
+    if method and method not in DEQUANTISED:
+        raise ModelError(
+            f"{base} is stored quantised ({method}): no adapter can be merged into it.",
+            fix="serve base and adapter unmerged (leave --export_dir out); or merge into the model "
+            "that it was quantised from: export --model_name_or_path ORIGINAL "
+            "--adapter_name_or_path ADAPTER --export_dir DIR",
         )
 
 

@@ -23,6 +23,7 @@ from fine_tuning.ship.adapter import (
     base_of,
     chat_template_of,
     refuse_prompts,
+    refuse_quantised,
     require_adapter,
     require_fitting,
 )
@@ -87,7 +88,6 @@ class Merge:
             "settings": export_settings(self.model, self.spec),
             "base": self.base,
             "probe_rows": str(self.probe_rows) if self.probe_rows else None,
-            "unprovable": self.model.unprovable,
             "chat_template": self.chat_template,
             "served": self.served,
         }
@@ -173,10 +173,18 @@ def base_of_adapters(spec: RunSpec, adapters: Sequence[Path], screen: Screen) ->
         )
     screen.say(f"Base model: {base}.")
     model = Model(spec=spec.replace(model_name_or_path=base)).do(screen)
-    if Path(model.location).is_dir():
-        for adapter in adapters:
-            require_fitting(adapter, Path(model.location))
+    place = Path(model.location)
+    if spec.export_dir is not None:
+        refuse_quantised(place)
+    for adapter in adapters:
+        require_fitting(adapter, place)
     return model
+
+
+def refuse_base(spec: RunSpec, location: str) -> None:
+    """Raise ModelError before a training if what it leaves could not be merged into this base."""
+    if spec.export_dir is not None:
+        refuse_quantised(Path(location))
 
 
 def refuse_used(spec: RunSpec, run_dir: Path, stages: Stages) -> None:

@@ -58,7 +58,7 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """How the merged model compares with base + adapter; `reason` says why it was not compared.
+    """How the merged model compares with what was trained; `reason` says why it was not compared.
 
     `agreement` is the share of positions with the same most likely token; differences are means
     over all logits; `kept` is the share of the change of the weights that rounding has left.
@@ -66,6 +66,7 @@ class Proof:
 
     proved: bool
     reason: str = ""
+    against: str = "base + adapter"  # or the trained checkpoint
     rows: int = 0
     agreement: float = 0.0
     mean_logit_difference: float = 0.0

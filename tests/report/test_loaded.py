@@ -52,7 +52,6 @@ def merged(folder: Path, plan: Planned) -> Path:
         base=str(plan.settings["model_name_or_path"]),
         partial_dir=str(folder / "merged"),
         probe_rows=str(folder / "dataset" / "train.jsonl"),
-        unprovable=model.unprovable,
         chat_template=None,
     )
     return folder / "merged"

@@ -11,6 +11,7 @@ from fine_tuning import hashes
 from fine_tuning.errors import DataError, ModelError, UsageError
 from fine_tuning.ship.adapter import (
     refuse_prompts,
+    refuse_quantised,
     refuse_uncombinable,
     require_adapter,
     require_fitting,
@@ -124,3 +125,16 @@ def test_an_adapter_of_another_base_is_refused_before_anything_is_loaded(
     with pytest.raises(ModelError, match=message) as caught:
         require_fitting(adapter, tmp_path / "base")
     assert "org/Base" in caught.value.fix
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "bitsandbytes", "fp8", ""])
+def test_nothing_is_merged_into_quantised_weights(method: str, tmp_path: Path) -> None:
+    """It failed after hours of training, when the model was loaded to be merged."""
+    stored = {"quantization_config": {"quant_method": method}} if method else {}
+    (tmp_path / "config.json").write_text(json.dumps(stored), encoding="utf-8")
+    if method in ("fp8", ""):
+        refuse_quantised(tmp_path)
+        return
+    with pytest.raises(ModelError, match=rf"stored quantised \({method}\): no adapter") as caught:
+        refuse_quantised(tmp_path)
+    assert "serve base and adapter unmerged" in caught.value.fix

@@ -1,7 +1,6 @@
 """Merging an adapter into its base model with LLaMA-Factory's `export_model`, and checking it."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading
+from fine_tuning.engine.worker.merging.as_published import keep_config, keep_tokenizer_files
 from fine_tuning.engine.worker.merging.proof import prove
 from fine_tuning.engine.worker.merging.reward_model import (
     make_classifier,
@@ -28,17 +28,6 @@ from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.prompts import Prompts, prompts_of
 from fine_tuning.engine.worker.scoring.score import template_settings
 
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-)
 PROBES, PROBE_TOKENS = 4, 1024
 # For adapters that come without rows.
 SENTENCES = (
@@ -56,19 +45,17 @@ def merge(
     base: str,
     partial_dir: str,
     probe_rows: str | None,
-    unprovable: str,
     chat_template: str | None,
     served: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Export into `partial_dir` (which the caller then renames), fit to be served as trained.
 
     `settings` are LLaMA-Factory's export arguments without `export_dir` and `infer_dtype`. The
-    generation config ends where training ended; the tokenizer files are the base model's own
-    (transformers 5 would write a class that 4.x cannot load), with `chat_template` instead of
-    theirs if it is given. `proof` in the result has the figures of the comparison with base +
-    adapter, or the reason why there is none: `unprovable`, if there is no adapter. A reward model
-    becomes a classifier with one label; `rewards` then compares it with the value head. Raises
-    EngineError if the merged model is not base + adapter.
+    generation config ends where training ended; configuration and tokenizer files are the base
+    model's own, with `chat_template` instead of theirs if it is given. `proof` in the result has
+    the figures of the comparison with base + adapter, or with the model that was trained whole, or
+    the reason why there is none. A reward model becomes a classifier with one label; `rewards` then
+    compares it with the value head. Raises EngineError if the merged model is another, or the base.
     """
     events.part("merge")
     out = Path(partial_dir)
@@ -83,6 +70,7 @@ def merge(
     with mended_loading(getattr(torch, dtype)):
         export_model({**settings, "export_dir": str(out), "infer_dtype": dtype})
     _say_untied(out)
+    keep_config(base, out, source)
     (out / "Modelfile").unlink(missing_ok=True)  # claims a context and a template of its own
     tokenizer = AutoTokenizer.from_pretrained(out, trust_remote_code=trust)
     data_args = DataArguments(**template_settings(settings))
@@ -90,20 +78,18 @@ def merge(
     prompts = prompts_of(template, tokenizer, served)
     stop_ids = sorted(set(prompts.stop_ids))
     _stop_where_training_stopped(out, stop_ids, tokenizer.pad_token_id)
-    _restore_tokenizer_files(base, out, len(tokenizer), source)
+    keep_tokenizer_files(base, out, len(tokenizer), source)
     if chat_template is not None:
         write_chat_template(out, chat_template)
     result: dict[str, Any] = {"dtype": dtype, "stop_ids": [] if is_judge else stop_ids}
     adapters = [name for name in settings.get("adapter_name_or_path", "").split(",") if name]
-    if not adapters:
-        result["proof"] = {"proved": False, "reason": unprovable}
-    else:
-        events.stage("prove")
-        sequences = _probes(probe_rows, prompts, tokenizer)
-        loading = {"dtype": getattr(torch, dtype)}
-        if torch.cuda.is_available():
-            loading["device_map"] = "auto"
-        result["proof"] = prove(base, source, adapters, out, loading, sequences)
+    events.stage("prove")
+    sequences = _probes(probe_rows, prompts, tokenizer)
+    loading = {"dtype": getattr(torch, dtype)}
+    if torch.cuda.is_available():
+        loading["device_map"] = "auto"
+    trained = adapters or str(settings["model_name_or_path"])
+    result["proof"] = prove(base, source, trained, out, loading, sequences)
     if is_judge:
         events.part("classify")
         rows = conversations(probe_rows)
@@ -202,24 +188,3 @@ def _stop_where_training_stopped(out: Path, stop_ids: Sequence[int], pad_id: int
     if pad_id is not None:
         config.setdefault("pad_token_id", pad_id)
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-def _restore_tokenizer_files(
-    base: str, out: Path, vocabulary: int, origin: Mapping[str, Any]
-) -> None:
-    """Put back the base model's tokenizer files, if the vocabulary is unchanged."""
-    if len(AutoTokenizer.from_pretrained(base, **origin)) != vocabulary:
-        return
-    source = Path(base)
-    if not source.is_dir():
-        from huggingface_hub import snapshot_download
-
-        where = {name: origin[name] for name in ("revision", "cache_dir") if name in origin}
-        source = Path(snapshot_download(base, allow_patterns=list(TOKENIZER_FILES), **where))
-    found = [name for name in TOKENIZER_FILES if (source / name).exists()]
-    if not found:
-        return
-    for name in TOKENIZER_FILES:
-        (out / name).unlink(missing_ok=True)
-    for name in found:
-        shutil.copy(source / name, out / name)

@@ -64,11 +64,26 @@ class Place:
         return path
 
     def prove(self, merged: Path, *adapters: Path) -> dict[str, Any]:
+        return self.compared(merged, [str(adapter) for adapter in adapters])
+
+    def compared(self, merged: Path, trained: Any) -> dict[str, Any]:
         from fine_tuning.engine.worker.merging.proof import prove
 
         source, loading = {"trust_remote_code": False}, {"dtype": self.dtype}
-        names = [str(adapter) for adapter in adapters]
-        return prove(str(self.base), source, names, merged, loading, SEQUENCES)
+        return prove(str(self.base), source, trained, merged, loading, SEQUENCES)
+
+    def whole(self, path: Path, size: float, dtype: str = "float32", **spoilt: float) -> Path:
+        """A model that was trained without an adapter: each weight by about this much; `spoilt`
+        names one to change further."""
+        import torch
+
+        model = self.load().float()
+        torch.manual_seed(1)
+        for name, weight in model.named_parameters():
+            weight.data += torch.randn(weight.shape) * size
+            weight.data += spoilt.get(name.split(".")[-2], 0.0)
+        model.to(getattr(torch, dtype)).save_pretrained(path)
+        return path
 
 
 @pytest.fixture(scope="module", params=DTYPES)
@@ -197,3 +212,47 @@ def test_a_model_of_an_unknown_class_is_not_proved_and_says_why(
     assert proof["proved"] is False
     assert "cannot be loaded by itself" in proof["reason"]
     assert len(proof["reason"]) < 300 and not proof["reason"].endswith(".")
+
+
+def test_a_model_that_was_trained_whole_is_proved_in_its_own_precision(
+    place: Place, tmp_path: Path
+) -> None:
+    """Full and freeze trainings were "not compared": another model would have been shipped."""
+    trained = place.whole(tmp_path / "trained", 1e-3)
+    good = place.whole(tmp_path / "good", 1e-3, place.dtype)
+    proof = place.compared(good, str(trained))
+    assert (proof["proved"], proof["against"]) == (True, "the trained checkpoint")
+    assert proof["kept"] > 0.8 and proof["moved_by_training"] > 0
+    for wrong in (
+        place.base,
+        place.whole(tmp_path / "norm", 1e-3, place.dtype, norm=0.1),
+        place.whole(tmp_path / "more", 1.5e-3, place.dtype),
+    ):
+        with pytest.raises(EngineError, match=r"is not the trained checkpoint: .* numbers of"):
+            pytest.fail(f"{wrong}: {place.compared(wrong, str(trained))}")
+
+
+def test_a_merge_that_changed_nothing_fails(place: Place, tmp_path: Path) -> None:
+    """It was proved: base + adapter that adds nothing answers like the base, of course."""
+    fresh = place.adapter(0.0)
+    with pytest.raises(EngineError, match=r"changed nothing: base \+ adapter answers exactly like"):
+        place.prove(place.merged(tmp_path / "fresh", fresh), fresh)
+    same = place.whole(tmp_path / "same", 0.0)
+    with pytest.raises(EngineError, match="changed nothing: the trained checkpoint answers"):
+        place.compared(place.base, str(same))
+
+
+def test_a_training_that_one_rounding_takes_away_is_no_merge(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    coarse = Place(
+        build_model(tmp_path_factory.mktemp("coarse") / "base", dtype="bfloat16"), "bfloat16"
+    )
+    model = coarse.load()
+    for weight in model.parameters():
+        weight.data = weight.data.sign() * 0.02  # none so small that it holds more
+    model.save_pretrained(coarse.base)
+    tiny = coarse.adapter(1e-6)
+    with pytest.raises(EngineError, match="every weight is the base model's") as caught:
+        coarse.prove(coarse.merged(tmp_path / "tiny", tiny), tiny)
+    assert "one rounding of bfloat16" in caught.value.why

@@ -42,7 +42,6 @@ def exported(folder: Path, method: str, *, biases: bool, dtype: str) -> Exported
         base=str(base),
         partial_dir=str(folder / "out"),
         probe_rows=str(rows),
-        unprovable=tuned.unprovable,
         chat_template=None,
     )
     return Exported(settings, rows, folder / "out", found)
