@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fine_tuning import hashes
+from fine_tuning.errors import UsageError
 
 WEIGHTS = "weights.jsonl"  # of a run: the hashes of the weights at each step that was saved
 
@@ -44,6 +45,50 @@ def set_aside_damaged(found: Sequence[Path], warn: Callable[[str], None]) -> Non
             return
         put_aside([path], "damaged")
         warn(f"{path.name}: {wrong}. It is set aside, and nothing continues from it.")
+
+
+def chosen(folder: Path, wanted: str) -> Path:
+    """The checkpoint that `--checkpoint` names: its step, or `best`.
+
+    The best one is that which the training itself called so (`--metric_for_best_model`), else that
+    with the smallest loss on the held-out rows. Raises UsageError with those that are there.
+    """
+    found = {path.name.removeprefix("checkpoint-"): path for path in _numbered(folder)}
+    there = ", ".join(sorted(found, key=int)) or "none"
+    step = wanted.rstrip("/").rpartition("checkpoint-")[2]
+    if step == "best" and found:
+        step = _best(folder, found)
+        if not step:
+            raise UsageError(
+                "--checkpoint best: no checkpoint that is kept was evaluated.",
+                fix=f"give its step: {there}",
+            )
+    if step not in found:
+        raise UsageError(
+            f"--checkpoint {wanted}: {folder} holds no such checkpoint.",
+            fix=f"give the step of one that is kept ({there}); --save_total_limit keeps more",
+        )
+    if not has_weights(found[step]):
+        raise UsageError(
+            f"{found[step]} holds no weights that can be merged: they lie in parts, one for each "
+            "process.",
+            fix="leave --checkpoint out: the end of the training is merged",
+        )
+    return found[step]
+
+
+def _best(folder: Path, found: Mapping[str, Path]) -> str:
+    """The step of the best checkpoint that is there; empty if none was evaluated."""
+    state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+    named = Path(state.get("best_model_checkpoint") or "").name.removeprefix("checkpoint-")
+    if named in found:
+        return named
+    losses = {
+        str(entry["step"]): float(entry["eval_loss"])
+        for entry in state.get("log_history", [])
+        if "eval_loss" in entry and str(entry.get("step")) in found
+    }
+    return min(losses, key=lambda step: losses[step], default="")
 
 
 def progress(checkpoint: Path) -> tuple[int, int]:

@@ -97,6 +97,18 @@ def known(folder: Path) -> Mapping[str, str]:
         return {}
 
 
+def note(folder: Path, name: str) -> None:
+    """Note one more file, written since, or that it has gone; if the folder's files are known."""
+    known = files.read_json(folder / HASHES, f"delete {folder / HASHES}")
+    if not known:
+        return
+    found = {key: value for key, value in known["files"].items() if key != name}
+    if (folder / name).is_file():
+        found[name] = of(folder / name, known["algorithm"])
+    text = json.dumps({**known, "files": found}, indent=1) + "\n"
+    files.write_text(folder / HASHES, text, durable=True)
+
+
 def changed(folder: Path) -> list[str]:
     """The files that are not what was written, and what is wrong; none if nothing is known."""
     path = folder / HASHES

@@ -33,7 +33,7 @@ VALUES = {
 FOLDERS = {"dataset", "engine", "report", "ship"}
 ALLOWED = {
     "errors": set(),
-    "checkpoints": {"hashes"},
+    "checkpoints": {"errors", "hashes"},
     "units": set(),
     "paths": set(),
     "escaping": set(),

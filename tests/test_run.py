@@ -137,6 +137,27 @@ def test_export_alone_merges_with_the_run_s_settings_and_does_not_train(
     assert "The merged model is already in" in done.stdout
 
 
+def test_a_chosen_checkpoint_is_scored_merged_and_proved(
+    basic: Path, place: Path, tiny_model: Path
+) -> None:
+    """Only the end of a training could be exported, also where an earlier step was better."""
+    first = min(basic.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    step, merged = first.name.split("-")[1], place / "merged checkpoint"
+    done = command(
+        *("export", "--output_dir", basic, "--checkpoint", step, "--export_dir", merged), cwd=place
+    )
+    assert done.returncode == 0, done.stdout
+    said = " ".join(done.stdout.split())
+    assert f"It is {first.name} of the run, not the end of its training. On the held-out" in said
+    assert "answers like base + adapter" in said
+    assert_merged_like_base_and_adapter(merged, tiny_model, first)
+    known = record(basic)["stages"]["merge"]["result"]
+    assert (known["checkpoint"], known["scores"]["n"]) == (first.name, 2)
+    done = command("export", "--output_dir", basic, "--export_dir", merged, cwd=place)
+    assert done.returncode == 2
+    assert f"--checkpoint: it was written with {step}, now nothing is given" in done.stdout
+
+
 def assert_merged_like_base_and_adapter(merged: Path, base: Path, adapter: Path) -> None:
     import torch
     from peft import PeftModel

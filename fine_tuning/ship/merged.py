@@ -53,7 +53,8 @@ def require_same(target: Path, made_with: Mapping[str, Any], wished: Mapping[str
     """Raise UsageError if the merged model is there and was written with other settings."""
     names = sorted({*made_with, *wished})
     differing = [
-        f"  --{name}: it was written with {made_with.get(name)}, now {wished.get(name)} is given"
+        f"  --{name}: it was written with {made_with.get(name, 'nothing')}, "
+        f"now {wished.get(name, 'nothing')} is given"
         for name in names
         if made_with.get(name) != wished.get(name)
     ]

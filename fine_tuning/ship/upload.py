@@ -23,7 +23,13 @@ TOKENIZER = (
     "*processor_config.json",
 )
 # Checkpoints, rows, logs and pickles are not among them, and neither are a base model's weights.
-ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "value_head.safetensors", *TOKENIZER)
+ADAPTER = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "value_head.safetensors",
+    "trained_on.json",
+    *TOKENIZER,
+)
 WHOLE = (
     "config.json",
     "generation_config.json",

@@ -10,6 +10,7 @@ from fine_tuning.engine.launch import Worker
 from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import chat_template_of
+from fine_tuning.ship.base import require_trained_on
 from fine_tuning.units import percent_text
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.combining import Combining
@@ -38,6 +39,8 @@ class Combine:
         return known.path.is_dir()
 
     def do(self, screen: Screen) -> Combined:
+        for adapter in self.combining.adapters:
+            require_trained_on(adapter, Path(self.base))
         asked = {
             **asdict(self.combining),
             "adapters": list(map(str, self.combining.adapters)),

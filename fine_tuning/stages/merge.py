@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fine_tuning import files, hashes
+from fine_tuning import checkpoints, files, hashes
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.loading import (
     TunedModel,
@@ -27,10 +27,12 @@ from fine_tuning.ship.adapter import (
     require_adapter,
     require_fitting,
 )
+from fine_tuning.ship.base import require_trained_on
 from fine_tuning.ship.merged import is_whole, require_same, require_usable
 from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.model import Model
 from fine_tuning.stages.plan import settings_of
+from fine_tuning.stages.train import scoring
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.record import Stages, result_of
@@ -56,7 +58,9 @@ class Merge:
     target: Path
     trained: str = ""
     model: TunedModel
-    trained_in: Path | None = None  # the run; what it left must be what was written
+    trained_in: Path | None = None  # the run, or its checkpoint: it must be what was written
+    checkpoint: str = ""  # its name
+    scoring: Mapping[str, Any] | None = None  # of a checkpoint, which no training has scored
     base: str
     probe_rows: Path | None = None
     chat_template: str | None  # to ship instead of the base model's own
@@ -67,7 +71,7 @@ class Merge:
     @property
     def writing(self) -> Mapping[str, Any]:
         """How the model is written to files."""
-        return export_writing(self.spec)
+        return writing_of(self.spec)
 
     def inputs(self) -> tuple[Any, ...]:
         return (str(self.target), self.trained, self.writing)
@@ -83,7 +87,11 @@ class Merge:
 
     def do(self, screen: Screen) -> Merged:
         if self.trained_in is not None:
-            hashes.require_unchanged(self.trained_in, TRAINED_AGAIN)
+            again = "give another --checkpoint" if self.checkpoint else TRAINED_AGAIN
+            hashes.require_unchanged(self.trained_in, again)
+        adapters = list(map(Path, self.model.adapters))
+        for place, adapter in enumerate(adapters):
+            require_trained_on(adapter, Path(self.base), adapters[:place])
         request = {
             "settings": export_settings(self.model, self.spec),
             "base": self.base,
@@ -94,18 +102,42 @@ class Merge:
         if self.fresh_worker:
             self.worker.restart()
         with files.written_whole(self.target) as partial:
+            scores = self._scored(screen)
             screen.begin("merge")
             asked = {**request, "partial_dir": str(partial)}
             result = self.worker.request("merge", asked, worker_events(screen))
             shards = hashes.of_files(partial)
         screen.end(f"it is in {shown(self.target)}")
-        made = {"path": self.target, "writing": self.writing, "hashes": shards}
+        made = {
+            "path": self.target,
+            "writing": self.writing,
+            "hashes": shards,
+            "checkpoint": self.checkpoint,
+            "scores": scores,
+        }
         return from_json({**result, **made}, Merged)
+
+    def _scored(self, screen: Screen) -> Mapping[str, Any]:
+        """The scores of a checkpoint on the held-out rows, as those of the end of the training."""
+        if self.scoring is None or self.trained_in is None:
+            return {}
+        screen.begin("score_after", self.scoring["samples"], "rows")
+        request = {
+            "settings": {**self.model.loading, **self.model.quantization},
+            "scoring": self.scoring,
+            "out": str(self.trained_in / "scores.json"),
+            "name": "after",
+        }
+        scores = self.worker.request("score", request, worker_events(screen))
+        screen.end(self.checkpoint)
+        return scores
 
     def tell(self, result: Merged, screen: Screen, *, known: bool) -> None:
         if known:
             screen.say(f"The merged model is already in {shown(self.target)}.")
-        elif result.proof is not None:
+        if result.checkpoint:
+            screen.say(checkpoint_text(result))
+        if result.proof is not None and not known:
             tell = screen.say if proof.is_whole(result.proof) else screen.warn
             tell(proof.proof_text(result.proof))
         if result.rewards is not None and not known:
@@ -124,13 +156,18 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Merg
     look, parts, model = stages.tokens.result, stages.split.result, stages.model.result
     probe = parts.val_path or parts.train_path
     places = places_of(run_dir, run_dir / "dataset", model.location)
-    made = settings_of(stages.plan.result, spec, look, places).by_hand
+    settings = settings_of(stages.plan.result, spec, look, places)
+    made = settings.by_hand
+    folder = checkpoints.chosen(run_dir, spec.checkpoint) if spec.checkpoint else run_dir
+    scored = scoring(spec, stages.plan.result, parts, look, settings) if spec.checkpoint else None
     return Merge(
         spec=spec,
         target=target,
         trained=f"{stages.train.inputs} {stages.train.began}",
-        model=after_training(made, run_dir),
-        trained_in=run_dir,
+        model=after_training(made, folder),
+        trained_in=folder,
+        checkpoint=folder.name if spec.checkpoint else "",
+        scoring=scored,
         base=model.location,
         probe_rows=probe if probe.exists() else None,
         chat_template=shipped_template(look.template),
@@ -181,6 +218,23 @@ def base_of_adapters(spec: RunSpec, adapters: Sequence[Path], screen: Screen) ->
     return model
 
 
+def checkpoint_text(result: Merged) -> str:
+    """Which checkpoint it is, and how it scores."""
+    known = [
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in result.scores.items()
+        if value is not None and name in ("exact_match", "loss", "accuracy", "margin")
+    ]
+    scored = f" On the held-out rows: {', '.join(known)}." if known else ""
+    return f"It is {result.checkpoint} of the run, not the end of its training.{scored}"
+
+
+def writing_of(spec: RunSpec) -> dict[str, Any]:
+    """How the model is written, and what of the run it is, if not the end of the training."""
+    chosen = {"checkpoint": spec.checkpoint} if spec.checkpoint else {}
+    return {**export_writing(spec), **chosen}
+
+
 def refuse_base(spec: RunSpec, location: str) -> None:
     """Raise ModelError before a training if what it leaves could not be merged into this base."""
     if spec.export_dir is not None:
@@ -199,9 +253,11 @@ def refuse_used(spec: RunSpec, run_dir: Path, stages: Stages) -> None:
     target = spec.export_dir
     if target is None:
         return
+    if spec.checkpoint and stages.train is not None:
+        checkpoints.chosen(run_dir, spec.checkpoint)
     known, trained = result_of(stages.merge), result_of(stages.train)
     merged = known if known is not None and known.path == target and is_whole(target) else None
     if merged is None or trained is None or trained.epochs != spec.epochs:
         require_usable(target, run_dir)
     else:
-        require_same(target, merged.writing, export_writing(spec))
+        require_same(target, merged.writing, writing_of(spec))

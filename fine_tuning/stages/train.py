@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from msgspec import to_builtins
 
-from fine_tuning import checkpoints, files
+from fine_tuning import checkpoints, files, hashes
 from fine_tuning.checkpoints import has_weights
 from fine_tuning.dataset.prepare.split import training_places
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.launchers import Training, launcher_for
-from fine_tuning.engine.loading import after_training, before_training
+from fine_tuning.engine.loading import after_training, before_training, merged_before
 from fine_tuning.engine.plan.memory.advice import advised
 from fine_tuning.engine.requests import adapter_template, forks_readers, served_request
 from fine_tuning.engine.trainers import trainer_of
@@ -24,6 +24,7 @@ from fine_tuning.errors import Interrupted, OutOfMemory, RowsError
 from fine_tuning.paths import shown
 from fine_tuning.report import score_lines
 from fine_tuning.screen import Screen, worker_events
+from fine_tuning.ship.base import note_base
 from fine_tuning.stages.judge import RewardModel
 from fine_tuning.stages.ledger import ledger_line, no_ledger, remove_ledger, write_ledger
 from fine_tuning.stages.plan import settings_of
@@ -115,6 +116,10 @@ class Train:
             remove_ledger(self.places.run_dir)
         else:
             write_ledger(self.places.run_dir, self.data, self.parts, self.row_losses)
+        made = self.settings.by_hand
+        if self.on_first_node and (self.places.run_dir / "adapter_config.json").exists():
+            base, before = Path(made["model_name_or_path"]), map(Path, merged_before(made))
+            note_base(self.places.run_dir, str(self.spec.model_name_or_path), base, list(before))
         return from_json({**result, "epochs": self.spec.epochs}, Trained)
 
     def tell(self, result: Trained, screen: Screen, *, known: bool) -> None:
@@ -268,3 +273,4 @@ def ship_template(run_dir: Path, chat_template: str | None) -> None:
         path.unlink(missing_ok=True)
     else:
         files.write_text(path, chat_template, durable=True)
+    hashes.note(run_dir, path.name)

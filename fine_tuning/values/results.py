@@ -98,6 +98,8 @@ class Merged:
     path: Path
     dtype: str
     bytes: int
+    checkpoint: str = ""  # its name, if it is not the end of the training
+    scores: Metrics = field(default_factory=dict)  # of the checkpoint, on the held-out rows
     stop_ids: tuple[int, ...] = ()
     proof: Proof | None = None
     rewards: RewardProof | None = None  # of a reward model

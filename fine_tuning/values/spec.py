@@ -26,6 +26,7 @@ OVERLONG = ("auto", "drop", "truncate", "error")
 FREE = frozenset(
     {
         "export_dir",
+        "checkpoint",
         "gguf",
         "gguf_adapter",
         "gguf_dir",
@@ -335,6 +336,13 @@ class RunSpec:
         "system prompt of the model in Ollama, for conversations that bring none",
         group="output",
         metavar="TEXT",
+    )
+    checkpoint: str | None = flag(
+        None,
+        "merge this checkpoint, by its step, or `best` by its evaluation (default: the end of the "
+        "training)",
+        group="output",
+        metavar="STEP",
     )
     restart: bool = flag(
         False, "start an existing run again (its old state is moved aside)", group="output"

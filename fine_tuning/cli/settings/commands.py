@@ -145,6 +145,7 @@ COMMANDS: Mapping[str, Command] = {
             "the other, or several combined to one.",
             examples=(
                 "--output_dir out --export_dir merged",
+                "--output_dir out --checkpoint best --export_dir merged-best",
                 "--output_dir out --gguf q8_0 q4_k_m",
                 "--output_dir out --ollama my-model --system 'Answer briefly.'",
                 "--model_name_or_path MODEL --gguf q4_k_m",
@@ -154,6 +155,7 @@ COMMANDS: Mapping[str, Command] = {
             takes=(
                 "output_dir",
                 "export_dir",
+                "checkpoint",
                 "gguf",
                 "gguf_adapter",
                 "gguf_dir",

@@ -44,7 +44,6 @@ def test_fused_experts_are_adapted_merged_and_proved(tmp_path: Path) -> None:
         base=str(model),
         partial_dir=str(tmp_path / "merged"),
         probe_rows=None,
-        unprovable="",
         chat_template=None,
     )
     assert result["proof"]["proved"]
