@@ -20,6 +20,7 @@ STAGES = {
     "save": "saving a checkpoint",
     "score_after": "scoring the tuned model",
     "score_alone": "scoring the model",
+    "ask_judge": "asking the judge",
     "combine": "combining adapters",
     "merge": "merging",
     "gguf": "writing a GGUF file",

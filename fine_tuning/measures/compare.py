@@ -18,7 +18,7 @@ def compared(before: Scored, after: Scored) -> tuple[Score, ...]:
     """
     if after.metrics and not same_rows(before, after):
         before = Scored()
-    found = [_score(metric, before, after) for metric in METRICS.values()]
+    found = [score_of(metric, before, after) for metric in METRICS.values()]
     judged = judged_scores(before, after)
     return (
         *reward_scores(before, after),
@@ -59,7 +59,8 @@ def value(metric: Metric, scored: Scored, rows: Floats | None) -> float | None:
     return float(found) if math.isfinite(found) else None
 
 
-def _score(metric: Metric, before: Scored, after: Scored) -> Score | None:
+def score_of(metric: Metric, before: Scored, after: Scored) -> Score | None:
+    """One metric of both sides; None if neither has it."""
     old, new = metric.rows(before), metric.rows(after)
     values = value(metric, before, old), value(metric, after, new)
     if values == (None, None) and not {metric.name} & {*before.metrics, *after.metrics}:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,10 @@ from pathlib import Path
 import msgspec
 
 from fine_tuning import files
-from fine_tuning.cli.eval.gate import GENERAL, Line, read_gate
+from fine_tuning.cli.eval.gate import ANSWERS, GENERAL, Line, read_gate
+from fine_tuning.cli.eval.judge import RUBRIC, Judge, judged
 from fine_tuning.cli.eval.junit import write_junit
+from fine_tuning.cli.eval.own import read_metrics
 from fine_tuning.cli.export import without_gpu
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
@@ -22,6 +24,8 @@ from fine_tuning.cli.sources import finished_run, source_mistakes
 from fine_tuning.engine.chatting import Voices
 from fine_tuning.engine.launch import worker_for
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from fine_tuning.measures.compare import score_of
+from fine_tuning.measures.metrics import Metric
 from fine_tuning.paths import at_home, shown
 from fine_tuning.report.evaluation import lines, set_found
 from fine_tuning.screen import Screen
@@ -30,6 +34,7 @@ from fine_tuning.stages.evaluate import Evaluate, RowSet, SetScores
 from fine_tuning.values.codec import to_json
 from fine_tuning.values.evaluation import Evaluated, LeftOut, SetFound
 from fine_tuning.values.record import RunRecord
+from fine_tuning.values.scores import Score
 from fine_tuning.values.spec import DataSpec
 
 OF_DATA = frozenset(DataSpec.__dataclass_fields__)
@@ -46,6 +51,15 @@ class Asked:
     base: str | None
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked for beside the metrics: one's own, a judge, a gate."""
+
+    own: Mapping[str, Metric]
+    judge: Judge | None
+    gate: Sequence[Line]
+
+
 def run(job: Resolved) -> Outcome[Evaluated]:
     """Score, and print the tables."""
     began = time.monotonic()
@@ -54,8 +68,10 @@ def run(job: Resolved) -> Outcome[Evaluated]:
     for name, place, ours in (("report", report, OURS), ("junit", junit, XML)):
         if place is not None:
             refuse_place(name, place, ours, job.spec.data.dataset_path)
-    lines = read_gate(gate) if gate is not None else ()
+    own = read_metrics(job.options["metrics"] or (), ANSWERS)
+    lines = read_gate(gate, own) if gate is not None else ()
     asked = asked_for(job)
+    judge = judge_of(job, asked)
     refuse_unmeasured(lines, asked, job.options["forgetting"])
     end_like_ctrl_c()
     if job.spec.use_cpu:
@@ -63,7 +79,7 @@ def run(job: Resolved) -> Outcome[Evaluated]:
     with open_screen() as screen, workplace() as folder:
         for warning in job.warnings:
             screen.warn(warning)
-        found = evaluated(job, asked, lines, folder, screen)
+        found = evaluated(job, asked, Wishes(own, judge, lines), folder, screen)
     if report is not None:
         text = msgspec.json.encode({"version": 1, **to_json(found)}).decode()
         files.write_text(report, text + "\n")
@@ -74,8 +90,22 @@ def run(job: Resolved) -> Outcome[Evaluated]:
     return Outcome(found, EXIT_DONE if found.passed else EXIT_FAILED)
 
 
+def judge_of(job: Resolved, asked: Asked) -> Judge | None:
+    """Who compares the answers. Raises UsageError where there is nothing to compare."""
+    url, model, rubric = (job.options[name] for name in ("judge", "judge_model", "rubric"))
+    if url is None:
+        if model or rubric:
+            raise UsageError("--judge_model and --rubric go with --judge: the address of an API.")
+        return None
+    if asked.base is None:
+        raise UsageError("--judge compares two answers, and there is no base model.")
+    if not str(url).startswith(("http://", "https://")):
+        raise UsageError(f"--judge {url} is no address: it begins with http:// or https://.")
+    return Judge(url=url, model=model, rubric=rubric or RUBRIC)
+
+
 def evaluated(
-    job: Resolved, asked: Asked, gate: Sequence[Line], folder: Path, screen: Screen
+    job: Resolved, asked: Asked, wishes: Wishes, folder: Path, screen: Screen
 ) -> Evaluated:
     """Everything that is scored, told on the screen as well."""
     trained_by = job.spec
@@ -88,7 +118,7 @@ def evaluated(
         general = job.options["forgetting"]
         if general is None:
             general = voices.base is not None and rows.kind != "text"
-        general = general or any(line.rows == GENERAL for line in gate)
+        general = general or any(line.rows == GENERAL for line in wishes.gate)
         sets = (rows, evaluate.forgetting()) if general else (rows,)
         scores = Evaluate(
             voices=voices,
@@ -97,8 +127,9 @@ def evaluated(
             folder=folder,
             worker=worker,
         ).do(screen)
-    found = [told(it, scores[it.name], screen) for it in sets]
-    held = [line.held((scores[line.rows].before, scores[line.rows].after)) for line in gate]
+    own = own_scores(wishes, scores["rows"], screen)
+    found = [told(it, scores[it.name], own if it is rows else (), screen) for it in sets]
+    held = [line.held((scores[line.rows].before, scores[line.rows].after)) for line in wishes.gate]
     for kept in held:
         if kept.holds:
             screen.say(f"gate: {kept.name} holds: {kept.says}")
@@ -113,7 +144,21 @@ def evaluated(
     )
 
 
-def told(rows: RowSet, scores: SetScores, screen: Screen) -> SetFound:
+def own_scores(wishes: Wishes, scores: SetScores, screen: Screen) -> list[Score]:
+    """What the user's own metrics say of the rows, and the judge."""
+    sides = scores.before, scores.after
+    found = [score_of(metric, *sides) for metric in wishes.own.values()]
+    if wishes.judge is not None and scores.after.samples:
+        screen.begin("ask_judge", len(scores.rows), "rows")
+        verdict = judged(wishes.judge, *sides, screen.advance)
+        screen.end(f"{verdict.wins} won, {verdict.losses} lost, {verdict.ties} tied")
+        if verdict.unread:
+            screen.warn(f"{verdict.unread} replies of the judge name no answer: they are ties")
+        found.append(verdict.score)
+    return [score for score in found if score is not None]
+
+
+def told(rows: RowSet, scores: SetScores, own: Sequence[Score], screen: Screen) -> SetFound:
     """A set, as it is told to programs; it is shown to people."""
     found, of_metrics = set_found(
         rows.name,
@@ -122,6 +167,7 @@ def told(rows: RowSet, scores: SetScores, screen: Screen) -> SetFound:
         [LeftOut(place=rows.place(n), why=why) for n, why in scores.left_out.items()],
         rows.place,
         (scores.before, scores.after),
+        own,
     )
     screen.say("")
     screen.say(f"{TITLES[rows.name]} ({found.count:,}, {found.source})")

@@ -112,8 +112,11 @@ class Line:
         return Held(name=self.name, holds=gain >= least, says=says)
 
 
-def read_gate(path: Path) -> tuple[Line, ...]:
-    """The lines of a gate's file. Raises UsageError with every mistake in it."""
+def read_gate(path: Path, own: Mapping[str, Metric] | None = None) -> tuple[Line, ...]:
+    """The lines of a gate's file; `own` are metrics that the user brought.
+
+    Raises UsageError with every mistake in it.
+    """
     mistakes: list[str] = []
     lines: dict[str, list[Line]] = {}
     for key, node in pairs_of(path, "gate"):
@@ -121,7 +124,7 @@ def read_gate(path: Path) -> tuple[Line, ...]:
         place = f"{path.name}:{key.start_mark.line + 1} {name}"
         if name in lines:
             mistakes.append(f"{place} is given twice: write its bounds in one line.")
-        lines[name] = _lines(name, written_of(node), place, mistakes)
+        lines[name] = _lines(name, written_of(node), place, own or {}, mistakes)
     if not lines:
         raise UsageError(
             f"The gate {path} holds no lines.", fix="write them as `exact_match: {better_by: 0.1}`"
@@ -131,12 +134,14 @@ def read_gate(path: Path) -> tuple[Line, ...]:
     return tuple(line for of_metric in lines.values() for line in of_metric)
 
 
-def _lines(name: str, bounds: Any, place: str, mistakes: list[str]) -> list[Line]:
+def _lines(
+    name: str, bounds: Any, place: str, own: Mapping[str, Metric], mistakes: list[str]
+) -> list[Line]:
     if not isinstance(bounds, dict) or not bounds:
         mistakes.append(f"{place}: its bounds are missing: {name}: {{at_least: 0.9}}.")
         return []
     known = len(mistakes)
-    metric, rows = _metric(name, bounds, place, mistakes)
+    metric, rows = _metric(name, bounds, place, own, mistakes)
     numbers = {
         key: _number(key, word, place, mistakes) for key, word in bounds.items() if key != "pattern"
     }
@@ -174,20 +179,24 @@ def _said(bounds: Mapping[str, Any]) -> str:
 
 
 def _metric(
-    name: str, bounds: Mapping[str, Any], place: str, mistakes: list[str]
+    name: str,
+    bounds: Mapping[str, Any],
+    place: str,
+    own: Mapping[str, Metric],
+    mistakes: list[str],
 ) -> tuple[Metric | None, str]:
     """The metric of a line, and the set of rows that it is of."""
     if name == GENERAL:
         return METRICS["loss"], GENERAL
-    rows, own = (GENERAL, name.removeprefix(f"{GENERAL}.")) if "." in name else ("rows", name)
-    if own == "matches":
+    rows, called = (GENERAL, name.removeprefix(f"{GENERAL}.")) if "." in name else ("rows", name)
+    if called == "matches":
         return _pattern(bounds, place, mistakes), rows
     if "pattern" in bounds:
         mistakes.append(f"{place}: pattern goes with matches.")
-    metric = {**METRICS, **ANSWERS}.get(own)
+    metric = {**METRICS, **ANSWERS, **(own if rows != GENERAL else {})}.get(called)
     if metric is None or (rows == GENERAL and not name.startswith(f"{GENERAL}.")):
-        names = [*METRICS, *ANSWERS, "matches", GENERAL]
-        nearest = did_you_mean(get_close_matches(own, names, n=2, cutoff=0.5), "")
+        names = [*METRICS, *ANSWERS, *own, "matches", GENERAL]
+        nearest = did_you_mean(get_close_matches(called, names, n=2, cutoff=0.5), "")
         mistakes.append(f"{place} is no metric.{nearest} Metrics: {', '.join(names)}.")
         return None, rows
     return metric, rows

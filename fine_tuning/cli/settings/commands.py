@@ -224,6 +224,17 @@ COMMANDS: Mapping[str, Command] = {
                     "YAML file of bounds; one that does not hold ends with 1",
                     "FILE",
                 ),
+                _option(
+                    "metrics",
+                    "list",
+                    "metrics of your own: a function of question, expected and answer",
+                    "FILE.py:FUNCTION",
+                ),
+                _option(
+                    "judge", "text", "OpenAI-compatible API that says which answer is better", "URL"
+                ),
+                _option("judge_model", "text", "model of the judge (default: its first)", "NAME"),
+                _option("rubric", "text", "what the judge is to look at", "TEXT"),
                 _option("junit", "path", "write the gate's lines as JUnit XML", "FILE", "output"),
                 _option(
                     "forgetting",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.eval.command import OURS, refuse_place, require_clear, run
+from fine_tuning.cli.eval.command import OURS, Asked, judge_of, refuse_place, require_clear, run
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import Resolved, resolve
 from fine_tuning.errors import UsageError
@@ -44,6 +44,20 @@ def test_a_run_on_another_file_is_clear() -> None:
 def test_a_folder_without_a_run_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no run"):
         run(asked("--output_dir", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--judge", "localhost:8000"), "is no address"),
+        (("--rubric", "Be kind."), "go with --judge"),
+        (("--judge", "http://127.0.0.1:1"), "no base model"),
+    ],
+)
+def test_a_judge_that_cannot_be_asked_is_refused(words: tuple[str, ...], says: str) -> None:
+    base = None if says == "no base model" else "b"
+    with pytest.raises(UsageError, match=says):
+        judge_of(asked(*words), Asked(run=None, tuned="t", base=base))
 
 
 def test_a_report_replaces_only_a_report(tmp_path: Path) -> None:
