@@ -11,9 +11,10 @@ from peft import PeftModel
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import first_rows
+from fine_tuning.engine.worker.scoring.asking import NotScored
 from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.prompts import require_template, stop_ids_of
-from fine_tuning.engine.worker.scoring.score import NotScored, Scoring, loaded, score_rows
+from fine_tuning.engine.worker.scoring.score import Scoring, loaded, score_rows
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer

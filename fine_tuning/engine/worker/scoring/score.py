@@ -4,7 +4,6 @@ rewards where preferences are trained."""
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,44 +17,31 @@ from llamafactory.model import load_model, load_tokenizer
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading
 from fine_tuning.engine.worker.rows import first_rows
-from fine_tuning.engine.worker.scoring.batches import OutOfMemory, Said, free_device_memory
-from fine_tuning.engine.worker.scoring.generate import (
-    MOST_NEW_TOKENS,
-    Given,
-    Progress,
-    RowLoss,
-    answer,
-    answer_loss,
-    answer_loss_with_media,
-    answer_with_media,
-    scoring_mode,
+from fine_tuning.engine.worker.scoring.asking import (
+    NotScored,
+    Part,
+    judged,
+    losses_of,
+    of_documents,
+    of_media,
+    of_text,
 )
+from fine_tuning.engine.worker.scoring.batches import Said, free_device_memory
+from fine_tuning.engine.worker.scoring.generate import MOST_NEW_TOKENS, Progress, scoring_mode
 from fine_tuning.engine.worker.scoring.prompts import prompts_of, question_of
 from fine_tuning.engine.worker.scoring.rewarded import score_rewards
-from fine_tuning.engine.worker.scoring.rewards import (
-    head_values,
-    implicit_rewards,
-    reward_metrics,
-)
+from fine_tuning.engine.worker.scoring.rewards import implicit_rewards, reward_metrics
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.media import media_of
-from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.engine.worker.training.adapters import engine_arguments, installed
 from fine_tuning.files import read_json, write_text
 from fine_tuning.units import duration_text
-from fine_tuning.values.scores import Rewards, Scored
-
-LESS = "a smaller --max_seq_length helps, and --score_samples 0 leaves the scoring out"
-
+from fine_tuning.values.scores import Scored
 
 LONG_S = 60  # a minute that nobody was told of is long
 SCORED_ANEW = "delete it and repeat the command: what is scored next is kept anew"
 Row = Mapping[str, Any]
-
-
-class NotScored(Exception):
-    """Why the held-out rows cannot be scored: the model is trained all the same."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +85,6 @@ def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in names if name in settings}
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """Rows with their prompts and answers as ids, the loss of each of these answers, and what the
-    model answered (to documents: nothing). Of comparisons also the losses of rejected answers."""
-
-    rows: Sequence[Row]
-    pairs: Sequence[tuple[list[int], list[int]]]
-    losses: Sequence[RowLoss]
-    answers: Sequence[Given]
-    rejected: Sequence[RowLoss] = ()
-
-
 def score_model(
     model: MediaModel, scoring: Scoring, events: Events, stage: str, before: Scored | None = None
 ) -> dict[str, Any]:
@@ -137,7 +111,7 @@ def score_rows(
     """
     with scoring_mode(model.model):
         if scoring.reward == "head":
-            rewards = _judged(model, rows, events.note)
+            rewards = judged(model, rows, events.note)
             metrics = {"n": len(rows), **reward_metrics(rewards)}
             return {"metrics": metrics, "rewards": rewards, "losses": [], "samples": []}
         if scoring.online:
@@ -146,7 +120,7 @@ def score_rows(
         asked, rejected = wanted_and_not(rows)
         parts = _answered(model, asked, scoring, events, stage)
         others = [loss for part in parts for loss in part.rejected]
-        others += _losses_of(model, rejected, events.note)
+        others += losses_of(model, rejected, events.note)
     losses = [loss for part in parts for loss in part.losses]
     tokens = sum(count for _, count in losses)
     loss = sum(summed for summed, _ in losses) / tokens if tokens else math.nan
@@ -197,86 +171,17 @@ def progress_of(events: Events, stage: str, rows: int) -> Callable[[int], Progre
 
 def _answered(
     model: MediaModel, rows: Sequence[Row], scoring: Scoring, events: Events, stage: str
-) -> list[_Scored]:
+) -> list[Part]:
     text = [row for row in rows if not any(media_of(row))]
     seen = [row for row in rows if any(media_of(row))]
-    progress = progress_of(events, stage, len(rows))
-    parts = [_of_text(model, text, scoring, progress(0), events.note)]
-    return [*parts, _of_media(model, seen, scoring, progress(len(text)))] if seen else parts
+    if scoring.kind == "text":
+        return [of_documents(model, text, events.note)]
+    progress, most = progress_of(events, stage, len(rows)), scoring.most_new
+    parts = [of_text(model, text, progress(0), events.note, most_new=most)]
+    return [*parts, of_media(model, seen, progress(len(text)), most_new=most)] if seen else parts
 
 
-def _of_text(
-    model: MediaModel, rows: Sequence[Row], scoring: Scoring, progress: Progress, said: Said
-) -> _Scored:
-    network, tokenizer = model.model, model.tokenizer
-    with _memory_said():
-        if scoring.kind == "text":
-            pairs = [_document_ids(tokenizer, row) for row in rows]
-            return _Scored(rows, pairs, answer_loss(network, tokenizer, pairs, said), ())
-        pairs = model.prompts.pairs(rows)
-        losses = answer_loss(network, tokenizer, pairs, said)
-        compared = [row for row in rows if "rejected" in row]
-        rejected = answer_loss(network, tokenizer, model.prompts.rejected(compared), said)
-        answers = answer(
-            network, tokenizer, model.stop_ids, pairs, progress, said, scoring.most_new
-        )
-    return _Scored(rows, pairs, losses, answers, rejected)
-
-
-def _of_media(
-    model: MediaModel, rows: Sequence[Row], scoring: Scoring, progress: Progress
-) -> _Scored:
-    try:
-        pairs = [model.prompt_and_answer(with_answer(row)) for row in rows]
-        losses = answer_loss_with_media(model, rows, pairs)
-        others = [{**row, "chosen": row["rejected"]} for row in rows if "rejected" in row]
-        unwanted = [model.prompt_and_answer(with_answer(row)) for row in others]
-        rejected = answer_loss_with_media(model, others, unwanted)
-        answers = answer_with_media(model, rows, pairs, progress, scoring.most_new)
-    except Exception as error:  # there are many kinds of such models
-        raise _unasked(error) from error
-    return _Scored(rows, pairs, losses, answers, rejected)
-
-
-def _losses_of(model: MediaModel, rows: Sequence[Row], said: Said) -> list[RowLoss]:
-    """Losses of answers that are marked as bad: nobody asks the model for these."""
-    text = [row for row in rows if not any(media_of(row))]
-    seen = [row for row in rows if any(media_of(row))]
-    with _memory_said():
-        losses = answer_loss(model.model, model.tokenizer, model.prompts.pairs(text), said)
-    try:
-        pairs = [model.prompt_and_answer(row) for row in seen]
-        return [*losses, *answer_loss_with_media(model, seen, pairs)]
-    except Exception as error:
-        raise _unasked(error) from error
-
-
-def _judged(model: MediaModel, rows: Sequence[Row], said: Said) -> Rewards:
-    """The value head's rewards of both answers of each row."""
-    if any(any(media_of(row)) for row in rows):
-        raise NotScored("rewards of conversations with media are not scored")
-    worse = [{**row, "chosen": row["rejected"]} for row in rows]
-    with _memory_said():
-        sides = [
-            head_values(model.model, model.tokenizer, model.prompts.conversations(side), said)
-            for side in (rows, worse)
-        ]
-    return Rewards(chosen=tuple(sides[0]), rejected=tuple(sides[1]))
-
-
-@contextmanager
-def _memory_said() -> Iterator[None]:
-    try:
-        yield
-    except OutOfMemory as error:
-        raise NotScored(f"memory ran out with one row at a time ({error}); {LESS}") from error
-
-
-def _unasked(error: Exception) -> NotScored:
-    return NotScored(f"this model cannot be asked about media ({type(error).__name__}: {error})")
-
-
-def _samples(tokenizer: Any, part: _Scored) -> Iterator[dict[str, Any]]:
+def _samples(tokenizer: Any, part: Part) -> Iterator[dict[str, Any]]:
     for row, (prompt, expected), given in zip(part.rows, part.pairs, part.answers, strict=True):
         yield {
             "prompt": decoded(tokenizer, prompt),
@@ -286,12 +191,6 @@ def _samples(tokenizer: Any, part: _Scored) -> Iterator[dict[str, Any]]:
             "tokens": given.tokens,
             "stopped": given.stopped,
         }
-
-
-def _document_ids(tokenizer: Any, row: Mapping[str, Any]) -> tuple[list[int], list[int]]:
-    ids = tokenizer.encode(row["conversations"][0]["value"], add_special_tokens=False)[:1024]
-    start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else ids[:1]
-    return start, ids if tokenizer.bos_token_id is not None else ids[1:]
 
 
 def _perplexity(loss: float) -> float:

@@ -19,11 +19,11 @@ from fine_tuning.engine.worker.loading import mended_loading, training_dtype
 from fine_tuning.engine.worker.no_trace import evaluated_unseen
 from fine_tuning.engine.worker.online.alarms import Alarms
 from fine_tuning.engine.worker.online.run import run_online
+from fine_tuning.engine.worker.scoring.asking import NotScored
 from fine_tuning.engine.worker.scoring.prompts import prompts_of
 from fine_tuning.engine.worker.scoring.rewarded import rewards_of
 from fine_tuning.engine.worker.scoring.row_losses import Measured
 from fine_tuning.engine.worker.scoring.score import (
-    NotScored,
     Scoring,
     not_scored_text,
     score_model,

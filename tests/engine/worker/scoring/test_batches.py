@@ -66,7 +66,8 @@ def test_a_model_without_room_for_a_row_is_trained_unscored(
     """Scoring that ran out of memory ended the whole run."""
     import torch
 
-    from fine_tuning.engine.worker.scoring.score import NotScored, Scoring, score_model
+    from fine_tuning.engine.worker.scoring.asking import NotScored
+    from fine_tuning.engine.worker.scoring.score import Scoring, score_model
 
     def full(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -74,7 +74,8 @@ def test_the_answer_depends_on_the_picture(model: Any, tmp_path: Path) -> None:
 
 
 def test_a_model_that_cannot_be_asked_is_named(model: Any, tmp_path: Path) -> None:
-    from fine_tuning.engine.worker.scoring.score import NotScored, Scoring, score_model
+    from fine_tuning.engine.worker.scoring.asking import NotScored
+    from fine_tuning.engine.worker.scoring.score import Scoring, score_model
 
     path = tmp_path / "rows.jsonl"
     row = seen(picture(tmp_path / "a.png", 56, 56))
