@@ -137,6 +137,31 @@ def test_export_alone_merges_with_the_run_s_settings_and_does_not_train(
     assert "The merged model is already in" in done.stdout
 
 
+def test_the_adapter_alone_loads_in_one_call(basic: Path, place: Path, tiny_model: Path) -> None:
+    """It lay among checkpoints, rows and logs, with a tokenizer that Transformers 4 cannot read."""
+    import torch
+    from peft import AutoPeftModelForCausalLM, PeftModel
+    from transformers import AutoModelForCausalLM
+
+    alone = place / "adapter alone"
+    done = command("export", "--output_dir", basic, "--adapter_dir", alone, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "The base model's license:" in done.stdout
+    assert "have other names in the base model's files" not in done.stdout
+    names = {path.name for path in alone.iterdir()}
+    assert {"README.md", "adapter_model.safetensors", "trained_on.json", "hashes.json"} <= names
+    assert not {"model.safetensors", "training_args.bin", "run.json"} & names
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert (alone / name).read_bytes() == (tiny_model / name).read_bytes()
+    ids = torch.tensor([[5, 6, 7, 8]])
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model)
+    wanted = PeftModel.from_pretrained(plain, basic)(ids).logits
+    found = AutoPeftModelForCausalLM.from_pretrained(alone)(ids).logits
+    assert torch.equal(found, wanted)
+    card = (alone / "README.md").read_text(encoding="utf-8")
+    assert "library_name: peft" in card and "## Scores" in card and "How to load it" in card
+
+
 def test_a_chosen_checkpoint_is_scored_merged_and_proved(
     basic: Path, place: Path, tiny_model: Path
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fine_tuning import pipeline
+from fine_tuning.cli.adapter_folder import write_adapter
 from fine_tuning.cli.next_steps import what_is_next
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
@@ -41,6 +42,11 @@ def run(job: Resolved) -> Outcome[Exported]:
     with open_screen() as screen:
         for warning in job.warnings:
             screen.warn(warning)
+        alone = job.options.get("adapter_dir")
+        if job.spec.output_dir is not None and alone:
+            model = write_adapter(absolute(job.spec.output_dir), absolute(alone), screen)
+            if not (job.spec.wants_merged or job.spec.gguf_adapter):
+                return Outcome(Exported(model=model))
         if job.spec.output_dir is not None:
             place = pipeline.export(job.spec, sources=job.sources, screen=screen, command=job.line)
             for line in what_is_next(place):
@@ -82,7 +88,11 @@ def require_source(spec: RunSpec, options: Mapping[str, Any]) -> None:
             "--output_dir names a run, which knows its base model and its adapter. Leave "
             "--model_name_or_path and --adapter_name_or_path out, or leave out --output_dir."
         )
-    if not (spec.wants_merged or spec.gguf_adapter or (combines and options.get("combined_dir"))):
+    alone = options.get("adapter_dir")
+    if folder is None and alone:
+        mistakes.append("--adapter_dir writes the adapter of a run: add its --output_dir.")
+    combined = combines and options.get("combined_dir")
+    if not (spec.wants_merged or spec.gguf_adapter or combined or alone):
         or_adapter = "; or --combined_dir, one for the combined adapter" if combines else ""
         mistakes.append(
             f"--export_dir is needed: an empty directory for the merged model{or_adapter}."

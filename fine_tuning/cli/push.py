@@ -69,7 +69,7 @@ def run(job: Resolved) -> Outcome[Pushed]:
         card=text,
     )
     with open_screen() as screen:
-        show(screen, sent, stay, base)
+        show(screen, repo_id, sent, stay, base)
         if job.options["dry_run"]:
             screen.file(Path("README.md"), text)
             screen.say(f"Nothing was sent to {repo_id}.")
@@ -181,7 +181,7 @@ def loading(
     return [(item.title, item.language, item.code) for item in snippets(facts)]
 
 
-def show(screen: Screen, sent: list[Sent], stay: list[str], base: Base) -> None:
+def show(screen: Screen, repo_id: str, sent: list[Sent], stay: list[str], base: Base) -> None:
     """What goes, what stays, and the license that it goes under."""
     for file in sent:
         screen.say(f"  {bytes_text(file.size):>10}  {file.name}")
@@ -190,5 +190,7 @@ def show(screen: Screen, sent: list[Sent], stay: list[str], base: Base) -> None:
         screen.say(f"Not sent: {', '.join(stay)}")
     screen.say(f"Base model: {base.text}")
     screen.say(f"Its license: {base.license.text}")
+    if naming := base.license.naming(repo_id):
+        screen.warn(naming)
     if base.name is None:
         screen.warn("--base_model names the base model on the Hub; without it nobody can load it")

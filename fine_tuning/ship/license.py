@@ -9,19 +9,36 @@ from typing import Any
 
 from fine_tuning.hubs import endpoint, is_offline, on_modelscope
 
-# A part of the license's name -> what it asks of those who pass on a derived model, in short.
+NON_COMMERCIAL = "not for commercial use"
+# A part of the license's name -> what it asks of those who pass on a derived model, in short. The
+# first that fits counts.
 CONDITIONS: Mapping[str, str] = {
-    "cc-by-nc": "not for commercial use",
-    "research": "read it: such licenses usually forbid commercial use",
+    "cc-by-nc": NON_COMMERCIAL,
+    "research": f"{NON_COMMERCIAL}, as such licenses usually say: read it",
+    "mnpl": f"{NON_COMMERCIAL} (Mistral's non-production license)",
+    "non-commercial": NON_COMMERCIAL,
+    "llama2": "its acceptable use policy and notice must be passed on",
+    "llama-2": "its acceptable use policy and notice must be passed on",
     "llama": "the model's name must begin with Llama, `Built with Llama` must be shown, and the "
     "acceptable use policy must be passed on",
     "gemma": "Gemma's terms and its prohibited use policy must be passed on",
+    **dict.fromkeys(
+        ("qwen", "qianwen"),
+        "`Built with Qwen` or `Improved using Qwen` must be shown, and very large services need a "
+        "license of their own",
+    ),
+    "deepseek": "its limits of use must be passed on",
+    "nvidia": "its notice must be kept",
     "rail": "its limits of use must be passed on",
     "cc-by-sa": "derived work under the same license, with the author's name",
+    "cc-by": "the author must be named",
     "gpl": "derived work under the same license",
     "apache-2.0": "the license and notices must be kept",
     "mit": "the copyright notice must be kept",
 }
+# How the name of a derived model must begin, where a license says so (Llama 3 and later, 1.b.i).
+NAMES: Mapping[str, str] = {"llama2": "", "llama-2": "", "llama": "Llama"}
+FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*", "COPYING*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +54,28 @@ class License:
         """The license and its conditions in a sentence."""
         if self.name is None:
             return "unknown: neither the base model's card nor its configuration names it"
-        called = (self.title or self.name).lower()
-        asks = next((asked for part, asked in CONDITIONS.items() if part in called), "")
+        asks = self._of(CONDITIONS)
         shown = self.title or self.name
         linked = f"[{shown}]({self.link})" if self.link and self.link.startswith("http") else shown
         return f"{linked}: {asks or 'its conditions are not known here, read them'}"
+
+    def naming(self, name: str) -> str:
+        """What is wrong with this name for a derived model; empty if nothing is known to be."""
+        begin = self._of(NAMES)
+        if not begin or name.rpartition("/")[2].lower().startswith(begin.lower()):
+            return ""
+        return f"the base model's license wants a name that begins with {begin}: {name} does not"
+
+    def _of(self, table: Mapping[str, str]) -> str:
+        called = (self.title or self.name or "").lower()
+        return next((value for part, value in table.items() if part in called), "")
+
+
+def license_files(folder: Path) -> list[Path]:
+    """The texts that licenses ask to be passed on, in a base model's directory."""
+    if not folder.is_dir():
+        return []
+    return sorted({path for pattern in FILES for path in folder.glob(pattern) if path.is_file()})
 
 
 def license_of(folder: Path | None, name: str | None, revision: str | None) -> License:

@@ -23,7 +23,9 @@ TOKENIZER = (
     "*processor_config.json",
 )
 # Checkpoints, rows, logs and pickles are not among them, and neither are a base model's weights.
+LICENSES = ("LICENSE*", "NOTICE*", "USE_POLICY*")
 ADAPTER = (
+    *LICENSES,
     "adapter_config.json",
     "adapter_model.safetensors",
     "value_head.safetensors",
@@ -31,6 +33,7 @@ ADAPTER = (
     *TOKENIZER,
 )
 WHOLE = (
+    *LICENSES,
     "config.json",
     "generation_config.json",
     "model*.safetensors",

@@ -38,6 +38,16 @@ def by_place(folder: Path) -> Mapping[str, Shape]:
     }
 
 
+def unknown_layers(adapter: Path, base: Path) -> tuple[list[str], int]:
+    """Layers of an adapter that the base model's files name otherwise, and how many it has: vLLM
+    finds an adapter's layers by those names, and serves the base in place of those it does not."""
+    known = {name.removesuffix(".weight") for name, _ in shapes(base)}
+    layers = sorted(
+        {found["layer"] for name, _ in shapes(adapter) if (found := FACTOR.match(name))}
+    )
+    return [layer for layer in layers if layer not in known] if known else [], len(layers)
+
+
 def adapted_layers(adapter: Path) -> Mapping[str, Shape]:
     """The layers of a LoRA adapter by their places, each with its outputs and inputs."""
     factors: dict[str, dict[str, Shape]] = {}

@@ -1,5 +1,6 @@
 """merge: adapters and base become one model, which is proved to answer as they do."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from fine_tuning.ship.adapter import (
     require_fitting,
 )
 from fine_tuning.ship.base import require_trained_on
+from fine_tuning.ship.license import license_files, license_of
 from fine_tuning.ship.merged import is_whole, require_same, require_usable
 from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.model import Model
@@ -99,6 +101,16 @@ class Merge:
             "chat_template": self.chat_template,
             "served": self.served,
         }
+        folder, named = Path(self.base), str(self.spec.model_name_or_path or "")
+        is_name = bool(named) and not Path(named).is_dir() and not Path(named).is_absolute()
+        license = license_of(
+            folder if folder.is_dir() else None,
+            named if is_name else None,
+            self.spec.engine_args.get("model_revision"),
+        )
+        screen.say(f"The base model's license: {license.text}")
+        if naming := license.naming(self.target.name):
+            screen.warn(naming)
         if self.fresh_worker:
             self.worker.restart()
         with files.written_whole(self.target) as partial:
@@ -106,6 +118,8 @@ class Merge:
             screen.begin("merge")
             asked = {**request, "partial_dir": str(partial)}
             result = self.worker.request("merge", asked, worker_events(screen))
+            for path in license_files(folder):
+                shutil.copy(path, partial / path.name)
             shards = hashes.of_files(partial)
         screen.end(f"it is in {shown(self.target)}")
         made = {

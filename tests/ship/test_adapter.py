@@ -16,6 +16,7 @@ from fine_tuning.ship.adapter import (
     require_adapter,
     require_fitting,
 )
+from fine_tuning.ship.weights import unknown_layers
 from fine_tuning.stages.refusing import refuse_unstartable
 from fine_tuning.values.spec import RunSpec
 
@@ -138,3 +139,17 @@ def test_nothing_is_merged_into_quantised_weights(method: str, tmp_path: Path) -
     with pytest.raises(ModelError, match=rf"stored quantised \({method}\): no adapter") as caught:
         refuse_quantised(tmp_path)
     assert "serve base and adapter unmerged" in caught.value.fix
+
+
+def test_layers_that_the_base_names_otherwise_are_named(tmp_path: Path) -> None:
+    """A server that goes by the base model's names serves the base, and says nothing."""
+    import numpy
+    from safetensors.numpy import save_file
+
+    (tmp_path / "base").mkdir()
+    save_file({f"{LAYER}.weight": numpy.zeros(4)}, tmp_path / "base" / "model.safetensors")
+    other = LAYER.replace("model.", "model.language_model.")
+    factors = {f"base_model.model.{layer}.lora_A.weight": (4,) for layer in (LAYER, other)}
+    adapter = write_adapter(tmp_path / "adapter", factors)
+    assert unknown_layers(adapter, tmp_path / "base") == ([other], 2)
+    assert unknown_layers(adapter, tmp_path) == ([], 2)

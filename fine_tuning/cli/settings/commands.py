@@ -145,6 +145,7 @@ COMMANDS: Mapping[str, Command] = {
             "the other, or several combined to one.",
             examples=(
                 "--output_dir out --export_dir merged",
+                "--output_dir out --adapter_dir adapter",
                 "--output_dir out --checkpoint best --export_dir merged-best",
                 "--output_dir out --gguf q8_0 q4_k_m",
                 "--output_dir out --ollama my-model --system 'Answer briefly.'",
@@ -187,6 +188,12 @@ COMMANDS: Mapping[str, Command] = {
                     "int",
                     "rank of what an svd leaves (default: the largest of the adapters')",
                     "N",
+                ),
+                _option(
+                    "adapter_dir",
+                    "path",
+                    "write the run's adapter alone here, with tokenizer and card",
+                    "DIR",
                 ),
                 _option("combined_dir", "path", "keep the combined adapter here", "DIR"),
             ),
