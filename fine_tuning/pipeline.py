@@ -1,6 +1,7 @@
 """The whole job, top to bottom. Read `run` first.
 
-    check -> model -> tokens -> split -> plan -> (encode) -> train, scored -> merge -> report
+    check -> model -> tokens -> split -> plan -> (encode) -> train, scored -> contract -> merge
+    -> report
 
 Each stage is a value of `stages/` that knows what it works on, and nothing of the run; `Run.once`
 does it if an earlier command has not done it from the same inputs.
@@ -31,6 +32,7 @@ from fine_tuning.stages import (
     Tokens,
     Train,
     chain,
+    contract,
     generated,
     gguf,
     judge,
@@ -84,6 +86,7 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
                     "Stopped after the training.", fix="the same command does the rest"
                 )
             if job.on_first_node:
+                write_down(job, worker)
                 ship(job, worker)
         finish(job)
     return job.folder.path
@@ -180,6 +183,13 @@ def judges_of(spec: RunSpec, screen: Screen) -> dict[str, judge.RewardModel]:
             require_finished(record, folder)
             found[reward.argument] = judge.of_run(record, folder, screen)
     return found
+
+
+def write_down(job: Run, worker: Worker) -> None:
+    """Keep what the trained model answers, which `prove` then asks of whatever serves it."""
+    stage = contract.of_run(job.spec, job.folder.path, job.record.stages, worker)
+    if stage is not None:
+        job.once(stage)
 
 
 def ship(job: Run, worker: Worker) -> None:

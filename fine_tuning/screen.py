@@ -15,8 +15,8 @@ class Screen(Protocol):
     """One place to which a job reports; stages follow each other, never overlap.
 
     Stage names: fetch_data, read, fetch_model, engine, tokens, encode, load, balance,
-    score_before, row_losses_before, train, save, score_after, row_losses_after, combine, merge,
-    prove, push (`fine_tuning.cli.progress` has a text for each).
+    score_before, row_losses_before, train, save, score_after, row_losses_after, contract, combine,
+    merge, prove, replay, push (`fine_tuning.cli.progress` has a text for each).
     """
 
     def say(self, text: str) -> None:

@@ -129,6 +129,23 @@ def test_a_chat_asks_as_a_server_does_and_leaves_the_run_as_it_is(run: Path) -> 
     assert done.stdout.rstrip("\n") == parted(said)[1] and done.stdout.strip()
 
 
+def test_the_merged_model_is_proved_by_what_the_run_wrote_down(run: Path) -> None:
+    report = run.parent / "proof.json"
+    done = command(
+        *("prove", "--output_dir", run, "--model_name_or_path", run.parent / "merged"),
+        *("--report", report, "--use_cpu"),
+        cwd=run.parent,
+    )
+    assert done.returncode == 0 and "PROVED: " in done.stdout, done.stdout
+    compared = json.loads(report.read_text(encoding="utf-8"))["conversations"]
+    assert len(compared) > 8 and {one["prompt"] for one in compared} == {"equal"}
+    contract = json.loads((run / "contract.json").read_text(encoding="utf-8"))
+    assert [one["name"] for one in contract["conversations"]] == [it["name"] for it in compared]
+    held_out = (run / "dataset/split/validation.jsonl").read_text(encoding="utf-8").splitlines()
+    first = json.loads(held_out[0])["conversations"]
+    assert contract["conversations"][0]["messages"][-1]["content"] == first[-2]["value"]
+
+
 def test_the_same_training_by_hand_gives_the_same_adapter(run: Path, tmp_path: Path) -> None:
     from llamafactory.train.tuner import run_exp
 

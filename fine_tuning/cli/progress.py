@@ -30,6 +30,8 @@ STAGES = {
     "row_losses_before": "measuring the loss of every row",
     "row_losses_after": "measuring the loss of every row again",
     "answer": "answering",
+    "contract": "writing down what it answers",
+    "replay": "asking the same again",
 }
 
 

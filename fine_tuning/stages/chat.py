@@ -25,9 +25,10 @@ from fine_tuning.stages.model import Model
 from fine_tuning.stages.plan import settings_of
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.spec import RunSpec
-from fine_tuning.values.tokens import Served, TemplateLook
+from fine_tuning.values.tokens import Served, TemplateLook, TokenLook
 
 
 def of_run(record: RunRecord, run_dir: Path, screen: Screen) -> Voices:
@@ -46,6 +47,13 @@ def of_run(record: RunRecord, run_dir: Path, screen: Screen) -> Voices:
     model = Model(spec=record.settings).do(screen)
     places = places_of(run_dir, run_dir / "dataset", model.location)
     made = settings_of(plan, record.settings, look, places).by_hand
+    return voices_of_training(plan, look, made, run_dir)
+
+
+def voices_of_training(
+    plan: Plan, look: TokenLook, made: Mapping[str, Any], run_dir: Path
+) -> Voices:
+    """What a training with these settings of its trainer left, asked as it was trained."""
     return voices_of(
         after_training(made, run_dir),
         before_training(made),

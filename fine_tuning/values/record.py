@@ -11,6 +11,7 @@ from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.results import (
     BaseModel,
+    Contracted,
     Encoded,
     Failure,
     GgufFile,
@@ -49,6 +50,7 @@ class Stages:
     plan: Done[Plan] | None = None
     encode: Done[Encoded] | None = None
     train: Done[Trained] | None = None
+    contract: Done[Contracted] | None = None
     merge: Done[Merged] | None = None
     gguf: Done[GgufFiles] | None = None
     gguf_adapter: Done[GgufFile] | None = None

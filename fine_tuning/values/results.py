@@ -75,6 +75,16 @@ class Proof:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Contracted:
+    """The contract of what was trained (values/contract.py); `reason` says why there is none."""
+
+    path: Path
+    hash: str = ""
+    conversations: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RewardProof:
     """How rewards of the exported classifier compare with those of the trained value head.
 

@@ -306,6 +306,43 @@ COMMANDS: Mapping[str, Command] = {
             options=(
                 _option("report", "path", "write the score of each row as JSON", "FILE", "output"),
             ),
+        ),
+        Command(
+            name="prove",
+            runner="fine_tuning.cli.prove:run",
+            summary="whether what is served is what was trained",
+            about="Ask whatever serves a model the conversations of the run's contract.json, and "
+            "compare prompts, answers, their ends and log-probabilities. Without a target it asks "
+            "the run itself. Exit code 1: it drifts by more than its number format explains.",
+            examples=(
+                "--output_dir out --model_name_or_path merged",
+                "--output_dir out --gguf model-q8_0.gguf --report proof.json",
+                "--output_dir out --url http://127.0.0.1:8000 --served_model my-model",
+                "--model_name_or_path MODEL --record contract.json",
+            ),
+            takes=("output_dir", "model_name_or_path", "template", "quantization", "use_cpu"),
+            options=(
+                _option("contract", "path", "another contract than that of the run", "FILE"),
+                _option("gguf", "path", "compare a GGUF file, served by llama.cpp", "FILE"),
+                _option("gguf_adapter", "path", "a LoRA adapter as a GGUF file, upon it", "FILE"),
+                _option(
+                    "url",
+                    "text",
+                    "compare a running server: llama.cpp, vLLM, Ollama, or any with OpenAI's chat",
+                    "URL",
+                ),
+                _option("served_model", "text", "name by which the server knows it", "NAME"),
+                _option(
+                    "dtype",
+                    "text",
+                    "number format of the target, if it does not tell (float16, q4_k_m, ...)",
+                    "NAME",
+                ),
+                _option(
+                    "record", "path", "write a contract of a model that others trained", "FILE"
+                ),
+                _option("report", "path", "write what was compared as JSON", "FILE", "output"),
+            ),
             passes=True,
         ),
         Command(

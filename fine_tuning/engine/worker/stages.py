@@ -7,6 +7,8 @@ from fine_tuning.engine.worker.chatting.answer import answer_turn, load_speaker
 from fine_tuning.engine.worker.devices import describe_devices
 from fine_tuning.engine.worker.merging.combine import combine
 from fine_tuning.engine.worker.merging.merge import merge
+from fine_tuning.engine.worker.proving.record import write_contract
+from fine_tuning.engine.worker.proving.replay import replay_folder, replay_run
 from fine_tuning.engine.worker.scoring.evaluate import evaluate
 from fine_tuning.engine.worker.scoring.judge import judge_rows
 from fine_tuning.engine.worker.scoring.score import score_run
@@ -29,4 +31,7 @@ STAGES: Mapping[str, Callable[..., Mapping[str, Any] | TokenLook]] = {
     "tokenizer_facts": tokenizer_facts,
     "load_speaker": load_speaker,
     "answer": answer_turn,
+    "contract": write_contract,
+    "replay_run": replay_run,
+    "replay_folder": replay_folder,
 }

@@ -14,6 +14,7 @@ from llamafactory.model import load_model, load_tokenizer
 from peft import PeftModel
 
 from fine_tuning.engine.worker.loading import mended_loading
+from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.prompts import (
     OfDocuments,
     Questions,
@@ -51,6 +52,12 @@ def speaker_of(model: Mapping[str, Any]) -> Speaker:
     Raises ModelError for one without a chat template.
     """
     return _loaded(json.dumps(model, sort_keys=True))
+
+
+def forget_speakers() -> None:
+    """Let go of all loaded models: what comes next needs the memory."""
+    _loaded.cache_clear()
+    free_device_memory()
 
 
 @lru_cache(maxsize=KEPT)

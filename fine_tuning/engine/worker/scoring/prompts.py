@@ -10,6 +10,7 @@ from fine_tuning.engine.worker.served.chat_template import Refused
 from fine_tuning.engine.worker.served.encoder import Encoded, Encoder
 from fine_tuning.engine.worker.served.guard import bounded
 from fine_tuning.engine.worker.served.messages import dialogue
+from fine_tuning.engine.worker.served.turns import Dialogues
 from fine_tuning.engine.worker.served.write import served_encoder
 from fine_tuning.engine.worker.tokens.rendering import engine_messages, with_answer
 from fine_tuning.errors import ModelError, UsageError
@@ -84,6 +85,11 @@ class OfServer:
         self._encoder, self._served = encoder, served
         self.stop_ids: Sequence[int] = served.stop_ids
 
+    @property
+    def dialogues(self) -> Dialogues:
+        """The chat template, and what it takes."""
+        return self._encoder.served
+
     def pairs(self, rows: Sequence[Row]) -> list[Pair]:
         """A server's prompts, and what the model then writes."""
         return [_parted(one) for (one, *_) in self._encoder.encode([*map(with_answer, rows)])]
@@ -101,7 +107,7 @@ class OfServer:
 
     def prompt(self, row: Row) -> list[int]:
         """A server's prompt. Raises UsageError if the template refuses the conversation."""
-        dialogues = self._encoder.served
+        dialogues = self.dialogues
         talk = dialogue(row, dialogues.able, self._served.default_system)
         try:
             with bounded():

@@ -1,0 +1,175 @@
+"""Puts a contract's conversations to the model of a run, and to folders as Transformers and PEFT
+load them for a user: with nothing of LLaMA-Factory's, and nothing of ours."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from msgspec import convert
+from peft import PeftModel
+from peft.utils import load_peft_weights
+from safetensors import safe_open
+from transformers import AutoConfig, AutoTokenizer
+
+from fine_tuning.engine.worker.auto_class import auto_class
+from fine_tuning.engine.worker.chatting.speaker import speaker_of
+from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.proving.answers import greedy, log_probabilities
+from fine_tuning.engine.worker.proving.record import top_of
+from fine_tuning.engine.worker.scoring.generate import scoring_mode
+from fine_tuning.engine.worker.served.guard import bounded
+from fine_tuning.errors import ModelError
+from fine_tuning.values.codec import to_json
+from fine_tuning.values.contract import Contract, Conversation, Heard, Replay
+
+MORE = 20  # likeliest tokens at each place, among which the contract's are looked for
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that answers; `stop_ids` None: where its own generation config stops."""
+
+    network: Any
+    tokenizer: Any
+    stop_ids: Sequence[int] | None
+    renders: bool  # its tokenizer makes prompts of messages
+
+
+def replay_run(
+    *, events: Events, contract: Mapping[str, Any], model: Mapping[str, Any], target: str
+) -> dict[str, Any]:
+    """The contract with the model of a run (engine/chatting.py: SpokenModel), loaded as it was
+    when the contract was written; its prompts are made by the template that lies in the run."""
+    speaker = speaker_of(model)
+    tokenizer = AutoTokenizer.from_pretrained(target)
+    loaded = Loaded(speaker.network, tokenizer, speaker.stop_ids, not model["documents"])
+    found = _replayed(events, convert(contract, Contract), loaded)
+    replay = Replay(
+        target=target,
+        kind="the run itself",
+        dtype=str(contract["dtype"]),
+        stop_ids=tuple(speaker.stop_ids),
+        heard=tuple(found),
+    )
+    return dict(to_json(replay))
+
+
+def replay_folder(
+    *,
+    events: Events,
+    contract: Mapping[str, Any],
+    base: str,
+    adapter: str,
+    trust_remote_code: bool,
+) -> dict[str, Any]:
+    """The contract with a model's directory, or with a base and an adapter (empty: none)."""
+    trust = {"trust_remote_code": trust_remote_code}
+    config = AutoConfig.from_pretrained(base, **trust)
+    dtype = str(config.dtype or torch.float32).removeprefix("torch.")
+    # a processor computes in half precision ten times slower, and nobody serves so
+    on_gpu = torch.cuda.is_available()
+    loading = {"dtype": "auto", "device_map": "auto"} if on_gpu else {"dtype": torch.float32}
+    network = auto_class(config).from_pretrained(base, **trust, **loading)
+    unread: Sequence[str] = ()
+    brings_tokenizer = adapter and (Path(adapter) / "tokenizer_config.json").is_file()
+    tokenizer = AutoTokenizer.from_pretrained(adapter if brings_tokenizer else base, **trust)
+    if adapter:
+        network = _with_adapter(network, adapter)
+        unread = _unread(network, adapter)
+    network.eval()
+    renders = bool(tokenizer.chat_template)
+    found = _replayed(
+        events, convert(contract, Contract), Loaded(network, tokenizer, None, renders)
+    )
+    ends = network.generation_config.eos_token_id
+    replay = Replay(
+        target=f"{base} + {adapter}" if adapter else base,
+        kind="PEFT" if adapter else "Transformers",
+        dtype=dtype,
+        stop_ids=tuple(it for it in (ends if isinstance(ends, list) else [ends]) if it is not None),
+        unread=tuple(unread),
+        heard=tuple(found),
+    )
+    return dict(to_json(replay))
+
+
+def _with_adapter(network: Any, adapter: str) -> Any:
+    try:
+        return PeftModel.from_pretrained(network, adapter)
+    except (RuntimeError, ValueError) as error:  # other sizes, or no such layers
+        raise ModelError(
+            f"The adapter in {adapter} does not fit this base model.",
+            why=str(error).splitlines()[-1].strip(),
+            fix="give the base model that it was trained on with --model_name_or_path",
+        ) from error
+
+
+def _unread(network: Any, adapter: str) -> list[str]:
+    """Tensors of the adapter's file that no layer reads: PEFT only warns, and goes on without."""
+    file = Path(adapter) / "adapter_model.safetensors"
+    if file.is_file():
+        with safe_open(file, framework="pt") as weights:
+            there = set(weights.keys())
+    else:
+        there = set(load_peft_weights(adapter, device="cpu"))
+    if network.active_peft_config.is_prompt_learning:
+        return []
+    known = {name.replace(".default", "") for name in network.state_dict()}
+    known |= {name.replace(".modules_to_save", "") for name in known}
+    known |= {name.removesuffix(".weight") for name in known}  # those of DoRA and VeRA
+    return sorted(name for name in there if name.removesuffix(".weight") not in known)
+
+
+def _replayed(events: Events, contract: Contract, model: Loaded) -> list[Heard]:
+    asked = contract.conversations
+    events.stage("replay", len(asked), "conversations")
+    with scoring_mode(model.network):
+        answers = greedy(
+            model.network,
+            [one.prompt_ids for one in asked],
+            model.stop_ids,
+            model.tokenizer.pad_token_id,
+            events.note,
+        )
+        pairs = [(one.prompt_ids, one.answer_ids) for one in asked]
+        likely = log_probabilities(model.network, pairs, events.note)
+    own = model.network.generation_config.eos_token_id
+    ends = model.stop_ids or (own if isinstance(own, list) else [own])
+    return [
+        Heard(
+            name=one.name,
+            **(_rendered(model.tokenizer, one) if model.renders and one.messages else {}),
+            answer=model.tokenizer.decode(answer, skip_special_tokens=True),
+            answer_ids=tuple(answer),
+            ended="stop" if answer and answer[-1] in ends else "length",
+            tops=tuple(_tops(model.tokenizer, one, numbers)),
+            forced=True,
+        )
+        for one, answer, numbers in zip(asked, answers, likely, strict=True)
+    ]
+
+
+def _rendered(tokenizer: Any, one: Conversation) -> dict[str, Any]:
+    """The prompt that Transformers makes of the messages."""
+    how = {"add_generation_prompt": True, **one.options}
+    messages, tools = list(one.messages), list(one.tools) or None
+    try:
+        with bounded():
+            text = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, **how)
+    except ModelError:
+        raise
+    except Exception as error:  # a template raises anything
+        return {"refused": str(error) or type(error).__name__}
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    return {"prompt": text, "prompt_ids": tuple(ids), "prompt_tokens": len(ids)}
+
+
+def _tops(tokenizer: Any, one: Conversation, likely: "torch.Tensor") -> Any:
+    """The contract's tokens at each place, and the likeliest ones."""
+    for position, numbers in zip(one.positions, likely, strict=True):
+        best = numbers.topk(min(MORE, len(numbers))).indices.tolist()
+        wanted = [token for token, _, _ in position.top if token is not None]
+        known = [it for it in dict.fromkeys([*best, *wanted]) if it < len(numbers)]
+        yield top_of(tokenizer, known, numbers[known].tolist())

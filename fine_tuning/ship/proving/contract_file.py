@@ -1,0 +1,20 @@
+"""A contract as it lies on the disk."""
+
+from pathlib import Path
+
+from fine_tuning import files
+from fine_tuning.errors import DataError, UsageError
+from fine_tuning.values.codec import from_json
+from fine_tuning.values.contract import SCHEMA, Contract
+
+FIX = "give the contract.json of a run, or write one with `prove --record FILE`"
+
+
+def read_contract(path: Path) -> Contract:
+    """The contract in a file. Raises UsageError if there is none, DataError for another file."""
+    if not path.is_file():
+        raise UsageError(f"There is no contract {path}.", fix=FIX)
+    found = from_json(files.read_json(path, FIX), Contract, named=str(path), fix=FIX)
+    if found.schema != SCHEMA:
+        raise DataError(f"{path} is of another version ({found.schema}, not {SCHEMA}).", fix=FIX)
+    return found

@@ -1,0 +1,148 @@
+"""contract: what the trained model answers is written down, to be asked of whatever serves it."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fine_tuning import files, hashes
+from fine_tuning.engine.chatting import SpokenModel
+from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.loading import after_training
+from fine_tuning.engine.requests import adapter_template, patches_the_process
+from fine_tuning.errors import FineTuningError, Interrupted
+from fine_tuning.paths import shown
+from fine_tuning.screen import Screen, worker_events
+from fine_tuning.stages import chat
+from fine_tuning.stages.generated import places_of
+from fine_tuning.stages.plan import settings_of
+from fine_tuning.units import counted
+from fine_tuning.values.codec import from_json, json_text
+from fine_tuning.values.contract import CONTRACT, Contract
+from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.record import Stages
+from fine_tuning.values.results import Contracted
+from fine_tuning.values.spec import RunSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteContract:
+    """Ask `model`, and write its answers to `target`.
+
+    `trained` tells one training from another. `rows` are held-out rows; `chat_template` is the one
+    that goes out (None: the model's own), `as_engine` says that rows were rendered otherwise.
+    """
+
+    name: ClassVar[str] = "contract"
+    target: Path
+    trained: str = ""
+    model: SpokenModel
+    base: str
+    rows: Path | None = None
+    chat_template: str | None = None
+    thinking: bool | None = None
+    as_engine: bool = False
+    worker: Worker
+    fresh_worker: bool = False
+
+    def inputs(self) -> tuple[Any, ...]:
+        return (self.trained,)
+
+    def holds(self, known: Contracted) -> bool:
+        """It is there as it was written; what could not be written is tried again."""
+        return self.target.is_file() and hashes.of(self.target) == known.hash
+
+    def do(self, screen: Screen) -> Contracted:
+        if self.fresh_worker:
+            self.worker.restart()
+        screen.begin("contract")
+        try:
+            made = self._made(screen)
+        except Interrupted:
+            raise
+        except FineTuningError as error:  # the model is trained all the same
+            screen.end("none was written")
+            return Contracted(path=self.target, reason=f"{error.what} {error.why}".strip())
+        files.write_text(self.target, json_text(made, root=self.target.parent), durable=True)
+        found = Contracted(
+            path=self.target,
+            hash=hashes.of(self.target),
+            conversations=len(made.conversations),
+        )
+        screen.end(f"{counted(found.conversations, 'conversation')} in {shown(self.target)}")
+        return found
+
+    def _made(self, screen: Screen) -> Contract:
+        request = {
+            "model": asdict(self.model),
+            "rows": str(self.rows) if self.rows else None,
+            "chat_template": self.chat_template,
+            "thinking": self.thinking,
+            "as_engine": self.as_engine,
+        }
+        found = self.worker.request("contract", request, worker_events(screen))
+        made = from_json(found, Contract)
+        return replace(made, adapter=_adapter_hash(self.model), stored=_stored(Path(self.base)))
+
+    def tell(self, result: Contracted, screen: Screen, *, known: bool) -> None:
+        if result.reason:
+            screen.warn(f"no contract was written, so nothing can be proved of it: {result.reason}")
+
+
+def _adapter_hash(model: SpokenModel) -> str:
+    weights = sorted(Path(model.adapter).glob("adapter_model.*")) if model.adapter else []
+    return hashes.of(weights[0]) if weights else ""
+
+
+def _stored(base: Path) -> str:
+    """The number format of the model's files; empty if its config does not say."""
+    try:
+        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+        config = {**(config.get("text_config") or {}), **config}
+        return str(config.get("dtype") or config.get("torch_dtype") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> WriteContract | None:
+    """The contract of what the record says was trained; None for a model that gives no answers."""
+    assert stages.train and stages.plan and stages.tokens and stages.split and stages.model
+    plan, look, parts = stages.plan.result, stages.tokens.result, stages.split.result
+    if not OBJECTIVES[plan.rows.stage].answers:
+        return None
+    location = stages.model.result.location
+    made = settings_of(plan, spec, look, places_of(run_dir, run_dir / "dataset", location)).by_hand
+    voices = chat.voices_of_training(plan, look, made, run_dir)
+    served = look.template.ahead
+    rows = parts.val_path or parts.train_path
+    thinking = (
+        voices.tuned.served["thinking"] if voices.tuned.served else look.template.enable_thinking
+    )
+    return WriteContract(
+        target=run_dir / CONTRACT,
+        trained=f"{stages.train.inputs} {stages.train.began}",
+        model=voices.tuned,
+        base=after_training(made, run_dir).whole or location,
+        rows=rows if rows.exists() else None,
+        chat_template=served.chat_template if served else adapter_template(look.template),
+        thinking=thinking,
+        as_engine=look.template.parity == "differs" and not look.template.shipped,
+        worker=worker,
+        fresh_worker=patches_the_process(made),
+    )
+
+
+def of_named(spec: RunSpec, target: Path, screen: Screen, worker: Worker) -> WriteContract:
+    """The contract of a model that others trained, asked by its own chat template or by the one of
+    LLaMA-Factory that the user names."""
+    voices = chat.of_named(spec, screen)
+    served = voices.tuned.served
+    return WriteContract(
+        target=target,
+        model=voices.tuned,
+        base=str(voices.tuned.settings["model_name_or_path"]),
+        chat_template=served["chat_template"] if served else None,
+        thinking=spec.engine_args.get("enable_thinking"),
+        as_engine=served is None,
+        worker=worker,
+    )

@@ -1,0 +1,96 @@
+"""prove: a contract is put to a run, a folder, a file or a server."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from msgspec import to_builtins
+
+from fine_tuning.engine.chatting import Voices
+from fine_tuning.engine.launch import Worker
+from fine_tuning.errors import UsageError
+from fine_tuning.screen import Screen, worker_events
+from fine_tuning.ship.adapter import base_of, require_adapter
+from fine_tuning.ship.llama_cpp.serve import serving
+from fine_tuning.ship.proving.http import Site
+from fine_tuning.ship.proving.servers import replay_server
+from fine_tuning.stages.model import Model
+from fine_tuning.units import counted
+from fine_tuning.values.codec import from_json
+from fine_tuning.values.contract import Contract, Replay
+from fine_tuning.values.located import with_absolute_paths
+from fine_tuning.values.spec import RunSpec
+
+MAGIC = b"GGUF"  # with which such a file begins
+ROOM = 8  # tokens beyond the longest prompt and its answer
+
+
+def require_gguf(file: Path) -> None:
+    """Raise UsageError unless the file begins as one of GGUF does."""
+    if not file.is_file():
+        raise UsageError(f"There is no file {file}.", fix="give a GGUF file")
+    with file.open("rb") as data:
+        if data.read(len(MAGIC)) != MAGIC:
+            raise UsageError(f"{file} is no GGUF file.", fix="give a GGUF file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """A contract, and who draws on the screen meanwhile; `log` takes what engines say."""
+
+    contract: Contract
+    screen: Screen
+    log: Path
+
+    def of_run(self, voices: Voices, run_dir: Path, worker: Worker) -> Replay:
+        """The model that lies in a run, as it was when it was trained."""
+        request = {"model": asdict(voices.tuned), "target": str(run_dir)}
+        return self._by_worker("replay_run", request, worker)
+
+    def of_folder(self, spec: RunSpec, worker: Worker) -> Replay:
+        """A model's directory, or a base and an adapter, loaded by Transformers and PEFT."""
+        spec = with_absolute_paths(spec)
+        adapter = spec.engine_args.get("adapter_name_or_path") or ""
+        base = spec.model_name_or_path
+        if adapter:
+            require_adapter(Path(adapter))
+            base = base or base_of(Path(adapter)) or self.contract.model
+        location = Model(spec=spec.replace(model_name_or_path=base)).do(self.screen).location
+        request = {
+            "base": location,
+            "adapter": str(adapter),
+            "trust_remote_code": bool(spec.engine_args.get("trust_remote_code")),
+        }
+        return self._by_worker("replay_folder", request, worker)
+
+    def _by_worker(self, stage: str, request: Mapping[str, object], worker: Worker) -> Replay:
+        self.screen.begin("load")
+        asked = {**request, "contract": to_builtins(self.contract)}
+        found = worker.request(stage, asked, worker_events(self.screen))
+        replay = from_json(found, Replay)
+        self.screen.end(counted(len(replay.heard), "conversation"))
+        return replay
+
+    def of_gguf(self, file: Path, adapter: Path | None = None) -> Replay:
+        """A GGUF file, with a LoRA adapter as one or without, by llama.cpp's own server. Raises
+        UsageError for a file of another kind, EngineError for one that llama.cpp does not load."""
+        for one in (file, adapter):
+            if one is not None:
+                require_gguf(one)
+        asked = self.contract.conversations
+        context = max(len(one.prompt_ids) + len(one.answer_ids) for one in asked) + ROOM
+        adapters = [adapter] if adapter else []
+        self.screen.begin("load")
+        with serving(file, self.log, context=context, adapters=adapters) as address:
+            self.screen.end("")
+            replay = self.of_server(address, "")
+        return replace(replay, target=" + ".join(map(str, (file, *adapters))))
+
+    def of_server(self, url: str, model: str) -> Replay:
+        """A running server; `model` is the name that it serves it by."""
+        total = len(self.contract.conversations)
+        with Site(url) as site:
+            self.screen.begin("replay", total, "conversations")
+            replay = replay_server(self.contract, site, model, self.screen.advance)
+            self.screen.end(replay.kind)
+        return replay

@@ -1,0 +1,161 @@
+"""What a user loads with Transformers or PEFT is what was trained, or it is said why not."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fine_tuning.ship.proving.causes import judge
+from fine_tuning.values.verdict import Verdict
+from tests.contracts import Trained, build_trained
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return build_trained(tmp_path_factory.mktemp("trained"))
+
+
+@contextmanager
+def json_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The object in a file, which is written again as the block leaves it."""
+    value = json.loads(path.read_text(encoding="utf-8"))
+    yield value
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+@contextmanager
+def weights_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The same for tensors."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(path)
+    yield tensors
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def test_a_contract_has_rows_of_all_kinds(trained: Trained) -> None:
+    contract = trained.contract
+    asked = {one.name: one for one in contract.conversations}
+    assert len(asked) == 8
+    assert any("\u4e00" <= letter <= "\u9fff" for letter in asked["Chinese"].prompt)
+    assert asked["functions"].tools and "get_weather" in asked["functions"].prompt
+    assert [it["role"] for it in asked["a function's result"].messages] == [
+        *("user", "assistant", "tool")
+    ]
+    assert asked["Chinese, system prompt"].messages[0]["role"] == "system"
+    assert contract.stops == ("<|im_end|>",) and contract.adapter and contract.template
+    assert (contract.dtype, contract.stored) == ("float32", "bfloat16")
+    for one in contract.conversations:
+        assert len(one.positions) == len(one.answer_ids) <= 32
+        assert all(len(it.top) == 5 for it in one.positions)
+        assert {*one.positions[0].scaled} == {"0", "0.25", "0.5", "2"}
+        assert one.positions[0].top[0][0] == one.answer_ids[0]
+
+
+def test_coarser_formats_move_a_model_farther(trained: Trained) -> None:
+    noise = trained.contract.noise
+    means = [noise[it].mean for it in ("float16", "bfloat16", "8 bits", "6 bits", "5 bits")]
+    means += [noise[f"{bits} bits"].mean for bits in (4, 3, 2)]
+    assert means == sorted(means) and 0 < means[0] < 0.02
+
+
+def verdict_of(trained: Trained, base: Path, adapter: Path | None = None) -> Verdict:
+    return judge(trained.contract, trained.replayed(base, adapter))
+
+
+def test_what_was_trained_is_proved_merged_and_unmerged(trained: Trained) -> None:
+    for verdict in (
+        verdict_of(trained, trained.merged),
+        verdict_of(trained, trained.base, trained.adapter),
+    ):
+        assert verdict.holds, verdict.findings
+        assert {one.prompt for one in verdict.conversations} == {"equal"}
+        assert {one.answer for one in verdict.conversations} <= {"equal", "close"}
+        assert max(one.drift or 0 for one in verdict.conversations) <= verdict.allowed
+
+
+Spoilt = Callable[[Trained, Path], tuple[Path, Path | None]]
+
+
+def another_template(trained: Trained, folder: Path) -> tuple[Path, Path | None]:
+    """Somebody saved the model with a template that begins with a system prompt of its own."""
+    place = trained.copy("merged", folder / "merged")
+    with json_of(place / "tokenizer_config.json") as config:
+        config["chat_template"] = (
+            "<|im_start|>system\nBe kind.<|im_end|>\n" + config["chat_template"]
+        )
+    return place, None
+
+
+def no_stop_token(trained: Trained, folder: Path) -> tuple[Path, Path | None]:
+    place = trained.copy("merged", folder / "merged")
+    with json_of(place / "generation_config.json") as config:
+        config["eos_token_id"] = 3
+    return place, None
+
+
+def another_base(trained: Trained, folder: Path) -> tuple[Path, Path | None]:
+    """A later revision of the base: each of its matrices is a little different."""
+    import torch
+
+    place = trained.copy("base", folder / "base")
+    torch.manual_seed(1)
+    with weights_of(place / "model.safetensors") as weights:
+        for weight in weights.values():
+            if weight.ndim == 2:
+                weight += torch.randn(weight.shape) * weight.float().std() * 0.5
+    return place, trained.adapter
+
+
+def rounded_without_a_word(trained: Trained, folder: Path) -> tuple[Path, Path | None]:
+    """The weights were in 4 bits for a while; the file says bfloat16."""
+    from fine_tuning.engine.worker.proving.rounding import in_blocks
+
+    place = trained.copy("merged", folder / "merged")
+    with weights_of(place / "model.safetensors") as weights:
+        for name, weight in weights.items():
+            if weight.ndim == 2:
+                weights[name] = in_blocks(4, weight).contiguous()
+    return place, None
+
+
+def keys_nobody_reads(trained: Trained, folder: Path) -> tuple[Path, Path | None]:
+    place = trained.copy("adapter", folder / "adapter")
+    with weights_of(place / "adapter_model.safetensors") as weights:
+        for name in list(weights):
+            weights[name.replace("base_model.model.model.", "base_model.model.")] = weights.pop(
+                name
+            )
+    return trained.base, place
+
+
+def doubled_alpha(trained: Trained, folder: Path) -> tuple[Path, Path | None]:
+    place = trained.copy("adapter", folder / "adapter")
+    with json_of(place / "adapter_config.json") as config:
+        config["lora_alpha"] *= 2
+    return trained.base, place
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "cause"),
+    [
+        (another_template, "template"),
+        (no_stop_token, "stop token"),
+        (another_base, "base or weights"),
+        (rounded_without_a_word, "dtype"),
+        (keys_nobody_reads, "adapter keys"),
+        (doubled_alpha, "adapter scale"),
+        (lambda trained, folder: (trained.base, None), "adapter not loaded"),
+    ],
+)
+def test_what_is_served_otherwise_is_caught_with_its_cause(
+    trained: Trained, spoilt: Spoilt, cause: str, tmp_path: Path
+) -> None:
+    verdict = verdict_of(trained, *spoilt(trained, tmp_path))
+    assert [finding.cause for finding in verdict.findings] == [cause], verdict.findings
+    assert not verdict.holds

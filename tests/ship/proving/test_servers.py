@@ -1,0 +1,119 @@
+"""What servers answer over HTTP is what was trained, or it is said why not."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fine_tuning.engine.launch import free_port
+from fine_tuning.errors import EngineError, EnvironmentProblem, UsageError
+from fine_tuning.ship.proving.causes import judge
+from fine_tuning.values.verdict import Verdict
+from tests.contracts import Trained, build_trained
+from tests.gguf_files import write_gguf
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return build_trained(tmp_path_factory.mktemp("trained"))
+
+
+def by_llama_cpp(trained: Trained, folder: Path, model: Path, **how: Any) -> Verdict:
+    """The verdict over llama.cpp's own server, with this model as a GGUF file."""
+    file = write_gguf(model, folder / "model.gguf", **how)
+    return judge(trained.contract, trained.asking(folder).of_gguf(file))
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_llama_cpp_answers_as_was_trained(
+    trained: Trained, tmp_path: Path, quantized: bool
+) -> None:
+    verdict = by_llama_cpp(trained, tmp_path, trained.merged, quantized=quantized)
+    assert verdict.holds, verdict.findings
+    assert (verdict.kind, verdict.format) == ("llama.cpp", "8 bits" if quantized else "float32")
+    assert {one.prompt for one in verdict.conversations} == {"equal"}
+    assert {one.answer for one in verdict.conversations} <= {"equal", "close"}
+    assert all(one.places and one.drift for one in verdict.conversations)
+
+
+@pytest.mark.parametrize(
+    ("cause", "model", "how"),
+    [
+        ("template", "merged", {"chat_template": "{{ messages[-1].content }}\nAnswer:"}),
+        ("bos", "merged", {"add_bos": True}),
+        ("stop token", "merged", {"eos": 3, "end": "<|fin|>"}),
+        ("stop token", "merged", {"eos": 2303}),
+        ("adapter not loaded", "base", {}),
+    ],
+)
+def test_a_gguf_file_that_answers_otherwise_is_caught_with_its_cause(
+    trained: Trained, tmp_path: Path, cause: str, model: str, how: dict[str, Any]
+) -> None:
+    verdict = by_llama_cpp(trained, tmp_path, getattr(trained, model), **how)
+    assert [finding.cause for finding in verdict.findings] == [cause], verdict.findings
+
+
+def test_a_broken_gguf_file_is_named(trained: Trained, tmp_path: Path) -> None:
+    file = tmp_path / "broken.gguf"
+    file.write_bytes(b"GGUF" + bytes(40))
+    with pytest.raises(EngineError, match=r"llama\.cpp does not load .*broken\.gguf"):
+        trained.asking(tmp_path).of_gguf(file)
+    file.write_bytes(b"safetensors")
+    with pytest.raises(UsageError, match="is no GGUF file"):
+        trained.asking(tmp_path).of_gguf(file)
+
+
+def test_a_server_that_does_not_run_is_named(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match="does not answer"):
+        trained.asking(tmp_path).of_server(f"http://127.0.0.1:{free_port()}", "")
+
+
+@contextmanager
+def llamafactory_api(model: Path, template: str) -> Iterator[str]:
+    """The address of LLaMA-Factory's own API server, as `llamafactory-cli api` starts it."""
+    import uvicorn
+    from llamafactory.api.app import create_app
+    from llamafactory.chat import ChatModel
+
+    chat = ChatModel({"model_name_or_path": str(model), "template": template})
+    port = free_port()
+    config = uvicorn.Config(create_app(chat), host="127.0.0.1", port=port, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_llamafactorys_api_answers_as_was_trained(trained: Trained, tmp_path: Path) -> None:
+    """But where a call stands in the history: it writes the arguments of that as a text inside
+    JSON (llamafactory/api/chat.py), which no row was trained as."""
+    with llamafactory_api(trained.merged, "qwen3_nothink") as url:
+        verdict = judge(trained.contract, trained.asking(tmp_path).of_server(url, ""))
+    assert [finding.cause for finding in verdict.findings] == ["template"], verdict.findings
+    assert verdict.kind == "OpenAI-compatible"
+    differing = [one.name for one in verdict.conversations if one.prompt != "equal"]
+    assert differing == ["a function's result"]
+    others = [one for one in verdict.conversations if one.name not in differing]
+    assert {one.answer for one in others} <= {"equal", "close"}
+    assert any("no log-probabilities" in note for note in verdict.notes)
+
+
+def test_llamafactorys_api_with_another_template_is_caught(
+    trained: Trained, tmp_path: Path
+) -> None:
+    with llamafactory_api(trained.merged, "alpaca") as url:
+        verdict = judge(trained.contract, trained.asking(tmp_path).of_server(url, ""))
+    assert {one.prompt for one in verdict.conversations} == {"differs"}
+    assert [finding.cause for finding in verdict.findings] == ["template"]
