@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 USUAL = Path("runs")
-# A share that is as good as none says nothing of a model: then its loss does.
-SHARES = ("exact_match",)
+# The shares that can stand for a run. One that is as good as none says nothing: then the loss does.
+SHARES = {"reward_accuracy": "reward accuracy", "exact_match": "right"}
 COLUMNS = ("run", "state", "model", "data", "method", "before -> after", "took", "began")
 NARROW = ("state", "took", "began")
 
@@ -126,10 +126,10 @@ def method_text(item: RunSummary) -> str:
 
 def score_text(item: RunSummary) -> str:
     """The score that says most: a share of right answers, unless there are none, else the loss."""
-    for name in SHARES:
+    for name, title in SHARES.items():
         share = item.scores.get(name)
         if share and max(share.before or 0, share.after or 0) > 0:
-            return f"right {_share(share.before)} -> {_share(share.after)}"
+            return f"{title} {_share(share.before)} -> {_share(share.after)}"
     loss = item.scores.get("loss")
     return f"loss {_number(loss.before)} -> {_number(loss.after)}" if loss else ""
 

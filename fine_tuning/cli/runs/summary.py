@@ -107,7 +107,7 @@ def _scores(stages: Stages) -> dict[str, Any]:
     if trained is None:
         return {}
     before, after = trained.before, trained.after
-    counts = {"n", "tokens"}
+    counts = {"n", "tokens", "comparisons"}
     names = [name for name in {**before, **after} if name not in counts]
     rows = after.get("n") or before.get("n")
     return {

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.cli import main as cli
-from fine_tuning.cli.runs.listing import run_folders
-from fine_tuning.cli.runs.summary import summary_of
+from fine_tuning.cli.runs.listing import run_folders, score_text
+from fine_tuning.cli.runs.summary import of_record, summary_of
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.values.record import Done, RunRecord, Stages
 from fine_tuning.values.results import Failure, Trained
@@ -37,6 +37,22 @@ def test_a_run_is_a_line_with_its_scores(runs: Path, capsys: pytest.CaptureFixtu
     assert head.split() == " ".join(titles).split()
     assert line.split()[:6] == ["good", "done", "base", "rows.jsonl", "lora", "right"]
     assert "right 0% -> 75%" in line and "0:06" in line
+
+
+@pytest.mark.parametrize(
+    ("metrics", "says"),
+    [
+        ({"loss": 1.5, "exact_match": 0.0, "n": 4.0}, "loss ? -> 1.5"),
+        ({"reward_accuracy": 0.8, "exact_match": 0.5, "comparisons": 4.0}, "accuracy ? -> 80%"),
+        ({"n": 4.0}, ""),
+    ],
+)
+def test_the_score_that_says_most_stands_for_a_run(
+    metrics: dict[str, float | None], says: str
+) -> None:
+    trained = Done(inputs="", began=1.0, seconds=1.0, result=Trained(epochs=1.0, after=metrics))
+    found = of_record(Path("/r"), replace(FINISHED, stages=Stages(train=trained)))
+    assert score_text(found).endswith(says) and bool(score_text(found)) == bool(says)
 
 
 @pytest.mark.parametrize("text", FOREIGN)
