@@ -145,6 +145,12 @@ REFUSED: tuple[tuple[Callable[[Proposed], bool], str, str], ...] = (
         "answered together, and PEFT counts the padding between the two.",
         "take --method lora",
     ),
+    (  # peft/tuners/adalora/model.py:forward adds it to a loss that TRL does not ask for
+        lambda job: job.is_online and job.spec.method == "adalora",
+        "--stage grpo and rloo do not go with --method adalora, whose own term in the loss would "
+        "be left out.",
+        "take --method lora",
+    ),
     (
         lambda job: job.is_online and bool(job.look.media),
         "--stage grpo and rloo train on text only, and these rows have media.",

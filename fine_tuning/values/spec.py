@@ -38,6 +38,7 @@ FREE = frozenset(
         "dataset_dir",
         "output_dir",
         "score_samples",
+        "reward_timeout",
         "ledger",
         "master_addr",
         "master_port",

@@ -106,3 +106,13 @@ def test_rewards_and_rows_that_do_not_fit_are_refused_before_a_model_is_loaded(
     with pytest.raises(UsageError) as caught:
         refusing.refuse_stage(RunSpec(**wishes), data)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["prompt_tuning", "adalora"])
+def test_methods_that_an_online_training_would_train_otherwise_are_refused(
+    method: str, tmp_path: Path
+) -> None:
+    parts = SplitData(train_path=tmp_path, val_path=None, train_rows=30, val_rows=0)
+    with pytest.raises(UsageError, match="--stage grpo and rloo do not go with") as caught:
+        refusing.refuse_untrainable(RunSpec(method=method), "rloo", parts, look_of())
+    assert caught.value.fix == "take --method lora"

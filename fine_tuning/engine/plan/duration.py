@@ -5,6 +5,7 @@ from typing import Any
 
 from fine_tuning.units import counted
 from fine_tuning.values.methods import METHODS
+from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Chosen, Rows
 from fine_tuning.values.tokens import TokenLook
 
@@ -30,6 +31,9 @@ def duration_warnings(
         return ()
     tokens = max(0, rows.tokens - rows.held_out_tokens)
     epochs = chosen.steps / max(1, chosen.per_epoch)
+    if OBJECTIVES[rows.stage].online:  # answers are as many tokens as rows, and are sampled first
+        answers = chosen.batch * chosen.accumulation * chosen.world * chosen.per_epoch
+        tokens = 2 * tokens * answers // max(1, rows.train)
     cores = int(devices["cpus"])
     seconds = cpu_seconds(chosen.method, look.model.parameters, tokens, epochs, cores)
     if seconds < HOUR:

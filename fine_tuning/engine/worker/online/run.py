@@ -22,7 +22,7 @@ from fine_tuning.engine.worker.online.alarms import repeated
 from fine_tuning.engine.worker.online.asking import Question, questions_of
 from fine_tuning.engine.worker.online.judging import Judge
 from fine_tuning.engine.worker.online.reading import require_same_reading
-from fine_tuning.engine.worker.scoring.generate import given, padded_left
+from fine_tuning.engine.worker.scoring.generate import padded_left, up_to_end
 from fine_tuning.engine.worker.scoring.prompts import prompts_of
 from fine_tuning.errors import RowsError, UsageError
 
@@ -64,8 +64,7 @@ class _OwnPrompts:
                 generation_config=trainer.generation_config,
                 disable_compile=True,
             )
-        after = found[:, ids.shape[1] :].tolist()
-        return [list(given(trainer.processing_class, self.stop_ids, it).ids) for it in after]
+        return [up_to_end(self.stop_ids, it) for it in found[:, ids.shape[1] :].tolist()]
 
     def probe_of(self, inputs: Sequence[Mapping[str, int]]) -> torch.Tensor:
         """The prompt of the first row of a batch, shape (1, tokens)."""

@@ -126,9 +126,15 @@ def answer_with_media(
 
 def given(tokenizer: Any, stop_ids: Sequence[int], ids: Sequence[int]) -> Given:
     """The answer that these ids are; what stands behind its end is padding."""
-    end = next((place for place, token in enumerate(ids) if token in stop_ids), None)
-    ids = ids if end is None else ids[: end + 1]
-    return Given(tokenizer.decode(ids, skip_special_tokens=True), tuple(ids), end is not None)
+    ids = up_to_end(stop_ids, ids)
+    stopped = bool(ids) and ids[-1] in stop_ids
+    return Given(tokenizer.decode(ids, skip_special_tokens=True), tuple(ids), stopped)
+
+
+def up_to_end(stop_ids: Sequence[int], ids: Sequence[int]) -> list[int]:
+    """The ids with the first that ends an answer, and nothing behind it."""
+    end = next((place for place, token in enumerate(ids) if token in stop_ids), len(ids))
+    return list(ids[: end + 1])
 
 
 def new_tokens(pairs: Sequence[tuple[list[int], list[int]]], most: int) -> int:

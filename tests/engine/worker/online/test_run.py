@@ -27,6 +27,8 @@ def score(answer, expected):
     return sum(map(ord, answer.strip()[:20])) % 10
 """
 
+OTHERS = ("oft", "freeze", "ia3", "vera", "ln_tuning")
+
 
 def online(folder: Path, model: Path, stage: str = "grpo", **wishes: Any) -> Planned:
     """Three steps with four answers of eight tokens to each of two prompts."""
@@ -100,7 +102,8 @@ def test_answers_that_are_all_cut_off_are_said(trained: tuple[Path, Any]) -> Non
         ("rloo", {}),
         ("rloo", {"method": "full"}),
         ("grpo", {"quantization": "4bit"}),
-        ("grpo", {"method": "ia3"}),
+        ("grpo", {"quantization": "8bit"}),
+        *(("grpo", {"method": method}) for method in OTHERS),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value.values()) or "lora",
 )
