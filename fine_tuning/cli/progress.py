@@ -21,6 +21,8 @@ STAGES = {
     "score_after": "scoring the tuned model",
     "score_alone": "scoring the model",
     "ask_judge": "asking the judge",
+    "tasks_base": "running the tasks with the base model",
+    "tasks_tuned": "running the tasks with the tuned model",
     "combine": "combining adapters",
     "merge": "merging",
     "gguf": "writing a GGUF file",

@@ -85,11 +85,23 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskFound:
+    """One number of a task of lm-evaluation-harness."""
+
+    task: Annotated[str, "its name there"]
+    metric: Annotated[str, "the metric, with its filter in brackets"]
+    base: Annotated[float | None, "of the base model"]
+    tuned: Annotated[float, "of the model that is scored"]
+    error: Annotated[float | None, "standard error of the tuned model's value"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluated:
     """A model on rows, beside the model that it was made from."""
 
     base: Annotated[str | None, "the base model; null: only one model is scored"]
     tuned: Annotated[str, "the run, adapter or model that is scored"]
     sets: Annotated[tuple[SetFound, ...], "the rows, and what came along to see what is forgotten"]
+    tasks: Annotated[tuple[TaskFound, ...], "what --tasks found"] = ()
     gate: Annotated[tuple[Held, ...], "lines of --gate"] = ()
     passed: Annotated[bool, "whether all of them hold"] = True

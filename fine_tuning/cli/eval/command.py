@@ -15,6 +15,7 @@ from fine_tuning.cli.eval.gate import ANSWERS, GENERAL, Line, read_gate
 from fine_tuning.cli.eval.judge import RUBRIC, Judge, judged
 from fine_tuning.cli.eval.junit import write_junit
 from fine_tuning.cli.eval.own import read_metrics
+from fine_tuning.cli.eval.tasks import require_harness, task_lines, tasks_found
 from fine_tuning.cli.export import without_gpu
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
@@ -22,6 +23,7 @@ from fine_tuning.cli.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.sources import finished_run, source_mistakes
 from fine_tuning.engine.chatting import Voices
+from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden
 from fine_tuning.engine.launch import worker_for
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from fine_tuning.measures.compare import score_of
@@ -32,7 +34,7 @@ from fine_tuning.screen import Screen
 from fine_tuning.stages import chat, evaluate
 from fine_tuning.stages.evaluate import Evaluate, RowSet, SetScores
 from fine_tuning.values.codec import to_json
-from fine_tuning.values.evaluation import Evaluated, LeftOut, SetFound
+from fine_tuning.values.evaluation import Evaluated, LeftOut, SetFound, TaskFound
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.scores import Score
 from fine_tuning.values.spec import DataSpec
@@ -68,6 +70,7 @@ def run(job: Resolved) -> Outcome[Evaluated]:
     for name, place, ours in (("report", report, OURS), ("junit", junit, XML)):
         if place is not None:
             refuse_place(name, place, ours, job.spec.data.dataset_path)
+    require_harness(job.options["tasks"] or ())
     own = read_metrics(job.options["metrics"] or (), ANSWERS)
     lines = read_gate(gate, own) if gate is not None else ()
     asked = asked_for(job)
@@ -120,6 +123,7 @@ def evaluated(
             general = voices.base is not None and rows.kind != "text"
         general = general or any(line.rows == GENERAL for line in wishes.gate)
         sets = (rows, evaluate.forgetting()) if general else (rows,)
+        tasks: tuple[TaskFound, ...] = ()
         scores = Evaluate(
             voices=voices,
             sets=sets,
@@ -127,6 +131,17 @@ def evaluated(
             folder=folder,
             worker=worker,
         ).do(screen)
+    if job.options["tasks"]:  # the worker has given its memory back
+        tasks = tasks_found(
+            voices,
+            job.options["tasks"],
+            tasks_dir=job.options["tasks_dir"],
+            use_cpu=trained_by.use_cpu or gpus_are_hidden() or not driver_gpus(),
+            folder=folder,
+            screen=screen,
+        )
+        for line in task_lines(tasks):
+            screen.say(line)
     own = own_scores(wishes, scores["rows"], screen)
     found = [told(it, scores[it.name], own if it is rows else (), screen) for it in sets]
     held = [line.held((scores[line.rows].before, scores[line.rows].after)) for line in wishes.gate]
@@ -139,6 +154,7 @@ def evaluated(
         base=asked.base if voices.base else None,
         tuned=asked.tuned,
         sets=tuple(found),
+        tasks=tasks,
         gate=tuple(held),
         passed=all(kept.holds for kept in held),
     )
@@ -222,6 +238,8 @@ def require_clear(job: Resolved) -> None:
         ]
     if job.options["junit"] is not None and job.options["gate"] is None:
         mistakes.append("--junit writes the lines of a gate: give one with --gate.")
+    if job.options["tasks_dir"] is not None and not job.options["tasks"]:
+        mistakes.append("--tasks_dir goes with --tasks: it holds tasks of your own.")
     if data.mix:
         mistakes.append("--mix weighs rows of a training: name the files with --dataset_path.")
     for name, number in (

@@ -242,6 +242,8 @@ COMMANDS: Mapping[str, Command] = {
                 ),
                 _option("judge_model", "text", "model of the judge (default: its first)", "NAME"),
                 _option("rubric", "text", "what the judge is to look at", "TEXT"),
+                _option("tasks", "list", "benchmarks of lm-evaluation-harness, by name", "TASK"),
+                _option("tasks_dir", "path", "folder with tasks of your own for it", "DIR"),
                 _option("junit", "path", "write the gate's lines as JUnit XML", "FILE", "output"),
                 _option(
                     "forgetting",
