@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fine_tuning.measures.metrics import METRICS, Metric
+from fine_tuning.measures.metrics import JUDGED, METRICS, Metric
 from fine_tuning.measures.paired import LEVEL, Interval, change_interval, share_interval
 from fine_tuning.measures.rewards import judged_scores, reward_scores
 from fine_tuning.measures.texts import Floats
@@ -19,11 +19,14 @@ def compared(before: Scored, after: Scored) -> tuple[Score, ...]:
     if after.metrics and not same_rows(before, after):
         before = Scored()
     found = [score_of(metric, before, after) for metric in METRICS.values()]
-    judged = judged_scores(before, after)
+    known = [score for score in found if score is not None]
+    rewards = [score for score in known if score.metric == JUDGED]
+    others = [score for score in known if score.metric != JUDGED]
     return (
         *reward_scores(before, after),
-        *judged,
-        *(score for score in found if score is not None),
+        *rewards,
+        *judged_scores(before, after),
+        *others,
     )
 
 

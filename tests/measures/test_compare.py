@@ -63,7 +63,7 @@ def test_answers_that_rewards_judge_are_compared_row_by_row() -> None:
         return replace(side, samples=answers, metrics=metrics)
 
     found = by_metric(judged(0, 0, 0, 0, 0, 0), judged(1, 2, 3, 0, 0, -9))
-    assert list(found)[:3] == ["wins", "reward of length:9", "reward"]
+    assert list(found)[:3] == ["reward", "wins", "reward of length:9"]
     wins, reward = found["wins"], found["reward"]
     assert (wins.before, wins.after) == (0.5, 0.5 + (3 - 1) / 12)
     assert wins.moved == (3, 1) and wins.change is not None

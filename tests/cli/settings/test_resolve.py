@@ -122,7 +122,7 @@ def test_all_mistakes_are_named_at_once() -> None:
         ("--quantisation 4bit", "--quantisation is not a setting. Did you mean --quantization?"),
         ("--learning_rate abc", "--learning_rate must be a number, not 'abc'"),
         ("--lora_rank 2.5", "--lora_rank must be a whole number, not '2.5'"),
-        ("--stage ppo", "PPO cannot run with any released trl"),
+        ("--stage ppo", "Use --stage grpo or --stage rloo, which train on rewards too"),
         ("--dataset x --dataset_dir no", "there is no no/dataset_info.json that says where its"),
         ("--resume_from_checkpoint c", "repeat the command with the same --output_dir"),
         ("--hf_hub_token hf_secret", "set the environment variable HF_TOKEN instead"),
