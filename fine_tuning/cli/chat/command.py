@@ -90,25 +90,20 @@ def sampling(job: Resolved) -> Sampling:
     """
     temperature, top_p = job.options["temperature"], job.options["top_p"]
     most = job.options["max_new_tokens"]
-    mistakes = []
-    if temperature is not None and not 0 <= temperature <= 100:
-        mistakes.append(f"--temperature must be 0 or more, not {temperature:g}.")
-    if top_p is not None and not 0 < top_p <= 1:
-        mistakes.append(f"--top_p must be above 0 and at most 1, not {top_p:g}.")
-    if top_p is not None and temperature == 0:
-        mistakes.append("--top_p draws among the likeliest tokens, and --temperature 0 draws none.")
-    if most is not None and most < 1:
-        mistakes.append(f"--max_new_tokens must be 1 or more, not {most}.")
-    if mistakes:
-        raise UsageError(mistakes)
     usual = Sampling()
     if temperature is None:
         temperature = usual.temperature if top_p is None else 1.0
-    return Sampling(
+    how = Sampling(
         max_new_tokens=usual.max_new_tokens if most is None else most,
         temperature=float(temperature),  # Transformers refuses a whole number
         top_p=usual.top_p if top_p is None else float(top_p),
     )
+    mistakes = [f"--{mistake}" for mistake in how.mistakes]
+    if top_p is not None and how.temperature == 0:
+        mistakes.append("--top_p draws among the likeliest tokens, and --temperature 0 draws none.")
+    if mistakes:
+        raise UsageError(mistakes)
+    return how
 
 
 def question_of(prompt: str | None) -> str:

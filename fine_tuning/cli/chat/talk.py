@@ -1,13 +1,17 @@
 """The conversation at a terminal: what the person types, one line after the other."""
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Protocol
 
 from fine_tuning.cli.chat.paper import Paper
 from fine_tuning.errors import EXIT_DONE, EXIT_INTERRUPTED, FineTuningError, Interrupted
+from fine_tuning.units import counted
 from fine_tuning.values.chat import Answer, Sampling, Talk
 
+USUAL_FILE = "chat.jsonl"
 TWICE = "(Ctrl-C again, or /quit, ends)"
 NO_BASE = "There is no base model to this one: it was not loaded as a run or with an adapter."
 
@@ -177,6 +181,43 @@ def _compare(state: State, argument: str, table: Table) -> State:
     return replace(state, comparing=on)
 
 
+def _again(state: State, argument: str, table: Table) -> State:
+    """Another answer takes the place of the last one."""
+    if not state.talk.rounds:
+        table.paper.note("Nothing was asked yet.")
+        return state
+    *before, (question, _) = state.talk.rounds
+    return asked(replace(state, talk=replace(state.talk, rounds=tuple(before))), question, table)
+
+
+def _set(state: State, argument: str, table: Table) -> State:
+    name, _, text = argument.partition(" ")
+    try:
+        how = state.how.changed(name, text.strip()) if argument else state.how
+    except ValueError as error:
+        table.paper.note(str(error))
+        return state
+    table.paper.note(", ".join(f"{item.name} {getattr(how, item.name):g}" for item in fields(how)))
+    return replace(state, how=how)
+
+
+def _save(state: State, argument: str, table: Table) -> State:
+    """One line more in a file that `validate` and a training read."""
+    path = Path(argument or USUAL_FILE).expanduser()
+    if path.suffix != ".jsonl":
+        table.paper.note(f"Name a file that ends with .jsonl, for example {USUAL_FILE}.")
+        return state
+    line = json.dumps({"messages": state.talk.messages}, ensure_ascii=False)
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+    except OSError as error:
+        table.paper.note(f"{path} cannot be written: {error.strerror}.")
+    else:
+        table.paper.note(f"{counted(len(state.talk.rounds), 'round')} added to {path}.")
+    return state
+
+
 @dataclass(frozen=True)
 class Command:
     """What a line that begins with `/` does."""
@@ -193,5 +234,8 @@ COMMANDS: Mapping[str, Command] = {
     "base": Command("", "the base model answers", lambda s, _, t: _speaking(s, t, tuned=False)),
     "tuned": Command("", "the tuned model answers", lambda s, _, t: _speaking(s, t, tuned=True)),
     "compare": Command("[TEXT]", "both answer, side by side: once, or from now on", _compare),
+    "again": Command("", "another answer in place of the last one", _again),
+    "set": Command("NAME VALUE", "temperature, top_p or max_new_tokens of the answers", _set),
+    "save": Command("[FILE]", f"add the conversation to a file ({USUAL_FILE})", _save),
     "quit": Command("", "end (as Ctrl-D)", lambda state, _, __: replace(state, over=True)),
 }

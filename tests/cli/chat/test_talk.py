@@ -1,8 +1,10 @@
 """The conversation at a terminal, with a model that answers what it was asked."""
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -123,3 +125,34 @@ def test_an_answer_that_did_not_end_by_itself_is_marked(ended: Ended, said: str)
 def test_help_lists_every_command() -> None:
     err = talked("/help")[2]
     assert all(name in err for name in ("/clear", "/system TEXT", "/compare [TEXT]", "/quit"))
+
+
+def test_numbers_are_set_and_wrong_ones_are_said() -> None:
+    _, _, said = talked(
+        "/set temperature 0.7", "/set top_p 2", "/set heat 1", "/set top_p x", "/set"
+    )
+    assert "max_new_tokens 1024, temperature 0.7, top_p 1" in said
+    assert "top_p must be above 0 and at most 1, not 2." in said
+    assert "There is no setting heat; there are max_new_tokens, temperature, top_p." in said
+    assert "top_p must be a number, not 'x'." in said
+
+
+def test_a_question_is_asked_again_without_its_first_answer() -> None:
+    model = Echo()
+    _, out, said = talked("/again", "one", "two", "/again", model=model)
+    assert model.asked == ["one", "two", "two"]
+    assert "Nothing was asked yet." in said
+    assert out.count("tuned [] 1") == 2
+
+
+def test_a_conversation_is_saved_as_a_row_to_train_on(tmp_path: Path) -> None:
+    path = tmp_path / "my chats.jsonl"
+    _, _, said = talked(
+        "/system Be kind.", "one", f"/save {path}", "two", f"/save {path}", "/save x"
+    )
+    first, second = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    assert [message["role"] for message in first["messages"]] == ["system", "user", "assistant"]
+    assert len(second["messages"]) == 5
+    assert "1 round added to" in said and "ends with .jsonl" in said
+    _, _, said = talked("one", f"/save {tmp_path / 'no' / 'such.jsonl'}")
+    assert "cannot be written: No such file or directory." in said
