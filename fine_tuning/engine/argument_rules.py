@@ -11,6 +11,7 @@ from typing import Any
 from fine_tuning.engine.loading import given_adapters
 from fine_tuning.values.methods import METHODS, Method
 from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.pairs import pair_mismatch
 from fine_tuning.values.spec import RunSpec
 
 
@@ -366,6 +367,7 @@ def refused(job: Asked) -> list[str]:
     """Every rule of the engine that the job breaks."""
     return [
         *(message for applies, message in REFUSED if applies(job)),
+        *filter(None, [pair_mismatch(job.spec.method, job.spec.stage or "sft")]),
         *_out_of_range(job.spec),
         *_missing_reporters(job.spec),
         *_missing_packages(job.spec),

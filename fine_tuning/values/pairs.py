@@ -1,0 +1,38 @@
+"""Which methods go with which stages: all but those refused here, before a model is loaded.
+
+Each pair that is not refused is trained by a test (tests/engine/worker/training/test_pairs.py), and
+`docs/methods.md` has the matrix.
+"""
+
+from collections.abc import Callable
+
+from fine_tuning.values.methods import METHODS, Method
+from fine_tuning.values.objectives import OBJECTIVES, Objective
+
+REFUSED: tuple[tuple[Callable[[Method, Objective], bool], str], ...] = (
+    (  # trl/models/modeling_base.py
+        lambda method, objective: method.soft_prompt and not objective.answers,
+        "--stage {stage} puts a head on the model, which TRL does not put on virtual tokens "
+        "(--method {method}): take --method lora, or another one that changes the layers.",
+    ),
+)
+
+
+def pair_mismatch(method: str, stage: str) -> str | None:
+    """Why the two do not go together, in a sentence; None if they do."""
+    for applies, text in REFUSED:
+        if applies(METHODS[method], OBJECTIVES[stage]):
+            return text.format(method=method, stage=stage)
+    return None
+
+
+def matrix() -> str:
+    """The pairs as a table in Markdown."""
+    head = f"| | {' | '.join(OBJECTIVES)} |\n|{' --- |' * (len(OBJECTIVES) + 1)}\n"
+    rows = (
+        f"| `{method}` | "
+        + " | ".join("-" if pair_mismatch(method, stage) else "yes" for stage in OBJECTIVES)
+        + " |\n"
+        for method in METHODS
+    )
+    return head + "".join(rows)
