@@ -18,11 +18,12 @@ from fine_tuning.errors import EngineError
 PROBE = 32  # tokens whose logits are compared
 NAMED = 8
 # What multiplies these starts at zero, so that their own gradient is zero until that has moved.
-AFTER_ANOTHER = re.compile(
-    r"\.lora_A\.|\.lora_embedding_A\.|\.vera_lambda_d\.|\.lora_B\.\w+$"  # the last: AdaLoRA's
+AFTER_ANOTHER = re.compile(r"\.lora_A\.\w+\.|\.lora_embedding_A\.|\.vera_lambda_d\.")
+# What a batch may pass by: an expert to which no token is sent, a part that sees or hears; and A
+# and B of an AdaLoRA layer, which may have given all its ranks up.
+PASSED_BY = re.compile(
+    r"\.experts\.\d+\.|visual|vision|audio|image|speech|multi_modal_projector|\.lora_[AB]\.\w+$"
 )
-# What a batch may pass by: an expert to which no token is sent, a part that sees or hears.
-BY_THE_ROWS = re.compile(r"\.experts\.\d+\.|visual|vision|audio|image|speech|multi_modal_projector")
 # A reward model's loss is a difference of two scores, in which a constant cancels, and reads no
 # logits.
 OF_REWARDS = re.compile(r"v_head\.summary\.bias$|lm_head\.weight$")
@@ -106,7 +107,7 @@ class Learning(TrainerCallback):  # type: ignore[misc]  # transformers is not ch
 
     def is_due(self, name: str) -> bool:
         """Whether the tensor must have had a gradient by now."""
-        if BY_THE_ROWS.search(name):
+        if PASSED_BY.search(name):
             return False
         waits = self.all_wait or AFTER_ANOTHER.search(name)
         return self.moved > 1 if waits else True
