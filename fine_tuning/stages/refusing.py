@@ -21,8 +21,8 @@ from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import require_adapter, require_mergeable, require_trainable
 from fine_tuning.stages.model import wanted_model
 from fine_tuning.values.data import CheckedData, SplitData
-from fine_tuning.values.methods import METHODS
 from fine_tuning.values.objectives import OBJECTIVES, default_stage, stage_mismatch
+from fine_tuning.values.pairs import pair_mismatch
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TokenLook
 
@@ -63,6 +63,9 @@ def refuse_stage(spec: RunSpec, data: CheckedData) -> None:
     mismatch = stage_mismatch(data.kind, stage)
     if mismatch or stage is None:
         raise UsageError(mismatch or "--stage is needed")
+    unpaired = pair_mismatch(spec.method, stage)
+    if unpaired:
+        raise UsageError(unpaired)
     online = OBJECTIVES[stage].online is not None
     if spec.reward and not online:
         raise UsageError(
@@ -138,18 +141,6 @@ REFUSED: tuple[tuple[Callable[[Proposed], bool], str, str], ...] = (
         "--pissa_init does not go with --stage dpo, kto, grpo or rloo: they compare with the base "
         "model, and PiSSA has moved a part of it into the adapter.",
         "leave --pissa_init out",
-    ),
-    (
-        lambda job: job.is_online and METHODS[job.spec.method].soft_prompt,
-        "--stage grpo and rloo do not go with virtual tokens: prompts of unequal length are "
-        "answered together, and PEFT counts the padding between the two.",
-        "take --method lora",
-    ),
-    (  # peft/tuners/adalora/model.py:forward adds it to a loss that TRL does not ask for
-        lambda job: job.is_online and job.spec.method == "adalora",
-        "--stage grpo and rloo do not go with --method adalora, whose own term in the loss would "
-        "be left out.",
-        "take --method lora",
     ),
     (
         lambda job: job.is_online and bool(job.look.media),

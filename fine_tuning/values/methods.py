@@ -17,6 +17,7 @@ class Method:
     )
     has_modules: bool = False  # modules trained whole beside it: `--additional_target`, new tokens
     mergeable: bool = True  # what it leaves can become one model with the base
+    adds_loss: bool = False  # a term of its own, in the loss that the model computes
     soft_prompt: bool = False  # it trains virtual tokens before each row, and no layer
     rate: float | None = None  # usual peak learning rate; None: the objective's for what it leaves
     trainer: str = "llamafactory"  # engine/trainers
@@ -68,7 +69,7 @@ METHODS: Mapping[str, Method] = {
     # PEFT merges no modules of its adapters (tuners/ln_tuning/model.py)
     "ln_tuning": replace(_additive(1e-3), has_modules=False),
     # Zhang et al. (arXiv:2303.10512) at 5e-4 to 2e-3
-    "adalora": replace(_additive(1e-3), has_rank=True),
+    "adalora": replace(_additive(1e-3), has_rank=True, adds_loss=True),
 }
 # The method of an adapter, by the type that PEFT writes into adapter_config.json.
 OF_PEFT_TYPE: Mapping[str, str] = {

@@ -108,11 +108,8 @@ def test_rewards_and_rows_that_do_not_fit_are_refused_before_a_model_is_loaded(
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("method", ["prompt_tuning", "adalora"])
-def test_methods_that_an_online_training_would_train_otherwise_are_refused(
-    method: str, tmp_path: Path
-) -> None:
-    parts = SplitData(train_path=tmp_path, val_path=None, train_rows=30, val_rows=0)
-    with pytest.raises(UsageError, match="--stage grpo and rloo do not go with") as caught:
-        refusing.refuse_untrainable(RunSpec(method=method), "rloo", parts, look_of())
-    assert caught.value.fix == "take --method lora"
+def test_a_method_that_does_not_go_with_the_stage_of_the_rows_is_refused() -> None:
+    """The stage follows from the rows, where none is named."""
+    data = cast(CheckedData, SimpleNamespace(kind="kto"))
+    with pytest.raises(UsageError, match="goes with --stage sft and pt"):
+        refusing.refuse_stage(RunSpec(method="adalora"), data)
