@@ -142,6 +142,12 @@ REFUSED: tuple[tuple[Callable[[Proposed], bool], str, str], ...] = (
         "model, and PiSSA has moved a part of it into the adapter.",
         "leave --pissa_init out",
     ),
+    (  # train/callbacks.py:PissaConvertCallback converts nothing that has a value head
+        lambda job: bool(job.engine("pissa_init")) and not OBJECTIVES[job.stage].answers,
+        "--pissa_init does not go with --stage rm: what LLaMA-Factory saves of it fits no base "
+        "model, so other rewards would be given than were trained.",
+        "leave --pissa_init out",
+    ),
     (
         lambda job: job.is_online and bool(job.look.media),
         "--stage grpo and rloo train on text only, and these rows have media.",

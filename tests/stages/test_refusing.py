@@ -29,6 +29,7 @@ def streamed(workers: int) -> dict[str, Any]:
         ("dpo", None, {"pissa_init": True}, "--pissa_init does not go with"),
         ("sft", None, {"pissa_init": True}, None),
         ("grpo", None, {"pissa_init": True}, "--pissa_init does not go with"),
+        ("rm", None, {"pissa_init": True}, "--pissa_init does not go with --stage rm"),
         ("rloo", None, {"streaming": True}, "do not go with --deepspeed, --fsdp or --streaming"),
         ("grpo", None, {}, None),
         ("sft", SEEING, PACKED, "needs FlashAttention 2"),
