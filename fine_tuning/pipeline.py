@@ -43,6 +43,7 @@ from fine_tuning.stages import (
     verify,
 )
 from fine_tuning.values.combining import Combining
+from fine_tuning.values.contract import CONTRACT
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.results import BaseModel
 from fine_tuning.values.rewards import read_reward
@@ -277,10 +278,16 @@ def ship_model(
     screen: Screen,
 ) -> None:
     """GGUF files of a model's directory, and Ollama's model of the first."""
-    stage = gguf.of_model(spec, model, title, worker, log)
-    if stage is None:
+    if not spec.gguf:
         return
-    made = stage.do(screen)
+    named = spec.replace(model_name_or_path=str(model), engine_args={})
+    with tempfile.TemporaryDirectory() as between:
+        asked = contract.of_named(named, Path(between, CONTRACT), screen, worker)
+        written = asked.do(screen)
+        asked.tell(written, screen, known=False)
+        path = written.path if written.path.is_file() else None
+        stage = gguf.of_model(spec, model, title, path, worker, log)
+        made = stage.do(screen)
     stage.tell(made, screen, known=False)
     served = ollama.of_model(spec, model, base, made, worker, log)
     if served is not None:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from fine_tuning.cli.screen import open_screen
+from fine_tuning.errors import EngineError
+from fine_tuning.stages.gguf import proved
 from tests.commands import ROOT, command, environment
 from tests.llama_cpp import needs_llama_cpp
 from tests.ollama import ollama
@@ -41,6 +44,25 @@ def test_a_run_leaves_checked_gguf_files_beside_it(run: tuple[Path, str]) -> Non
         assert f"GGUF file: {file.relative_to(place)}" in output
         assert str(file.relative_to(place)) in (place / "run" / "report.html").read_text("utf-8")
     assert (place / "run-merged" / "config.json").is_file()
+    assert "of 16 answers are the same, log-probabilities differ by" in output
+
+
+def test_a_file_that_answers_otherwise_than_was_trained_is_refused(
+    run: tuple[Path, str], tmp_path: Path
+) -> None:
+    place, _ = run
+    text = (place / "run" / "contract.json").read_text(encoding="utf-8")
+    contract = json.loads(text)
+    for conversation in contract["conversations"]:
+        for position in conversation["positions"]:
+            position["top"] = [[token, word, it - 2] for token, word, it in position["top"]]
+    (tmp_path / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
+    file = place / "run-gguf" / "demo_model-alpaca-q8_0.gguf"
+    with (
+        pytest.raises(EngineError, match=r"q8\.gguf does not answer as was trained"),
+        open_screen() as screen,
+    ):
+        proved(file, "q8.gguf", tmp_path / "contract.json", tmp_path / "log", screen)
 
 
 def test_ollama_has_the_model_and_renders_the_trained_prompts(run: tuple[Path, str]) -> None:
@@ -70,6 +92,7 @@ def test_export_adds_a_format_and_says_the_commands_where_ollama_is_not_installe
     assert "ollama create other -f run-gguf/Modelfile" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_model_of_others_and_an_adapter_become_files(run: tuple[Path, str]) -> None:
     place, _ = run
     done = command("export", "--model_name_or_path", "run-merged", "--gguf", "q8_0", cwd=place)

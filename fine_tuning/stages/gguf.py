@@ -2,24 +2,28 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from fine_tuning import files, hashes
 from fine_tuning.engine.launch import Worker
-from fine_tuning.errors import UsageError
+from fine_tuning.errors import EngineError, UsageError
 from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship import gguf
 from fine_tuning.ship.conversations import CHATS, Chat
 from fine_tuning.ship.llama_cpp.place import LlamaCpp, find
+from fine_tuning.ship.proving.causes import judge
+from fine_tuning.ship.proving.contract_file import read_contract
+from fine_tuning.stages.prove import Asking
 from fine_tuning.units import bytes_text
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.gguf import GGUF_TYPES, UNQUANTIZED
 from fine_tuning.values.record import Stages, result_of
 from fine_tuning.values.results import GgufFile, GgufFiles, TokenizerFacts
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ class Gguf:
     folder: Path
     title: str
     earlier: tuple[GgufFile, ...] = ()
+    contract: Path | None = None  # what the model answers, of which each file is asked
     worker: Worker
     log: Path
 
@@ -62,13 +67,16 @@ class Gguf:
                 with files.written(target) as partial:
                     self._write(tools, kind, partial, Path(between))
                     gguf.compare_tokens(partial, facts, self.log)
+                    screen.end("written")
+                    verdict = proved(partial, target.name, self.contract, self.log, screen)
                 kept[kind] = GgufFile(
                     path=target,
                     type=kind,
                     bytes=target.stat().st_size,
                     hash=hashes.of(target),
+                    verdict=verdict,
                 )
-                screen.end(f"{shown(target)}, {bytes_text(kept[kind].bytes)}")
+                screen.say(f"{shown(target)}, {bytes_text(target.stat().st_size)}{_told(verdict)}")
         return GgufFiles(model=self.model, made_of=self.trained, files=tuple(kept.values()))
 
     def _write(self, tools: LlamaCpp, kind: str, target: Path, between: Path) -> None:
@@ -106,6 +114,35 @@ def facts_of(
     return from_json(found, TokenizerFacts)
 
 
+def proved(
+    file: Path, name: str, contract: Path | None, log: Path, screen: Screen
+) -> Verdict | None:
+    """Ask llama.cpp with the file what the trained model was asked; None without a contract.
+    Raises EngineError if it answers otherwise than the file's number format explains."""
+    if contract is None:
+        return None
+    wanted = read_contract(contract)
+    verdict = judge(wanted, Asking(contract=wanted, screen=screen, log=log).of_gguf(file))
+    if not verdict.holds:
+        found = verdict.findings[0]
+        raise EngineError(
+            f"{name} does not answer as was trained ({found.cause}), and was not kept.",
+            why=found.text,
+            fix=found.fix,
+        )
+    return replace(verdict, target=name)
+
+
+def _told(verdict: Verdict | None) -> str:
+    """How its answers compare with the trained model's."""
+    if verdict is None:
+        return ""
+    same = sum(one.answer == "equal" for one in verdict.conversations)
+    drifts = [one.drift for one in verdict.conversations if one.drift is not None]
+    drift = f", log-probabilities differ by {sum(drifts) / len(drifts):.2g}" if drifts else ""
+    return f": {same} of {len(verdict.conversations)} answers are the same{drift}"
+
+
 def _is_unchanged(file: GgufFile) -> bool:
     """Whether it is there; DataError if it is not what was written."""
     if not file.path.exists():
@@ -122,7 +159,7 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Gguf
         return None
     assert spec.gguf_dir is not None and stages.merge is not None
     trained = f"{stages.merge.inputs} {stages.merge.began}"
-    known = result_of(stages.gguf)
+    known, asked = result_of(stages.gguf), result_of(stages.contract)
     return Gguf(
         spec=spec,
         model=merged.path,
@@ -132,15 +169,16 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Gguf
         folder=spec.gguf_dir,
         title=spec.title,
         earlier=known.files if known and known.made_of == trained else (),
+        contract=asked.path if asked and asked.path.is_file() else None,
         worker=worker,
         log=run_dir / "logs" / "engine.log",
     )
 
 
-def of_model(spec: RunSpec, model: Path, title: str, worker: Worker, log: Path) -> Gguf | None:
-    """The files of a model's directory that no run has made; None without --gguf."""
-    if not spec.gguf:
-        return None
+def of_model(
+    spec: RunSpec, model: Path, title: str, contract: Path | None, worker: Worker, log: Path
+) -> Gguf:
+    """The files of a model's directory that no run has made."""
     assert spec.gguf_dir is not None
     return Gguf(
         spec=spec,
@@ -150,6 +188,7 @@ def of_model(spec: RunSpec, model: Path, title: str, worker: Worker, log: Path) 
         types=spec.gguf,
         folder=spec.gguf_dir,
         title=title,
+        contract=contract,
         worker=worker,
         log=log,
     )

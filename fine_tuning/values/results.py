@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from fine_tuning.values.verdict import Verdict
+
 Unit = Literal["rows", "blocks"]  # blocks: what text is cut into
 Metrics = Mapping[str, float | None]  # None: the number was not finite
 
@@ -153,6 +155,7 @@ class GgufFile:
     type: str
     bytes: int
     hash: str
+    verdict: Verdict | None = None  # how llama.cpp answers with it; None: it was not asked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ MODULE = "fine_tuning.ship.llama_cpp.serve"
 NOT_INSTALLED = 3  # exit code
 LINES = 20  # of the log that say why it ended
 ANSWER_S = 600
+SMALL = 256 * 2**20  # bytes of a file that one thread serves as fast as several
 
 
 @contextmanager
@@ -106,6 +107,11 @@ def serve(file: str, context: int, adapters: Sequence[str]) -> None:
     parameters.warmup = False
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
+    if Path(file).stat().st_size < SMALL:
+        # threads wait for each other actively, at every layer: where anything else runs, two are
+        # many times slower than one
+        for threads in (parameters.cpuparams, parameters.cpuparams_batch):
+            threads.n_threads = 1
     if adapters:
         loaded = []
         for path in adapters:
