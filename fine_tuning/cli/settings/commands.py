@@ -308,6 +308,7 @@ COMMANDS: Mapping[str, Command] = {
             options=(
                 _option("report", "path", "write the score of each row as JSON", "FILE", "output"),
             ),
+            passes=True,
         ),
         Command(
             name="prove",
