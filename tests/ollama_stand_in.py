@@ -98,7 +98,32 @@ def show(name: str) -> int:
     return 0
 
 
-def count(model: list[list[str]], messages: list[dict[str, str]]) -> int:
+def generate(model: list[list[str]], body: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a raw prompt."""
+    most = body["options"]["num_predict"]
+    asked = {"prompt": body["prompt"], "n_predict": most, "temperature": 0}
+    asked |= {"n_probs": body["top_logprobs"]} if body.get("logprobs") else {}
+    with serving(Path(value(model, "FROM")), home() / "log") as url:
+        found = ask(url, "/completion", asked)
+    told = found.get("completion_probabilities", [])
+    return {
+        "response": found["content"],
+        "done": True,
+        "done_reason": "length" if found["stop_type"] == "limit" else "stop",
+        "prompt_eval_count": found["tokens_evaluated"],
+        "logprobs": told,
+    }
+
+
+def shown(model: list[list[str]]) -> dict[str, Any]:
+    template = value(model, "TEMPLATE", NO_TEMPLATE)
+    lines = [f"{word} {given}" for word, given in model if word != "TEMPLATE"]
+    details = {"format": "gguf", "quantization_level": "F32"}
+    modelfile = "\n".join([*lines, f"TEMPLATE {template}"])
+    return {"modelfile": modelfile, "template": template, "details": details}
+
+
+def count(model: list[list[str]], messages: list[dict[str, Any]], tools: list[Any]) -> int:
     """The tokens of a chat's prompt."""
     system = value(model, "SYSTEM")
     if system and messages[0]["role"] != "system":
@@ -112,14 +137,17 @@ def count(model: list[list[str]], messages: list[dict[str, str]]) -> int:
             turns = (before + it["role"] + middle + it["content"] + after for it in messages)
             prompt = "".join(turns) + tail
         else:
-            prompt = ask(url, "/apply-template", {"messages": messages})["prompt"]
+            given = {"messages": messages, **({"tools": tools} if tools else {})}
+            prompt = ask(url, "/apply-template", given)["prompt"]
         asked = {"content": prompt, "add_special": True, "parse_special": True}
         return len(ask(url, "/tokenize", asked)["tokens"])
 
 
 class Api(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self._answer(200, {"version": VERSION})
+        names = [path.stem.replace("+", "/") for path in sorted(home().glob("*.json"))]
+        listed = {"models": [{"name": name} for name in names if name != "built-in"]}
+        self._answer(200, listed if self.path == "/api/tags" else {"version": VERSION})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -127,7 +155,13 @@ class Api(BaseHTTPRequestHandler):
             self._answer(404, {"error": f"model '{body['model']}' not found"})
             return
         model = json.loads(stored(body["model"]).read_text(encoding="utf-8"))
-        tokens = count(model, body["messages"])
+        if self.path == "/api/show":
+            self._answer(200, shown(model))
+            return
+        if self.path == "/api/generate":
+            self._answer(200, generate(model, body))
+            return
+        tokens = count(model, body["messages"], body.get("tools") or [])
         self._answer(200, {"done": True, "prompt_eval_count": tokens, "eval_count": 1})
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:

@@ -120,7 +120,8 @@ def apart_of(wanted: Conversation, heard: Heard) -> Apart:
     for position, top in zip(positions, heard.tops, strict=False):
         for place, token in enumerate(position.top):
             value = _value(top, token)
-            if value is None and place:
+            by_text = top[0][0] is None
+            if (value is None and (place or by_text)) or (by_text and not _is_plain(token[1])):
                 continue  # it is not among those that the server tells
             least = min(it[2] for it in top)
             found.append((least if value is None else value) - token[2])
@@ -138,6 +139,12 @@ def apart_of(wanted: Conversation, heard: Heard) -> Apart:
 
 def _value(top: Top, token: Token) -> float | None:
     return next((it[2] for it in top if _is(token, it)), None)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a token is known by its text: parts of letters are not, and a special token is
+    nothing to one server and its name to another."""
+    return bool(text) and "\ufffd" not in text and not (text[0] == "<" and text[-1] == ">")
 
 
 def _is(token: Token, other: Token) -> bool:

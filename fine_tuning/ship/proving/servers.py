@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from fine_tuning.errors import EngineError, UsageError
+from fine_tuning.ship.ollama import NO_TEMPLATE, SUBSTITUTES
 from fine_tuning.ship.proving.http import Refused, Site
 from fine_tuning.values.contract import Contract, Conversation, Ended, Heard, Replay, Top
 
@@ -318,7 +319,12 @@ def _texts(place: Mapping[str, Any]) -> Top:
 def _substituted(shown: Mapping[str, Any]) -> list[str]:
     """What Ollama was told, or has put in by itself, in the place of the model's own template."""
     lines = str(shown.get("modelfile", "")).splitlines()
-    found = [word for word in ("TEMPLATE", "RENDERER") if any(it.startswith(word) for it in lines)]
+    words = (line.partition(" ") for line in lines)
+    found = [
+        word
+        for word, _, value in words
+        if word in SUBSTITUTES and value.strip().strip('"') != NO_TEMPLATE
+    ]
     return [
         f"its Modelfile has a {word}: for chat it is used instead of the template in the file"
         for word in found

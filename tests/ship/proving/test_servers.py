@@ -1,9 +1,11 @@
 """What servers answer over HTTP is what was trained, or it is said why not."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +119,49 @@ def test_llamafactorys_api_with_another_template_is_caught(
         verdict = judge(trained.contract, trained.asking(tmp_path).of_server(url, ""))
     assert {one.prompt for one in verdict.conversations} == {"differs"}
     assert [finding.cause for finding in verdict.findings] == ["template"]
+
+
+@contextmanager
+def ollama(folder: Path, **models: list[tuple[str, str]]) -> Iterator[str]:
+    """The address of the stand-in for Ollama with these models: the lines of their Modelfiles."""
+    from http.server import ThreadingHTTPServer
+
+    from tests.ollama_stand_in import Api
+
+    for name, lines in models.items():
+        (folder / f"{name}.json").write_text(json.dumps(lines), encoding="utf-8")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_ollama_is_asked_for_raw_answers_and_for_the_tokens_of_a_chat(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path))
+    source = str(write_gguf(trained.merged, tmp_path / "model.gguf"))
+    go = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}"
+    short = replace(trained.contract, conversations=trained.contract.conversations[:2])
+    asking = replace(trained.asking(tmp_path), contract=short)
+    with ollama(tmp_path, right=[("FROM", source)]) as url:
+        verdict = judge(short, asking.of_server(url, ""))
+        assert verdict.holds, verdict.findings
+        assert (verdict.kind, verdict.format) == ("Ollama", "float32")
+        assert {(it.prompt, it.answer, it.stops) for it in verdict.conversations} == {
+            ("equal",) * 3
+        }
+        assert all(it.drift and it.places for it in verdict.conversations)
+        assert not any("Modelfile" in note for note in verdict.notes)
+    with ollama(tmp_path, other=[("FROM", source), ("TEMPLATE", go)]) as url:
+        verdict = judge(short, asking.of_server(url, "other"))
+        with pytest.raises(UsageError, match="has 2 models") as caught:
+            asking.of_server(url, "")
+    assert [finding.cause for finding in verdict.findings] == ["template"]
+    assert any("has a TEMPLATE" in note for note in verdict.notes)
+    assert "other, right" in caught.value.fix
