@@ -76,7 +76,7 @@ class Gguf:
                     hash=hashes.of(target),
                     verdict=verdict,
                 )
-                screen.say(f"{shown(target)}, {bytes_text(target.stat().st_size)}{_told(verdict)}")
+                screen.say(f"{shown(target)}, {bytes_text(target.stat().st_size)}{told(verdict)}")
         return GgufFiles(model=self.model, made_of=self.trained, files=tuple(kept.values()))
 
     def _write(self, tools: LlamaCpp, kind: str, target: Path, between: Path) -> None:
@@ -115,14 +115,22 @@ def facts_of(
 
 
 def proved(
-    file: Path, name: str, contract: Path | None, log: Path, screen: Screen
+    file: Path,
+    name: str,
+    contract: Path | None,
+    log: Path,
+    screen: Screen,
+    *,
+    adapter: Path | None = None,
 ) -> Verdict | None:
-    """Ask llama.cpp with the file what the trained model was asked; None without a contract.
+    """Ask llama.cpp with the file (and an adapter upon it) what the trained model was asked; None
+    without a contract.
+
     Raises EngineError if it answers otherwise than the file's number format explains."""
     if contract is None:
         return None
     wanted = read_contract(contract)
-    verdict = judge(wanted, Asking(contract=wanted, screen=screen, log=log).of_gguf(file))
+    verdict = judge(wanted, Asking(contract=wanted, screen=screen, log=log).of_gguf(file, adapter))
     if not verdict.holds:
         found = verdict.findings[0]
         raise EngineError(
@@ -133,7 +141,7 @@ def proved(
     return replace(verdict, target=name)
 
 
-def _told(verdict: Verdict | None) -> str:
+def told(verdict: Verdict | None) -> str:
     """How its answers compare with the trained model's."""
     if verdict is None:
         return ""

@@ -13,10 +13,11 @@ from fine_tuning.paths import shown
 from fine_tuning.screen import Screen
 from fine_tuning.ship import gguf
 from fine_tuning.ship.llama_cpp.place import find
-from fine_tuning.ship.llama_cpp.serve import ask, serving
+from fine_tuning.ship.llama_cpp.serve import serving
+from fine_tuning.stages.gguf import proved, told
 from fine_tuning.units import bytes_text
 from fine_tuning.values.gguf import UNQUANTIZED
-from fine_tuning.values.record import Stages
+from fine_tuning.values.record import Stages, result_of
 from fine_tuning.values.results import GgufFile
 from fine_tuning.values.spec import RunSpec
 
@@ -30,6 +31,7 @@ class GgufAdapter:
     adapter: Path
     base: Path
     trained: str
+    contract: Path | None = None  # what base and adapter answer together
     target: Path
     log: Path
 
@@ -56,18 +58,26 @@ class GgufAdapter:
             whole = Path(between, "base.gguf")
             outtype = UNQUANTIZED.get(gguf.dtype_of(self.base), "f16")
             gguf.convert(tools, self.base, whole, outtype, "base", self.log)
-            with serving(whole, self.log, context=gguf.CONTEXT, adapters=[partial]) as url:
-                ask(url, "/lora-adapters")
+            with serving(whole, self.log, context=gguf.CONTEXT, adapters=[partial]):
+                screen.end("llama.cpp loads it upon the base model")
+            name = self.target.name
+            verdict = proved(whole, name, self.contract, self.log, screen, adapter=partial)
         size = self.target.stat().st_size
-        screen.end(f"{shown(self.target)}, {bytes_text(size)}")
-        return GgufFile(path=self.target, type="adapter", bytes=size, hash=hashes.of(self.target))
+        screen.say(f"{shown(self.target)}, {bytes_text(size)}{told(verdict)}")
+        return GgufFile(
+            path=self.target,
+            type="adapter",
+            bytes=size,
+            hash=hashes.of(self.target),
+            verdict=verdict,
+        )
 
     def tell(self, result: GgufFile, screen: Screen, *, known: bool) -> None:
         if known:
             screen.say(f"Already there: {shown(result.path)}.")
         else:
             screen.say(
-                "llama.cpp loads it upon the base model: llama-server --model BASE.gguf --lora "
+                f"Serve it upon the base model: llama-server --model BASE.gguf --lora "
                 f"{shown(result.path)}"
             )
 
@@ -97,11 +107,13 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Gguf
             f"--gguf_adapter: the run in {run_dir} has no adapter: it trained the whole model.",
             fix="write it with --gguf",
         )
+    asked = result_of(stages.contract)
     return GgufAdapter(
         spec=spec,
         adapter=run_dir,
         base=Path(stages.model.result.location),
         trained=f"{stages.train.inputs} {stages.train.began}",
+        contract=asked.path if asked and asked.path.is_file() else None,
         target=spec.gguf_dir / f"{spec.title}-adapter.gguf",
         log=run_dir / "logs" / "engine.log",
     )
