@@ -82,7 +82,9 @@ class TunedModel:
             # LLaMA-Factory loads every adapter of PEFT that can be merged as one
             kind = self.finetuning_type if self.peft is not None else "lora"
             found |= {"finetuning_type": kind, "adapter_name_or_path": ",".join(self.adapters)}
-        return found if self.peft is None else {**found, "peft": self.peft}
+        if self.peft is None or not self.adapters:  # the base is loaded as any other
+            return found
+        return {**found, "peft": self.peft}
 
     @property
     def beneath(self) -> "TunedModel":

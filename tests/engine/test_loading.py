@@ -146,3 +146,18 @@ def test_a_quantised_model_is_scored_as_it_was_trained(tmp_path: Path) -> None:
         "double_quantization": False,
     }
     assert after_training(made(**how), tmp_path).quantization == how
+
+
+def test_the_base_of_a_soft_prompt_is_loaded_as_any_other() -> None:
+    """`eval` and `chat` of such a run ended with a KeyError."""
+    made = {
+        "model_name_or_path": "m",
+        "template": "empty",
+        "stage": "sft",
+        "finetuning_type": "prompt_tuning",
+        "peft": {"num_virtual_tokens": 4, "init_text": "Help."},
+    }
+    after = after_training(made, Path("run"))
+    assert after.loading["peft"] == made["peft"]
+    plain = {"model_name_or_path": "m", "template": "empty"}
+    assert after.beneath.loading == before_training(made).loading == plain
