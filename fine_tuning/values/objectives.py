@@ -102,6 +102,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         model_rate=1e-6,
         scored="judged",
         refers=True,
+        fits_small_models=True,
         online=Online(group=8, beta=0.04),
     ),
     "rloo": Objective(
@@ -110,6 +111,7 @@ OBJECTIVES: Mapping[str, Objective] = {
         model_rate=1e-6,
         scored="judged",
         refers=True,
+        fits_small_models=True,
         online=Online(group=4, beta=0.05),
     ),
 }
