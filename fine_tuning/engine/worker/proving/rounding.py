@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from peft.utils.integrations import dequantize_module_weight
+from peft.utils.integrations import dequantize_bnb_weight
 
 BLOCK = 32  # numbers that share a scale in llama.cpp's formats (ggml-common.h)
 Rounded = Callable[["torch.Tensor"], "torch.Tensor"]
@@ -37,6 +37,7 @@ FLOATS: Mapping[str, Rounded] = {
 QUANTIZED: Mapping[str, Rounded] = {
     f"{bits} bits": partial(in_blocks, bits) for bits in (8, 6, 5, 4, 3, 2)
 }
+PACKED = ("Linear4bit", "Linear8bitLt")
 FORMATS = (*FLOATS, *QUANTIZED)
 
 
@@ -98,12 +99,14 @@ def _passed_on(between: Rounded, module: Any, inputs: Any, output: Any) -> Any:
 
 
 def _is_packed(module: Any) -> bool:
-    return type(module).__name__ in ("Linear4bit", "Linear8bitLt")
+    kind = type(module)  # PEFT gives the layers that it puts around them the same names
+    return kind.__module__.startswith("bitsandbytes.") and kind.__name__ in PACKED
 
 
 def _unpacked(weights: Rounded, before: Rounded, module: Any, inputs: Any, output: Any) -> Any:
     """What a layer of bitsandbytes would give whose weights are rounded once more."""
-    matrix = weights(dequantize_module_weight(module)).to(output.dtype)
+    state = getattr(module, "state", None)
+    matrix = weights(dequantize_bnb_weight(module.weight, state=state)).to(output.dtype)
     bias = None if module.bias is None else module.bias.to(output.dtype)
     found: torch.Tensor = torch.nn.functional.linear(
         before(inputs[0]).to(output.dtype), matrix, bias
