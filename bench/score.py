@@ -1,0 +1,77 @@
+"""Scoring base and tuned model, beside LLaMA-Factory's prediction by the tuned one alone.
+
+    .venv/bin/python bench/score.py [--rows 100] [--repeats 3]
+
+A run of the demo model is made first. Then, by turns, both score the same held-out rows with the
+same limit of new tokens, each in a process of its own from its start to its end: `eval` measures
+losses and greedy answers of base and tuned model, `do_predict` with `predict_with_generate` answers
+once, with the adapter.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = [sys.executable, str(ROOT / "llama_factory_fine_tuning.py")]
+ENGINE = [str(Path(sys.executable).with_name("llamafactory-cli")), "train"]
+TOKENS = "64"  # the longest expected answer of the sample has fewer
+# What decides which model is loaded and how rows are rendered.
+KEPT = ("model_name_or_path", "template", "stage", "dataset_dir", "cutoff_len", "eval_dataset")
+
+
+def seconds(command: list[str], folder: Path) -> float:
+    """Wall time of a command that must succeed."""
+    began = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Print both times and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run = folder / "run"
+        trained = ["--val_size", str(given.rows), "--score_samples", "0", "--epochs", "1"]
+        seconds(
+            [*PROGRAM, "--dataset_format", "alpaca", *trained, "--output_dir", str(run)], folder
+        )
+        settings = yaml.safe_load((run / "train.yaml").read_text(encoding="utf-8"))
+        predict = {name: settings[name] for name in KEPT} | {
+            "adapter_name_or_path": str(run),
+            "finetuning_type": "lora",
+            "do_predict": True,
+            "predict_with_generate": True,
+            "do_sample": False,
+            "max_new_tokens": int(TOKENS),
+            "per_device_eval_batch_size": 8,
+            "use_cpu": True,
+            "report_to": "none",
+        }
+        taken: dict[str, list[float]] = {"eval": [], "do_predict": []}
+        for turn in range(given.repeats):
+            asked = ["eval", "--output_dir", str(run), "--max_new_tokens", TOKENS]
+            report = ["--forgetting", "false", "--score_samples", str(given.rows)]
+            taken["eval"].append(seconds([*PROGRAM, *asked, *report], folder))
+            file = folder / f"predict-{turn}.yaml"
+            file.write_text(yaml.safe_dump(predict | {"output_dir": str(folder / f"out-{turn}")}))
+            taken["do_predict"].append(seconds([*ENGINE, str(file)], folder))
+    ours, theirs = (statistics.median(taken[name]) for name in ("eval", "do_predict"))
+    print(f"eval, base and tuned, with losses  {ours:6.1f} s")
+    print(f"do_predict, tuned alone            {theirs:6.1f} s  (ours {ours / theirs:.2f} of it)")
+
+
+if __name__ == "__main__":
+    main()
