@@ -31,8 +31,8 @@ from fine_tuning.demo import model_path
 from fine_tuning.engine.trainers.peft import CONFIGURED
 from fine_tuning.engine.worker.loading import mended_loading
 from fine_tuning.engine.worker.training.adapters import engine_arguments, installed
-from fine_tuning.values.methods import METHODS
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.methods import METHODS
 
 SOFT = [name for name, method in METHODS.items() if method.soft_prompt]
 MOST = 1.1  # times LoRA's step, for virtual tokens

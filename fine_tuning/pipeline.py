@@ -32,23 +32,19 @@ from fine_tuning.stages import (
     Tokens,
     Train,
     chain,
-    contract,
     generated,
-    gguf,
-    judge,
-    merge,
-    ollama,
     refusing,
-    shipping,
-    verify,
 )
-from fine_tuning.values.combining import Combining
-from fine_tuning.values.contract import CONTRACT
+from fine_tuning.stages.asking import contract, judge, verify
+from fine_tuning.stages.shipping import gguf, merge, ollama
+from fine_tuning.stages.shipping import shippers as shipping
+from fine_tuning.values.answers.contract import CONTRACT
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.results import BaseModel
-from fine_tuning.values.rewards import read_reward
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.combining import Combining
+from fine_tuning.values.tables.rewards import read_reward
 
 
 def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str) -> Path:

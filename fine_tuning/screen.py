@@ -1,6 +1,6 @@
 """What the job tells the person at the terminal: the protocol that `pipeline` talks to.
 
-`fine_tuning.cli.screen` implements it for a terminal and for plain output.
+`fine_tuning.cli.screens.screen` implements it for a terminal and for plain output.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ class Screen(Protocol):
 
     Stage names: fetch_data, read, fetch_model, engine, tokens, encode, load, balance,
     score_before, row_losses_before, train, save, score_after, row_losses_after, contract, combine,
-    merge, prove, replay, push (`fine_tuning.cli.progress` has a text for each).
+    merge, prove, replay, push (`fine_tuning.cli.screens.progress` has a text for each).
     """
 
     def say(self, text: str) -> None:

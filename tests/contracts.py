@@ -10,10 +10,10 @@ from typing import Any
 from fine_tuning import demo
 from fine_tuning.screen import Screen
 from fine_tuning.ship.proving.contract_file import read_contract
-from fine_tuning.stages.contract import WriteContract
-from fine_tuning.stages.prove import Asking
+from fine_tuning.stages.asking.contract import WriteContract
+from fine_tuning.stages.asking.prove import Asking
+from fine_tuning.values.answers.contract import Contract, Replay
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.contract import Contract, Replay
 from tests.trainings import Heard
 
 

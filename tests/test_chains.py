@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.cli.main import main
-from fine_tuning.cli.screen import PlainScreen
+from fine_tuning.cli.screens.screen import PlainScreen
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record

@@ -11,8 +11,8 @@ import yaml
 
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import preset_names, resolve
-from fine_tuning.values.methods import METHODS, SHORT_FOR
-from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.tables.methods import METHODS, SHORT_FOR
+from fine_tuning.values.tables.objectives import OBJECTIVES
 from tests.trainings import Planned, planned_as, train_here, weights_of
 
 CONFIGS = Path(__file__).parents[1] / "configs"

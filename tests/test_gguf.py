@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.errors import EngineError
-from fine_tuning.stages.gguf import proved
+from fine_tuning.stages.shipping.gguf import proved
 from tests.commands import ROOT, command, environment
 from tests.llama_cpp import needs_llama_cpp
 from tests.ollama import ollama

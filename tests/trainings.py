@@ -15,10 +15,10 @@ from fine_tuning.engine.trainers import trainer_of
 from fine_tuning.engine.trainers.train_yaml import train_yaml
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.values.codec import to_json
-from fine_tuning.values.kinds import Kind
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Places, Plan, Rows
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.kinds import Kind
+from fine_tuning.values.tables.objectives import OBJECTIVES
 from tests.looks import MODEL, look_of
 
 CPU = {"kind": "cpu", "names": [], "memory": [], "bf16": False, "torch": "2", "cuda": None}

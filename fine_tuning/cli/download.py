@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fine_tuning import hub_folder
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
-from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.engine.model_hub import wanted_files
 from fine_tuning.errors import DataError, ModelError, UsageError

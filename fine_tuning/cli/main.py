@@ -66,7 +66,7 @@ def named_error(error: BaseException, words: Sequence[str]) -> FineTuningError:
         return missing_package(error)
     if files.is_refusal(error):
         return files.explained(error)
-    from fine_tuning.cli.bug_report import write_bug_report
+    from fine_tuning.cli.output.bug_report import write_bug_report
 
     report = str(write_bug_report(error, words))
     return Bug(

@@ -12,7 +12,7 @@ from fine_tuning.cli.next_steps import what_is_next
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.runs.summary import RunSummary, summary_of
 from fine_tuning.cli.samples import register_samples
-from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 
 

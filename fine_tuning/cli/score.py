@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from fine_tuning import files
 from fine_tuning.cli.output.outcome import Outcome
-from fine_tuning.cli.report_place import refuse_taken, workplace
+from fine_tuning.cli.output.report_place import refuse_taken, workplace
 from fine_tuning.cli.run import end_like_ctrl_c
-from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.dataset.check import account, download, refuse_unusable
 from fine_tuning.dataset.insight.rows import decode_row, read_lines, read_origins
@@ -25,7 +25,7 @@ from fine_tuning.run import require_finished
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
 from fine_tuning.screen import Screen, downloading
-from fine_tuning.stages import judge
+from fine_tuning.stages.asking import judge
 from fine_tuning.units import counted, percent_text
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.spec import RunSpec

@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from fine_tuning.engine.loading import given_adapters
-from fine_tuning.values.methods import METHODS, Method
-from fine_tuning.values.objectives import OBJECTIVES
-from fine_tuning.values.pairs import pair_mismatch
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.methods import METHODS, Method
+from fine_tuning.values.tables.objectives import OBJECTIVES
+from fine_tuning.values.tables.pairs import pair_mismatch
 
 
 @dataclass(frozen=True, slots=True)

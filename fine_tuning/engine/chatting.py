@@ -8,7 +8,7 @@ from typing import Any
 from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.loading import TunedModel
 from fine_tuning.screen import Screen
-from fine_tuning.values.chat import Answer, Sampling, Talk
+from fine_tuning.values.answers.chat import Answer, Sampling, Talk
 from fine_tuning.values.codec import from_json
 
 OnText = Callable[[str], None]

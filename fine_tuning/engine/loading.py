@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.values.methods import METHODS
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.methods import METHODS
 
 MODEL_ARGUMENTS = (
     "trust_remote_code",

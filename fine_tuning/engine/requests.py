@@ -8,8 +8,8 @@ from msgspec import to_builtins
 
 from fine_tuning.engine.loading import MODEL_ARGUMENTS, TEXT_ARGUMENTS
 from fine_tuning.values.data import CheckedData
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.objectives import OBJECTIVES
 from fine_tuning.values.tokens import TemplateLook, TokenLook
 
 MEDIA = {"images", "videos", "audios"}

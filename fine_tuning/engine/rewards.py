@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from fine_tuning.errors import UsageError
-from fine_tuning.values.rewards import (
+from fine_tuning.values.tables.rewards import (
     OF_MANY_ANSWERS,
     OF_ONE_ANSWER,
     NoReward,

@@ -8,7 +8,7 @@ from fine_tuning.measures.metrics import JUDGED, METRICS, Metric
 from fine_tuning.measures.paired import LEVEL, Interval, change_interval, share_interval
 from fine_tuning.measures.rewards import judged_scores, reward_scores
 from fine_tuning.measures.texts import Floats
-from fine_tuning.values.scores import Score, Scored
+from fine_tuning.values.answers.scores import Score, Scored
 
 
 def compared(before: Scored, after: Scored) -> tuple[Score, ...]:

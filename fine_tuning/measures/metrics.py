@@ -8,7 +8,7 @@ import numpy as np
 from fine_tuning.measures import texts
 from fine_tuning.measures.paired import RESAMPLES, Of
 from fine_tuning.measures.texts import Floats
-from fine_tuning.values.scores import Better, MetricKind, Scored
+from fine_tuning.values.answers.scores import Better, MetricKind, Scored
 
 
 @dataclass(frozen=True, kw_only=True)

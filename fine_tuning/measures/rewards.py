@@ -7,8 +7,8 @@ ones count half, so that accuracy begins at 50%.
 import numpy as np
 
 from fine_tuning.measures.paired import RESAMPLES, SEED, Interval, middle, share_interval
-from fine_tuning.values.rewards import ONE
-from fine_tuning.values.scores import Rewards, Score, Scored
+from fine_tuning.values.answers.scores import Rewards, Score, Scored
+from fine_tuning.values.tables.rewards import ONE
 
 WINS = "wins"
 ACCURACY, MARGIN = REWARDS = ("reward_accuracy", "reward_margin")

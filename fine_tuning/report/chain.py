@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fine_tuning.paths import shown
 from fine_tuning.values.chain import Link
-from fine_tuning.values.kinds import KINDS
 from fine_tuning.values.record import RunRecord
+from fine_tuning.values.tables.kinds import KINDS
 
 
 def link_of(run_dir: Path, record: RunRecord, scores: Sequence[str]) -> Link:

@@ -15,14 +15,14 @@ from fine_tuning.report.account import data_account, masked_of, parity_of
 from fine_tuning.report.chain import link_of, shown_link
 from fine_tuning.report.facts import Artefact, CurvePoint, RunFacts, Sample
 from fine_tuning.report.scores import interval_text, score_row
+from fine_tuning.values.answers.scores import Scores
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.kinds import KINDS
-from fine_tuning.values.methods import METHODS
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.results import GgufFile
-from fine_tuning.values.scores import Scores
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.kinds import KINDS
+from fine_tuning.values.tables.methods import METHODS
 
 T = TypeVar("T")
 TOLD = (

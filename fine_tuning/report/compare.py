@@ -12,9 +12,9 @@ from fine_tuning.report.collect import curves_of, read_scores
 from fine_tuning.report.facts import CurvePoint
 from fine_tuning.report.scores import mood, value_text
 from fine_tuning.units import counted
+from fine_tuning.values.answers.scores import Score, Scores
 from fine_tuning.values.codec import fingerprint, to_json
 from fine_tuning.values.record import RunRecord, result_of
-from fine_tuning.values.scores import Score, Scores
 from fine_tuning.values.spec import FREE
 
 # What says where a run lies, or how it was asked for, and nothing of what it trains.

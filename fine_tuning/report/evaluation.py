@@ -8,7 +8,7 @@ from fine_tuning.measures.paired import mcnemar
 from fine_tuning.report.scores import Mood, change_text, leading, mood, score_row, value_text
 from fine_tuning.report.shown import clip
 from fine_tuning.units import counted
-from fine_tuning.values.evaluation import (
+from fine_tuning.values.answers.evaluation import (
     LeftOut,
     MetricFound,
     RowFound,
@@ -16,7 +16,7 @@ from fine_tuning.values.evaluation import (
     SetFound,
     Verdict,
 )
-from fine_tuning.values.scores import Score, Scored
+from fine_tuning.values.answers.scores import Score, Scored
 
 MOST = 5  # rows that are named for having gained or lost
 SHOWN = 2  # of them on the screen

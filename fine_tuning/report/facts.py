@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.ledger import Findings
+from fine_tuning.values.answers.scores import Score
 from fine_tuning.values.chain import Link
 from fine_tuning.values.record import Status
 from fine_tuning.values.results import Failure, Proof, RewardProof
-from fine_tuning.values.scores import Score
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 
 

@@ -9,7 +9,7 @@ from fine_tuning.measures.metrics import JUDGED
 from fine_tuning.measures.paired import LEVEL, mcnemar
 from fine_tuning.report.facts import RunFacts
 from fine_tuning.units import counted, percent_text
-from fine_tuning.values.scores import Score
+from fine_tuning.values.answers.scores import Score
 
 Mood = Literal["good", "bad", "unsure", "plain"]
 # A share below this on both sides tells nothing: of prose hardly any answer is the expected text.

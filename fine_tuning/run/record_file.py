@@ -6,9 +6,9 @@ from fine_tuning import files
 from fine_tuning.errors import DataError
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.values.codec import START_AGAIN, from_json
-from fine_tuning.values.methods import METHODS
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.record import SCHEMA, RunRecord, result_of
+from fine_tuning.values.tables.methods import METHODS
+from fine_tuning.values.tables.objectives import OBJECTIVES
 
 
 def read_record(folder: RunFolder) -> RunRecord | None:

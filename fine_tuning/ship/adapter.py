@@ -8,8 +8,8 @@ from typing import Any
 from fine_tuning import hashes
 from fine_tuning.errors import ModelError, UsageError
 from fine_tuning.ship import weights
-from fine_tuning.values.combining import COMBINATIONS
-from fine_tuning.values.methods import METHODS, OF_PEFT_TYPE
+from fine_tuning.values.tables.combining import COMBINATIONS
+from fine_tuning.values.tables.methods import METHODS, OF_PEFT_TYPE
 
 Config = Mapping[str, Any]  # adapter_config.json, as PEFT writes it
 # Virtual tokens before each row: there is no weight to add them to.

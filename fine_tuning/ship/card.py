@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fine_tuning.ship.license import License
-from fine_tuning.values.methods import METHODS
 from fine_tuning.values.record import RunRecord, result_of
+from fine_tuning.values.tables.methods import METHODS
 
 MARK = "<!-- written by llama-factory-fine-tuning; without this line it is never overwritten -->"
 

@@ -12,8 +12,8 @@ from fine_tuning.files import DISK_FULL, FREE_SPACE
 from fine_tuning.ship.conversations import CHATS
 from fine_tuning.ship.llama_cpp.place import CONVERTER, LORA_CONVERTER, LlamaCpp
 from fine_tuning.ship.llama_cpp.serve import ask, serving
-from fine_tuning.values.gguf import GGUF_TYPES
 from fine_tuning.values.results import TokenizerFacts
+from fine_tuning.values.tables.gguf import GGUF_TYPES
 
 SERVE_MERGED = (
     "serve the merged model with vLLM or Transformers, or take a base model that llama.cpp knows"

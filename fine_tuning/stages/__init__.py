@@ -5,11 +5,11 @@ what the screen is told of it.
 """
 
 from fine_tuning.stages.check import Check
-from fine_tuning.stages.combine import Combine
 from fine_tuning.stages.encode import Encode
-from fine_tuning.stages.merge import Merge
 from fine_tuning.stages.model import Model
 from fine_tuning.stages.plan import Decide
+from fine_tuning.stages.shipping.combine import Combine
+from fine_tuning.stages.shipping.merge import Merge
 from fine_tuning.stages.split import Split
 from fine_tuning.stages.tokens import Tokens
 from fine_tuning.stages.train import Train

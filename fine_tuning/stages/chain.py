@@ -13,11 +13,11 @@ from fine_tuning.report import link_of, score_lines
 from fine_tuning.screen import Screen
 from fine_tuning.values.chain import Link
 from fine_tuning.values.located import with_absolute_paths
-from fine_tuning.values.methods import METHODS
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.methods import METHODS
+from fine_tuning.values.tables.objectives import OBJECTIVES
 from fine_tuning.values.tokens import TemplateLook
 
 # Settings that decide which model it is, and how a conversation is written for it; where a base is

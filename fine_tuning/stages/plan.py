@@ -15,11 +15,11 @@ from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.refusing import refuse_untrainable
 from fine_tuning.values.codec import to_json
 from fine_tuning.values.data import CheckedData, SplitData
-from fine_tuning.values.kinds import KINDS
-from fine_tuning.values.objectives import OBJECTIVES, default_stage, stage_mismatch
 from fine_tuning.values.plan import Places, Plan, Rows
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import FREE, RunSpec
+from fine_tuning.values.tables.kinds import KINDS
+from fine_tuning.values.tables.objectives import OBJECTIVES, default_stage, stage_mismatch
 from fine_tuning.values.tokens import TokenLook
 
 

@@ -21,9 +21,9 @@ from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import require_adapter, require_mergeable, require_trainable
 from fine_tuning.stages.model import wanted_model
 from fine_tuning.values.data import CheckedData, SplitData
-from fine_tuning.values.objectives import OBJECTIVES, default_stage, stage_mismatch
-from fine_tuning.values.pairs import pair_mismatch
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.objectives import OBJECTIVES, default_stage, stage_mismatch
+from fine_tuning.values.tables.pairs import pair_mismatch
 from fine_tuning.values.tokens import TokenLook
 
 __all__ = [

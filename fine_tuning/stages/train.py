@@ -25,15 +25,15 @@ from fine_tuning.paths import shown
 from fine_tuning.report import score_lines
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.base import note_base
-from fine_tuning.stages.judge import RewardModel
-from fine_tuning.stages.ledger import ledger_line, no_ledger, remove_ledger, write_ledger
+from fine_tuning.stages.asking.judge import RewardModel
+from fine_tuning.stages.asking.ledger import ledger_line, no_ledger, remove_ledger, write_ledger
 from fine_tuning.stages.plan import settings_of
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.data import CheckedData, SplitData
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Places, Plan
 from fine_tuning.values.results import Encoded, Trained
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.objectives import OBJECTIVES
 from fine_tuning.values.tokens import TokenLook
 
 OnEvent = Callable[[Mapping[str, Any]], None]

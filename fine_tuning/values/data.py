@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fine_tuning.values.kinds import Kind
 from fine_tuning.values.shown import ProblemGroup
+from fine_tuning.values.tables.kinds import Kind
 
 NUMBERS = ".numbers"  # beside the rows of a part: their numbers among the checked ones
 Severity = Literal["error", "warning"]

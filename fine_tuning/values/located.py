@@ -6,8 +6,8 @@ from typing import Any
 
 from fine_tuning.paths import absolute, at_home
 from fine_tuning.values.codec import from_json, to_json
-from fine_tuning.values.rewards import located
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.rewards import located
 
 # Engine arguments that may name local directories.
 NAME_DIRECTORIES = ("adapter_name_or_path", "ref_model", "ref_model_adapters")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.values.kinds import Kind
 from fine_tuning.values.shown import Choice
+from fine_tuning.values.tables.kinds import Kind
 
 GIB = 1024**3
 OVERHEAD = 1.0 * GIB  # CUDA context, scratch space of kernels

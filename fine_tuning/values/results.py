@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fine_tuning.values.verdict import Verdict
+from fine_tuning.values.answers.verdict import Verdict
 
 Unit = Literal["rows", "blocks"]  # blocks: what text is cut into
 Metrics = Mapping[str, float | None]  # None: the number was not finite
@@ -78,7 +78,7 @@ class Proof:
 
 @dataclass(frozen=True, kw_only=True)
 class Contracted:
-    """The contract of what was trained (values/contract.py); `reason` says why there is none."""
+    """The contract of what was trained; `reason` says why there is none."""
 
     path: Path
     hash: str = ""

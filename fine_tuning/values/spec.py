@@ -13,9 +13,9 @@ from typing import Any
 
 from fine_tuning.paths import slug
 from fine_tuning.resources import FORMATS
-from fine_tuning.values.gguf import GGUF_TYPES, USUAL
-from fine_tuning.values.methods import METHODS, SHORT_FOR
-from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.tables.gguf import GGUF_TYPES, USUAL
+from fine_tuning.values.tables.methods import METHODS, SHORT_FOR
+from fine_tuning.values.tables.objectives import OBJECTIVES
 
 # Each file in the folder is a format; `auto` finds which one the rows have.
 DATASET_FORMATS = ("auto", *sorted(path.stem for path in FORMATS.glob("*.json")))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning import __version__
-from fine_tuning.cli.bug_report import redacted, secrets_of, write_bug_report
+from fine_tuning.cli.output.bug_report import redacted, secrets_of, write_bug_report
 
 
 def reported(text: str, *words: str) -> str:

@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from fine_tuning.cli.data_page import data_facts
+from fine_tuning.cli.data.data_page import data_facts
 from fine_tuning.dataset.check import account
 from fine_tuning.report import write_data_report
 from fine_tuning.values.spec import DataSpec

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.cli import prove
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
+from fine_tuning.cli.shipping import prove
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.ship.proving.causes import CAUSES, judge
 from fine_tuning.ship.proving.contract_file import read_contract
 from fine_tuning.ship.proving.tolerance import format_of
-from fine_tuning.values.contract import Contract, Conversation, Heard, Position, Replay
+from fine_tuning.values.answers.contract import Contract, Conversation, Heard, Position, Replay
 from tests.commands import ROOT
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.report_place import refuse_report_place, workplace
+from fine_tuning.cli.output.report_place import refuse_report_place, workplace
 from fine_tuning.errors import DataError, EnvironmentProblem, UsageError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.token_check import masked_rows, refuse_unusable_flags, summary
+from fine_tuning.cli.data.token_check import masked_rows, refuse_unusable_flags, summary
 from fine_tuning.dataset.prepare.fit import Fit
 from fine_tuning.errors import UsageError
 from fine_tuning.values.shown import Span

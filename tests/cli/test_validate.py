@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.cli.validate import run
+from fine_tuning.cli.data.validate import run
 from fine_tuning.errors import DataError
 from fine_tuning.values.spec import DataSpec
 from tests.dataset.rows_on_disk import messages, write_jsonl

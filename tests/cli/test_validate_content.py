@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.cli.validate import run
+from fine_tuning.cli.data.validate import run
 from fine_tuning.values.spec import DataSpec
 from tests.dataset.rows_on_disk import write_jsonl
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.values.data import CheckedData, FileAccount
-from fine_tuning.values.kinds import Kind
+from fine_tuning.values.tables.kinds import Kind
 
 
 def chat(*turns: str, system: str = "") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fine_tuning.values.scores import Answer, Scored
+from fine_tuning.values.answers.scores import Answer, Scored
 
 PAIRS = [
     ("The cat sat on the mat.", "A cat sat on the mat."),

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from fine_tuning.measures.compare import compared
-from fine_tuning.values.scores import Score, Scored
+from fine_tuning.values.answers.scores import Score, Scored
 from tests.measures.scored import PAIRS, scored
 
 RIGHT = [(expected, expected) for _, expected in PAIRS]

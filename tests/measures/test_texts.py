@@ -7,7 +7,7 @@ import pytest
 
 from fine_tuning.measures.compare import compared
 from fine_tuning.measures.texts import longest_common, tokenizer_for, words
-from fine_tuning.values.scores import Scored
+from fine_tuning.values.answers.scores import Scored
 from tests.measures.scored import PAIRS, scored
 
 ENGLISH = [PAIRS[0], PAIRS[1], PAIRS[4], PAIRS[5]]

@@ -18,8 +18,8 @@ from fine_tuning.report.facts import (
     Sample,
     TokenDifference,
 )
+from fine_tuning.values.answers.scores import Score
 from fine_tuning.values.results import Failure
-from fine_tuning.values.scores import Score
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
 
 

@@ -12,9 +12,9 @@ from fine_tuning.report.collect import read_scores, score_lines
 from fine_tuning.report.facts import RunFacts
 from fine_tuning.report.scores import score_row, verdict, wilson
 from fine_tuning.units import percent_text
+from fine_tuning.values.answers.scores import Rewards, Score
 from fine_tuning.values.codec import to_json
 from fine_tuning.values.results import Failure
-from fine_tuning.values.scores import Rewards, Score
 
 
 # R. G. Newcombe, "Two-sided confidence intervals for the single proportion: comparison of seven

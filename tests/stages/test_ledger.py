@@ -11,7 +11,7 @@ import pytest
 from fine_tuning import ledger
 from fine_tuning.dataset.insight.rows import ORIGIN
 from fine_tuning.engine.trainers.trainer import TrainSettings
-from fine_tuning.stages.ledger import ledger_line, no_ledger, write_ledger
+from fine_tuning.stages.asking.ledger import ledger_line, no_ledger, write_ledger
 from fine_tuning.values.data import FileAccount, SplitData
 from fine_tuning.values.spec import RunSpec
 from tests.engine.plan.plans import plan

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.checkpoints import WEIGHTS, note_weights, noted_weights
-from fine_tuning.stages.verify import compared, verdict
+from fine_tuning.stages.asking.verify import compared, verdict
 
 
 def trained(folder: Path, losses: dict[int, float], weights: dict[int, str]) -> Path:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.values.rewards import NoReward, Reward, located, read_reward
+from fine_tuning.values.tables.rewards import NoReward, Reward, located, read_reward
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 from scipy.stats import mannwhitneyu
 
-from fine_tuning.values.scores import Rewards
+from fine_tuning.values.answers.scores import Rewards
 
 
 def test_equal_rewards_count_half() -> None:

@@ -15,13 +15,13 @@ from fine_tuning.cli.chat.heard import Heard, Said
 from fine_tuning.cli.chat.opening import speaker_of
 from fine_tuning.cli.chat.paper import Paper
 from fine_tuning.cli.chat.talk import State, Table, answered, converse
-from fine_tuning.cli.export import without_gpu
 from fine_tuning.cli.output.outcome import Outcome
-from fine_tuning.cli.screen import is_live, open_screen
+from fine_tuning.cli.screens.screen import is_live, open_screen
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.cli.shipping.export import without_gpu
 from fine_tuning.cli.sources import source_mistakes
 from fine_tuning.errors import EXIT_DONE, EXIT_INTERRUPTED, Interrupted, UsageError
-from fine_tuning.values.chat import Sampling, Talk
+from fine_tuning.values.answers.chat import Sampling, Talk
 
 
 @dataclass(frozen=True, kw_only=True)

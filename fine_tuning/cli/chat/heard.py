@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fine_tuning.cli.chat.reasoning import parted
 from fine_tuning.cli.chat.talk import Answers
-from fine_tuning.values.chat import Answer, Ended, Sampling, Talk
+from fine_tuning.values.answers.chat import Answer, Ended, Sampling, Talk
 
 
 @dataclass(frozen=True, kw_only=True)

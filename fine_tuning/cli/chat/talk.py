@@ -9,7 +9,7 @@ from typing import Protocol
 from fine_tuning.cli.chat.paper import Paper
 from fine_tuning.errors import EXIT_DONE, EXIT_INTERRUPTED, FineTuningError, Interrupted
 from fine_tuning.units import counted
-from fine_tuning.values.chat import Answer, Sampling, Talk
+from fine_tuning.values.answers.chat import Answer, Sampling, Talk
 
 USUAL_FILE = "chat.jsonl"
 TWICE = "(Ctrl-C again, or /quit, ends)"

@@ -16,11 +16,11 @@ from fine_tuning.cli.eval.judge import RUBRIC, Judge, judged
 from fine_tuning.cli.eval.junit import write_junit
 from fine_tuning.cli.eval.own import read_metrics
 from fine_tuning.cli.eval.tasks import require_harness, task_lines, tasks_found
-from fine_tuning.cli.export import without_gpu
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
-from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.cli.shipping.export import without_gpu
 from fine_tuning.cli.sources import finished_run, source_mistakes
 from fine_tuning.engine.chatting import Voices
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden
@@ -31,12 +31,12 @@ from fine_tuning.measures.metrics import Metric
 from fine_tuning.paths import at_home, shown
 from fine_tuning.report.evaluation import lines, set_found
 from fine_tuning.screen import Screen
-from fine_tuning.stages import chat, evaluate
-from fine_tuning.stages.evaluate import Evaluate, RowSet, SetScores
+from fine_tuning.stages.asking import chat, evaluate
+from fine_tuning.stages.asking.evaluate import Evaluate, RowSet, SetScores
+from fine_tuning.values.answers.evaluation import Evaluated, LeftOut, SetFound, TaskFound
+from fine_tuning.values.answers.scores import Score
 from fine_tuning.values.codec import to_json
-from fine_tuning.values.evaluation import Evaluated, LeftOut, SetFound, TaskFound
 from fine_tuning.values.record import RunRecord
-from fine_tuning.values.scores import Score
 from fine_tuning.values.spec import DataSpec
 
 OF_DATA = frozenset(DataSpec.__dataclass_fields__)

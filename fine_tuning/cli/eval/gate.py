@@ -18,8 +18,8 @@ from fine_tuning.errors import UsageError
 from fine_tuning.measures.compare import interval, value
 from fine_tuning.measures.metrics import METRICS, Metric, mean
 from fine_tuning.measures.texts import Floats
-from fine_tuning.values.evaluation import Held
-from fine_tuning.values.scores import Scored
+from fine_tuning.values.answers.evaluation import Held
+from fine_tuning.values.answers.scores import Scored
 
 GENERAL = "forgetting"
 OF_A_VALUE, OF_A_CHANGE = ("at_least", "at_most"), ("better_by", "worse_by")

@@ -15,7 +15,7 @@ import httpx
 
 from fine_tuning.errors import EnvironmentProblem
 from fine_tuning.measures.paired import share_interval
-from fine_tuning.values.scores import Answer, Score, Scored
+from fine_tuning.values.answers.scores import Answer, Score, Scored
 
 AT_ONCE = 8
 SECONDS = 120

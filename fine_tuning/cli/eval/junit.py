@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from fine_tuning import files
-from fine_tuning.values.evaluation import Held
+from fine_tuning.values.answers.evaluation import Held
 
 # What XML 1.0 does not allow in a text (section 2.2).
 FORBIDDEN = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -13,7 +13,7 @@ from fine_tuning.engine.chatting import SpokenModel, Voices
 from fine_tuning.errors import EngineError, EnvironmentProblem, UsageError
 from fine_tuning.files import read_json
 from fine_tuning.screen import Screen
-from fine_tuning.values.evaluation import TaskFound
+from fine_tuning.values.answers.evaluation import TaskFound
 
 HARNESS = "lm_eval"
 VERSION = "0.4.13"  # that was tried

@@ -12,7 +12,7 @@ from typing import Annotated
 from fine_tuning import hashes, pipeline
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.runs.compare import named_runs
-from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.commands import program_here
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.settings.written import words_of
@@ -21,7 +21,7 @@ from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from fine_tuning.escaping import visible
 from fine_tuning.report.compare import Compared
 from fine_tuning.run.opening import installed_versions
-from fine_tuning.stages.verify import Verified, verdict
+from fine_tuning.stages.asking.verify import Verified, verdict
 from fine_tuning.values.record import RunRecord, result_of
 
 OF_THE_RUN = frozenset({"output_dir", "export_dir", "restart", "dry_run", "node_rank"})

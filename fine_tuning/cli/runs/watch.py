@@ -9,10 +9,10 @@ from typing import Any
 
 from fine_tuning import report
 from fine_tuning.cli.output.outcome import Outcome
-from fine_tuning.cli.progress import stage_text
 from fine_tuning.cli.runs.compare import named_runs
 from fine_tuning.cli.runs.summary import RunSummary, State, of_record, state_of
-from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.screens.progress import stage_text
+from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
 from fine_tuning.paths import shown

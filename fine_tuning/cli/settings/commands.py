@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fine_tuning.cli.settings.catalogue import Catalogue, Setting, spec_settings
 from fine_tuning.engine.arguments import EngineArgument, engine_arguments
-from fine_tuning.values.combining import COMBINATIONS, DENSITY
 from fine_tuning.values.spec import DataSpec
+from fine_tuning.values.tables.combining import COMBINATIONS, DENSITY
 
 SCRIPT = "llama_factory_fine_tuning.py"
 INSTALLED = ("lfft", "llama-factory-fine-tuning")  # as in pyproject.toml
@@ -97,7 +97,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             name="validate",
-            runner="fine_tuning.cli.token_check:validate",
+            runner="fine_tuning.cli.data.token_check:validate",
             summary="check a dataset; needs no model and no GPU",
             about="Read every row, say which are usable and what is wrong with the others.",
             examples=(
@@ -138,7 +138,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             name="export",
-            runner="fine_tuning.cli.export:run",
+            runner="fine_tuning.cli.shipping.export:run",
             summary="merge a finished run, or any adapters, into a model",
             about="Merge the adapter of a finished run into its base model, with the settings that "
             "it was trained with; or adapters that were trained elsewhere: one, several one upon "
@@ -312,7 +312,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             name="prove",
-            runner="fine_tuning.cli.prove:run",
+            runner="fine_tuning.cli.shipping.prove:run",
             summary="whether what is served is what was trained",
             about="Ask whatever serves a model the conversations of the run's contract.json, and "
             "compare prompts, answers, their ends and log-probabilities. Without a target it asks "
@@ -374,7 +374,7 @@ COMMANDS: Mapping[str, Command] = {
         ),
         Command(
             name="push",
-            runner="fine_tuning.cli.push:run",
+            runner="fine_tuning.cli.shipping.push:run",
             summary="a run's adapter or a merged model to the Hub",
             about="Upload the adapter of a finished run, or a merged model, to the Hugging Face "
             "Hub, with a card that says what it is. The repository is private unless --public. "

@@ -29,9 +29,9 @@ from fine_tuning.cli.settings.registered import FLAGS, ONLINE, NotRegistered, da
 from fine_tuning.engine import argument_rules
 from fine_tuning.errors import UsageError
 from fine_tuning.resources import CONFIGS, ROOT
-from fine_tuning.values.methods import SHORT_FOR
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import DataSpec, RunSpec
+from fine_tuning.values.tables.methods import SHORT_FOR
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from fine_tuning.cli.settings.catalogue import did_you_mean
 from fine_tuning.engine.argument_rules import Asked, Rule, refused
-from fine_tuning.values.gguf import OLLAMA_NAME
+from fine_tuning.values.tables.gguf import OLLAMA_NAME
 
 RANGES: tuple[Rule, ...] = (
     (

@@ -28,7 +28,7 @@ from fine_tuning.dataset.recognise.formats import all_formats
 from fine_tuning.dataset.sources import Source
 from fine_tuning.units import counted
 from fine_tuning.values.data import Problem, Severity
-from fine_tuning.values.kinds import Kind
+from fine_tuning.values.tables.kinds import Kind
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.prepare.media_files import content_key
 from fine_tuning.dataset.problems import cause_of
 from fine_tuning.values.data import CheckedData, FileAccount, Problem
-from fine_tuning.values.kinds import KINDS, Kind
 from fine_tuning.values.shown import ProblemGroup
 from fine_tuning.values.spec import DataSpec
+from fine_tuning.values.tables.kinds import KINDS, Kind
 
 REPORT = "report.json"
 Look = Callable[..., Findings]  # insight.examine

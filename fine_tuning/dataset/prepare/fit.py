@@ -11,7 +11,7 @@ from fine_tuning.dataset.insight.rows import Origins
 from fine_tuning.errors import DataError
 from fine_tuning.units import counted
 from fine_tuning.values.data import Problem
-from fine_tuning.values.kinds import KINDS, Kind
+from fine_tuning.values.tables.kinds import KINDS, Kind
 
 # Row number -> tokens after each complete round, the system prompt and the template included.
 # A round begins with a user turn and ends with the assistant's answer; tool calls and results lie

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from fine_tuning import files
 from fine_tuning.errors import DataError
-from fine_tuning.values.kinds import KINDS, Kind
+from fine_tuning.values.tables.kinds import KINDS, Kind
 
 DATASET_INFO = "dataset_info.json"
 _LOCK_SECONDS = 30

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from fine_tuning.resources import FORMATS
-from fine_tuning.values.kinds import Kind
+from fine_tuning.values.tables.kinds import Kind
 
 MEDIA_COLUMNS = ("images", "videos", "audios")
 WEIGHT = "weight"  # of a turn, where some are not trained

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from fine_tuning.engine.plan.memory.weights import Covered, Step, coverage, trained_parameters
-from fine_tuning.values.methods import METHODS
 from fine_tuning.values.model import Kind, ModelFacts
+from fine_tuning.values.tables.methods import METHODS
 
 WORDS: dict[Kind, str] = {
     "attention": "attention",

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fine_tuning.units import counted
-from fine_tuning.values.methods import METHODS
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Chosen, Rows
+from fine_tuning.values.tables.methods import METHODS
+from fine_tuning.values.tables.objectives import OBJECTIVES
 from fine_tuning.values.tokens import TokenLook
 
 # Operations a second of one core in large float32 products, about a third of AVX2's peak. An

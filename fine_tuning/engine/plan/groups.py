@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from fine_tuning.errors import UsageError
 from fine_tuning.units import counted
-from fine_tuning.values.objectives import OBJECTIVES, Online
 from fine_tuning.values.plan import Decision, Rows
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.objectives import OBJECTIVES, Online
 from fine_tuning.values.tokens import TokenLook
 
 PROMPTS = 8  # per update

@@ -14,10 +14,10 @@ from fine_tuning.engine.plan.duration import duration_warnings
 from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.engine.trainers import trainer_of
 from fine_tuning.units import counted
-from fine_tuning.values.methods import METHODS
 from fine_tuning.values.plan import Chosen, Places, Plan, Rows
 from fine_tuning.values.shown import Choice, Source
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.methods import METHODS
 from fine_tuning.values.tokens import TokenLook
 
 # What holds if nobody says anything; the rest of the table is chosen for this run.

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from fine_tuning.engine.trainers import llamafactory, online, peft
 from fine_tuning.engine.trainers.trainer import Trainer
-from fine_tuning.values.methods import METHODS
-from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.tables.methods import METHODS
+from fine_tuning.values.tables.objectives import OBJECTIVES
 
 TRAINERS: Mapping[str, Trainer] = {"llamafactory": llamafactory, "peft": peft, "online": online}
 

@@ -15,10 +15,10 @@ from fine_tuning.engine.trainers import llamafactory, peft
 from fine_tuning.engine.trainers.blocks import expected
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import UsageError
-from fine_tuning.values.methods import METHODS
 from fine_tuning.values.plan import Chosen, Places, Rows
-from fine_tuning.values.rewards import read_reward
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.methods import METHODS
+from fine_tuning.values.tables.rewards import read_reward
 from fine_tuning.values.tokens import TokenLook
 
 __all__ = ["expected", "settings"]  # a Trainer

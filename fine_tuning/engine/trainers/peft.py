@@ -14,9 +14,9 @@ from fine_tuning.engine.trainers.blocks import expected
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import UsageError
 from fine_tuning.units import counted
-from fine_tuning.values.methods import METHODS
 from fine_tuning.values.plan import Chosen, Places, Rows
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.methods import METHODS
 from fine_tuning.values.tokens import TokenLook
 
 __all__ = ["expected", "settings"]  # a Trainer

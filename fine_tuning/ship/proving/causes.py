@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fine_tuning.ship.proving.compare import Apart, apart_of, compared
 from fine_tuning.ship.proving.tolerance import COARSER, format_of, noise_of
 from fine_tuning.units import counted
-from fine_tuning.values.contract import Contract, Conversation, Heard, Replay
-from fine_tuning.values.verdict import Compared, Finding, Verdict
+from fine_tuning.values.answers.contract import Contract, Conversation, Heard, Replay
+from fine_tuning.values.answers.verdict import Compared, Finding, Verdict
 
 # What to do about each cause.
 CAUSES: Mapping[str, str] = {

@@ -4,8 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from fine_tuning.values.contract import Contract, Conversation, Heard, Noise, Replay, Token, Top
-from fine_tuning.values.verdict import Compared, Difference, Same
+from fine_tuning.values.answers.contract import (
+    Contract,
+    Conversation,
+    Heard,
+    Noise,
+    Replay,
+    Token,
+    Top,
+)
+from fine_tuning.values.answers.verdict import Compared, Difference, Same
 
 SHOWN = 24  # characters of a text from where it differs
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from fine_tuning import files
 from fine_tuning.errors import DataError, UsageError
+from fine_tuning.values.answers.contract import SCHEMA, Contract
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.contract import SCHEMA, Contract
 
 FIX = "give the contract.json of a run, or write one with `prove --record FILE`"
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from fine_tuning.errors import EngineError, UsageError
 from fine_tuning.ship.ollama import NO_TEMPLATE, SUBSTITUTES
 from fine_tuning.ship.proving.http import Refused, Site
-from fine_tuning.values.contract import Contract, Conversation, Ended, Heard, Replay, Top
+from fine_tuning.values.answers.contract import Contract, Conversation, Ended, Heard, Replay, Top
 
 MORE = 20  # likeliest tokens at each place, among which the contract's are looked for
 FINISHED: Mapping[str, Ended] = {

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from fine_tuning.values.contract import Contract, Noise
+from fine_tuning.values.answers.contract import Contract, Noise
 
 # Two computations of the same numbers in float32, in another order.
 IN_ORDER = Noise(mean=2e-3, largest=2e-2)

@@ -15,7 +15,7 @@ from fine_tuning.cli.chat.command import require_source, sampling
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.errors import UsageError
-from fine_tuning.values.chat import Sampling, Talk
+from fine_tuning.values.answers.chat import Sampling, Talk
 from tests.commands import PROGRAM, environment
 from tests.trainings import Heard
 

@@ -11,7 +11,7 @@ import pytest
 from fine_tuning.cli.chat.paper import Paper
 from fine_tuning.cli.chat.talk import State, Table, converse
 from fine_tuning.errors import EXIT_DONE, EXIT_INTERRUPTED, EngineError, Interrupted
-from fine_tuning.values.chat import Answer, Ended, Sampling, Talk
+from fine_tuning.values.answers.chat import Answer, Ended, Sampling, Talk
 
 
 @dataclass

@@ -9,8 +9,8 @@ from fine_tuning.cli.eval.command import Asked, refuse_unmeasured
 from fine_tuning.cli.eval.gate import read_gate
 from fine_tuning.cli.eval.junit import write_junit
 from fine_tuning.errors import UsageError
-from fine_tuning.values.evaluation import Held
-from fine_tuning.values.scores import Scored
+from fine_tuning.values.answers.evaluation import Held
+from fine_tuning.values.answers.scores import Scored
 from tests.measures.scored import scored
 
 WRONG = [("no", '{"a": 1}')] * 30

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.dataset.prepare.register import dataset_entry, entry_name, register
-from fine_tuning.values.kinds import Kind
+from fine_tuning.values.tables.kinds import Kind
 from tests.dataset.canonical_files import chat
 from tests.models import build_model
 

@@ -10,8 +10,8 @@ from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.engine.trainers.train_yaml import train_yaml
 from fine_tuning.errors import UsageError
-from fine_tuning.values.methods import METHODS
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.methods import METHODS
 from tests.engine.plan.plans import plan
 
 RANKED = ["lora_rank", "lora_alpha", "lora_target"]

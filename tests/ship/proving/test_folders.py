@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.ship.proving.causes import judge
-from fine_tuning.values.verdict import Verdict
+from fine_tuning.values.answers.verdict import Verdict
 from tests.contracts import Trained, build_trained
 
 pytestmark = pytest.mark.engine

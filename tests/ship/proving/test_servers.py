@@ -14,7 +14,7 @@ import pytest
 from fine_tuning.engine.launch import free_port
 from fine_tuning.errors import EngineError, EnvironmentProblem, UsageError
 from fine_tuning.ship.proving.causes import judge
-from fine_tuning.values.verdict import Verdict
+from fine_tuning.values.answers.verdict import Verdict
 from tests.contracts import Trained, build_trained
 from tests.gguf_files import write_gguf
 

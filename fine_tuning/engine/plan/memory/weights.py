@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fine_tuning.values.kinds import KINDS
-from fine_tuning.values.methods import METHODS
 from fine_tuning.values.model import Kind, ModelFacts, Weights
-from fine_tuning.values.objectives import OBJECTIVES
+from fine_tuning.values.tables.kinds import KINDS
+from fine_tuning.values.tables.methods import METHODS
+from fine_tuning.values.tables.objectives import OBJECTIVES
 
 FLOAT = 4  # bytes of a float32, as trained weights, gradients and norms are
 HALF = 2

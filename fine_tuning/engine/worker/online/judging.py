@@ -16,7 +16,7 @@ from typing import Any
 from fine_tuning.engine.worker.scoring.judge import Judge as RewardModel
 from fine_tuning.engine.worker.time_limit import TooLong, timed
 from fine_tuning.errors import RowsError
-from fine_tuning.values.rewards import OF_MANY_ANSWERS, OF_ONE_ANSWER, Reward, RewardKind
+from fine_tuning.values.tables.rewards import OF_MANY_ANSWERS, OF_ONE_ANSWER, Reward, RewardKind
 
 SHOWN = 400  # characters of an answer in a message
 CONTINUES = "mend the function: the same command goes on from the last checkpoint"

@@ -16,8 +16,8 @@ from fine_tuning.engine.worker.proving.answers import greedy, log_probabilities
 from fine_tuning.engine.worker.proving.conversations import Asked, conversations
 from fine_tuning.engine.worker.proving.rounding import FORMATS, computed_in
 from fine_tuning.engine.worker.scoring.generate import scoring_mode
+from fine_tuning.values.answers.contract import Contract, Conversation, Noise, Position, Top
 from fine_tuning.values.codec import to_json
-from fine_tuning.values.contract import Contract, Conversation, Noise, Position, Top
 
 TOP = 5
 PROBED = 8  # conversations

@@ -21,8 +21,8 @@ from fine_tuning.engine.worker.proving.record import top_of
 from fine_tuning.engine.worker.scoring.generate import scoring_mode
 from fine_tuning.engine.worker.served.guard import bounded
 from fine_tuning.errors import ModelError
+from fine_tuning.values.answers.contract import Contract, Conversation, Heard, Replay
 from fine_tuning.values.codec import to_json
-from fine_tuning.values.contract import Contract, Conversation, Heard, Replay
 
 MORE = 20  # likeliest tokens at each place, among which the contract's are looked for
 

@@ -19,7 +19,7 @@ from fine_tuning.engine.worker.scoring.rewards import head_values
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer
-from fine_tuning.values.scores import Rewards
+from fine_tuning.values.answers.scores import Rewards
 
 LESS = "a smaller --max_seq_length helps, and --score_samples 0 leaves the scoring out"
 Row = Mapping[str, Any]

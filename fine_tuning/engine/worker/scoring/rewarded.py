@@ -17,7 +17,7 @@ from fine_tuning.engine.worker.scoring.prompts import question_of
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.errors import RowsError
-from fine_tuning.values.rewards import ONE, Reward
+from fine_tuning.values.tables.rewards import ONE, Reward
 
 
 @lru_cache(maxsize=1)

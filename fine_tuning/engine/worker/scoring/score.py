@@ -37,7 +37,7 @@ from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.engine.worker.training.adapters import engine_arguments, installed
 from fine_tuning.files import read_json, write_text
 from fine_tuning.units import duration_text
-from fine_tuning.values.scores import Scored
+from fine_tuning.values.answers.scores import Scored
 
 LONG_S = 60  # a minute that nobody was told of is long
 SCORED_ANEW = "delete it and repeat the command: what is scored next is kept anew"
@@ -48,7 +48,7 @@ Row = Mapping[str, Any]
 class Scoring:
     """What is scored: the held-out rows, at most `samples` of them, by which measures.
 
-    `kind` and `reward` are those of values/objectives.py; `beta` scales an implicit reward.
+    `kind` and `reward` are those of values/tables/objectives.py; `beta` scales an implicit reward.
     """
 
     rows_path: str

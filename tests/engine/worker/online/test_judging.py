@@ -5,7 +5,7 @@ import pytest
 
 from fine_tuning.engine.worker.online.judging import Asked, How, Judge, judge_of
 from fine_tuning.errors import RowsError
-from fine_tuning.values.rewards import read_reward
+from fine_tuning.values.tables.rewards import read_reward
 
 
 def asked(answer: str, expected: str = "yes", row: int = 0, tokens: int = 3) -> Asked:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from fine_tuning.values.answers.scores import Scores
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.scores import Scores
 from tests.trainings import planned, train_here
 
 pytestmark = pytest.mark.engine

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.values.methods import METHODS
+from fine_tuning.values.tables.methods import METHODS
 from tests.trainings import largest_difference, planned, train_here, weights_of
 
 pytestmark = pytest.mark.engine

@@ -9,9 +9,9 @@ import pytest
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.errors import UsageError
-from fine_tuning.values.methods import METHODS
-from fine_tuning.values.objectives import OBJECTIVES
-from fine_tuning.values.pairs import matrix, pair_mismatch
+from fine_tuning.values.tables.methods import METHODS
+from fine_tuning.values.tables.objectives import OBJECTIVES
+from fine_tuning.values.tables.pairs import matrix, pair_mismatch
 from tests.commands import ROOT
 from tests.models import build_model
 from tests.trainings import planned, train_here

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from fine_tuning import files
 from fine_tuning.cli.output.outcome import Outcome
-from fine_tuning.cli.report_place import refuse_report_place, workplace
-from fine_tuning.cli.screen import PLAIN_WIDTH, open_screen
+from fine_tuning.cli.output.report_place import refuse_report_place, workplace
+from fine_tuning.cli.screens.screen import PLAIN_WIDTH, open_screen
 from fine_tuning.dataset.account.ledger import write_report
 from fine_tuning.dataset.account.report import copy_whole
 from fine_tuning.dataset.check import account, download
@@ -165,7 +165,7 @@ def render(
     """The account of each file, the problems by cause, and the verdict."""
     from rich.text import Text
 
-    from fine_tuning.cli.tables import problems_list
+    from fine_tuning.cli.screens.tables import problems_list
 
     console.print(_accounts(data))
     for file in data.files[:MOST_FILES]:
@@ -283,7 +283,7 @@ def _write_page(
     data: CheckedData, report: Path, rejected: Path | None, look: TokenLook | None
 ) -> Path:
     """The same as a page, beside the report; the look at the tokens also as JSON."""
-    from fine_tuning.cli.data_page import data_facts
+    from fine_tuning.cli.data.data_page import data_facts
     from fine_tuning.report import write_data_report
 
     if look is not None:

@@ -16,8 +16,8 @@ from fine_tuning.ship.proving.http import Site
 from fine_tuning.ship.proving.servers import replay_server
 from fine_tuning.stages.model import Model
 from fine_tuning.units import counted
+from fine_tuning.values.answers.contract import Contract, Replay
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.contract import Contract, Replay
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.spec import RunSpec
 

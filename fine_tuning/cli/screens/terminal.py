@@ -12,14 +12,14 @@ from rich.syntax import Syntax
 from rich.table import Column
 from rich.text import Text
 
-from fine_tuning.cli.progress import (
+from fine_tuning.cli.screens.progress import (
     Progress,
     count_text,
     describe,
     fitting,
     stage_text,
 )
-from fine_tuning.cli.tables import (
+from fine_tuning.cli.screens.tables import (
     choices_table,
     masked_in_colour,
     problems_list,

@@ -15,11 +15,11 @@ from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.model import Model
 from fine_tuning.stages.plan import settings_of
+from fine_tuning.values.answers.scores import Rewards
 from fine_tuning.values.located import with_absolute_paths
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.record import RunRecord
-from fine_tuning.values.scores import Rewards
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.objectives import OBJECTIVES
 
 HEAD = "value_head.safetensors"
 

@@ -16,14 +16,14 @@ from fine_tuning.files import read_json
 from fine_tuning.paths import shown
 from fine_tuning.resources import PACKAGE
 from fine_tuning.screen import Screen, worker_events
-from fine_tuning.stages import chat
+from fine_tuning.stages.asking import chat
 from fine_tuning.stages.check import Check
-from fine_tuning.stages.merge import TRAINED_AGAIN
+from fine_tuning.stages.shipping.merge import TRAINED_AGAIN
+from fine_tuning.values.answers.scores import Scored
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.kinds import Kind
 from fine_tuning.values.record import RunRecord
-from fine_tuning.values.scores import Scored
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.kinds import Kind
 
 FORGETTING = PACKAGE / "measures" / "forgetting.jsonl"
 

@@ -36,10 +36,10 @@ from fine_tuning.stages.model import Model
 from fine_tuning.stages.plan import settings_of
 from fine_tuning.stages.train import scoring
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.record import Stages, result_of
 from fine_tuning.values.results import BaseModel, Merged
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.objectives import OBJECTIVES
 
 TRAINED_AGAIN = (
     "put the file back that was trained; or delete it, and `run` with this --output_dir gets it "

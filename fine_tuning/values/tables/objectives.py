@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from fine_tuning.values.kinds import KINDS, Kind
+from fine_tuning.values.tables.kinds import KINDS, Kind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,16 +13,16 @@ from fine_tuning.engine.requests import adapter_template, patches_the_process
 from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, worker_events
-from fine_tuning.stages import chat
+from fine_tuning.stages.asking import chat
 from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.plan import settings_of
 from fine_tuning.units import counted
+from fine_tuning.values.answers.contract import CONTRACT, Contract
 from fine_tuning.values.codec import from_json, json_text
-from fine_tuning.values.contract import CONTRACT, Contract
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.record import Stages
 from fine_tuning.values.results import Contracted
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.objectives import OBJECTIVES
 
 
 @dataclass(frozen=True, kw_only=True)

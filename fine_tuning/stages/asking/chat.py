@@ -24,10 +24,10 @@ from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.model import Model
 from fine_tuning.stages.plan import settings_of
 from fine_tuning.values.located import with_absolute_paths
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.objectives import OBJECTIVES
 from fine_tuning.values.tokens import Served, TemplateLook, TokenLook
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fine_tuning.engine.launch import Worker
-from fine_tuning.stages import gguf, gguf_adapter, merge, ollama
+from fine_tuning.stages.shipping import gguf, gguf_adapter, merge, ollama
 from fine_tuning.values.record import Stages
 from fine_tuning.values.spec import RunSpec
 

@@ -16,14 +16,14 @@ from fine_tuning.ship.conversations import CHATS, Chat
 from fine_tuning.ship.llama_cpp.place import LlamaCpp, find
 from fine_tuning.ship.proving.causes import judge
 from fine_tuning.ship.proving.contract_file import read_contract
-from fine_tuning.stages.prove import Asking
+from fine_tuning.stages.asking.prove import Asking
 from fine_tuning.units import bytes_text
+from fine_tuning.values.answers.verdict import Verdict
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.gguf import GGUF_TYPES, UNQUANTIZED
 from fine_tuning.values.record import Stages, result_of
 from fine_tuning.values.results import GgufFile, GgufFiles, TokenizerFacts
 from fine_tuning.values.spec import RunSpec
-from fine_tuning.values.verdict import Verdict
+from fine_tuning.values.tables.gguf import GGUF_TYPES, UNQUANTIZED
 
 
 @dataclass(frozen=True, kw_only=True)

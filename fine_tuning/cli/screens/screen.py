@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from fine_tuning.cli.progress import Progress, count_text, describe, fitting, stage_text
+from fine_tuning.cli.screens.progress import Progress, count_text, describe, fitting, stage_text
 from fine_tuning.escaping import visible
 from fine_tuning.screen import Screen
 from fine_tuning.units import duration_text
@@ -43,7 +43,7 @@ def open_screen(
         out.reconfigure(errors="backslashreplace")
     if is_live(out, settings):
         # rich's live display takes 0.1 s to import: only where there is something to draw on.
-        from fine_tuning.cli.terminal import TerminalScreen
+        from fine_tuning.cli.screens.terminal import TerminalScreen
 
         screen: TerminalScreen | PlainScreen = TerminalScreen(
             out, no_color=bool(settings.get("NO_COLOR"))
@@ -111,7 +111,7 @@ class PlainScreen:
         self.say(f"{name}: {outcome or 'done'} [{took}]")
 
     def choices(self, rows: Sequence[Choice]) -> None:
-        from fine_tuning.cli.tables import choices_table
+        from fine_tuning.cli.screens.tables import choices_table
 
         self._print(choices_table(rows))
 
@@ -121,12 +121,12 @@ class PlainScreen:
         self.say("-----")
 
     def problems(self, groups: Sequence[ProblemGroup]) -> None:
-        from fine_tuning.cli.tables import problems_list
+        from fine_tuning.cli.screens.tables import problems_list
 
         self._print(problems_list(groups))
 
     def masked(self, rows: Sequence[MaskedRow]) -> None:
-        from fine_tuning.cli.tables import masked_in_words
+        from fine_tuning.cli.screens.tables import masked_in_words
 
         self._print(masked_in_words(rows))
 

@@ -11,9 +11,9 @@ from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.ledger import BEGINNING, MOST_ROWS, Part, RowLoss
 from fine_tuning.units import counted
 from fine_tuning.values.data import NUMBERS, CheckedData, SplitData
-from fine_tuning.values.objectives import OBJECTIVES
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.objectives import OBJECTIVES
 
 ANEW = "delete it, and no ledger is kept of this training"
 

@@ -13,9 +13,9 @@ from fine_tuning.ship.adapter import chat_template_of
 from fine_tuning.ship.base import require_trained_on
 from fine_tuning.units import percent_text
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.combining import Combining
 from fine_tuning.values.results import Combined
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.combining import Combining
 
 EXACT = 1e-6  # of the sum: what float32 explains
 

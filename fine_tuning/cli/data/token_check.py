@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fine_tuning.cli.data.review import Reviewed, review
+from fine_tuning.cli.data.validate import Validated
+from fine_tuning.cli.data.validate import run as check_data
 from fine_tuning.cli.output.outcome import Outcome
-from fine_tuning.cli.review import Reviewed, review
 from fine_tuning.cli.settings.resolve import Resolved
-from fine_tuning.cli.validate import Validated
-from fine_tuning.cli.validate import run as check_data
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.prepare.fit import Fit
 from fine_tuning.errors import UsageError
@@ -19,9 +19,9 @@ from fine_tuning.screen import Screen
 from fine_tuning.stages.split import fits_of, outcome_text, outcomes
 from fine_tuning.stages.tokens import token_warnings, tokens_of
 from fine_tuning.values.data import CheckedData
-from fine_tuning.values.objectives import stage_mismatch
 from fine_tuning.values.shown import MaskedRow, Span
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.objectives import stage_mismatch
 from fine_tuning.values.tokens import RowView, TokenLook
 
 SHOWN = re.compile(r"\d+|longest|truncated|#\d+")

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from fine_tuning import files, hashes, report
-from fine_tuning.cli.push import base_of, finished, loading, require_whole
+from fine_tuning.cli.shipping.push import base_of, finished, loading, require_whole
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown
 from fine_tuning.screen import Screen

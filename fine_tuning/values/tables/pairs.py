@@ -6,8 +6,8 @@ Each pair that is not refused is trained by a test (tests/engine/worker/training
 
 from collections.abc import Callable
 
-from fine_tuning.values.methods import METHODS, Method
-from fine_tuning.values.objectives import OBJECTIVES, Objective
+from fine_tuning.values.tables.methods import METHODS, Method
+from fine_tuning.values.tables.objectives import OBJECTIVES, Objective
 
 
 def of_the_model(objective: Objective) -> bool:

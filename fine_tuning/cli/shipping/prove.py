@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from fine_tuning import files
-from fine_tuning.cli.export import without_gpu
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
-from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.cli.shipping.export import without_gpu
 from fine_tuning.cli.sources import HEARD
 from fine_tuning.engine.launch import Worker, worker_for
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, ModelError, UsageError
@@ -25,12 +25,12 @@ from fine_tuning.screen import Screen
 from fine_tuning.ship.proving.causes import judge
 from fine_tuning.ship.proving.contract_file import read_contract
 from fine_tuning.ship.proving.tolerance import format_of
-from fine_tuning.stages import chat, contract
-from fine_tuning.stages.prove import Asking
+from fine_tuning.stages.asking import chat, contract
+from fine_tuning.stages.asking.prove import Asking
+from fine_tuning.values.answers.contract import CONTRACT, Contract, Replay
+from fine_tuning.values.answers.verdict import Verdict
 from fine_tuning.values.codec import json_text
-from fine_tuning.values.contract import CONTRACT, Contract, Replay
 from fine_tuning.values.spec import RunSpec
-from fine_tuning.values.verdict import Verdict
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,0 +1,1 @@
+"""Checking a dataset at the command line."""

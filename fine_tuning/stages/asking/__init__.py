@@ -1,0 +1,1 @@
+"""Stages that ask a model something, and compare what it says."""

@@ -1,0 +1,1 @@
+"""What a finished run may leave: a stage for each artefact."""

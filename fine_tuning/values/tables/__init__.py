@@ -1,0 +1,1 @@
+"""Kinds of things, one row each."""
