@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fine_tuning.cli.progress import STAGES, Progress, describe, fitting
-from fine_tuning.cli.screen import PlainScreen, is_live, open_screen
-from fine_tuning.cli.tables import choices_table
+from fine_tuning.cli.screens.progress import STAGES, Progress, describe, fitting
+from fine_tuning.cli.screens.screen import PlainScreen, is_live, open_screen
+from fine_tuning.cli.screens.tables import choices_table
 from fine_tuning.escaping import visible
 from fine_tuning.screen import Screen
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
@@ -196,6 +196,14 @@ def test_a_generated_file_is_shown_as_it_is(screen: Screen, out: io.StringIO) ->
     assert out.getvalue() == f"----- run/train.yaml\n# by hand\nstage: sft\n{'x' * 200}\n-----\n"
 
 
+# Names that are put together where the stage begins.
+SIDES = {
+    "score": ("before", "after", "alone"),
+    "row_losses": ("before", "after"),
+    "tasks": ("base", "tuned"),
+}
+
+
 def test_every_stage_that_begins_has_its_words_and_no_other() -> None:
     """A stage stood in the list that never begins, and two that do were missing."""
     package = Path(__file__).parents[2] / "fine_tuning"
@@ -203,7 +211,10 @@ def test_every_stage_that_begins_has_its_words_and_no_other() -> None:
     begun = set(
         re.findall(r"(?:\.begin|events\.stage|downloading|download)\(\s*(?:\w+, )?\"(\w+)\"", code)
     )
-    assert begun | {"score_before", "score_after"} == set(STAGES)
+    for stem, ends in SIDES.items():
+        assert re.search(rf'(?:\.begin|events\.stage)\(\s*f"{stem}_{{', code), stem
+        begun |= {f"{stem}_{end}" for end in ends}
+    assert begun == set(STAGES)
 
 
 def test_data_cannot_steer_the_terminal(screen: Screen, out: io.StringIO) -> None:
@@ -259,7 +270,7 @@ def test_a_narrow_terminal_keeps_the_most_important_facts() -> None:
 _JOB = """
 import sys, time
 from pathlib import Path
-from fine_tuning.cli.screen import open_screen
+from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.values.shown import Choice, MaskedRow, Span
 with open_screen() as screen:
     screen.say("hello 中文")
