@@ -7,8 +7,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PROGRAM = ROOT / "llama_factory_fine_tuning.py"
+# Its site module reads the path of an installed checkout in the encoding of the locale.
+starts_in_ascii = pytest.mark.skipif(
+    not str(ROOT).isascii(), reason="Python itself does not start here in an ASCII locale"
+)
 
 
 def environment(**more: str) -> dict[str, str]:

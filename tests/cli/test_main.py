@@ -15,6 +15,7 @@ from fine_tuning.cli import main as cli
 from fine_tuning.cli.settings.catalogue import spec_settings
 from fine_tuning.cli.settings.commands import COMMANDS, ELSEWHERE, SAME, Command
 from fine_tuning.errors import DataError, UsageError
+from tests.commands import starts_in_ascii
 
 ROOT = Path(__file__).parents[2]
 ENTRY = ROOT / "llama_factory_fine_tuning.py"
@@ -90,7 +91,7 @@ def test_help_engine_searches_and_shows_what_is_ours() -> None:
         (("serve",), "`llamafactory-cli api --model_name_or_path MERGED_DIR`"),
         (("predict",), "Which model? --output_dir is the folder of a finished run"),
         (("upload",), "--repo_id is needed: the repository as owner/name."),
-        (("list",), "There is no directory runs."),
+        (("list", "no_such"), "There is no directory no_such."),
         (("data/alpaca.json",), "given as --dataset_path data/alpaca.json."),
         (("Qwen/Qwen3-0.6B",), "given as --model_name_or_path Qwen/Qwen3-0.6B,"),
         (("merge",), "1. --output_dir is needed: the folder of a finished run; or "),
@@ -132,6 +133,7 @@ def test_help_into_a_closed_pipe_is_quiet() -> None:
     assert done.stderr == ""
 
 
+@starts_in_ascii
 def test_an_ascii_locale_prints_every_message() -> None:
     command = [sys.executable, os.fspath(ENTRY), "--模型", "m"]
     plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}

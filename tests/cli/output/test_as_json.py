@@ -16,7 +16,7 @@ from fine_tuning.cli.output.as_json import is_wanted, of_outcome
 from fine_tuning.cli.output.outcome import Outcome, Words
 from fine_tuning.cli.output.page import result_types
 from fine_tuning.cli.settings.commands import COMMANDS
-from tests.commands import PROGRAM
+from tests.commands import PROGRAM, starts_in_ascii
 from tests.dataset.rows_on_disk import write_jsonl
 
 GOOD = {"instruction": "Name a colour of the sky.", "output": "It is blue."}
@@ -89,6 +89,7 @@ def test_a_bug_names_its_traceback(
     log.unlink()
 
 
+@starts_in_ascii
 def test_what_a_child_process_prints_goes_beside_the_object(tmp_path: Path) -> None:
     """A library, or a program that a command starts, knows nothing of --json."""
     code = (
