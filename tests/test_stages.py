@@ -68,7 +68,8 @@ def test_stage(stage: str, tiny_model: Path, tmp_path: Path) -> None:
     merged = tmp_path / "merged"
     assert (merged / "model.safetensors").exists()
     assert (tmp_path / "out" / "report.html").exists()
-    assert (merged / "value_head.safetensors").exists() == (stage == "rm")
+    made = json.loads((merged / "config.json").read_text(encoding="utf-8"))["architectures"]
+    assert made == ["LlamaForSequenceClassification" if stage == "rm" else "LlamaForCausalLM"]
     for name in ("tokenizer_config.json", "chat_template.jinja"):
         assert (merged / name).read_bytes() == (tiny_model / name).read_bytes()
 

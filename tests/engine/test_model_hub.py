@@ -242,7 +242,7 @@ def test_a_run_by_modelscope_names_and_again_without_network(
     site = modelscope_site.Site()
     site.repositories["models", NAME] = files_of(tiny_model)
     site.repositories["datasets", "me/rows"] = {"README.md": b"# rows", "train.json": rows}
-    words = ("--model_name_or_path", NAME, "--dataset_path", "me/rows", "--max_steps", 1)
+    words = ("--model_name_or_path", NAME, "--dataset_path", "me/rows", "--max_steps", 2)
     cache = {
         "MODELSCOPE_CACHE": str(tmp_path / "cache"),
         "HOME": str(tmp_path),
