@@ -109,6 +109,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("line", RUN_HERE)
 def test_command(line: str, place: Path, tiny_model: Path) -> None:
     """As written, with a local model in place of the Hub's name and few steps."""
+    if "--deepspeed" in line and " " in str(ROOT):
+        pytest.skip("DeepSpeed compiles nothing where the path of its environment holds a space")
     words = [w.replace("Qwen/Qwen3-0.6B", str(tiny_model)) for w in shlex.split(line)[2:]]
     if not words or words[0].startswith("--"):
         words += ["--max_steps", "2", "--score_samples", "2"]

@@ -80,6 +80,15 @@ KNOWN_ERRORS = (
         "for slow steps more seconds with --ddp_timeout",
     ),
     KnownError(
+        r"Error building extension '",
+        EnvironmentProblem,
+        "DeepSpeed could not compile a part of itself.",
+        "it needs a C++ compiler, and its call of it breaks where the path of the environment or "
+        "of the home directory holds a space",
+        "install a compiler (Debian: g++), keep the project in a folder without spaces in its "
+        "path, or leave --deepspeed out",
+    ),
+    KnownError(
         r"CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)",
         OutOfMemory,
         "The device ran out of memory.",

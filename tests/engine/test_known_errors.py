@@ -55,6 +55,11 @@ TEXTS = [
         "NCCL_SOCKET_IFNAME",
     ),
     (
+        "RuntimeError: Error building extension 'deepspeed_shm_comm': [1/3] c++ -MMD -MF shm.o.d",
+        EnvironmentProblem,
+        "without spaces in its path",
+    ),
+    (
         "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         EngineError,
         "nvidia-smi",
