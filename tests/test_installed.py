@@ -81,7 +81,7 @@ def test_both_commands_say_how_they_are_called(scripts: Path, name: str, tmp_pat
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: {name} [command] [flags]\n")
     assert f"  {name} run --dataset_format alpaca" in done.stdout
-    assert ".py" not in done.stdout
+    assert "llama_factory_fine_tuning.py" not in done.stdout
     wrong = installed(scripts, "validate", "--sed", "1", cwd=tmp_path, name=name)
     assert wrong.returncode == 2
     assert f"`{name} validate --help` lists the flags" in wrong.stderr

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from tests import shell
-from tests.commands import ROOT
+from tests.commands import ROOT, starts_in_ascii
 
 HOSTILE = {
     "HF_HUB_OFFLINE": "1",
@@ -40,6 +40,7 @@ def test_nothing_of_the_shell_reaches_a_test() -> None:
     assert HOSTILE.keys() & os.environ.keys() <= {"LANG", "TERM"}
 
 
+@starts_in_ascii
 def test_tests_of_hub_screen_and_environment_pass_in_a_hostile_shell() -> None:
     """The tests that read most of it, without a home directory."""
     names = ("engine/test_model_hub.py", "dataset/sources/test_hub.py", "cli/test_doctor.py")

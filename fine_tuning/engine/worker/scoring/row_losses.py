@@ -113,7 +113,11 @@ class OfTexts:
 
 
 def encoding_of(
-    measured: Measured, template: Any, tokenizer: Any, settings: Mapping[str, Any]
+    measured: Measured,
+    template: Any,
+    tokenizer: Any,
+    settings: Mapping[str, Any],
+    processor: Any = None,
 ) -> Encoding:
     """How the rows of this training are encoded; `settings` are the engine's."""
     data_args = DataArguments(**{name: settings[name] for name in DECIDING if name in settings})
@@ -124,7 +128,10 @@ def encoding_of(
         return ByServer(served_encoder(tokenizer, how, "chat"), data_args)
     return ByEngine(
         WeightedProcessor(
-            template=Marking(template), tokenizer=tokenizer, processor=None, data_args=data_args
+            template=Marking(template),
+            tokenizer=tokenizer,
+            processor=processor,
+            data_args=data_args,
         )
     )
 

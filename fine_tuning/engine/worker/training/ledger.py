@@ -44,5 +44,7 @@ class LossesAround(TrainerCallback):  # type: ignore[misc]  # transformers is no
         tokenizer = known["processing_class"]
         arguments = DataArguments(**template_settings(self.settings))
         template = get_template_and_fix_tokenizer(tokenizer, arguments)
-        encoding = encoding_of(self.measured, template, tokenizer, self.settings)
+        # a template of pictures asks for it, also where a row has none
+        processor = getattr(known["train_dataloader"].collate_fn, "processor", None)
+        encoding = encoding_of(self.measured, template, tokenizer, self.settings, processor)
         measure(known["model"], tokenizer, encoding, self.measured, self.events, name)
