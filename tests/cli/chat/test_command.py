@@ -192,6 +192,7 @@ def test_ctrl_c_in_a_terminal_ends_the_answer_and_twice_the_conversation(adapter
         terminal.until("base> ")
         terminal.type("\x03")
         terminal.until("Ctrl-C again")
+        terminal.until("base> ")  # the line editor reads again
         terminal.type("\x03")
         assert terminal.ended() == 130
 
