@@ -5,7 +5,7 @@ from pathlib import Path
 from shlex import quote
 
 from fine_tuning import report
-from fine_tuning.cli.settings.commands import program_here
+from fine_tuning.cli.settings.program import program_here
 from fine_tuning.paths import shown
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from fine_tuning.cli.output.as_json import VERSION
 from fine_tuning.cli.output.outcome import Outcome, Words
-from fine_tuning.cli.settings.commands import COMMANDS, Command
+from fine_tuning.cli.settings.commands import COMMANDS
+from fine_tuning.cli.settings.program import Command
 from fine_tuning.resources import ROOT
 
 PAGE = ROOT / "docs" / "json.md"

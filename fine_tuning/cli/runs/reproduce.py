@@ -13,7 +13,7 @@ from fine_tuning import hashes, pipeline
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.runs.compare import named_runs
 from fine_tuning.cli.screens.screen import open_screen
-from fine_tuning.cli.settings.commands import program_here
+from fine_tuning.cli.settings.program import program_here
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.settings.written import words_of
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden

@@ -1,78 +1,20 @@
 """The commands, and which settings each of them takes."""
 
-import shlex
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
 
-from fine_tuning.cli.settings.catalogue import Catalogue, Setting, spec_settings
+from fine_tuning.cli.settings.catalogue import Catalogue, spec_settings
+from fine_tuning.cli.settings.program import Command, option
 from fine_tuning.engine.arguments import EngineArgument, engine_arguments
 from fine_tuning.values.spec import DataSpec
 from fine_tuning.values.tables.combining import COMBINATIONS, DENSITY
 
-SCRIPT = "llama_factory_fine_tuning.py"
-INSTALLED = ("lfft", "llama-factory-fine-tuning")  # as in pyproject.toml
-
-
-def program() -> str:
-    """How it is called in the documents: the script by Python, or the installed command."""
-    name = Path(sys.argv[0]).stem
-    return name if name in INSTALLED else f"python {SCRIPT}"
-
-
-def program_here() -> str:
-    """How it was called, for a command that is to be typed next: where the environment is not
-    active `python` is another one, and the script may stand in another folder."""
-    if Path(sys.argv[0]).name != SCRIPT:
-        return program()
-    return shlex.join([sys.orig_argv[0], sys.argv[0]])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """One command: `runner` names its function as `module:function`, which is imported when it is
-    called, so that `--help` answers at once. `takes` names settings of RunSpec and DataSpec (None:
-    all of them), `options` are its own; `passes` says whether it takes the engine's arguments
-    too."""
-
-    name: str
-    runner: str
-    summary: str
-    about: str
-    examples: tuple[str, ...]
-    takes: tuple[str, ...] | None
-    options: tuple[Setting, ...] = ()
-    operand: Setting | None = None
-    usage: str = "[flags]"
-    passes: bool = False
-
-
-def _option(
-    name: str,
-    kind: str,
-    help: str,
-    metavar: str = "",
-    group: str = "command",
-    choices: tuple[str, ...] = (),
-) -> Setting:
-    return Setting(
-        name=name,
-        kind=kind,  # type: ignore[arg-type]  # literals at the call sites below
-        owner="command",
-        help=help,
-        group=group,
-        metavar=metavar,
-        choices=choices,
-    )
-
-
 FILES = (
-    _option("config", "path", "YAML file of settings, flat or nested", "FILE", "files"),
-    _option("preset", "text", "settings from configs/NAME.yaml", "NAME", "files"),
+    option("config", "path", "YAML file of settings, flat or nested", "FILE", "files"),
+    option("preset", "text", "settings from configs/NAME.yaml", "NAME", "files"),
 )
 # Every command takes it; main.py looks for it before anything else is understood.
-JSON = _option(
+JSON = option(
     "json", "bool", "one object on standard output, all else on standard error", "", "output"
 )
 DATA = tuple(item.name for item in fields(DataSpec))
@@ -117,8 +59,8 @@ COMMANDS: Mapping[str, Command] = {
             ),
             options=(
                 *FILES,
-                _option("report", "path", "write the report as JSON", "FILE", "output"),
-                _option(
+                option("report", "path", "write the report as JSON", "FILE", "output"),
+                option(
                     "show",
                     "list",
                     "rows to print with trained and masked text apart: a number of them, longest, "
@@ -126,7 +68,7 @@ COMMANDS: Mapping[str, Command] = {
                     "ROWS",
                     "output",
                 ),
-                _option(
+                option(
                     "ledger",
                     "path",
                     "of a finished run: write the rows that were never learned, or made worse, to "
@@ -168,34 +110,34 @@ COMMANDS: Mapping[str, Command] = {
             ),
             options=(
                 *FILES,
-                _option(
+                option(
                     "combine",
                     "text",
                     "make one adapter of several, by PEFT's way of this name",
                     "WAY",
                     choices=tuple(COMBINATIONS),
                 ),
-                _option("weights", "list", "of the adapters (default: all alike, 1 in all)", "W"),
-                _option(
+                option("weights", "list", "of the adapters (default: all alike, 1 in all)", "W"),
+                option(
                     "density",
                     "float",
                     f"share of the numbers that ties, dare and magnitude_prune keep (default: "
                     f"{DENSITY:g})",
                     "SHARE",
                 ),
-                _option(
+                option(
                     "svd_rank",
                     "int",
                     "rank of what an svd leaves (default: the largest of the adapters')",
                     "N",
                 ),
-                _option(
+                option(
                     "adapter_dir",
                     "path",
                     "write the run's adapter alone here, with tokenizer and card",
                     "DIR",
                 ),
-                _option("combined_dir", "path", "keep the combined adapter here", "DIR"),
+                option("combined_dir", "path", "keep the combined adapter here", "DIR"),
             ),
             passes=True,
         ),
@@ -224,33 +166,33 @@ COMMANDS: Mapping[str, Command] = {
                 "score_samples",
             ),
             options=(
-                _option("report", "path", "write what was found as JSON", "FILE", "output"),
-                _option(
+                option("report", "path", "write what was found as JSON", "FILE", "output"),
+                option(
                     "gate",
                     "path",
                     "YAML file of bounds; one that does not hold ends with 1",
                     "FILE",
                 ),
-                _option(
+                option(
                     "metrics",
                     "list",
                     "metrics of your own: a function of question, expected and answer",
                     "FILE.py:FUNCTION",
                 ),
-                _option(
+                option(
                     "judge", "text", "OpenAI-compatible API that says which answer is better", "URL"
                 ),
-                _option("judge_model", "text", "model of the judge (default: its first)", "NAME"),
-                _option("rubric", "text", "what the judge is to look at", "TEXT"),
-                _option("tasks", "list", "benchmarks of lm-evaluation-harness, by name", "TASK"),
-                _option("tasks_dir", "path", "folder with tasks of your own for it", "DIR"),
-                _option("junit", "path", "write the gate's lines as JUnit XML", "FILE", "output"),
-                _option(
+                option("judge_model", "text", "model of the judge (default: its first)", "NAME"),
+                option("rubric", "text", "what the judge is to look at", "TEXT"),
+                option("tasks", "list", "benchmarks of lm-evaluation-harness, by name", "TASK"),
+                option("tasks_dir", "path", "folder with tasks of your own for it", "DIR"),
+                option("junit", "path", "write the gate's lines as JUnit XML", "FILE", "output"),
+                option(
                     "forgetting",
                     "bool",
                     "score the general rows too (default: where there is a base model)",
                 ),
-                _option(
+                option(
                     "max_new_tokens",
                     "int",
                     "tokens of an answer (default: twice the longest expected one)",
@@ -275,21 +217,21 @@ COMMANDS: Mapping[str, Command] = {
             ),
             takes=("output_dir", "model_name_or_path", "template", "quantization", "use_cpu"),
             options=(
-                _option("prompt", "text", "answer this and end", "TEXT"),
-                _option("system", "text", "system prompt", "TEXT"),
-                _option(
+                option("prompt", "text", "answer this and end", "TEXT"),
+                option("system", "text", "system prompt", "TEXT"),
+                option(
                     "temperature",
                     "float",
                     "draw tokens at this temperature (default: 0, always the likeliest)",
                     "T",
                 ),
-                _option(
+                option(
                     "top_p",
                     "float",
                     "draw among the likeliest tokens with this share (default: 1, all)",
                     "P",
                 ),
-                _option("max_new_tokens", "int", "tokens of an answer (default: 1024)", "N"),
+                option("max_new_tokens", "int", "tokens of an answer (default: 1024)", "N"),
             ),
             passes=True,
         ),
@@ -306,7 +248,7 @@ COMMANDS: Mapping[str, Command] = {
             ),
             takes=(*DATA, "output_dir", "model_name_or_path", "use_cpu"),
             options=(
-                _option("report", "path", "write the score of each row as JSON", "FILE", "output"),
+                option("report", "path", "write the score of each row as JSON", "FILE", "output"),
             ),
             passes=True,
         ),
@@ -325,26 +267,24 @@ COMMANDS: Mapping[str, Command] = {
             ),
             takes=("output_dir", "model_name_or_path", "template", "quantization", "use_cpu"),
             options=(
-                _option("contract", "path", "another contract than that of the run", "FILE"),
-                _option("gguf", "path", "compare a GGUF file, served by llama.cpp", "FILE"),
-                _option("gguf_adapter", "path", "a LoRA adapter as a GGUF file, upon it", "FILE"),
-                _option(
+                option("contract", "path", "another contract than that of the run", "FILE"),
+                option("gguf", "path", "compare a GGUF file, served by llama.cpp", "FILE"),
+                option("gguf_adapter", "path", "a LoRA adapter as a GGUF file, upon it", "FILE"),
+                option(
                     "url",
                     "text",
                     "compare a running server: llama.cpp, vLLM, Ollama, or any with OpenAI's chat",
                     "URL",
                 ),
-                _option("served_model", "text", "name by which the server knows it", "NAME"),
-                _option(
+                option("served_model", "text", "name by which the server knows it", "NAME"),
+                option(
                     "dtype",
                     "text",
                     "number format of the target, if it does not tell (float16, q4_k_m, ...)",
                     "NAME",
                 ),
-                _option(
-                    "record", "path", "write a contract of a model that others trained", "FILE"
-                ),
-                _option("report", "path", "write what was compared as JSON", "FILE", "output"),
+                option("record", "path", "write a contract of a model that others trained", "FILE"),
+                option("report", "path", "write what was compared as JSON", "FILE", "output"),
             ),
             passes=True,
         ),
@@ -361,15 +301,15 @@ COMMANDS: Mapping[str, Command] = {
             ),
             takes=("model_name_or_path", "dataset_path", "dataset_revision"),
             options=(
-                _option("output_dir", "path", "directory for the files", "DIR", "output"),
-                _option("model_revision", "text", "branch, tag or commit of a model", "REV"),
-                _option(
+                option("output_dir", "path", "directory for the files", "DIR", "output"),
+                option("model_revision", "text", "branch, tag or commit of a model", "REV"),
+                option(
                     "include",
                     "list",
                     "files to download (default: what Transformers loads; of a dataset all)",
                     "PATTERN",
                 ),
-                _option("exclude", "list", "files to leave out", "PATTERN"),
+                option("exclude", "list", "files to leave out", "PATTERN"),
             ),
         ),
         Command(
@@ -385,16 +325,16 @@ COMMANDS: Mapping[str, Command] = {
             ),
             takes=("output_dir",),
             options=(
-                _option("repo_id", "text", "the repository", "OWNER/NAME"),
-                _option("export_dir", "path", "send this merged model", "DIR"),
-                _option(
+                option("repo_id", "text", "the repository", "OWNER/NAME"),
+                option("export_dir", "path", "send this merged model", "DIR"),
+                option(
                     "base_model",
                     "text",
                     "name of the base model on the Hub, if the run had it from a directory",
                     "OWNER/NAME",
                 ),
-                _option("public", "bool", "make the repository readable by everybody"),
-                _option("dry_run", "bool", "list the files, print the card, and send nothing"),
+                option("public", "bool", "make the repository readable by everybody"),
+                option("dry_run", "bool", "list the files, print the card, and send nothing"),
             ),
         ),
         Command(
@@ -406,7 +346,7 @@ COMMANDS: Mapping[str, Command] = {
             "look closer (each has its --help).",
             examples=("", "experiments --json"),
             takes=(),
-            operand=_option("directory", "list", "directory to look below", "DIR"),
+            operand=option("directory", "list", "directory to look below", "DIR"),
             usage="[DIR] [flags]",
         ),
         Command(
@@ -419,14 +359,14 @@ COMMANDS: Mapping[str, Command] = {
             examples=("runs/a runs/b", "runs/a runs/b runs/c --page abc.html"),
             takes=(),
             options=(
-                _option(
+                option(
                     "page",
                     "path",
                     "write the page here (default: compare.html beside the first run)",
                     "FILE",
                 ),
             ),
-            operand=_option("run", "list", "folder of a run", "RUN"),
+            operand=option("run", "list", "folder of a run", "RUN"),
             usage="RUN RUN ... [flags]",
         ),
         Command(
@@ -440,8 +380,8 @@ COMMANDS: Mapping[str, Command] = {
             examples=("runs/a", "runs/a --verify"),
             takes=(),
             options=(
-                _option("verify", "bool", "train the first steps again and compare"),
-                _option(
+                option("verify", "bool", "train the first steps again and compare"),
+                option(
                     "steps",
                     "int",
                     "steps that --verify trains (default: to the first whose weights the run "
@@ -449,7 +389,7 @@ COMMANDS: Mapping[str, Command] = {
                     "N",
                 ),
             ),
-            operand=_option("run", "list", "folder of a run", "RUN"),
+            operand=option("run", "list", "folder of a run", "RUN"),
             usage="RUN [flags]",
         ),
         Command(
@@ -460,7 +400,7 @@ COMMANDS: Mapping[str, Command] = {
             "Ctrl-C ends the watching, and leaves the run alone.",
             examples=("runs/a",),
             takes=(),
-            operand=_option("run", "list", "folder of a run", "RUN"),
+            operand=option("run", "list", "folder of a run", "RUN"),
             usage="RUN [flags]",
         ),
         Command(
@@ -473,17 +413,17 @@ COMMANDS: Mapping[str, Command] = {
             examples=("", "--port 8000 --dataset_dir data"),
             takes=("dataset_dir",),
             options=(
-                _option(
+                option(
                     "host",
                     "text",
                     "address to listen on (default: 127.0.0.1, this machine only)",
                     "HOST",
                     "launch",
                 ),
-                _option(
+                option(
                     "port", "int", "port (default: 7860, or a free one if taken)", "PORT", "launch"
                 ),
-                _option(
+                option(
                     "runs_dir",
                     "path",
                     "folder of the runs to list (default: runs)",
@@ -502,47 +442,6 @@ COMMANDS: Mapping[str, Command] = {
             takes=("output_dir", "dataset_dir", "use_cpu"),
         ),
     )
-}
-
-# Other words for the commands, and what people look for that is no command: where it is found.
-SAME = {
-    "merge": "export",
-    "train": "run",
-    "check": "validate",
-    "board": "webui",
-    "ui": "webui",
-    "upload": "push",
-    "publish": "push",
-    "pull": "download",
-    **dict.fromkeys(("infer", "inference", "generate"), "chat"),
-    **dict.fromkeys(("evaluate", "predict", "test"), "eval"),
-    **dict.fromkeys(("list", "ls", "status"), "runs"),
-    "compare": "runs compare",
-    "watch": "runs watch",
-}
-API = "llamafactory-cli api --model_name_or_path MERGED_DIR"
-ELSEWHERE: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("serve", "api"),
-        f"`chat` speaks with the model of a run; LLaMA-Factory serves one: `{API}`.",
-    ),
-    **dict.fromkeys(
-        ("ollama", "modelfile"),
-        "`export --output_dir RUN --ollama my-model` gives a run's model to Ollama; so does `run "
-        "--ollama my-model`.",
-    ),
-    **dict.fromkeys(
-        ("resume", "continue"), "Repeat the command of the run: it goes on where it stopped."
-    ),
-    "report": "`run` writes report.html into its --output_dir; `validate --report FILE.json` "
-    "writes one of the data alone.",
-    "demo": "Without flags, `run` trains the bundled demo model on the bundled sample.",
-    **dict.fromkeys(
-        ("quantize", "quantise", "gguf", "convert"),
-        "`export --output_dir RUN --gguf q8_0` writes a run's merged model for llama.cpp and "
-        "Ollama (q4_k_m and others too; so does `run --gguf q8_0`). To train on a quantised base "
-        "is another thing: --quantization 4bit.",
-    ),
 }
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from textwrap import wrap
 
 from fine_tuning.cli.settings.catalogue import Setting, did_you_mean, spec_settings
-from fine_tuning.cli.settings.commands import COMMANDS, Command, catalogue, program
+from fine_tuning.cli.settings.commands import COMMANDS, catalogue
+from fine_tuning.cli.settings.program import Command, program
 from fine_tuning.engine.argument_rules import OWNED, SECRETS
 from fine_tuning.engine.arguments import EngineArgument
 from fine_tuning.errors import UsageError

@@ -18,13 +18,8 @@ from fine_tuning.cli.settings.catalogue import (
     did_you_mean,
     spec_settings,
 )
-from fine_tuning.cli.settings.commands import (
-    Command,
-    catalogue,
-    file_catalogue,
-    program,
-    program_here,
-)
+from fine_tuning.cli.settings.commands import catalogue, file_catalogue
+from fine_tuning.cli.settings.program import Command, program, program_here
 from fine_tuning.cli.settings.registered import FLAGS, ONLINE, NotRegistered, datasets_of
 from fine_tuning.engine import argument_rules
 from fine_tuning.errors import UsageError

@@ -8,7 +8,8 @@ from typing import Annotated
 import pytest
 
 from fine_tuning.cli.output.page import page, result_types
-from fine_tuning.cli.settings.commands import COMMANDS, Command
+from fine_tuning.cli.settings.commands import COMMANDS
+from fine_tuning.cli.settings.program import Command
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
