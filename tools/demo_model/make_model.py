@@ -27,7 +27,11 @@ from tools.demo_model.knowledge import load_things
 from tools.demo_model.tokenizer import CHAT_TEMPLATE, save_tokenizer, train_tokenizer
 
 PAD_ID = 3
-README = """# Demo model
+README = """---
+license: mit
+language: [en, zh]
+---
+# Demo model
 
 A tiny Llama ({parameters:,} parameters) that answers questions about some countries, animals,
 plants and other things, in English and Chinese, in plain sentences. It is there to be fine-tuned

@@ -69,7 +69,8 @@ class WriteContract:
             hash=hashes.of(self.target),
             conversations=len(made.conversations),
         )
-        screen.end(f"{counted(found.conversations, 'conversation')} in {shown(self.target)}")
+        asked = counted(found.conversations, "conversation")
+        screen.end(f"{asked} in {shown(self.target)}; `prove` asks whatever serves it the same")
         return found
 
     def _made(self, screen: Screen) -> Contract:
