@@ -97,6 +97,17 @@ def test_the_split_does_not_depend_on_the_order_of_the_rows(tmp_path: Path) -> N
     assert set(prompts(one.val_path)) != set(prompts(again.val_path))
 
 
+def test_the_split_does_not_depend_on_the_folder_of_pictures(tmp_path: Path) -> None:
+    """The same rows elsewhere, on another machine, held out others."""
+    found = []
+    for place in ("here", "there/数据"):
+        (tmp_path / place).mkdir(parents=True)
+        rows = [row | {"images": [f"/{place}/{i}.png"]} for i, row in enumerate(questions(200))]
+        found.append(prompts(run(tmp_path / place, rows, val_size=0.2).val_path))
+    assert found[0] == found[1]
+    assert len(found[0]) == 40
+
+
 def test_near_duplicate_clusters_stay_on_one_side(tmp_path: Path) -> None:
     rows = questions(100)
     checked = checked_data(tmp_path, rows)

@@ -4,6 +4,7 @@ from array import array
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import xxhash
@@ -32,10 +33,22 @@ def read_keys(path: Path, seed: int = 0) -> RowKeys:
     seed %= 1 << 64
     for line in read_lines(path):
         contents.append(xxhash.xxh3_64_intdigest(line))
-        places.append(xxhash.xxh3_64_intdigest(line, seed=seed))
-        prompt = prompt_of(decode_row(line)).encode("utf-8", "surrogatepass")
+        row = decode_row(line)
+        wherever = _anywhere(row) if row.media else line
+        places.append(xxhash.xxh3_64_intdigest(wherever, seed=seed))
+        prompt = prompt_of(row).encode("utf-8", "surrogatepass")
         prompts.append(xxhash.xxh3_64_intdigest(prompt))
     return RowKeys(*(np.frombuffer(hashes, np.uint64) for hashes in (contents, prompts, places)))
+
+
+def _anywhere(row: Row) -> bytes:
+    """A row with its media by their names alone: in another folder it is still the same row."""
+    names = {
+        kind: [Path(path).name for path in paths]
+        for kind in ("images", "videos", "audios")
+        if (paths := getattr(row, kind))
+    }
+    return msgspec.json.encode(msgspec.structs.replace(row, **names))
 
 
 def prompt_of(row: Row) -> str:
