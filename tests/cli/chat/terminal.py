@@ -56,6 +56,13 @@ class Terminal:
         before, _, self._screen = self._screen.partition(text)
         return before
 
+    def settled(self) -> None:
+        """Wait until it waits for a key: Python's line editor loses a signal that comes between
+        its prompt and its waiting (Modules/readline.c)."""
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            self._read()
+
     def ended(self) -> int:
         """The exit code, once it has ended."""
         end = time.monotonic() + PATIENCE_S

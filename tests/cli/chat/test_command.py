@@ -190,9 +190,11 @@ def test_ctrl_c_in_a_terminal_ends_the_answer_and_twice_the_conversation(adapter
         terminal.until("(stopped)")
         terminal.type("/base\n")
         terminal.until("base> ")
+        terminal.settled()
         terminal.type("\x03")
         terminal.until("Ctrl-C again")
-        terminal.until("base> ")  # the line editor reads again
+        terminal.until("base> ")
+        terminal.settled()
         terminal.type("\x03")
         assert terminal.ended() == 130
 
