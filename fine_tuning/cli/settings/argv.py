@@ -38,15 +38,16 @@ def read_words(words: Sequence[str], catalogue: Catalogue) -> Found:
     """Sort the words of a command line: `--name value`, `--name=value`, `--flag`, `--no_flag`."""
     entries: list[Entry] = []
     mistakes: list[str] = []
-    position = 0
+    position = valued = 0  # `valued`: where the values of a flag ended, if they did just now
     while position < len(words):
         word = words[position]
         position += 1
         if not word.startswith("--"):
-            if catalogue.operand is None or word.startswith(("-", *LONG_DASHES)):
+            operand = _operand(word, catalogue, after_a_value=valued == position - 1 > 0)
+            if operand is None:
                 mistakes.append(_stray(word))
             else:
-                entries.append(Entry(catalogue.operand, word, [word]))
+                entries.append(Entry(operand, word, [word]))
             continue
         flag, has_value, value = word.partition("=")
         setting, negated = _find(flag, catalogue)
@@ -64,7 +65,7 @@ def read_words(words: Sequence[str], catalogue: Catalogue) -> Found:
             values = ["false" if negated else "true"]
         else:
             values = _following(words[position:], setting.is_many)
-            position += len(values)
+            valued = position = position + len(values)
         if values:
             entries.append(Entry(setting, flag, values))
         else:
@@ -80,6 +81,16 @@ def unknown(flag: str, catalogue: Catalogue) -> str:
     if name in catalogue.elsewhere:
         return f"{flag} is a flag of `{catalogue.elsewhere[name]}`, not of this command."
     return f"{flag} is not a setting.{did_you_mean(catalogue.nearest(name))}"
+
+
+def _operand(word: str, catalogue: Catalogue, *, after_a_value: bool) -> Setting | None:
+    """What a word without a flag is. Where a flag says the same, a word after the value of another
+    flag is rather the rest of that value, whose quotes were forgotten."""
+    operand = catalogue.operand
+    if operand is None or word.startswith(("-", *LONG_DASHES)):
+        return None
+    unsure = after_a_value or word.endswith((".yaml", ".yml"))
+    return None if unsure and catalogue.find(operand.name) is not None else operand
 
 
 def _find(flag: str, catalogue: Catalogue) -> tuple[Setting | None, bool]:

@@ -48,6 +48,8 @@ COMMANDS: Mapping[str, Command] = {
                 "--dataset_path my.json --model_name_or_path Qwen/Qwen3-0.6B --show longest",
                 "--config run.yaml --report report.json",
             ),
+            operand="dataset_path",
+            usage="[FILE ...] [flags]",
             takes=(
                 *DATA,
                 "val_dataset_path",
@@ -95,6 +97,8 @@ COMMANDS: Mapping[str, Command] = {
                 "--model_name_or_path BASE --adapter_name_or_path ADAPTER --export_dir merged",
                 "--adapter_name_or_path A B --combine cat --weights 0.7 0.3 --combined_dir both",
             ),
+            operand="output_dir",
+            usage="[RUN] [flags]",
             takes=(
                 "output_dir",
                 "export_dir",
@@ -156,6 +160,8 @@ COMMANDS: Mapping[str, Command] = {
                 "--output_dir out --gate gate.yaml --junit eval.xml",
                 "--model_name_or_path BASE --adapter_name_or_path ADAPTER --dataset_path t.jsonl",
             ),
+            operand="output_dir",
+            usage="[RUN] [flags]",
             takes=(
                 *DATA,
                 "output_dir",
@@ -215,6 +221,8 @@ COMMANDS: Mapping[str, Command] = {
                 "--output_dir out --prompt 'What is a shard?' > answer.txt",
                 "--model_name_or_path BASE --adapter_name_or_path ADAPTER --temperature 0.7",
             ),
+            operand="output_dir",
+            usage="[RUN] [flags]",
             takes=("output_dir", "model_name_or_path", "template", "quantization", "use_cpu"),
             options=(
                 option("prompt", "text", "answer this and end", "TEXT"),
@@ -246,6 +254,8 @@ COMMANDS: Mapping[str, Command] = {
                 "--model_name_or_path reward-model --dataset_path pairs.jsonl --report scores.json",
                 "--output_dir runs/rm --dataset_path chats.jsonl --report scores.json",
             ),
+            operand="dataset_path",
+            usage="[FILE ...] [flags]",
             takes=(*DATA, "output_dir", "model_name_or_path", "use_cpu"),
             options=(
                 option("report", "path", "write the score of each row as JSON", "FILE", "output"),
@@ -265,6 +275,8 @@ COMMANDS: Mapping[str, Command] = {
                 "--output_dir out --url http://127.0.0.1:8000 --served_model my-model",
                 "--model_name_or_path MODEL --record contract.json",
             ),
+            operand="output_dir",
+            usage="[RUN] [flags]",
             takes=("output_dir", "model_name_or_path", "template", "quantization", "use_cpu"),
             options=(
                 option("contract", "path", "another contract than that of the run", "FILE"),
@@ -299,6 +311,8 @@ COMMANDS: Mapping[str, Command] = {
                 "--model_name_or_path Qwen/Qwen3-0.6B --output_dir qwen3",
                 "--dataset_path me/rows --output_dir rows --include '*.jsonl'",
             ),
+            operand="model_name_or_path",
+            usage="[MODEL] [flags]",
             takes=("model_name_or_path", "dataset_path", "dataset_revision"),
             options=(
                 option("output_dir", "path", "directory for the files", "DIR", "output"),
@@ -323,6 +337,8 @@ COMMANDS: Mapping[str, Command] = {
                 "--output_dir out --repo_id me/my-adapter --dry_run",
                 "--output_dir out --export_dir merged --repo_id me/my-model",
             ),
+            operand="output_dir",
+            usage="[RUN] [flags]",
             takes=("output_dir",),
             options=(
                 option("repo_id", "text", "the repository", "OWNER/NAME"),
@@ -462,7 +478,7 @@ def catalogue(command: Command) -> Catalogue:
         settings=settings,
         engine=_passed_through if command.passes else _no_arguments,
         elsewhere={name: other for name, other in elsewhere.items() if name not in settings},
-        operand=command.operand,
+        operand=settings[command.operand] if isinstance(command.operand, str) else command.operand,
     )
 
 

@@ -29,8 +29,8 @@ def program_here() -> str:
 class Command:
     """One command: `runner` names its function as `module:function`, which is imported when it is
     called, so that `--help` answers at once. `takes` names settings of RunSpec and DataSpec (None:
-    all of them), `options` are its own; `passes` says whether it takes the engine's arguments
-    too."""
+    all of them), `options` are its own; `operand` is what words without a flag are: a setting, or
+    the name of one that is a flag too; `passes`: whether it takes the engine's arguments too."""
 
     name: str
     runner: str
@@ -39,7 +39,7 @@ class Command:
     examples: tuple[str, ...]
     takes: tuple[str, ...] | None
     options: tuple[Setting, ...] = ()
-    operand: Setting | None = None
+    operand: Setting | str | None = None
     usage: str = "[flags]"
     passes: bool = False
 

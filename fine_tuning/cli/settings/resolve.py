@@ -78,7 +78,9 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
     if mistakes:
         mistakes = list(dict.fromkeys(mistakes))
         raise UsageError(mistakes, fix=f"`{program_here()} {command.name} --help` lists the flags.")
-    own = (*command.options, *((command.operand,) if command.operand else ()))
+    own = [*command.options]
+    if isinstance(command.operand, Setting):
+        own.append(command.operand)
     sources: dict[str, Source] = {
         name: item.source for name, item in values.items() if item.setting.owner != "command"
     }

@@ -147,6 +147,33 @@ def test_a_mistake_says_what_to_do(words: str, message: str) -> None:
     assert message in mistakes(*words.split())
 
 
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("validate a.jsonl b.csv", "dataset_path", ("a.jsonl", "b.csv")),
+        ("validate --json a.jsonl --no_dedup", "dataset_path", ("a.jsonl",)),
+        ("chat out --temperature 0.5", "output_dir", Path("out")),
+        ("eval out", "output_dir", Path("out")),
+        ("export out --export_dir merged", "output_dir", Path("out")),
+    ],
+)
+def test_a_word_before_the_flags_is_what_the_command_is_about(
+    line: str, name: str, value: object
+) -> None:
+    command, *words = line.split()
+    found = resolve(COMMANDS[command], words)
+    assert getattr(found.spec, name, None) or getattr(found.spec.data, name) == value
+
+
+@pytest.mark.parametrize(
+    "line", ["chat out --system You are kind", "validate a.json --text_column my text"]
+)
+def test_a_value_without_its_quotes_is_not_taken_for_a_run_or_a_file(line: str) -> None:
+    command, *words = line.split()
+    with pytest.raises(UsageError, match="A value that contains spaces needs quotes"):
+        resolve(COMMANDS[command], words)
+
+
 def test_a_secret_is_not_repeated() -> None:
     assert "hf_secret" not in mistakes("--hf_hub_token=hf_secret", "--hub_token", "hf_secret")
 
