@@ -23,7 +23,7 @@ from transformers import AutoTokenizer
 
 from fine_tuning.engine.worker.served.agreement import engine_rows
 from fine_tuning.engine.worker.served.encoder import Encoder, encoder_of
-from fine_tuning.engine.worker.served.messages import dialogue, reasons
+from fine_tuning.engine.worker.served.text.messages import dialogue, reasons
 from fine_tuning.engine.worker.tokens.template import choose_template, thinking_in
 from fine_tuning.errors import FineTuningError
 from tests.engine.worker.served.families import SHAPES

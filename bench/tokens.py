@@ -29,7 +29,7 @@ from llamafactory.hparams.data_args import DataArguments
 from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.served.encoder import encoder_of
 from fine_tuning.engine.worker.served.write import encoded
-from fine_tuning.engine.worker.tokens.lengths import count_tokens, whole_length
+from fine_tuning.engine.worker.tokens.counting.lengths import count_tokens, whole_length
 from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages, engine_text
 
 BATCH = 2000

@@ -96,7 +96,7 @@ def test_llamafactory_accepts_every_preset(tmp_path: Path) -> None:
     """What it refuses here it would refuse after the model was loaded."""
     from llamafactory.hparams import get_train_args
 
-    from fine_tuning.engine.worker.training.adapters import engine_arguments
+    from fine_tuning.engine.worker.training.adapters.peft import engine_arguments
 
     for name in ON_A_CPU:
         settings = planned_preset(tmp_path / name, tmp_path / "m", name).train.all

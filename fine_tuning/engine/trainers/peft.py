@@ -1,7 +1,7 @@
 """Methods of PEFT that LLaMA-Factory does not know, on its own loading, template and data.
 
 LLaMA-Factory would refuse such a `finetuning_type`; our worker puts the adapter in its place
-(engine/worker/training/adapters.py).
+(engine/worker/training/adapters/peft.py).
 """
 
 import math

@@ -26,7 +26,7 @@ HEAD = "value_head.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class RewardModel:
-    """A reward model as the worker loads it (engine/worker/scoring/judge.py: judge_of)."""
+    """A reward model as the worker loads it (engine/worker/scoring/rewards/judge.py: judge_of)."""
 
     name: str
     settings: Mapping[str, Any]

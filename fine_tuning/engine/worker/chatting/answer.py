@@ -9,7 +9,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer
 
 from fine_tuning.engine.worker.chatting.speaker import Speaker, speaker_of
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.served.turns import OPENED
+from fine_tuning.engine.worker.served.text.turns import OPENED
 from fine_tuning.errors import UsageError
 from fine_tuning.values.answers.chat import Ended, Sampling
 

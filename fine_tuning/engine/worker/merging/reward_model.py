@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.scoring.batches import free_device_memory
-from fine_tuning.engine.worker.scoring.judge import classifier_of, judge_of
+from fine_tuning.engine.worker.scoring.rewards.judge import classifier_of, judge_of
 from fine_tuning.errors import EngineError, ModelError
 
 WEIGHT, BIAS = "v_head.summary.weight", "v_head.summary.bias"

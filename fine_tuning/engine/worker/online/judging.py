@@ -13,7 +13,7 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.engine.worker.scoring.judge import Judge as RewardModel
+from fine_tuning.engine.worker.scoring.rewards.judge import Judge as RewardModel
 from fine_tuning.engine.worker.time_limit import TooLong, timed
 from fine_tuning.errors import RowsError
 from fine_tuning.values.tables.rewards import OF_MANY_ANSWERS, OF_ONE_ANSWER, Reward, RewardKind

@@ -9,12 +9,12 @@ from typing import Any
 from fine_tuning.engine.worker.chatting.speaker import Speaker
 from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.scoring.prompts import OfServer
-from fine_tuning.engine.worker.served.chat_template import Refused
 from fine_tuning.engine.worker.served.encoder import encoder_of
-from fine_tuning.engine.worker.served.guard import bounded
-from fine_tuning.engine.worker.served.messages import dialogue
-from fine_tuning.engine.worker.served.turns import Dialogues
-from fine_tuning.engine.worker.tokens.media import media_of
+from fine_tuning.engine.worker.served.text.chat_template import Refused
+from fine_tuning.engine.worker.served.text.guard import bounded
+from fine_tuning.engine.worker.served.text.messages import dialogue
+from fine_tuning.engine.worker.served.text.turns import Dialogues
+from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.errors import UsageError
 
 MOST = 16

@@ -19,7 +19,7 @@ from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.proving.answers import greedy, log_probabilities
 from fine_tuning.engine.worker.proving.record import top_of
 from fine_tuning.engine.worker.scoring.generate import scoring_mode
-from fine_tuning.engine.worker.served.guard import bounded
+from fine_tuning.engine.worker.served.text.guard import bounded
 from fine_tuning.errors import ModelError
 from fine_tuning.values.answers.contract import Contract, Conversation, Heard, Replay
 from fine_tuning.values.codec import to_json

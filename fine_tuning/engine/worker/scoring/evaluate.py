@@ -16,7 +16,7 @@ from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.prompts import require_template, stop_ids_of
 from fine_tuning.engine.worker.scoring.score import Scoring, loaded, score_rows
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
-from fine_tuning.engine.worker.tokens.media import media_of
+from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.errors import DataError, EngineError
 from fine_tuning.files import write_text

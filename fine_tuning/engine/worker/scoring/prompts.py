@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from fine_tuning.engine.worker.served.chat_template import Refused
 from fine_tuning.engine.worker.served.encoder import Encoded, Encoder
-from fine_tuning.engine.worker.served.guard import bounded
-from fine_tuning.engine.worker.served.messages import dialogue
-from fine_tuning.engine.worker.served.turns import Dialogues
+from fine_tuning.engine.worker.served.text.chat_template import Refused
+from fine_tuning.engine.worker.served.text.guard import bounded
+from fine_tuning.engine.worker.served.text.messages import dialogue
+from fine_tuning.engine.worker.served.text.turns import Dialogues
 from fine_tuning.engine.worker.served.write import served_encoder
 from fine_tuning.engine.worker.tokens.rendering import engine_messages, with_answer
 from fine_tuning.errors import ModelError, UsageError

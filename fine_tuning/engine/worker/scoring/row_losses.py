@@ -18,7 +18,7 @@ from fine_tuning.engine.worker.scoring.generate import (
     sequence_loss,
 )
 from fine_tuning.engine.worker.served.write import served_encoder
-from fine_tuning.engine.worker.tokens.media import media_of
+from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import engine_messages, is_trained
 from fine_tuning.engine.worker.training.weights import Marking, WeightedProcessor
 from fine_tuning.files import read_json, write_text

@@ -29,12 +29,12 @@ from fine_tuning.engine.worker.scoring.asking import (
 from fine_tuning.engine.worker.scoring.batches import Said, free_device_memory
 from fine_tuning.engine.worker.scoring.generate import MOST_NEW_TOKENS, Progress, scoring_mode
 from fine_tuning.engine.worker.scoring.prompts import prompts_of, question_of
-from fine_tuning.engine.worker.scoring.rewarded import score_rewards
-from fine_tuning.engine.worker.scoring.rewards import implicit_rewards, reward_metrics
+from fine_tuning.engine.worker.scoring.rewards.rewarded import score_rewards
+from fine_tuning.engine.worker.scoring.rewards.values import implicit_rewards, reward_metrics
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
-from fine_tuning.engine.worker.tokens.media import media_of
+from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.views import decoded
-from fine_tuning.engine.worker.training.adapters import engine_arguments, installed
+from fine_tuning.engine.worker.training.adapters.peft import engine_arguments, installed
 from fine_tuning.files import read_json, write_text
 from fine_tuning.units import duration_text
 from fine_tuning.values.answers.scores import Scored

@@ -12,7 +12,7 @@ from llamafactory.data.collator import MultiModalDataCollatorForSeq2Seq
 from llamafactory.extras.constants import IGNORE_INDEX
 
 from fine_tuning.engine.worker.scoring.prompts import Prompts
-from fine_tuning.engine.worker.tokens.media import media_of
+from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import engine_messages
 
 Ids = list[int]

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from fine_tuning.engine.worker.served.abilities import probe
-from fine_tuning.engine.worker.served.chat_template import ChatTemplate, Refused, template_of
-from fine_tuning.engine.worker.served.guard import bounded
 from fine_tuning.engine.worker.served.pieces import Pieces
-from fine_tuning.engine.worker.served.turns import Dialogues, Turn
+from fine_tuning.engine.worker.served.text.abilities import probe
+from fine_tuning.engine.worker.served.text.chat_template import ChatTemplate, Refused, template_of
+from fine_tuning.engine.worker.served.text.guard import bounded
+from fine_tuning.engine.worker.served.text.turns import Dialogues, Turn
 from fine_tuning.errors import DataError
 
 Row = Mapping[str, Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 from fine_tuning.engine.worker.served.agreement import EngineRows, agrees
 from fine_tuning.engine.worker.served.encoder import Encoded, Encoder
-from fine_tuning.engine.worker.served.messages import reasons
+from fine_tuning.engine.worker.served.text.messages import reasons
 
 Row = Mapping[str, Any]
 SAID = ("assistant", "function_call")

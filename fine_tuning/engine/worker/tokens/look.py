@@ -15,7 +15,7 @@ from fine_tuning.engine.model_source import refuse_untrainable
 from fine_tuning.engine.plan.cutoff import choose_cutoff
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.served.choose import Model
-from fine_tuning.engine.worker.tokens.lengths import histogram, percentiles
+from fine_tuning.engine.worker.tokens.counting.lengths import histogram, percentiles
 from fine_tuning.engine.worker.tokens.model_facts import model_facts
 from fine_tuning.engine.worker.tokens.views import shown_rows
 from fine_tuning.engine.worker.tokens.ways import Asked, by_engine, by_server

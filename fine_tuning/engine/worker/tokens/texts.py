@@ -6,7 +6,7 @@ from typing import Any
 from transformers import AutoTokenizer, GenerationConfig
 
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.served.chat_template import Message, Refused, template_of
+from fine_tuning.engine.worker.served.text.chat_template import Message, Refused, template_of
 
 
 def tokenizer_facts(

@@ -12,7 +12,7 @@ from llamafactory.data.processor.pretrain import PretrainDatasetProcessor
 from llamafactory.extras.constants import IGNORE_INDEX
 
 from fine_tuning.engine.worker.rows import read_rows
-from fine_tuning.engine.worker.tokens.media import media_of
+from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages, with_answer
 from fine_tuning.engine.worker.training.weights import Marking, WeightedProcessor
 from fine_tuning.errors import EngineError

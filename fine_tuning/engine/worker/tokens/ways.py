@@ -26,8 +26,8 @@ from fine_tuning.engine.worker.served.choose import (
 )
 from fine_tuning.engine.worker.served.encoder import Encoder
 from fine_tuning.engine.worker.served.survey import Survey, survey
-from fine_tuning.engine.worker.tokens.measure import Measured, measure, reported
-from fine_tuning.engine.worker.tokens.media import require_media
+from fine_tuning.engine.worker.tokens.counting.measure import Measured, measure, reported
+from fine_tuning.engine.worker.tokens.counting.media import require_media
 from fine_tuning.engine.worker.tokens.rendering import (
     Rendering,
     Shape,

@@ -14,7 +14,7 @@ from llamafactory.model import load_tokenizer
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.served.write import KINDS, served_encoder, write_encoded
-from fine_tuning.engine.worker.training.adapters import engine_arguments
+from fine_tuning.engine.worker.training.adapters.peft import engine_arguments
 from fine_tuning.engine.worker.training.weights import Marking, honoured
 from fine_tuning.values.tokens import Served
 

@@ -21,7 +21,7 @@ from fine_tuning.engine.worker.online.alarms import Alarms
 from fine_tuning.engine.worker.online.run import run_online
 from fine_tuning.engine.worker.scoring.asking import NotScored
 from fine_tuning.engine.worker.scoring.prompts import prompts_of
-from fine_tuning.engine.worker.scoring.rewarded import rewards_of
+from fine_tuning.engine.worker.scoring.rewards.rewarded import rewards_of
 from fine_tuning.engine.worker.scoring.row_losses import Measured
 from fine_tuning.engine.worker.scoring.score import (
     Scoring,
@@ -32,17 +32,17 @@ from fine_tuning.engine.worker.scoring.score import (
     write_scores,
 )
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
-from fine_tuning.engine.worker.training.adapters import as_before, engine_arguments, installed
+from fine_tuning.engine.worker.training.adapters.beside import RankBudget, SavedEncoder
+from fine_tuning.engine.worker.training.adapters.peft import as_before, engine_arguments, installed
+from fine_tuning.engine.worker.training.adapters.pissa import take_converted
+from fine_tuning.engine.worker.training.adapters.targets import require_targets, require_untied
 from fine_tuning.engine.worker.training.balance import Expected, read_expected, require_all
-from fine_tuning.engine.worker.training.beside import RankBudget, SavedEncoder
+from fine_tuning.engine.worker.training.callbacks.finite import FiniteNumbers
+from fine_tuning.engine.worker.training.callbacks.hashed import Hashed, note_model
+from fine_tuning.engine.worker.training.callbacks.learning import Learning
+from fine_tuning.engine.worker.training.callbacks.ledger import LossesAround
+from fine_tuning.engine.worker.training.callbacks.stopping import Stopped, Stopping
 from fine_tuning.engine.worker.training.continuing import continued_exactly
-from fine_tuning.engine.worker.training.finite import FiniteNumbers
-from fine_tuning.engine.worker.training.hashed import Hashed, note_model
-from fine_tuning.engine.worker.training.learning import Learning
-from fine_tuning.engine.worker.training.ledger import LossesAround
-from fine_tuning.engine.worker.training.pissa import take_converted
-from fine_tuning.engine.worker.training.stopping import Stopped, Stopping
-from fine_tuning.engine.worker.training.targets import require_targets, require_untied
 from fine_tuning.errors import EngineError
 
 PROGRESS_EVERY_S = 0.2

@@ -69,7 +69,7 @@ def test_trl_s_way_of_asking_gives_the_trained_rewards_less_one_constant(made: E
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from fine_tuning.engine.worker.rows import first_rows
-    from fine_tuning.engine.worker.scoring.judge import judge_rows
+    from fine_tuning.engine.worker.scoring.rewards.judge import judge_rows
 
     rows = first_rows(made.rows, 4)
     trained = judge_rows(events=Heard().events, settings=made.settings, rows_path=str(made.rows))
@@ -135,7 +135,7 @@ def test_padding_is_a_token_at_which_no_conversation_ends() -> None:
 
 
 def test_a_model_that_is_no_reward_model_is_named(tiny_model: Path) -> None:
-    from fine_tuning.engine.worker.scoring.judge import judge_of
+    from fine_tuning.engine.worker.scoring.rewards.judge import judge_of
 
     with pytest.raises(ModelError, match="is no reward model: it is a LlamaForCausalLM with 2"):
         judge_of({"classifier": str(tiny_model)})

@@ -157,7 +157,7 @@ def test_a_training_that_is_continued_is_the_one_that_would_have_gone_on(
 
 def forget_rewards() -> None:
     """As a new process would have none."""
-    from fine_tuning.engine.worker.scoring.rewarded import judge_for
+    from fine_tuning.engine.worker.scoring.rewards.rewarded import judge_for
 
     judge_for.cache_clear()
 
@@ -256,7 +256,7 @@ def test_a_reward_model_judges_whole_conversations(
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from fine_tuning.engine.worker.online.asking import Question
-    from fine_tuning.engine.worker.scoring.rewarded import rewards_of
+    from fine_tuning.engine.worker.scoring.rewards.rewarded import rewards_of
 
     plan = judged_by(tmp_path, tiny_model, reward_model)
     train_here(tmp_path, plan, scored=False)  # it reads what this model is trained to write

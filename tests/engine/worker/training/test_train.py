@@ -22,7 +22,7 @@ def model(*targets: str) -> SimpleNamespace:
 
 def test_one_lora_target_that_the_model_lacks_is_named() -> None:
     """PEFT trained the others and said nothing."""
-    from fine_tuning.engine.worker.training.targets import require_targets
+    from fine_tuning.engine.worker.training.adapters.targets import require_targets
 
     require_targets(model("q_proj", "lm_head", "self_attn.q_proj"))
     with pytest.raises(EngineError, match="does not have: proj, v_proj"):

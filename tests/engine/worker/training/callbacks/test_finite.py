@@ -38,7 +38,7 @@ def test_float16_gradients_may_overflow_now_and_then() -> None:
     """Their scale is found that way; those that overflow for ever are no matter of the scale."""
     from types import SimpleNamespace
 
-    from fine_tuning.engine.worker.training.finite import MOST_SKIPPED, FiniteNumbers
+    from fine_tuning.engine.worker.training.callbacks.finite import MOST_SKIPPED, FiniteNumbers
 
     watch, half = FiniteNumbers(), SimpleNamespace(fp16=True, learning_rate=1e-4)
     for _ in range(MOST_SKIPPED):
@@ -54,7 +54,7 @@ def test_a_batch_in_which_nothing_is_trained_is_named() -> None:
     """Its loss is 0 divided by 0."""
     import torch
 
-    from fine_tuning.engine.worker.training.finite import _cause
+    from fine_tuning.engine.worker.training.callbacks.finite import _cause
 
     labels = [torch.full((2, 8), -100)]
     why, fix = _cause(None, 7, "the loss", labels)

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
-from fine_tuning.engine.worker.tokens.media import ADDED
+from fine_tuning.engine.worker.tokens.counting.media import ADDED
 from fine_tuning.engine.worker.tokens.rendering import (
     PieceTokenizer,
     Rendering,

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from fine_tuning.engine.worker.scoring.generate import is_soft_prompt
-from fine_tuning.engine.worker.training.adapters import ENCODER
+from fine_tuning.engine.worker.training.adapters.peft import ENCODER
 
 RANKS = "rank_budget.safetensors"
 MASK = "mask:"  # before the names of the ranks that are left

@@ -10,8 +10,8 @@ from typing import Any
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import read_rows
-from fine_tuning.engine.worker.tokens.lengths import count_tokens, whole_length
-from fine_tuning.engine.worker.tokens.media import expanded
+from fine_tuning.engine.worker.tokens.counting.lengths import count_tokens, whole_length
+from fine_tuning.engine.worker.tokens.counting.media import expanded
 from fine_tuning.engine.worker.tokens.rendering import Rendering, Shape, is_trained, watched
 
 PROGRESS_EVERY_S = 0.2

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fine_tuning.engine.worker.served.chat_template import ChatTemplate, Refused
-from fine_tuning.engine.worker.served.messages import (
+from fine_tuning.engine.worker.served.text.chat_template import ChatTemplate, Refused
+from fine_tuning.engine.worker.served.text.messages import (
     Abilities,
     Dialogue,
     Message,

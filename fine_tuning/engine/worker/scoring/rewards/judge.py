@@ -18,9 +18,9 @@ from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.scoring.batches import OutOfMemory
 from fine_tuning.engine.worker.scoring.generate import scoring_mode
 from fine_tuning.engine.worker.scoring.prompts import prompts_of
-from fine_tuning.engine.worker.scoring.rewards import classifier_values, head_values
-from fine_tuning.engine.worker.tokens.media import media_of
-from fine_tuning.engine.worker.training.adapters import engine_arguments, installed
+from fine_tuning.engine.worker.scoring.rewards.values import classifier_values, head_values
+from fine_tuning.engine.worker.tokens.counting.media import media_of
+from fine_tuning.engine.worker.training.adapters.peft import engine_arguments, installed
 from fine_tuning.errors import EngineError, ModelError
 from fine_tuning.values.tokens import Served
 

@@ -19,7 +19,7 @@ def test_counts_equal_the_processor_s_ids(tiny_model: Path, name: str) -> None:
     from llamafactory.hparams.data_args import DataArguments
     from transformers import AutoTokenizer
 
-    from fine_tuning.engine.worker.tokens.lengths import count_tokens, whole_length
+    from fine_tuning.engine.worker.tokens.counting.lengths import count_tokens, whole_length
     from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
@@ -40,7 +40,7 @@ def test_a_tool_call_and_its_result_belong_to_the_round_of_the_answer(tiny_model
     from llamafactory.data.template import TEMPLATES
     from transformers import AutoTokenizer
 
-    from fine_tuning.engine.worker.tokens.lengths import count_tokens
+    from fine_tuning.engine.worker.tokens.counting.lengths import count_tokens
     from fine_tuning.engine.worker.tokens.rendering import Rendering
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
@@ -51,7 +51,7 @@ def test_a_tool_call_and_its_result_belong_to_the_round_of_the_answer(tiny_model
 def test_histogram_and_percentiles_count_every_row() -> None:
     from array import array
 
-    from fine_tuning.engine.worker.tokens.lengths import histogram, percentiles
+    from fine_tuning.engine.worker.tokens.counting.lengths import histogram, percentiles
 
     lengths = array("I", [1, 5, 9, 100])
     assert sum(count for _, count in histogram(lengths)) == 4
@@ -69,7 +69,7 @@ def test_the_end_of_a_preferred_answer_is_counted(tiny_model: Path, name: str, k
     from llamafactory.hparams.data_args import DataArguments
     from transformers import AutoTokenizer
 
-    from fine_tuning.engine.worker.tokens.lengths import count_tokens, whole_length
+    from fine_tuning.engine.worker.tokens.counting.lengths import count_tokens, whole_length
     from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)

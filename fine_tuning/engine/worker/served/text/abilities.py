@@ -5,8 +5,8 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from fine_tuning.engine.worker.served.chat_template import ChatTemplate, Refused
-from fine_tuning.engine.worker.served.messages import Abilities
+from fine_tuning.engine.worker.served.text.chat_template import ChatTemplate, Refused
+from fine_tuning.engine.worker.served.text.messages import Abilities
 from fine_tuning.errors import ModelError
 
 # Words that no template writes by itself.

@@ -35,7 +35,7 @@ def test_what_is_trained_is_loaded_by_peft_and_changes_the_answers(
     method: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the plan has said how many numbers it is."""
-    from fine_tuning.engine.worker.training import adapters
+    from fine_tuning.engine.worker.training.adapters import peft as adapters
 
     known, counts = adapters.put, []
 
@@ -101,7 +101,7 @@ def test_a_prefix_begins_as_what_the_model_computes_for_the_text(tiny_model: Pat
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from fine_tuning.engine.worker.training.adapters import Fresh, put
+    from fine_tuning.engine.worker.training.adapters.peft import Fresh, put
 
     text = "What is the capital of France?"
     ids = AutoTokenizer.from_pretrained(tiny_model).encode(text)

@@ -13,7 +13,7 @@ from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.scoring.generate import is_soft_prompt
 from fine_tuning.engine.worker.scoring.row_losses import Measured, encoding_of, measure
 from fine_tuning.engine.worker.scoring.score import template_settings
-from fine_tuning.engine.worker.training.stopping import Stopping
+from fine_tuning.engine.worker.training.callbacks.stopping import Stopping
 
 
 class LossesAround(TrainerCallback):  # type: ignore[misc]  # transformers is not checked

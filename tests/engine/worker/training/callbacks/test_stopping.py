@@ -10,8 +10,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from fine_tuning.checkpoints import progress
 from fine_tuning.engine.worker.training.balance import Expected
+from fine_tuning.engine.worker.training.callbacks.stopping import Stopped, Stopping
 from fine_tuning.engine.worker.training.continuing import continued_exactly
-from fine_tuning.engine.worker.training.stopping import Stopped, Stopping
 from fine_tuning.engine.worker.training.train import Watch
 from tests.trainings import Heard
 

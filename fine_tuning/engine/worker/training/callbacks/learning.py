@@ -11,8 +11,8 @@ from transformers import Trainer, TrainerCallback
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.no_trace import random_states_kept
-from fine_tuning.engine.worker.training.adapters import as_before
-from fine_tuning.engine.worker.training.stopping import Stopping
+from fine_tuning.engine.worker.training.adapters.peft import as_before
+from fine_tuning.engine.worker.training.callbacks.stopping import Stopping
 from fine_tuning.errors import EngineError
 
 PROBE = 32  # tokens whose logits are compared

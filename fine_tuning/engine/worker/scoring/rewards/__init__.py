@@ -1,0 +1,1 @@
+"""Rewards of held-out rows, and reward models by themselves."""

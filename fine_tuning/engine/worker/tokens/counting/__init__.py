@@ -1,0 +1,1 @@
+"""How many tokens a row has where the engine encodes it, media included."""

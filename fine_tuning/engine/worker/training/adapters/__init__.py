@@ -1,0 +1,1 @@
+"""What an adapter is put on, and what is saved beside it, where the engine does it otherwise."""
