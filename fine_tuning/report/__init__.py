@@ -1,10 +1,10 @@
 """A run's record, or a check -> what the user reads."""
 
-from fine_tuning.report.account import data_account, masked_of, parity_of
-from fine_tuning.report.chain import link_of
-from fine_tuning.report.collect import collect, score_lines
 from fine_tuning.report.compare import Compared, Comparison, compare, curves_beside
-from fine_tuning.report.facts import DataFacts, RunFacts
+from fine_tuning.report.facts.account import data_account, masked_of, parity_of
+from fine_tuning.report.facts.chain import link_of
+from fine_tuning.report.facts.collect import collect, score_lines
+from fine_tuning.report.facts.page import DataFacts, RunFacts
 from fine_tuning.report.write import (
     RunRow,
     runs_page,

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from fine_tuning import hashes
 from fine_tuning.measures.compare import compared
 from fine_tuning.measures.paired import LEVEL, mcnemar
-from fine_tuning.report.collect import curves_of, read_scores
-from fine_tuning.report.facts import CurvePoint
+from fine_tuning.report.facts.collect import curves_of, read_scores
+from fine_tuning.report.facts.page import CurvePoint
 from fine_tuning.report.scores import mood, value_text
 from fine_tuning.units import counted
 from fine_tuning.values.answers.scores import Score, Scores

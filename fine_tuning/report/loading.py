@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from fine_tuning.report.facts import RunFacts
+from fine_tuning.report.facts.page import RunFacts
 
 _LOAD = """\
 tokenizer = AutoTokenizer.from_pretrained({tokenizer!r})

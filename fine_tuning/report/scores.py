@@ -7,7 +7,7 @@ from typing import Literal
 
 from fine_tuning.measures.metrics import JUDGED
 from fine_tuning.measures.paired import LEVEL, mcnemar
-from fine_tuning.report.facts import RunFacts
+from fine_tuning.report.facts.page import RunFacts
 from fine_tuning.units import counted, percent_text
 from fine_tuning.values.answers.scores import Score
 

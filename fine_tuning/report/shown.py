@@ -8,7 +8,7 @@ from typing import Literal
 from markupsafe import Markup, escape
 
 from fine_tuning.escaping import visible
-from fine_tuning.report.facts import TokenDifference
+from fine_tuning.report.facts.page import TokenDifference
 from fine_tuning.values.shown import MaskedRow, Span
 
 _CONTEXT = 6

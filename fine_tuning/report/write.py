@@ -12,13 +12,13 @@ from markupsafe import Markup
 
 from fine_tuning import files
 from fine_tuning.report import shown
-from fine_tuning.report.axes import WIDE_HEIGHT, WIDE_WIDTH, Scale
-from fine_tuning.report.chart import line_chart
 from fine_tuning.report.compare import Comparison
-from fine_tuning.report.curves import charts, charts_beside
-from fine_tuning.report.facts import CurvePoint, DataAccount, DataFacts, RunFacts, Sample
+from fine_tuning.report.drawing.axes import WIDE_HEIGHT, WIDE_WIDTH, Scale
+from fine_tuning.report.drawing.chart import line_chart
+from fine_tuning.report.drawing.curves import charts, charts_beside
+from fine_tuning.report.drawing.histogram import histogram
+from fine_tuning.report.facts.page import CurvePoint, DataAccount, DataFacts, RunFacts, Sample
 from fine_tuning.report.findings import finding_cards
-from fine_tuning.report.histogram import histogram
 from fine_tuning.report.loading import snippets
 from fine_tuning.report.proof import proof_text, rewards_text
 from fine_tuning.report.scores import score_row, verdict

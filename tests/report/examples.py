@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fine_tuning.ledger import Doubtful, Findings, RowLoss
 from fine_tuning.report.compare import Change, Comparison, Difference, ScoreBeside
-from fine_tuning.report.facts import (
+from fine_tuning.report.facts.page import (
     Artefact,
     CurvePoint,
     DataAccount,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.report.facts import RunFacts
+from fine_tuning.report.facts.page import RunFacts
 from fine_tuning.report.loading import snippets
 from tests.models import CHATML, build_model
 from tests.trainings import Heard, Planned, planned, train_here
@@ -58,8 +58,8 @@ def merged(folder: Path, plan: Planned) -> Path:
 
 
 def facts_of(folder: Path, plan: Planned, merged_path: Path) -> RunFacts:
-    """As the page of the run has them (report/collect.py)."""
-    from fine_tuning.report.collect import loading_facts
+    """As the page of the run has them (report/facts/collect.py)."""
+    from fine_tuning.report.facts.collect import loading_facts
     from fine_tuning.values.spec import RunSpec
 
     spec = RunSpec(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.report.facts import RunFacts
+from fine_tuning.report.facts.page import RunFacts
 from fine_tuning.report.loading import snippets
 
 _MADE = RunFacts(

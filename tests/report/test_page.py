@@ -8,7 +8,7 @@ import pytest
 
 from fine_tuning.ledger import Findings
 from fine_tuning.report import write_data_report, write_report
-from fine_tuning.report.facts import (
+from fine_tuning.report.facts.page import (
     CurvePoint,
     DataAccount,
     DataFacts,

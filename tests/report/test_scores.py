@@ -8,8 +8,8 @@ from scipy.stats import bootstrap
 
 from fine_tuning.measures.compare import compared
 from fine_tuning.measures.rewards import margin_change
-from fine_tuning.report.collect import read_scores, score_lines
-from fine_tuning.report.facts import RunFacts
+from fine_tuning.report.facts.collect import read_scores, score_lines
+from fine_tuning.report.facts.page import RunFacts
 from fine_tuning.report.scores import score_row, verdict, wilson
 from fine_tuning.units import percent_text
 from fine_tuning.values.answers.scores import Rewards, Score

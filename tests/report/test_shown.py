@@ -1,4 +1,4 @@
-from fine_tuning.report.facts import TokenDifference
+from fine_tuning.report.facts.page import TokenDifference
 from fine_tuning.report.shown import (
     clip,
     clip_row,

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fine_tuning.report.axes import tick_label, tick_values
-from fine_tuning.report.chart import line_chart
-from fine_tuning.report.curves import charts, downsample, smooth
-from fine_tuning.report.facts import CurvePoint
+from fine_tuning.report.drawing.axes import tick_label, tick_values
+from fine_tuning.report.drawing.chart import line_chart
+from fine_tuning.report.drawing.curves import charts, downsample, smooth
+from fine_tuning.report.facts.page import CurvePoint
 
 
 @settings(deadline=None)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fine_tuning.report.axes import (
+from fine_tuning.report.drawing.axes import (
     BOTTOM_MARGIN,
     HEIGHT,
     LEFT,
@@ -15,7 +15,7 @@ from fine_tuning.report.axes import (
     step_values,
     tick_values,
 )
-from fine_tuning.report.facts import Lengths
+from fine_tuning.report.facts.page import Lengths
 from fine_tuning.units import counted
 
 _BOTTOM = HEIGHT - BOTTOM_MARGIN

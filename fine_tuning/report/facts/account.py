@@ -3,13 +3,7 @@
 from pathlib import Path
 
 from fine_tuning.paths import shown
-from fine_tuning.report.facts import (
-    DataAccount,
-    FileRows,
-    Lengths,
-    Parity,
-    TokenDifference,
-)
+from fine_tuning.report.facts.page import DataAccount, FileRows, Lengths, Parity, TokenDifference
 from fine_tuning.values.data import CheckedData, FileAccount, SplitData
 from fine_tuning.values.results import Trained
 from fine_tuning.values.shown import MaskedRow, Span

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fine_tuning.report.axes import (
+from fine_tuning.report.drawing.axes import (
     BOTTOM_MARGIN,
     HEIGHT,
     LEFT,
@@ -14,7 +14,7 @@ from fine_tuning.report.axes import (
     step_values,
     tick_values,
 )
-from fine_tuning.report.curves import Curve, CurveChart
+from fine_tuning.report.drawing.curves import Curve, CurveChart
 
 
 @dataclass(frozen=True, kw_only=True)

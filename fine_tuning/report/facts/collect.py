@@ -11,9 +11,9 @@ from fine_tuning.measures.compare import compared
 from fine_tuning.measures.metrics import JUDGED
 from fine_tuning.measures.rewards import REWARDS, WINS
 from fine_tuning.paths import shown
-from fine_tuning.report.account import data_account, masked_of, parity_of
-from fine_tuning.report.chain import link_of, shown_link
-from fine_tuning.report.facts import Artefact, CurvePoint, RunFacts, Sample
+from fine_tuning.report.facts.account import data_account, masked_of, parity_of
+from fine_tuning.report.facts.chain import link_of, shown_link
+from fine_tuning.report.facts.page import Artefact, CurvePoint, RunFacts, Sample
 from fine_tuning.report.scores import interval_text, score_row
 from fine_tuning.values.answers.scores import Scores
 from fine_tuning.values.codec import from_json

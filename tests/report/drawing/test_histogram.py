@@ -1,5 +1,5 @@
-from fine_tuning.report.facts import Lengths
-from fine_tuning.report.histogram import histogram, merge_bins
+from fine_tuning.report.drawing.histogram import histogram, merge_bins
+from fine_tuning.report.facts.page import Lengths
 from tests.report.examples import lengths
 
 

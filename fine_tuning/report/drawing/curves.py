@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from fine_tuning.report.facts import CurvePoint
+from fine_tuning.report.facts.page import CurvePoint
 
 MOST_POINTS = 400
 _SMOOTH_FROM = 40

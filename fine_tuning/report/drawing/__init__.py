@@ -1,0 +1,1 @@
+"""Numbers drawn: scales and ticks, curves, the histogram of lengths."""
