@@ -54,8 +54,9 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
     FineTuningError with the cause and the next step; what was done until then is kept.
     """
     spec, links = chain.started(spec, begun_from(spec), sources=sources, screen=screen)
-    spec = resolved(spec, sources=sources, screen=screen)
+    asked, spec = spec, resolved(spec, sources=sources, screen=screen)
     refusing.refuse_unstartable(spec)
+    shipping.tell_places(asked, spec, screen)
     with (
         opened(spec, sources=sources, screen=screen, command=command, chain=links) as job,
         recorded(job, write_page),
@@ -202,7 +203,8 @@ def ship(job: Run, worker: Worker) -> None:
 def export(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str) -> Path:
     """Merge a finished run, with the settings that it was trained with: nothing is checked, split
     or planned again. Raises UsageError for a run that has not finished."""
-    spec = resolved(spec, sources=sources, screen=screen)
+    asked, spec = spec, resolved(spec, sources=sources, screen=screen)
+    shipping.tell_places(asked, spec, screen)
     with (
         opened(spec, sources=sources, screen=screen, command=command) as job,
         recorded(job, write_page),
@@ -232,7 +234,8 @@ def export_adapters(
     """Make one adapter (`combined_dir`) or a merged model (`--export_dir`) of adapters that
     somebody else trained: combined, or one upon the other. What cannot be is refused first."""
     title = slug(adapters[-1].name)
-    spec = spec.with_places(adapters[-1])
+    asked, spec = spec, spec.with_places(adapters[-1])
+    shipping.tell_places(asked, spec, screen)
     shipping.refuse_unmakeable_of_model(spec, title)
     if combining is not None:
         refuse_uncombinable(adapters, combining.how)
@@ -255,7 +258,8 @@ def export_adapters(
 def export_model(spec: RunSpec, *, log: Path, screen: Screen) -> Path:
     """Make GGUF files, and a model in Ollama, of a whole model that somebody else trained."""
     title = slug(Path(str(spec.model_name_or_path)).name)
-    spec = spec.with_places(Path.cwd() / title)
+    asked, spec = spec, spec.with_places(Path.cwd() / title).replace(export_dir=None)
+    shipping.tell_places(asked, spec, screen)
     shipping.refuse_unmakeable_of_model(spec, title)
     base = Model(spec=spec).do(screen)
     with worker_for(spec, log) as worker:

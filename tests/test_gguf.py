@@ -21,7 +21,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with ollama(place / "ollama") as found:
         done = command(
             *("run", "--output_dir", "run", "--max_steps", 2, "--score_samples", 0),
-            *("--gguf", "q8_0,Q4_K_M", "--ollama", "my-model", "--system", "Answer briefly."),
+            *("--export_dir", "--gguf", "q8_0,Q4_K_M", "--ollama"),
+            *("--system", "Answer briefly."),
             cwd=place,
             env=environment(**found),
         )
@@ -44,6 +45,8 @@ def test_a_run_leaves_checked_gguf_files_beside_it(run: tuple[Path, str]) -> Non
         assert f"GGUF file: {file.relative_to(place)}" in output
         assert str(file.relative_to(place)) in (place / "run" / "report.html").read_text("utf-8")
     assert (place / "run-merged" / "config.json").is_file()
+    derived = "--export_dir run-merged --gguf_dir run-gguf --ollama demo_model-alpaca"
+    assert f"Not given, and derived: {derived}" in output
     assert "of 16 answers are the same, log-probabilities differ by" in output
 
 
@@ -71,9 +74,9 @@ def test_ollama_has_the_model_and_renders_the_trained_prompts(run: tuple[Path, s
     assert lines[0] == "FROM ./demo_model-alpaca-q8_0.gguf"
     assert 'PARAMETER stop "<|im_end|>"' in lines and 'SYSTEM "Answer briefly."' in lines
     assert "PARAMETER num_ctx 1024" in lines
-    assert (place / "ollama" / "my-model.json").is_file()
+    assert (place / "ollama" / "demo_model-alpaca.json").is_file()
     assert "Ollama makes as many tokens of the prompts of 3 conversations" in output
-    assert "ollama push YOUR_NAME/my-model" in output
+    assert "ollama push YOUR_NAME/demo_model-alpaca" in output
 
 
 def test_export_adds_a_format_and_says_the_commands_where_ollama_is_not_installed(
@@ -90,6 +93,8 @@ def test_export_adds_a_format_and_says_the_commands_where_ollama_is_not_installe
     assert {path.name for path in after.keys() - before.keys()} == {"demo_model-alpaca-q6_k.gguf"}
     assert "Ollama is not installed here" in done.stdout
     assert "ollama create other -f run-gguf/Modelfile" in done.stdout
+    modelfile = (place / "run-gguf" / "Modelfile").read_text(encoding="utf-8")
+    assert 'SYSTEM "Answer briefly."' in modelfile, "of the run"
 
 
 @pytest.mark.slow

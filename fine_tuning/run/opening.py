@@ -25,9 +25,9 @@ from fine_tuning.screen import Screen
 from fine_tuning.values.chain import Link
 from fine_tuning.values.codec import fingerprint, to_json
 from fine_tuning.values.located import with_absolute_paths
-from fine_tuning.values.record import RunRecord, result_of
+from fine_tuning.values.record import RunRecord, Stages, result_of
 from fine_tuning.values.shown import Source
-from fine_tuning.values.spec import FREE, RunSpec
+from fine_tuning.values.spec import AUTO, FREE, RunSpec
 
 DECIDING_PACKAGES = (
     "llamafactory",
@@ -64,14 +64,15 @@ def resolved(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen) ->
 
 def with_export_places(spec: RunSpec, known: RunRecord | None) -> RunSpec:
     """The wishes with a place for all that leaves the run: where it was, or beside it."""
-    merged, gguf = (
-        (result_of(known.stages.merge), result_of(known.stages.gguf)) if known else (None, None)
-    )
+    stages = known.stages if known else Stages()
+    merged, gguf = result_of(stages.merge), result_of(stages.gguf)
+    served = result_of(stages.ollama)
     assert spec.output_dir is not None
     return spec.with_places(
         spec.output_dir,
         merged=merged.path if merged is not None and merged.path.is_dir() else None,
         gguf=gguf.files[0].path.parent if gguf is not None and gguf.files else None,
+        ollama=served.name if served is not None else None,
     )
 
 
@@ -189,7 +190,7 @@ def _require_apart(spec: RunSpec, output_dir: Path) -> None:
     """Raise UsageError if the run would lie in a directory that it reads as data."""
     for name in (*spec.data.dataset_path, *spec.data.mix, *spec.val_dataset_path):
         for flag, place in (("output_dir", output_dir), ("export_dir", spec.export_dir)):
-            if place is None or not Path(name).is_dir():
+            if place in (None, Path(AUTO)) or not Path(name).is_dir():
                 continue
             if place.resolve().is_relative_to(Path(name).resolve()):
                 raise UsageError(

@@ -7,8 +7,9 @@ from fine_tuning.errors import RunConflict
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.spec import FREE, DataSpec, RunSpec
 
-# Of these, what is not given now is taken from the run: scores before and after are of one set.
-REMEMBERED = frozenset({"score_samples", "ledger"})
+# Of these, what is not given now is taken from the run: scores before and after are of one set,
+# and Ollama's model keeps its system prompt.
+REMEMBERED = frozenset({"score_samples", "ledger", "system"})
 
 
 def settle(spec: RunSpec, given: frozenset[str], record: RunRecord | None) -> RunSpec:

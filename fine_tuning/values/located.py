@@ -6,7 +6,7 @@ from typing import Any
 
 from fine_tuning.paths import absolute, at_home
 from fine_tuning.values.codec import from_json, to_json
-from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.spec import AUTO, RunSpec
 from fine_tuning.values.tables.rewards import located
 
 # Engine arguments that may name local directories.
@@ -51,7 +51,7 @@ def _each_absolute(value: Any) -> Any:
 
 
 def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else absolute(path)
+    return path if path is None or path == Path(AUTO) else absolute(path)
 
 
 def _absolute_if_local(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from fine_tuning.paths import slug
 from fine_tuning.resources import FORMATS
-from fine_tuning.values.tables.gguf import GGUF_TYPES, USUAL
+from fine_tuning.values.tables.gguf import GGUF_TYPES, USUAL, ollama_name
 from fine_tuning.values.tables.methods import METHODS, SHORT_FOR
 from fine_tuning.values.tables.objectives import OBJECTIVES
 
@@ -22,6 +22,7 @@ DATASET_FORMATS = ("auto", *sorted(path.stem for path in FORMATS.glob("*.json"))
 TEXT_UNITS = ("auto", "line", "document")
 QUANTIZATIONS = ("none", "4bit", "8bit")
 OVERLONG = ("auto", "drop", "truncate", "error")
+AUTO = "auto"  # a place or name that is derived from the model and the data
 # Settings that change neither what is trained nor how: a repeated command may change them freely.
 FREE = frozenset(
     {
@@ -56,14 +57,17 @@ def flag(
     choices: tuple[str, ...] = (),
     metavar: str = "",
     engine_name: str = "",
+    alone: str = "",
 ) -> Any:
-    """One setting: its default, its line in `--help`, and LLaMA-Factory's name for it."""
+    """One setting: its default, its line in `--help`, LLaMA-Factory's name for it, and the value
+    that the flag alone means."""
     metadata = {
         "help": help,
         "group": group,
         "choices": choices,
         "metavar": metavar,
         "engine_name": engine_name,
+        "alone": alone,
     }
     if isinstance(default, (dict, list, set)):
         return field(default_factory=lambda: default, metadata=metadata)
@@ -303,13 +307,19 @@ class RunSpec:
         metavar="DIR",
     )
     export_dir: Path | None = flag(
-        None, "merge into this empty directory", group="output", metavar="DIR"
+        None,
+        "merge into this empty directory (the flag alone: beside the run, ending in -merged)",
+        group="output",
+        metavar="DIR",
+        alone=AUTO,
     )
     gguf: tuple[str, ...] = flag(
         (),
-        "write the merged model for llama.cpp and Ollama, in these formats",
+        "write the merged model for llama.cpp and Ollama, in these formats (the flag alone: "
+        f"{USUAL})",
         group="output",
         choices=tuple(GGUF_TYPES),
+        alone=USUAL,
     )
     gguf_adapter: bool = flag(
         False, "write the LoRA adapter by itself for llama.cpp, as a GGUF file", group="output"
@@ -328,9 +338,11 @@ class RunSpec:
     )
     ollama: str | None = flag(
         None,
-        "make a model of this name in Ollama, of the first GGUF file (without --gguf: q8_0)",
+        f"make a model of this name in Ollama, of the first GGUF file (without --gguf: {USUAL}; "
+        "the flag alone: its name before, or by model and data)",
         group="output",
         metavar="NAME",
+        alone=AUTO,
     )
     system: str | None = flag(
         None,
@@ -359,20 +371,33 @@ class RunSpec:
         return bool(self.export_dir or self.gguf or self.ollama)
 
     def with_places(
-        self, beside: Path, *, merged: Path | None = None, gguf: Path | None = None
+        self,
+        beside: Path,
+        *,
+        merged: Path | None = None,
+        gguf: Path | None = None,
+        ollama: str | None = None,
     ) -> "RunSpec":
-        """The same with a place for each artefact that is asked for and has none: where it was
-        before (`merged`, `gguf`), or beside this folder; GGUF files beside a merged model whose
-        place was named."""
-        named = self.export_dir or beside
+        """The same with a place for each artefact that is asked for and has none, and a name for
+        Ollama's: where it was before (`merged`, `gguf`, `ollama`), or beside this folder; GGUF
+        files beside a merged model whose place was named."""
+        given = None if self.export_dir == Path(AUTO) else self.export_dir
+        named = given or beside
         places: dict[str, Any] = {}
         if self.wants_merged:
             made = merged or beside.with_name(f"{beside.name}-merged")
-            places["export_dir"] = self.export_dir or made
+            places["export_dir"] = given or made
         if self.gguf or self.ollama or self.gguf_adapter:
             made = gguf or named.with_name(f"{named.name}-gguf")
             places["gguf_dir"] = self.gguf_dir or made
+        if self.ollama == AUTO:
+            places["ollama"] = ollama or ollama_name(self.title if self.names_data else beside.name)
         return self.replace(gguf=self.gguf or ((USUAL,) if self.ollama else ()), **places)
+
+    @property
+    def names_data(self) -> bool:
+        """Whether there is a dataset that what leaves the run can be named after."""
+        return bool(self.data.dataset_path or self.data.mix)
 
     @property
     def title(self) -> str:

@@ -13,9 +13,9 @@ from fine_tuning.run.run import Run
 from fine_tuning.values.codec import from_json, json_text, to_json
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.record import Done, RunRecord, Stages
-from fine_tuning.values.results import Trained
+from fine_tuning.values.results import OllamaModel, Trained
 from fine_tuning.values.shown import Source
-from fine_tuning.values.spec import DataSpec, RunSpec
+from fine_tuning.values.spec import AUTO, DataSpec, RunSpec
 
 SPEC = RunSpec(
     model_name_or_path="/m",
@@ -59,6 +59,22 @@ def test_adapters_are_found_from_every_working_directory(
     spec = RunSpec(engine_args={"adapter_name_or_path": "a, hub/b", "warmup_steps": 5})
     found = with_absolute_paths(spec).engine_args
     assert found == {"adapter_name_or_path": f"{tmp_path / 'a'},hub/b", "warmup_steps": 5}
+
+
+def test_what_is_asked_for_without_a_name_is_named_by_model_and_data(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    wishes: dict[str, Any] = {"export_dir": Path(AUTO), "gguf": ("q8_0",), "ollama": AUTO}
+    asked = SPEC.replace(
+        output_dir=run, data=DataSpec(dataset_path=("/x/数据 rows.json",)), **wishes
+    )
+    found = resolved(asked, sources={}, screen=screen())
+    assert (found.export_dir, found.gguf_dir) == (tmp_path / "run-merged", tmp_path / "run-gguf")
+    assert found.ollama == "m-rows"
+    made = OllamaModel(name="mine", modelfile=run / "Modelfile", created=True)
+    done = Done(inputs="i", began=1.0, seconds=2.0, result=made)
+    write(run, stages=Stages(ollama=done))
+    again = resolved(asked, sources={}, screen=screen())
+    assert again.ollama == "mine", "it had a name before"
 
 
 @pytest.mark.parametrize("flag", ["output_dir", "export_dir"])

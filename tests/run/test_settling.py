@@ -49,6 +49,15 @@ def test_more_epochs_continue_and_fewer_are_refused() -> None:
         settle(SPEC.replace(epochs=1.0), given, RECORD)
 
 
+def test_ollamas_model_keeps_its_system_prompt_unless_another_is_given() -> None:
+    record = replace(RECORD, settings=SPEC.replace(ollama="mine", system="Answer briefly."))
+    now = SPEC.replace(ollama="other")
+    settled = settle(now, frozenset({"ollama"}), record)
+    assert (settled.ollama, settled.system) == ("other", "Answer briefly.")
+    given = frozenset({"ollama", "system"})
+    assert settle(now.replace(system="Answer at length."), given, record).system != settled.system
+
+
 def test_the_scored_rows_stay_the_same_unless_they_are_named() -> None:
     record = replace(RECORD, settings=SPEC.replace(score_samples=5))
     assert settle(SPEC, frozenset(), record).score_samples == 5

@@ -66,6 +66,7 @@ def read_words(words: Sequence[str], catalogue: Catalogue) -> Found:
         else:
             values = _following(words[position:], setting.is_many)
             valued = position = position + len(values)
+            values = values or ([setting.alone] if setting.alone else [])
         if values:
             entries.append(Entry(setting, flag, values))
         else:

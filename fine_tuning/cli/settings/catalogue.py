@@ -100,6 +100,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     metavar: str = ""
     engine_name: str = ""
+    alone: str = ""  # what the flag means without a value; empty: it needs one
     argument: EngineArgument | None = None
 
     @property
@@ -199,6 +200,7 @@ def _setting(item: "dataclasses.Field[Any]", hint: Any, owner: Literal["run", "d
         choices=item.metadata["choices"],
         metavar=item.metadata["metavar"],
         engine_name=item.metadata["engine_name"],
+        alone=item.metadata["alone"],
     )
 
 

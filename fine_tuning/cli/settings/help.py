@@ -77,7 +77,8 @@ def metavar(setting: Setting) -> str:
     if setting.is_bool:
         return ""
     word = setting.metavar or setting.name.rpartition("_")[2].upper()
-    return f" {word}{' ...' if setting.kind == 'list' else ''}"
+    word += " ..." if setting.kind == "list" else ""
+    return f" [{word}]" if setting.alone else f" {word}"
 
 
 def grouped(settings: Iterable[Setting]) -> Iterator[tuple[str, list[Setting]]]:

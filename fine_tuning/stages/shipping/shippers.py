@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol
 
 from fine_tuning.engine.launch import Worker
+from fine_tuning.paths import shown
+from fine_tuning.screen import Screen
 from fine_tuning.stages.shipping import gguf, gguf_adapter, merge, ollama
 from fine_tuning.values.record import Stages
-from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.spec import AUTO, RunSpec
 
 
 class Shipper(Protocol):
@@ -37,6 +40,18 @@ def refuse_unmakeable_of_model(spec: RunSpec, title: str) -> None:
     """The same for a model that no run has made."""
     gguf.refuse_unmakeable(spec, title, Stages())
     ollama.refuse_unmakeable(spec, Stages())
+
+
+def tell_places(asked: RunSpec, spec: RunSpec, screen: Screen) -> None:
+    """Say which places and names were derived for what was asked for without them."""
+    found = {name: getattr(spec, name) for name in ("export_dir", "gguf_dir", "ollama")}
+    derived = [
+        f"--{name} {quote(shown(value) if isinstance(value, Path) else value)}"
+        for name, value in found.items()
+        if value is not None and getattr(asked, name) in (None, AUTO, Path(AUTO))
+    ]
+    if derived:
+        screen.say(f"Not given, and derived: {' '.join(derived)}")
 
 
 def is_wanted(spec: RunSpec) -> bool:

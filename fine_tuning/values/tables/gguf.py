@@ -31,4 +31,11 @@ GGUF_TYPES: Mapping[str, GgufType] = {
 # What a quantiser reads is written in the precision of the model's own weights.
 UNQUANTIZED: Mapping[str, str] = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 OLLAMA_NAME = re.compile(r"[\w.-]+(/[\w.-]+){0,2}(:[\w.-]+)?", re.ASCII)
+MOST_LETTERS = 80  # of a part of such a name (types/model/name.go of Ollama)
 USUAL = "q8_0"  # where a GGUF file is needed and no format was named
+
+
+def ollama_name(title: str) -> str:
+    """A name that Ollama takes, of a title in any script."""
+    name = re.sub(r"[^A-Za-z0-9_.]+", "-", title)[:MOST_LETTERS].strip("-.")
+    return name or "model"

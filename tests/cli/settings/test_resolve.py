@@ -7,6 +7,7 @@ import pytest
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import Resolved, resolve
 from fine_tuning.errors import UsageError
+from fine_tuning.values.spec import AUTO
 
 
 def run(*words: str) -> Resolved:
@@ -38,6 +39,15 @@ def test_the_basic_run_of_the_users_documents() -> None:
 def test_the_quantised_run_of_the_users_documents() -> None:
     job = run("--lora_rank", "16", "--quantization", "4bit", "--batch_size", "4")
     assert (job.spec.quantization, job.spec.batch_size) == ("4bit", 4)
+
+
+def test_the_one_line_from_data_to_ollama_with_names_and_without() -> None:
+    line = "--model_name_or_path m --export_dir merged --gguf q8_0 --ollama my-model"
+    spec = run(*line.split()).spec
+    assert (spec.export_dir, spec.gguf, spec.ollama) == (Path("merged"), ("q8_0",), "my-model")
+    spec = run("--ollama", "--export_dir", "--gguf", "--seed", "1").spec
+    assert (spec.export_dir, spec.gguf, spec.ollama) == (Path(AUTO), ("q8_0",), AUTO)
+    assert "--lora_rank needs a value" in mistakes("--lora_rank", "--ollama")
 
 
 @pytest.mark.parametrize(
