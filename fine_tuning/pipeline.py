@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fine_tuning import files, report
-from fine_tuning.engine.launch import Worker, worker_for
+from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.paths import shown, slug
 from fine_tuning.run import Run, begun_from, opened, recorded, require_finished, resolved

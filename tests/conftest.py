@@ -11,7 +11,7 @@ from tests import shell
 
 shell.clean()  # before anything is imported that reads the environment
 
-from fine_tuning.engine import launch  # noqa: E402
+from fine_tuning.engine.process import launch  # noqa: E402
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

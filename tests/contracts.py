@@ -78,7 +78,7 @@ def build_trained(folder: Path) -> Trained:
     from peft import LoraConfig, PeftModel, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from fine_tuning.engine.chatting import SpokenModel
+    from fine_tuning.engine.process.chatting import SpokenModel
 
     base = demo.model_path()
 

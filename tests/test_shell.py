@@ -43,7 +43,7 @@ def test_nothing_of_the_shell_reaches_a_test() -> None:
 @starts_in_ascii
 def test_tests_of_hub_screen_and_environment_pass_in_a_hostile_shell() -> None:
     """The tests that read most of it, without a home directory."""
-    names = ("engine/test_model_hub.py", "dataset/sources/test_hub.py", "cli/test_doctor.py")
+    names = ("engine/models/test_hub.py", "dataset/sources/test_hub.py", "cli/test_doctor.py")
     pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-n", "0"]
     quick = ["-m", "not engine", "-k", "not modelscope and not nothing_in_the_cache"]
     done = subprocess.run(

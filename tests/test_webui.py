@@ -22,7 +22,7 @@ import pytest
 
 from fine_tuning.cli import webui
 from fine_tuning.dataset.prepare.register import dataset_entry, register
-from fine_tuning.engine.launch import free_port
+from fine_tuning.engine.process.launch import free_port
 from fine_tuning.errors import EnvironmentProblem, UsageError
 from tests.browser import launch, needs_chromium
 from tests.commands import hear_ctrl_c

@@ -138,7 +138,7 @@ def _help(asked: Sequence[str]) -> Outcome[Words]:
     if not words:
         return _say(texts.overview())
     if words[0] == "engine":
-        from fine_tuning.engine.arguments import engine_arguments
+        from fine_tuning.engine.arguments.installed import engine_arguments
 
         return _say(texts.engine_help(words[1:], engine_arguments()))
     name, _ = command_of(words)

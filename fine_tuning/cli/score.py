@@ -17,7 +17,7 @@ from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.dataset.check import account, download, refuse_unusable
 from fine_tuning.dataset.insight.rows import decode_row, read_lines, read_origins
-from fine_tuning.engine.launch import worker_for
+from fine_tuning.engine.process.launch import worker_for
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import absolute, shown
 from fine_tuning.report.scores import wilson

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fine_tuning import files, hashes
-from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import forks_readers, served_request
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import DataError

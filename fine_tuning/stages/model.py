@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fine_tuning import hashes
-from fine_tuning.engine.model_hub import Wanted, fetch_model
-from fine_tuning.engine.model_source import is_local, model_location
+from fine_tuning.engine.models.hub import Wanted, fetch_model
+from fine_tuning.engine.models.source import is_local, model_location
 from fine_tuning.screen import Screen, downloading
 from fine_tuning.values.results import BaseModel
 from fine_tuning.values.spec import RunSpec

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from fine_tuning.dataset.recognise.formats import WEIGHT
 from fine_tuning.engine.gpus import gpus_are_hidden, require_usable_gpu
-from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.plan.make import make_plan
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.trainers import trainer_of
 from fine_tuning.engine.trainers.trainer import TrainSettings, differences
 from fine_tuning.errors import RunConflict, UsageError

@@ -8,12 +8,12 @@ from typing import Any
 from fine_tuning.dataset.check import refuse_unusable
 from fine_tuning.dataset.prepare import register
 from fine_tuning.dataset.sources.find import refuse_missing
-from fine_tuning.engine.arguments import TRL, engine_arguments
+from fine_tuning.engine.arguments.installed import TRL, engine_arguments
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden, require_usable_gpu
-from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.loading import given_adapters
-from fine_tuning.engine.model_hub import require_model
-from fine_tuning.engine.model_source import is_local, model_location
+from fine_tuning.engine.models.hub import require_model
+from fine_tuning.engine.models.source import is_local, model_location
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.rewards import refuse_rewards
 from fine_tuning.errors import UsageError
 from fine_tuning.hubs import require_upload

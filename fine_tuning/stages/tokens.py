@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fine_tuning.dataset.insight.rows import read_origins
-from fine_tuning.engine.launch import Worker, worker_for
+from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.engine.requests import token_request
 from fine_tuning.errors import DataError
 from fine_tuning.screen import Screen, worker_events

@@ -12,10 +12,10 @@ from msgspec import to_builtins
 from fine_tuning import checkpoints, files, hashes
 from fine_tuning.checkpoints import has_weights
 from fine_tuning.dataset.prepare.split import training_places
-from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.launchers import Training, launcher_for
 from fine_tuning.engine.loading import after_training, before_training, merged_before
 from fine_tuning.engine.plan.memory.advice import advised
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import adapter_template, forks_readers, served_request
 from fine_tuning.engine.trainers import trainer_of
 from fine_tuning.engine.trainers.llamafactory import PREF_BETA

@@ -10,7 +10,7 @@ import pytest
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.cli.shipping.export import combining_of, require_source, without_gpu
-from fine_tuning.engine.environment import environment
+from fine_tuning.engine.process.environment import environment
 from fine_tuning.errors import UsageError
 from fine_tuning.run.settling import settle
 from fine_tuning.values.record import RunRecord

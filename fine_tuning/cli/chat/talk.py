@@ -17,7 +17,7 @@ NO_BASE = "There is no base model to this one: it was not loaded as a run or wit
 
 
 class Answers(Protocol):
-    """Who answers (engine/chatting.py: Speaker)."""
+    """Who answers (engine/process/chatting.py: Speaker)."""
 
     @property
     def has_base(self) -> bool:

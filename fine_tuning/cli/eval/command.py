@@ -22,9 +22,9 @@ from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.shipping.export import without_gpu
 from fine_tuning.cli.sources import finished_run, source_mistakes
-from fine_tuning.engine.chatting import Voices
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden
-from fine_tuning.engine.launch import worker_for
+from fine_tuning.engine.process.chatting import Voices
+from fine_tuning.engine.process.launch import worker_for
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from fine_tuning.measures.compare import score_of
 from fine_tuning.measures.metrics import Metric

@@ -7,7 +7,7 @@ from fine_tuning.cli.settings.commands import COMMANDS, FILES, JSON
 from fine_tuning.cli.settings.config_file import SECTIONS
 from fine_tuning.cli.settings.help import default_text, grouped
 from fine_tuning.cli.settings.resolve import preset_names
-from fine_tuning.engine.argument_rules import OWNED, SECRETS
+from fine_tuning.engine.arguments.rules import OWNED, SECRETS
 from fine_tuning.resources import CONFIGS, ROOT
 
 PAGE = ROOT / "docs" / "settings.md"

@@ -21,7 +21,7 @@ from fine_tuning.cli.settings.catalogue import (
 from fine_tuning.cli.settings.commands import catalogue, file_catalogue
 from fine_tuning.cli.settings.program import Command, program, program_here
 from fine_tuning.cli.settings.registered import FLAGS, ONLINE, NotRegistered, datasets_of
-from fine_tuning.engine import argument_rules
+from fine_tuning.engine.arguments import rules as argument_rules
 from fine_tuning.errors import UsageError
 from fine_tuning.resources import CONFIGS, ROOT
 from fine_tuning.values.shown import Source

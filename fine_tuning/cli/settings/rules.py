@@ -1,11 +1,11 @@
 """What is refused of our own settings before anything starts; the engine's arguments have rules of
-their own (engine/argument_rules.py)."""
+their own (engine/arguments/rules.py)."""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
 from fine_tuning.cli.settings.catalogue import did_you_mean
-from fine_tuning.engine.argument_rules import Asked, Rule, refused
+from fine_tuning.engine.arguments.rules import Asked, Rule, refused
 from fine_tuning.values.tables.gguf import OLLAMA_NAME
 
 RANGES: tuple[Rule, ...] = (

@@ -15,7 +15,7 @@ from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.shipping.export import without_gpu
 from fine_tuning.cli.sources import HEARD
-from fine_tuning.engine.launch import Worker, worker_for
+from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, ModelError, UsageError
 from fine_tuning.paths import absolute
 from fine_tuning.run import require_finished

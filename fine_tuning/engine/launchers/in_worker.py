@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fine_tuning.engine.launch import OnEvent, Worker
 from fine_tuning.engine.launchers.training import Training
+from fine_tuning.engine.process.launch import OnEvent, Worker
 from fine_tuning.screen import Screen
 
 

@@ -3,11 +3,11 @@ after, on the first node."""
 
 from typing import Any
 
-from fine_tuning.engine.environment import training_environment
-from fine_tuning.engine.launch import OnEvent, Worker, free_port, run_distributed
 from fine_tuning.engine.launchers.training import Training
 from fine_tuning.engine.loading import TunedModel
 from fine_tuning.engine.plan.processes import require_devices
+from fine_tuning.engine.process.environment import training_environment
+from fine_tuning.engine.process.launch import OnEvent, Worker, free_port, run_distributed
 from fine_tuning.screen import Screen
 
 USUAL_PORT = 29500  # torchrun's own default

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from fine_tuning.engine.launch import OnEvent, Worker
 from fine_tuning.engine.loading import TunedModel
+from fine_tuning.engine.process.launch import OnEvent, Worker
 from fine_tuning.screen import Screen
 from fine_tuning.values.plan import Chosen
 from fine_tuning.values.spec import RunSpec

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from fine_tuning.engine.arguments import TRL, engine_arguments
+from fine_tuning.engine.arguments.installed import TRL, engine_arguments
 from fine_tuning.engine.plan.groups import grouping
 from fine_tuning.engine.requests import served_request
 from fine_tuning.engine.trainers import llamafactory, peft

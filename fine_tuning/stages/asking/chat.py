@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from fine_tuning.engine.chatting import SpokenModel, Voices, voices_of
 from fine_tuning.engine.loading import (
     TunedModel,
     after_training,
@@ -15,6 +14,7 @@ from fine_tuning.engine.loading import (
     given_adapters_upon,
     given_model,
 )
+from fine_tuning.engine.process.chatting import SpokenModel, Voices, voices_of
 from fine_tuning.engine.requests import served_request
 from fine_tuning.engine.trainers.llamafactory import QUANTIZATION_BITS
 from fine_tuning.errors import UsageError

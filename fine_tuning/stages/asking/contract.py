@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fine_tuning import files, hashes
-from fine_tuning.engine.chatting import SpokenModel
-from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.loading import after_training
+from fine_tuning.engine.process.chatting import SpokenModel
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import adapter_template, patches_the_process
 from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.paths import shown

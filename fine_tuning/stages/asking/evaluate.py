@@ -8,8 +8,8 @@ from typing import Any
 from fine_tuning import hashes
 from fine_tuning.dataset.check import refuse_unusable
 from fine_tuning.dataset.insight.rows import Origins, read_origins
-from fine_tuning.engine.chatting import Voices
-from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.process.chatting import Voices
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import served_request
 from fine_tuning.errors import UsageError
 from fine_tuning.files import read_json

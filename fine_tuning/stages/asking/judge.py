@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.loading import after_training
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import model_arguments, served_request
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown

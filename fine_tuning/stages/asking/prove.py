@@ -6,8 +6,8 @@ from pathlib import Path
 
 from msgspec import to_builtins
 
-from fine_tuning.engine.chatting import Voices
-from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.process.chatting import Voices
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.errors import UsageError
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import base_of, require_adapter

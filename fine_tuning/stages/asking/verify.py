@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fine_tuning import checkpoints, hashes
-from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.launchers import launcher_for
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.trainers.trainer import differences
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.screen import Screen, worker_events

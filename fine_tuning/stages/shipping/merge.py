@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fine_tuning import checkpoints, files, hashes
-from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.loading import (
     TunedModel,
     after_training,
@@ -15,6 +14,7 @@ from fine_tuning.engine.loading import (
     export_writing,
     given_adapters_upon,
 )
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import patches_the_process, served_request, shipped_template
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown

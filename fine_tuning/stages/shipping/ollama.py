@@ -6,7 +6,7 @@ from shlex import quote
 from typing import Any, ClassVar
 
 from fine_tuning import files
-from fine_tuning.engine.launch import Worker
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown
 from fine_tuning.screen import Screen

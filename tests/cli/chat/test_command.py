@@ -107,7 +107,7 @@ def test_a_question_on_standard_input_is_answered_by_a_model_alone(
 @pytest.fixture(scope="module")
 def spoken(adapter: Path) -> Mapping[str, Any]:
     """The adapter as the worker is told of it."""
-    from fine_tuning.engine.chatting import SpokenModel
+    from fine_tuning.engine.process.chatting import SpokenModel
 
     served: dict[str, Any] = {"chat_template": None, "stops": [], "stop_ids": [], "thinking": None}
     settings = {"model_name_or_path": str(demo.model_path()), "template": "empty"}

@@ -9,7 +9,7 @@ import pytest
 from fine_tuning.cli.eval import tasks
 from fine_tuning.cli.eval.tasks import model_arguments, require_harness, task_lines, tasks_found
 from fine_tuning.cli.screens.screen import open_screen
-from fine_tuning.engine.chatting import SpokenModel, Voices
+from fine_tuning.engine.process.chatting import SpokenModel, Voices
 from fine_tuning.errors import EngineError, EnvironmentProblem, UsageError
 
 STAND_IN = """

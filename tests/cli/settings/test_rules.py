@@ -6,8 +6,9 @@ import pytest
 
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
-from fine_tuning.engine import argument_rules as rules
-from fine_tuning.engine.argument_rules import (
+from fine_tuning.engine.arguments import rules
+from fine_tuning.engine.arguments.installed import engine_arguments
+from fine_tuning.engine.arguments.rules import (
     DOUBTFUL,
     FILES,
     INTERVALS,
@@ -16,7 +17,6 @@ from fine_tuning.engine.argument_rules import (
     OWNED,
     SECRETS,
 )
-from fine_tuning.engine.arguments import engine_arguments
 from fine_tuning.errors import UsageError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.engine.launch import (
+from fine_tuning.engine.process.launch import (
     answer_of,
     free_port,
     log_from_here,

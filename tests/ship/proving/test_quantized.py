@@ -17,7 +17,7 @@ def test_its_noise_is_of_rounding_and_leaves_the_adapter_on(tmp_path: Path) -> N
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from fine_tuning.engine.chatting import SpokenModel
+    from fine_tuning.engine.process.chatting import SpokenModel
 
     base = AutoModelForCausalLM.from_pretrained(demo.model_path(), dtype=torch.float32)
     torch.manual_seed(0)

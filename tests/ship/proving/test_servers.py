@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.engine.launch import free_port
+from fine_tuning.engine.process.launch import free_port
 from fine_tuning.errors import EngineError, EnvironmentProblem, UsageError
 from fine_tuning.ship.proving.causes import judge
 from fine_tuning.values.answers.verdict import Verdict

@@ -47,7 +47,7 @@ class Speaker:
 
 
 def speaker_of(model: Mapping[str, Any]) -> Speaker:
-    """The model of a request (engine/chatting.py: SpokenModel), loaded when it is first asked for.
+    """The model of a request (process/chatting.py: SpokenModel), loaded when it is first asked for.
 
     Raises ModelError for one without a chat template.
     """

@@ -35,7 +35,7 @@ def write_contract(
     thinking: bool | None,
     as_engine: bool,
 ) -> dict[str, Any]:
-    """The contract of a model (engine/chatting.py: SpokenModel); the caller knows its hashes.
+    """The contract of a model (process/chatting.py: SpokenModel); the caller knows its hashes.
 
     `rows` are held-out rows; the other arguments are those of `conversations`.
     """

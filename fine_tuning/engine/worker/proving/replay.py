@@ -40,7 +40,7 @@ class Loaded:
 def replay_run(
     *, events: Events, contract: Mapping[str, Any], model: Mapping[str, Any], target: str
 ) -> dict[str, Any]:
-    """The contract with the model of a run (engine/chatting.py: SpokenModel), loaded as it was
+    """The contract with the model of a run (process/chatting.py: SpokenModel), loaded as it was
     when the contract was written; its prompts are made by the template that lies in the run."""
     speaker = speaker_of(model)
     tokenizer = AutoTokenizer.from_pretrained(target)

@@ -44,7 +44,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score every set with every model, and write what was found to the JSON file `out`.
 
-    `models`: {name (before, after), model (engine/chatting.py: SpokenModel), adapter_on, alone
+    `models`: {name (before, after), model (process/chatting.py: SpokenModel), adapter_on, alone
     (there is no other)}; `sets`: {name, rows_path,
     samples (None: all), kind, most_new}. Each set is scored on the same rows in the same order by
     all models. Raises ModelError for a model without a chat template, EngineError where there is

@@ -11,7 +11,7 @@ from llamafactory.hparams.model_args import ModelArguments
 from llamafactory.model.loader import load_config, load_tokenizer
 from transformers import GenerationConfig
 
-from fine_tuning.engine.model_source import refuse_untrainable
+from fine_tuning.engine.models.source import refuse_untrainable
 from fine_tuning.engine.plan.cutoff import choose_cutoff
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.served.choose import Model

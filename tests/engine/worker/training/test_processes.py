@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.engine.launch import free_port, run_distributed
+from fine_tuning.engine.process.launch import free_port, run_distributed
 from tests.models import build_model
 from tests.trainings import TRAINED, planned
 

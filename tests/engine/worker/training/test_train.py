@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fine_tuning.engine.launch import free_port, torchrun_command
+from fine_tuning.engine.process.launch import free_port, torchrun_command
 from fine_tuning.errors import EngineError
 from tests.commands import ROOT
 

@@ -10,7 +10,7 @@ from typing import Any
 from fine_tuning.hubs import on_openmind
 from fine_tuning.values.spec import RunSpec
 
-# With these the worker asks a hub by itself; else it has all that it needs (engine/model_hub.py).
+# With these the worker asks a hub by itself; else it has all that it needs (engine/models/hub.py).
 NEED_A_HUB = {
     "push_to_hub",
     "ref_model",

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.engine.launch import Worker
 from fine_tuning.engine.loading import TunedModel
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.screen import Screen
 from fine_tuning.values.answers.chat import Answer, Sampling, Talk
 from fine_tuning.values.codec import from_json

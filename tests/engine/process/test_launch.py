@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fine_tuning.engine.launch import (
+from fine_tuning.engine.process.launch import (
     TAIL,
     Worker,
     died,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.engine.arguments import EngineArgument, engine_arguments
+from fine_tuning.engine.arguments.installed import EngineArgument, engine_arguments
 
 # their choices are computed when Transformers is imported
 COMPUTED = {"log_level", "log_level_replica"}
@@ -69,7 +69,7 @@ def test_same_names_types_and_choices_as_the_real_dataclasses() -> None:
 
 def test_reading_needs_no_import_of_the_engine() -> None:
     code = (
-        "import sys; from fine_tuning.engine.arguments import engine_arguments;"
+        "import sys; from fine_tuning.engine.arguments.installed import engine_arguments;"
         "assert len(engine_arguments()) > 300;"
         "print([m for m in ('torch', 'transformers', 'llamafactory') if m in sys.modules])"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.engine.model_hub import Wanted, fetch_model, require_model, wanted_files
+from fine_tuning.engine.models.hub import Wanted, fetch_model, require_model, wanted_files
 from fine_tuning.errors import EnvironmentProblem, FineTuningError, ModelError
 from tests import modelscope_site
 from tests.commands import command, environment

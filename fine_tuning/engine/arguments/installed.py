@@ -2,7 +2,7 @@
 
 Importing LLaMA-Factory takes seconds; reading the dataclasses that define its arguments with `ast`
 takes a fraction of one, and the answer is kept in the user's cache directory until a source file
-changes. `tests/engine/test_arguments.py` compares the result with the real dataclasses.
+changes. `tests/engine/arguments/test_installed.py` compares the result with the real dataclasses.
 """
 
 import ast

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.engine.environment import ALLOCATORS, environment, training_environment
+from fine_tuning.engine.process.environment import ALLOCATORS, environment, training_environment
 from fine_tuning.values.spec import RunSpec
 
 

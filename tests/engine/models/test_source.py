@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.demo import model_path
-from fine_tuning.engine.model_source import model_location
+from fine_tuning.engine.models.source import model_location
 from fine_tuning.errors import ModelError
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 988097824\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.engine.known_errors import explain
+from fine_tuning.engine.process.known_errors import explain
 from fine_tuning.errors import EngineError, EnvironmentProblem, FineTuningError, ModelError
 
 TEXTS = [

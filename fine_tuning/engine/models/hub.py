@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fine_tuning.engine.model_source import require_whole_model
+from fine_tuning.engine.models.source import require_whole_model
 from fine_tuning.errors import EnvironmentProblem, FineTuningError, ModelError
 from fine_tuning.hubs import (
     OnBytes,

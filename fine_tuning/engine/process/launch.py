@@ -19,8 +19,8 @@ from typing import Any
 import psutil
 
 from fine_tuning import errors, files
-from fine_tuning.engine.environment import environment
-from fine_tuning.engine.known_errors import explain
+from fine_tuning.engine.process.environment import environment
+from fine_tuning.engine.process.known_errors import explain
 from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.resources import python_path
 from fine_tuning.values.spec import RunSpec

@@ -1,0 +1,1 @@
+"""Training arguments of the installed engine, and what is refused of them."""

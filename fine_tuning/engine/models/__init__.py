@@ -1,0 +1,1 @@
+"""The base model before anything is loaded: where it lies, and its files from a hub."""

@@ -1,0 +1,1 @@
+"""The process of the worker: started, spoken with, its failures explained."""
