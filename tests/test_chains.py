@@ -18,7 +18,7 @@ from fine_tuning.stages.chain import require_same_template, started
 from fine_tuning.values.chain import Link
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.spec import RunSpec
-from tests.commands import command
+from tests.commands import command, told
 
 pytestmark = pytest.mark.engine
 
@@ -105,13 +105,12 @@ def test_the_report_of_the_last_shows_the_whole_chain(chained: Path) -> None:
 def test_the_exported_reward_model_scores_pairs(chained: Path) -> None:
     report = chained / "judged.json"
     words = ("--model_name_or_path", chained / "judge", "--dataset_path", chained / "pairs.json")
-    done = command("score", *words, "--report", report, "--use_cpu", cwd=chained)
-    assert done.returncode == 0, done.stdout
+    done = told("score", *words, "--report", report, "--use_cpu", cwd=chained)
+    assert done.code == 0, done.text
     found = json.loads(report.read_text(encoding="utf-8"))
     assert found["rows_scored"] == 24 and found["ranked"]["accuracy"] > 0.9
-    assert {row["winner"] for row in found["scores"]} == {
-        "chosen"
-    } and "Reward margin" in done.stdout
+    assert {row["winner"] for row in found["scores"]} == {"chosen"} and "Reward margin" in done.text
+    assert done.result.rows_scored == 24
     proof = of(chained / "rm").stages.merge
     assert proof is not None and proof.result.rewards is not None
     assert proof.result.rewards.same_ids and proof.result.rewards.apart < 1e-4

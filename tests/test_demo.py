@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import ROOT, command
+from tests.commands import ROOT, command, told
 
 pytestmark = pytest.mark.engine
 
@@ -93,18 +93,19 @@ def test_the_bundled_samples_are_listed_for_the_webui(demo: tuple[Path, str]) ->
 
 
 def test_the_same_command_again_has_nothing_to_do(demo: tuple[Path, str]) -> None:
-    done = command(
+    done = told(
         *("--dataset_format", "alpaca", "--output_dir", "run", "--export_dir", "merged"),
         cwd=demo[0],
     )
-    assert done.returncode == 0, done.stdout
-    assert "Training is already done" in done.stdout
-    assert "already in" in done.stdout
+    assert done.code == 0, done.text
+    assert "Training is already done" in done.text
+    assert "already in" in done.text
+    assert (demo[0] / done.result.merged_path).samefile(demo[0] / "merged")
 
 
 def test_eval_finds_what_the_run_found_and_what_was_forgotten(demo: tuple[Path, str]) -> None:
-    done = command("eval", "--output_dir", "run", "--report", "eval.json", cwd=demo[0])
-    assert done.returncode == 0, done.stdout
+    done = told("eval", "--output_dir", "run", "--report", "eval.json", cwd=demo[0])
+    assert done.code == 0, done.text
     scores = json.loads((demo[0] / "run" / "scores.json").read_text(encoding="utf-8"))
     held_out, general = json.loads((demo[0] / "eval.json").read_text(encoding="utf-8"))["sets"]
     metrics = {it["name"]: it for it in held_out["metrics"]}
@@ -118,6 +119,7 @@ def test_eval_finds_what_the_run_found_and_what_was_forgotten(demo: tuple[Path, 
             assert metrics[metric][side] == pytest.approx(known, rel=1e-3), metric
     assert metrics["exact_match"]["verdict"] == metrics["loss"]["verdict"] == "better"
     assert metrics["bleu"]["interval"][0] > 0 and "tok:zh" in metrics["bleu"]["signature"]
-    assert "on the same 37 rows: better" in held_out["says"] and held_out["says"] in done.stdout
+    assert "on the same 37 rows: better" in held_out["says"] and held_out["says"] in done.text
     assert general["count"] == 48 and general["left_out"] == []
-    assert "General rows: what was forgotten" in done.stdout
+    assert "General rows: what was forgotten" in done.text
+    assert [part.says for part in done.result.sets] == [held_out["says"], general["says"]]

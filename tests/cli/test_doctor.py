@@ -1,8 +1,6 @@
 """The environment test: what it finds, on made-up machines and on this one."""
 
 import os
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,8 +9,7 @@ import pytest
 from fine_tuning.cli import doctor
 from fine_tuning.cli.doctor import Finding
 from fine_tuning.resources import REINSTALL
-
-ROOT = Path(__file__).parents[2]
+from tests.commands import ROOT, told
 
 
 def levels(findings: object) -> list[str]:
@@ -117,11 +114,8 @@ def test_an_import_that_kills_the_process_is_a_finding(monkeypatch: pytest.Monke
 
 @pytest.mark.engine
 def test_this_environment_is_ready(tmp_path: Path) -> None:
-    command = [sys.executable, os.fspath(ROOT / "llama_factory_fine_tuning.py"), "doctor"]
     offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    done = subprocess.run(
-        [*command, "--use_cpu"], capture_output=True, text=True, env=offline, timeout=120
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "llamafactory 0." in done.stdout
-    assert "Ready for a run." in done.stdout
+    done = told("doctor", "--use_cpu", cwd=ROOT, env=offline, timeout=300)
+    assert done.code == 0, done.text
+    assert "llamafactory 0." in done.text
+    assert "Ready for a run." in done.text and done.result.ready

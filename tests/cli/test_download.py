@@ -9,6 +9,7 @@ import pytest
 from fine_tuning import hub_folder
 from fine_tuning.cli.main import main
 from tests import modelscope_site
+from tests.commands import read_told
 from tests.dataset.sources import hub_site
 
 NAME = "me/tiny"
@@ -45,18 +46,20 @@ def arrived(target: Path) -> set[str]:
 
 
 def test_a_model_without_the_weights_that_nobody_loads(
-    hub: hub_site.Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hub: hub_site.Site, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "my model"
-    assert model(target) == 0
+    code = model(target, "--json")
+    told = capfd.readouterr()
+    assert read_told(told.out, told.err, code).result.files.keys() == NEEDED
     assert arrived(target) == NEEDED
     assert all((target / name).read_bytes() == FILES[name] for name in NEEDED)
-    said = capsys.readouterr().out
+    said = told.err
     assert "Left out: 3 files" in said and "tiny-q4.gguf" in said
     assert f"--model_name_or_path {target}" in said and "commit aaaaaaaaaaaa" in said
     hub.asked.clear()
     assert model(target) == 0, "a repeated command has nothing to do"
-    assert not hub.asked and "was there already" in capsys.readouterr().out
+    assert not hub.asked and "was there already" in capfd.readouterr().out
     assert model(target, "--include", "*.gguf") == 0
     assert "tiny-q4.gguf" in arrived(target)
 

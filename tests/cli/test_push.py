@@ -18,6 +18,7 @@ from fine_tuning.values.record import Done, RunRecord, Stages
 from fine_tuning.values.results import BaseModel, Merged, Trained
 from fine_tuning.values.spec import RunSpec
 from tests import hub_uploads
+from tests.commands import read_told
 
 REPO = "me/mine"
 BASE = "org/Base-1B"
@@ -126,10 +127,13 @@ def push(run: Path, *more: object) -> int:
 
 
 def test_the_adapter_of_a_run_and_a_card_that_says_what_it_is(
-    run: Path, hub: hub_uploads.Site, capsys: pytest.CaptureFixture[str]
+    run: Path, hub: hub_uploads.Site, capfd: pytest.CaptureFixture[str]
 ) -> None:
     record = (run / "run.json").read_bytes()
-    assert push(run) == 0
+    code = push(run, "--json")
+    told = capfd.readouterr()
+    result = read_told(told.out, told.err, code).result
+    assert code == 0 and result.sent and {*result.files} == SENT
     held = hub.repositories[REPO]
     assert {*held} == SENT and hub.private[REPO]
     assert held["adapter_model.safetensors"] == b"adapter" * 1000
@@ -137,17 +141,16 @@ def test_the_adapter_of_a_run_and_a_card_that_says_what_it_is(
     assert (config["base_model_name_or_path"], config["revision"]) == (BASE, "v1.2")
     assert not any(str(run).encode() in content for content in held.values())
     card: Any = ModelCard(held["README.md"].decode())
-    told = card.data.to_dict()
-    assert told["base_model"] == BASE and told["library_name"] == "peft"
-    assert (told["license"], told["license_name"]) == ("other", "llama3.2")
+    data = card.data.to_dict()
+    assert data["base_model"] == BASE and data["library_name"] == "peft"
+    assert (data["license"], data["license_name"]) == ("other", "llama3.2")
     for part in ("revision v1.2", "Built with Llama", "58 usable rows of 60", "5" * 64, "0.9.5"):
         assert part in card.text
     assert f"PeftModel.from_pretrained(model, '{REPO}')" in card.text
     assert "secret-customer" not in card.text
-    said = capsys.readouterr()
-    assert "(private)" in said.out and "Built with Llama" in said.out
-    assert "checkpoint-3" in said.out, "what is not sent is said"
-    assert TOKEN not in said.out + said.err and f"Bearer {TOKEN}" in hub.tokens
+    assert "(private)" in told.err and "Built with Llama" in told.err
+    assert "checkpoint-3" in told.err, "what is not sent is said"
+    assert TOKEN not in told.out + told.err and f"Bearer {TOKEN}" in hub.tokens
     assert (run / "run.json").read_bytes() == record
     assert not any(TOKEN.encode() in path.read_bytes() for path in run.rglob("*.*"))
 

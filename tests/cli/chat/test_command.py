@@ -16,7 +16,7 @@ from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.errors import UsageError
 from fine_tuning.values.answers.chat import Sampling, Talk
-from tests.commands import PROGRAM, environment
+from tests.commands import PROGRAM, environment, read_told
 from tests.trainings import Heard
 
 QUESTION = "What is a shard?"
@@ -100,8 +100,9 @@ def test_a_prompt_is_answered_by_the_adapter_and_nothing_else_is_on_stdout(
 def test_a_question_on_standard_input_is_answered_by_a_model_alone(
     expected: Mapping[bool, str],
 ) -> None:
-    done = chat("--model_name_or_path", demo.model_path(), given=f"{QUESTION}\n")
-    assert (done.returncode, done.stdout) == (0, expected[False].rstrip("\n") + "\n"), done.stderr
+    done = chat("--model_name_or_path", demo.model_path(), "--json", given=f"{QUESTION}\n")
+    (said,) = read_told(done.stdout, done.stderr, 0).result.answers
+    assert (said.question, said.answer) == (QUESTION, expected[False].strip()), done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,8 @@ import pytest
 from fine_tuning.cli import main as cli
 from fine_tuning.cli.output.as_json import is_wanted, of_outcome
 from fine_tuning.cli.output.outcome import Outcome, Words
-from fine_tuning.cli.output.page import result_types
 from fine_tuning.cli.settings.commands import COMMANDS
-from tests.commands import PROGRAM, starts_in_ascii
+from tests.commands import PROGRAM, read_told, starts_in_ascii, typed
 from tests.dataset.rows_on_disk import write_jsonl
 
 GOOD = {"instruction": "Name a colour of the sky.", "output": "It is blue."}
@@ -27,11 +26,8 @@ def told(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, Any]
     """The object, and what was said beside it."""
     code = cli.main([*words, "--json"])
     out, err = capfd.readouterr()
-    assert out.count("\n") == 1, out
+    read_told(out, err, code)
     found: dict[str, Any] = json.loads(out)
-    assert found.keys() == {"version", "command", "exit_code", "result", "error", "warnings"}
-    assert found["exit_code"] == code
-    assert (found["result"] is None) != (found["error"] is None)
     return found, err
 
 
@@ -42,17 +38,12 @@ def test_a_dataset_with_an_unusable_row_is_a_result_with_exit_code_1(
     write_jsonl(tmp_path / "a.jsonl", [GOOD, BLANK])
     found, err = told(capfd, "validate", "--dataset_path", "a.jsonl", "--report", "r.json")
     assert (found["command"], found["exit_code"]) == ("validate", 1)
-    kind = result_types(COMMANDS["validate"])[0]
-    result: Any = msgspec.convert(found["result"], kind, dec_hook=_decoded)
+    result = typed("validate", found["result"])
     assert (result.usable, result.rows_read, result.rows_kept) == (False, 2, 1)
     (problem,) = [it for it in result.problems if it.severity == "error"]
     assert (problem.first, problem.count) == ("a.jsonl:2", 1)
     assert result.report == Path("r.json") and result.rejected == Path("rejected.jsonl")
     assert "NOT OK: 1 of 2 rows" in err
-
-
-def _decoded(kind: type, text: Any) -> Any:
-    return kind(text)
 
 
 def test_every_mistake_is_in_the_object(capfd: pytest.CaptureFixture[str]) -> None:
