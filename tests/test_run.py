@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from fine_tuning import ledger
-from fine_tuning.cli.next_steps import what_is_next
+from fine_tuning.cli.run import what_is_next
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
 from tests.commands import command, environment, start

@@ -13,11 +13,11 @@ from typing import Any
 from fine_tuning import files
 from fine_tuning.cli.output.as_json import of_error, of_outcome, only_json
 from fine_tuning.cli.output.outcome import Outcome, Words
-from fine_tuning.cli.settings.argv import LONG_DASHES
 from fine_tuning.cli.settings.catalogue import did_you_mean
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
-from fine_tuning.cli.settings.words import ELSEWHERE, SAME
+from fine_tuning.cli.settings.words.argv import LONG_DASHES
+from fine_tuning.cli.settings.words.mistyped import ELSEWHERE, SAME
 from fine_tuning.errors import (
     EXIT_INTERRUPTED,
     Bug,

@@ -14,8 +14,8 @@ import pytest
 from fine_tuning.cli import main as cli
 from fine_tuning.cli.settings.catalogue import spec_settings
 from fine_tuning.cli.settings.commands import COMMANDS
-from fine_tuning.cli.settings.program import Command
-from fine_tuning.cli.settings.words import ELSEWHERE, SAME
+from fine_tuning.cli.settings.words.mistyped import ELSEWHERE, SAME
+from fine_tuning.cli.settings.words.program import Command
 from fine_tuning.errors import DataError, UsageError
 from tests.commands import starts_in_ascii
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from fine_tuning.cli.output.outcome import Outcome
-from fine_tuning.cli.settings.argv import canonical
+from fine_tuning.cli.settings.words.argv import canonical
 from fine_tuning.errors import FineTuningError, UsageError
 
 VERSION = 1  # of the objects: it grows when a field changes its meaning or goes

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from fine_tuning.cli.output.as_json import VERSION
 from fine_tuning.cli.output.outcome import Outcome, Words
 from fine_tuning.cli.settings.commands import COMMANDS
-from fine_tuning.cli.settings.program import Command
+from fine_tuning.cli.settings.words.program import Command
 from fine_tuning.resources import ROOT
 
 PAGE = ROOT / "docs" / "json.md"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from fine_tuning.cli.settings.catalogue import Catalogue, spec_settings
-from fine_tuning.cli.settings.program import Command, option
+from fine_tuning.cli.settings.words.program import Command, option
 from fine_tuning.engine.arguments.installed import EngineArgument, engine_arguments
 from fine_tuning.values.spec import DataSpec
 from fine_tuning.values.tables.combining import COMBINATIONS, DENSITY

@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.cli.settings.argv import Entry, Found
 from fine_tuning.cli.settings.catalogue import Catalogue, Setting, Written, did_you_mean
+from fine_tuning.cli.settings.words.argv import Entry, Found
 from fine_tuning.errors import UsageError
 
 # A key inside a section means: this table, else the setting of that name, else section_key.

@@ -5,7 +5,7 @@ from textwrap import wrap
 
 from fine_tuning.cli.settings.catalogue import Setting, did_you_mean, spec_settings
 from fine_tuning.cli.settings.commands import COMMANDS, catalogue
-from fine_tuning.cli.settings.program import Command, program
+from fine_tuning.cli.settings.words.program import Command, program
 from fine_tuning.engine.arguments.installed import EngineArgument
 from fine_tuning.engine.arguments.rules import OWNED, SECRETS
 from fine_tuning.errors import UsageError

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.cli.settings import rules
-from fine_tuning.cli.settings.argv import Entry, Found, read_words
 from fine_tuning.cli.settings.catalogue import (
     Catalogue,
     Setting,
@@ -19,8 +18,9 @@ from fine_tuning.cli.settings.catalogue import (
     spec_settings,
 )
 from fine_tuning.cli.settings.commands import catalogue, file_catalogue
-from fine_tuning.cli.settings.program import Command, program, program_here
 from fine_tuning.cli.settings.registered import FLAGS, ONLINE, NotRegistered, datasets_of
+from fine_tuning.cli.settings.words.argv import Entry, Found, read_words
+from fine_tuning.cli.settings.words.program import Command, program, program_here
 from fine_tuning.engine.arguments import rules as argument_rules
 from fine_tuning.errors import UsageError
 from fine_tuning.resources import CONFIGS, ROOT

@@ -9,9 +9,9 @@ from fine_tuning.cli.shipping.push import base_of, finished, loading, require_wh
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown
 from fine_tuning.screen import Screen
-from fine_tuning.ship.card import Card, card_text
-from fine_tuning.ship.license import license_files
-from fine_tuning.ship.upload import TOKENIZER, chosen
+from fine_tuning.ship.hub.card import Card, card_text
+from fine_tuning.ship.hub.license import license_files
+from fine_tuning.ship.hub.upload import TOKENIZER, chosen
 from fine_tuning.ship.weights import unknown_layers
 from fine_tuning.units import counted
 from fine_tuning.values.record import result_of

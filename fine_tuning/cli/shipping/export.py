@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fine_tuning import pipeline
-from fine_tuning.cli.next_steps import what_is_next
 from fine_tuning.cli.output.outcome import Outcome
-from fine_tuning.cli.run import end_like_ctrl_c
+from fine_tuning.cli.run import end_like_ctrl_c, what_is_next
 from fine_tuning.cli.runs.summary import RunSummary, summary_of
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved

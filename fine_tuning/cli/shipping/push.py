@@ -16,9 +16,9 @@ from fine_tuning.report.loading import snippets
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
 from fine_tuning.screen import Screen, downloading
-from fine_tuning.ship.card import Base, Card, card_text
-from fine_tuning.ship.license import license_of
-from fine_tuning.ship.upload import Sent, chosen, push
+from fine_tuning.ship.hub.card import Base, Card, card_text
+from fine_tuning.ship.hub.license import license_of
+from fine_tuning.ship.hub.upload import Sent, chosen, push
 from fine_tuning.units import bytes_text
 from fine_tuning.values.record import RunRecord, result_of
 

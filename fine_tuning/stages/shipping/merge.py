@@ -29,7 +29,7 @@ from fine_tuning.ship.adapter import (
     require_fitting,
 )
 from fine_tuning.ship.base import require_trained_on
-from fine_tuning.ship.license import license_files, license_of
+from fine_tuning.ship.hub.license import license_files, license_of
 from fine_tuning.ship.merged import is_whole, require_same, require_usable
 from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.model import Model

@@ -12,7 +12,7 @@ from fine_tuning.paths import shown
 from fine_tuning.screen import Screen
 from fine_tuning.ship import ollama
 from fine_tuning.ship.conversations import CHATS, chats_with
-from fine_tuning.ship.license import license_of
+from fine_tuning.ship.hub.license import license_of
 from fine_tuning.stages.shipping.gguf import facts_of
 from fine_tuning.units import counted
 from fine_tuning.values.record import Stages, result_of

@@ -9,7 +9,7 @@ import pytest
 
 from fine_tuning.cli.output.page import page, result_types
 from fine_tuning.cli.settings.commands import COMMANDS
-from fine_tuning.cli.settings.program import Command
+from fine_tuning.cli.settings.words.program import Command
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fine_tuning.ship.license import License
+from fine_tuning.ship.hub.license import License
 from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.tables.methods import METHODS
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.ship.license import License, license_files, license_of
+from fine_tuning.ship.hub.license import License, license_files, license_of
 
 
 @pytest.mark.parametrize(

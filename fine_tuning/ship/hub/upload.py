@@ -9,7 +9,7 @@ from typing import Any
 
 from fine_tuning.errors import EnvironmentProblem, UsageError
 from fine_tuning.hubs import OnBytes, endpoint, is_network, site
-from fine_tuning.ship.card import MARK, Base
+from fine_tuning.ship.hub.card import MARK, Base
 
 TOKENIZER = (
     "tokenizer*.json",

@@ -1,0 +1,1 @@
+"""What goes to the Hub: the card, the license, the upload."""
