@@ -56,7 +56,8 @@ VALIDATE = """
 import io, shutil, sys, time
 from contextlib import redirect_stdout
 from pathlib import Path
-from fine_tuning.cli import data_page, tables, validate
+from fine_tuning.cli.data import data_page, validate
+from fine_tuning.cli.screens import tables
 from fine_tuning.values.spec import DataSpec
 folder, near = sys.argv[1], {"0": None, "1": True}[sys.argv[2]]
 spec = DataSpec(dataset_path=(folder + "/data.jsonl",), num_workers=1, near_duplicates=near)

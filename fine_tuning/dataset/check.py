@@ -152,7 +152,10 @@ def refuse_unusable(data: CheckedData, spec: DataSpec) -> None:
             fix="train on each kind by itself",
         )
     if data.rows_kept == data.validation_rows:
-        raise DataError("there are validation rows but no training row", fix=where)
+        raise DataError(
+            "there are validation rows but no training row",
+            fix=f"mend or add training rows; {where}",
+        )
     repeats = data.counts.get("duplicate_row", 0) if spec.dedup else 0
     unusable = data.rows_dropped - repeats
     if unusable > spec.max_bad_rows * data.rows_read:

@@ -46,7 +46,7 @@ CAUSES: dict[str, Cause] = {
     ),
     "row_differs": _error(
         "row is of another kind than its file",
-        "put rows of another kind into a file of their own, or name --dataset_format",
+        "put rows of another kind into a file of their own, and train on it by itself",
     ),
     # prompt and answer
     "prompt_missing": _error(
@@ -143,7 +143,7 @@ CAUSES: dict[str, Cause] = {
     ),
     "media_count": _error(
         "placeholders and media differ in number",
-        "write one <image>, <video> or <audio> in the text for each file",
+        "write one <image>, <video> or <audio> in the text for each file, in a pair in its prompt",
     ),
     # questions: more than one reading is possible, and they train different things
     "column_unread": _question(
@@ -174,19 +174,19 @@ CAUSES: dict[str, Cause] = {
     "path_twice": _warning("file that was given twice is read once", "nothing to do"),
     "other_mapping": _warning("columns read as a dataset_info.json says", "nothing to do"),
     "start_failed": _error("the check could not start", "mend what is named"),
-    "unreadable_file": _error("file cannot be opened", "check its permissions and its disk"),
+    "unreadable_file": _error(
+        "file cannot be opened", "see to its permissions, its disk, or what it links to"
+    ),
     "format_unknown": _error(
         "columns of no known format",
         "name your columns (--columns instruction=YOURS,output=YOURS) or --text_column",
     ),
+    "other_form": _error("file in a form of another tool", "make rows of it as is said"),
     "kind_differs": _error(
         "file holds rows of another kind", "train on chat, text, preference and KTO data separately"
     ),
     # repairs and doubts
-    "other_format": _warning(
-        "row has another format than its file; read as such",
-        "nothing to do, or name --dataset_format",
-    ),
+    "other_format": _warning("row has another format than its file; read as such", "nothing to do"),
     "number_as_text": _warning(
         "number read as its text", "write it as text if it is meant as text"
     ),
@@ -224,7 +224,8 @@ CAUSES: dict[str, Cause] = {
         "tool without parameters read as one that takes none", "nothing to do"
     ),
     "weight_ignored": _loss(
-        "weight of a message is not honoured", "remove the message, or accept that it is trained"
+        "weight of a message is not honoured",
+        "in a chat give an answer 1 or 0, elsewhere leave the weight out",
     ),
     "untrained_end": _warning(
         "turns after the last answer that is trained were left out", "nothing to do"

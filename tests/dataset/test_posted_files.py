@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import pytest
 from fine_tuning.dataset import check as dataset
 from fine_tuning.errors import DataError
 from fine_tuning.values.spec import DataSpec
+from tests.dataset.advice.following import files_in
 from tests.dataset.posted import ASK, PAIRS, SAY, codes, rows, turns
 from tests.dataset.rows_on_disk import (
     account,
@@ -67,11 +65,11 @@ def test_a_form_of_another_tool_is_named_with_its_conversion(
     data = dataset.account(spec, out_dir=tmp_path / "out", look=None)
     message = report(data)["problems"][0]["message"]
     assert data.rows_kept == 0
-    words = shlex.split(message[message.index("python -c") :])
-    subprocess.run([sys.executable, *words[1:3]], check=True)
-    made = words[words.index("give") + 1].rstrip(",")
+    made = files_in(message)
     again = dataset.account(
-        dataclasses.replace(spec, dataset_path=(made,)), out_dir=tmp_path / "again", look=None
+        dataclasses.replace(spec, dataset_path=(made.strip("'"),)),
+        out_dir=tmp_path / "again",
+        look=None,
     )
     assert again.rows_kept == len(PAIRS)
 

@@ -176,7 +176,8 @@ def render(
     if data.problems:
         console.print()
         groups = data.problems
-        console.print(problems_list([replace(g, first=_name(g.first)) for g in groups]))
+        shown = [replace(g, first=_name(g.first)) for g in groups]
+        console.print(problems_list(shown), soft_wrap=True)
     for note in data.findings.get("notes", ()):
         console.print(Text(visible(f"note: {note}")))
     console.print()

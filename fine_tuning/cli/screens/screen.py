@@ -123,7 +123,7 @@ class PlainScreen:
     def problems(self, groups: Sequence[ProblemGroup]) -> None:
         from fine_tuning.cli.screens.tables import problems_list
 
-        self._print(problems_list(groups))
+        self._print(problems_list(groups), soft_wrap=True)
 
     def masked(self, rows: Sequence[MaskedRow]) -> None:
         from fine_tuning.cli.screens.tables import masked_in_words
@@ -137,12 +137,13 @@ class PlainScreen:
             where = count_text(stage.done, stage.total, stage.unit)
             self.say(f"{stage_text(stage.stage)}: stopped at {where}")
 
-    def _print(self, what: "RenderableType") -> None:
+    def _print(self, what: "RenderableType", *, soft_wrap: bool = False) -> None:
         """Laid out by rich (which knows the width of Chinese text), without its padding."""
         from rich.console import Console
 
         page = io.StringIO()
-        Console(file=page, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(what)
+        console = Console(file=page, width=PLAIN_WIDTH, color_system=None, force_terminal=False)
+        console.print(what, soft_wrap=soft_wrap)
         for line in page.getvalue().splitlines():
             self._write(visible(line.rstrip()))
 

@@ -1,5 +1,6 @@
 """What is printed besides progress: settings, problems, rows, files. The same on both screens."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,8 @@ def _why(choice: Choice) -> str:
 
 
 def problems_list(groups: Sequence[ProblemGroup]) -> RenderableType:
-    """One paragraph per cause: how many rows and what, where first, and what to do."""
+    """One paragraph per cause: how many rows and what, where first, and what to do. Long commands
+    stand below, each on one line (print with soft_wrap), so that they can be copied."""
     ordered = sorted(groups, key=lambda group: (_rank(group), -group.count))
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
@@ -68,8 +70,11 @@ def problems_list(groups: Sequence[ProblemGroup]) -> RenderableType:
     for group in ordered:
         word, style = _word(group)
         table.add_row(Text(word, style=style), _cause(group))
-    return table
+    commands = [command for group in ordered for command in _COMMAND.findall(group.example)]
+    return Group(table, *(Text(f"\n{visible(command)}") for command in commands))
 
+
+_COMMAND = re.compile(r"`([^`]{50,})`")
 
 # What stands before a problem: what is lost looks different from what is harmless.
 _WORDS = {
@@ -96,7 +101,8 @@ def _cause(group: ProblemGroup) -> Text:
         (f"{group.counted}: ", "bold"), visible(group.message), (f" [{visible(group.code)}]", "dim")
     )
     if group.first:
-        found = f": {visible(group.example)}" if group.example else ""
+        example = _COMMAND.sub("(the command below)", group.example)
+        found = f": {visible(example)}" if example else ""
         text.append(f"\nfirst at {visible(group.first)}{found}")
     if group.suggestion:
         text.append(f"\nnext: {visible(group.suggestion)}")

@@ -146,7 +146,7 @@ class TerminalScreen:
         self._console.print(code)
 
     def problems(self, groups: Sequence[ProblemGroup]) -> None:
-        self._console.print(problems_list(groups))
+        self._console.print(problems_list(groups), soft_wrap=True)
 
     def masked(self, rows: Sequence[MaskedRow]) -> None:
         self._console.print(masked_in_colour(rows))

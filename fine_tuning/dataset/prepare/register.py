@@ -98,10 +98,10 @@ def register(dataset_dir: Path, entries: Mapping[str, Entry]) -> None:
     Safe against other processes that register at the same time. Raises DataError if the file
     that is there cannot be read (it is left as it is, and a copy is kept) or stays locked.
     """
-    dataset_dir.mkdir(parents=True, exist_ok=True)
     path = dataset_dir / DATASET_INFO
     lock = dataset_dir / f"{DATASET_INFO}.lock"
     try:
+        dataset_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=_LOCK_SECONDS):
             write_dataset_info(path, {**_read_entries(path), **entries})
     except Timeout:

@@ -9,6 +9,7 @@ docs/data-files.md lists what is accepted and every code of a problem.
 """
 
 from fine_tuning.dataset.read.codes import READ_PROBLEMS, ReadProblem
+from fine_tuning.dataset.read.delimited import is_name
 from fine_tuning.dataset.read.json.lines import decode_block
 from fine_tuning.dataset.read.json.record import count_keys, may_repeat_keys
 from fine_tuning.dataset.read.raw.stream import ByteRange, sha256_of
@@ -21,6 +22,7 @@ __all__ = [
     "Reading",
     "count_keys",
     "decode_block",
+    "is_name",
     "may_repeat_keys",
     "open_batches",
     "sha256_of",

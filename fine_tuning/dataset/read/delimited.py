@@ -21,6 +21,7 @@ _EXCEL_HINT = re.compile(r'^"?sep=([,;|\t])"?\s*$')
 _LOOKAHEAD_LINES = 100
 _NAME = re.compile(r'"?[^\W\d]\w{0,40}"?')
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+_SENTENCE = re.compile(r".*\S\s.*[.!?]|.*[。！？]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,12 @@ def read_delimited(chunks: Iterable[bytes], dialect: Dialect) -> Iterator[Record
         yield batch.take()
 
 
+def is_name(text: str) -> bool:
+    """Whether this may be the name of a column, and is no sentence or number of a first row."""
+    long = len(text) > 80 or "\n" in text
+    return not (long or _NUMBER.fullmatch(text) or _SENTENCE.fullmatch(text))
+
+
 def _header(row: list[str], batch: Batch) -> list[str]:
     names = [name.strip() for name in row]
     while len(names) > 1 and not names[-1]:
@@ -188,7 +195,7 @@ def _header(row: list[str], batch: Batch) -> list[str]:
         batch.warn_file(
             "duplicate_key", f"the header names {listed} twice; the last column is used"
         )
-    odd = [name for name in names if len(name) > 80 or "\n" in name or _NUMBER.fullmatch(name)]
+    odd = [name for name in names if not is_name(name)]
     if odd:
         batch.warn_file(
             "no_header",

@@ -1,6 +1,7 @@
 """What a file of plain text looks like: lines or a document, or no text at all but a table."""
 
 import re
+from shlex import quote
 
 from fine_tuning.dataset.sources.source import Source, kind_of_name
 from fine_tuning.dataset.sources.words import python_line
@@ -40,7 +41,8 @@ def doubtful_text(source: Source, head: str) -> str:
 
 def _converted(source: Source) -> str:
     code = _TO_ROWS.format(path=repr(source.name), out=repr(source.name + ".jsonl"))
-    return f"Convert it: {python_line(code)} and give {source.name}.jsonl"
+    given = quote(source.name + ".jsonl")
+    return f"Convert it: `{python_line(code)}` and give --dataset_path {given}"
 
 
 def _table(body: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from fine_tuning.dataset.convert.dialogue.rendered import is_rendered
 from fine_tuning.dataset.convert.plan import UNUSED, Plan
 from fine_tuning.dataset.insight.sensitive import masked
+from fine_tuning.dataset.read import is_name
 from fine_tuning.dataset.recognise.formats import all_formats, label_names
 from fine_tuning.dataset.recognise.mapping import mapping_of
 from fine_tuning.dataset.recognise.meanings import HARMLESS, SAID, meaning_by_name, meaning_of
@@ -72,7 +73,7 @@ def questions_of(
     if not by_hand and (said := mapping_of(source).said):
         yield "other_mapping", said
     if not kept and (form := vendor_advice(source, rows)):
-        yield "format_unknown", form
+        yield "other_form", form
         return
     if not plan.format:
         if message := unknown_format(rows, spec):
@@ -251,12 +252,16 @@ def rendered_question(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> tuple[st
 
 def unknown_format(rows: Sequence[Mapping[str, Any]], spec: DataSpec) -> str:
     """What the columns of a file of no known format may be, as flags to choose from."""
-    names = dict.fromkeys(name for row in rows for name in row if name)
+    filled = (name for row in rows for name, value in row.items() if value not in (None, ""))
+    names = dict.fromkeys(name for name in filled if name)
+    if not all(map(is_name, names)):
+        return ""  # what stands in the first row of a table without a header
     matter = [name for name in names if not HARMLESS.fullmatch(name)] or [*names]
     texts = [name for name in matter if _is_text(name, rows)]
     if len(texts) == 1 == len(matter):
         rest = flags(spec, {}, [name for name in names if name not in texts])
-        return f"Choose: --text_column {quote(texts[0])} {rest} (train each value as a text)"
+        words = " ".join(filter(None, (f"--text_column {quote(texts[0])}", rest)))
+        return f"Choose: {words} (train each value as a text)"
     asked = next((n for n in texts if meaning_by_name(n) == "prompt"), texts[0] if texts else "")
     others = [name for name in texts if name != asked]
     ours = {"context": "input", "reasoning": "reasoning", "system": "system", "rating": "label"}

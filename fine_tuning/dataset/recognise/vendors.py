@@ -132,4 +132,5 @@ def vendor_advice(source: Source, rows: Sequence[Record]) -> str:
         return f"this is {vendor.name}{example}"
     out = str(Path(source.name).with_suffix("")) + ".rows.jsonl"
     code = _LOAD.format(path=repr(source.name), out=repr(out), rows=vendor.rows)
-    return f"this is {vendor.name}. Convert it: {python_line(code)} and give {out}"
+    command = f"`{python_line(code)}` and give --dataset_path {quote(out)}"
+    return f"this is {vendor.name}. Convert it: {command}"
