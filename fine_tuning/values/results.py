@@ -112,6 +112,7 @@ class Merged:
     bytes: int
     checkpoint: str = ""  # its name, if it is not the end of the training
     scores: Metrics = field(default_factory=dict)  # of the checkpoint, on the held-out rows
+    by_shards: bool = False  # one at a time, because the memory holds no whole model
     stop_ids: tuple[int, ...] = ()
     proof: Proof | None = None
     rewards: RewardProof | None = None  # of a reward model

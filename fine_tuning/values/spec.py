@@ -23,11 +23,13 @@ TEXT_UNITS = ("auto", "line", "document")
 QUANTIZATIONS = ("none", "4bit", "8bit")
 OVERLONG = ("auto", "drop", "truncate", "error")
 AUTO = "auto"  # a place or name that is derived from the model and the data
+MERGE_IN = ("auto", "memory", "shards")
 # Settings that change neither what is trained nor how: a repeated command may change them freely.
 FREE = frozenset(
     {
         "export_dir",
         "checkpoint",
+        "merge_in",
         "gguf",
         "gguf_adapter",
         "gguf_dir",
@@ -356,6 +358,13 @@ class RunSpec:
         "training)",
         group="output",
         metavar="STEP",
+    )
+    merge_in: str = flag(
+        "auto",
+        "merge the model in memory, or a shard of --export_size at a time (auto: by shards where "
+        "the memory is too small for the model)",
+        group="output",
+        choices=MERGE_IN,
     )
     restart: bool = flag(
         False, "start an existing run again (its old state is moved aside)", group="output"

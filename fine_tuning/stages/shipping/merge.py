@@ -100,6 +100,7 @@ class Merge:
             "probe_rows": str(self.probe_rows) if self.probe_rows else None,
             "chat_template": self.chat_template,
             "served": self.served,
+            "merge_in": self.spec.merge_in,
         }
         folder, named = Path(self.base), str(self.spec.model_name_or_path or "")
         is_name = bool(named) and not Path(named).is_dir() and not Path(named).is_absolute()

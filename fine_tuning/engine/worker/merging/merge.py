@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from transformers import AutoConfig, AutoTokenizer
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading
 from fine_tuning.engine.worker.merging.as_published import keep_config, keep_tokenizer_files
+from fine_tuning.engine.worker.merging.by_shards import merged_by_shards, on_disk
+from fine_tuning.engine.worker.merging.choose import goes_by_shards
 from fine_tuning.engine.worker.merging.proof import prove
 from fine_tuning.engine.worker.merging.reward_model import (
     make_classifier,
@@ -47,10 +50,12 @@ def merge(
     probe_rows: str | None,
     chat_template: str | None,
     served: Mapping[str, Any] | None = None,
+    merge_in: str = "auto",
 ) -> dict[str, Any]:
     """Export into `partial_dir` (which the caller then renames), fit to be served as trained.
 
-    `settings` are LLaMA-Factory's export arguments without `export_dir` and `infer_dtype`. The
+    `settings` are LLaMA-Factory's export arguments without `export_dir` and `infer_dtype`;
+    `merge_in` is --merge_in. The
     generation config ends where training ended; configuration and tokenizer files are the base
     model's own, with `chat_template` instead of theirs if it is given. `proof` in the result has
     the figures of the comparison with base + adapter, or with the model that was trained whole, or
@@ -67,7 +72,15 @@ def merge(
     is_judge = settings.get("stage") == "rm"
     if is_judge:
         require_classifier(AutoConfig.from_pretrained(base, **source))
-    with mended_loading(getattr(torch, dtype)):
+    adapters = [name for name in settings.get("adapter_name_or_path", "").split(",") if name]
+    loading: dict[str, Any] = {"dtype": getattr(torch, dtype)}
+    by_shards = goes_by_shards(merge_in, base, source, settings, adapters, events)
+    if by_shards:
+        loading |= on_disk(base, source)
+    elif torch.cuda.is_available():
+        loading["device_map"] = "auto"
+    merging = merged_by_shards(loading) if by_shards else nullcontext()
+    with mended_loading(loading["dtype"]), merging:
         export_model({**settings, "export_dir": str(out), "infer_dtype": dtype})
     _say_untied(out)
     keep_config(base, out, source)
@@ -81,15 +94,15 @@ def merge(
     keep_tokenizer_files(base, out, len(tokenizer), source)
     if chat_template is not None:
         write_chat_template(out, chat_template)
-    result: dict[str, Any] = {"dtype": dtype, "stop_ids": [] if is_judge else stop_ids}
-    adapters = [name for name in settings.get("adapter_name_or_path", "").split(",") if name]
+    result: dict[str, Any] = {
+        "dtype": dtype,
+        "by_shards": by_shards,
+        "stop_ids": [] if is_judge else stop_ids,
+    }
     events.stage("prove")
     sequences = _probes(probe_rows, prompts, tokenizer)
-    loading = {"dtype": getattr(torch, dtype)}
-    if torch.cuda.is_available():
-        loading["device_map"] = "auto"
     trained = adapters or str(settings["model_name_or_path"])
-    result["proof"] = prove(base, source, trained, out, loading, sequences)
+    result["proof"] = prove(base, source, trained, out, loading, sequences, by_shards=by_shards)
     if is_judge:
         events.part("classify")
         rows = conversations(probe_rows)

@@ -18,14 +18,15 @@ import torch
 from transformers import AutoConfig
 
 from fine_tuning.engine.worker.auto_class import auto_class
+from fine_tuning.engine.worker.merging.by_shards import base_on_disk_with
 from fine_tuning.engine.worker.merging.reference import (
     Expected,
     Reference,
     base_with,
     logits_of,
     trained_whole,
-    weights_of,
 )
+from fine_tuning.engine.worker.merging.unloaded import Stored
 from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.errors import EngineError
 
@@ -41,21 +42,23 @@ def prove(
     merged: Path,
     loading: Mapping[str, Any],
     sequences: Sequence[Sequence[int]],
+    *,
+    by_shards: bool = False,
 ) -> dict[str, Any]:
     """Figures of the comparison, or why there is none. Raises EngineError if it is another model,
     or if the merge changed nothing.
 
     `trained` are adapters, or the directory of a model that was trained whole; `source` and
-    `loading` are how base and merged model are loaded.
+    `loading` are how base and merged model are loaded; `by_shards`: so that their weights stay on
+    the disk.
     """
     loader = auto_class(AutoConfig.from_pretrained(base, **source))
     try:
         known = (base, source, merged, loader, loading, sequences)
-        reference = (
-            trained_whole(trained, *known)
-            if isinstance(trained, str)
-            else base_with(trained, *known)
-        )
+        if isinstance(trained, str):
+            reference = trained_whole(trained, *known)
+        else:
+            reference = (base_on_disk_with if by_shards else base_with)(trained, *known)
     except ValueError as error:  # a class that Transformers does not know by its config
         reason = f"the base model cannot be loaded by itself: {_first_sentence(error)}"
         return {"proved": False, "reason": reason}
@@ -87,11 +90,10 @@ def prove(
 
 def _changes(model: Any, reference: Reference) -> bool:
     """Whether any number of a trained weight is another than the base model's."""
-    for name, weight in weights_of(model):
-        it = reference.expected.get(name)
-        if it is not None and not weight.is_meta and _differs(weight, it.places, it.base):
-            return True
-    return False
+    weights = Stored(model)
+    return any(
+        _differs(weights[name], it.places, it.base) for name, it in reference.expected.items()
+    )
 
 
 def _differs(weight: Any, places: Any, numbers: Any) -> bool:
@@ -101,9 +103,9 @@ def _differs(weight: Any, places: Any, numbers: Any) -> bool:
 
 def _require_weights(model: Any, reference: Reference) -> float:
     """The share of what training changed that the merged weights hold, which must have these names.
-    Raises EngineError. What lies on a disk for want of memory is not looked at."""
+    Raises EngineError."""
     expected, untouched = reference.expected, reference.untouched
-    there = dict(weights_of(model))
+    there = Stored(model)
     if there.keys() != reference.names:
         names = reference.names
         raise _another_model(
@@ -111,7 +113,7 @@ def _require_weights(model: Any, reference: Reference) -> float:
         )
     held = wanted = 0.0
     for name, weight in there.items():
-        if weight.is_meta or not (name in expected or name in untouched):
+        if not (name in expected or name in untouched):
             continue
         numbers = weight.detach().flatten()
         if name not in expected:

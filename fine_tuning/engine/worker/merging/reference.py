@@ -13,12 +13,13 @@ from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoConfig
 
+from fine_tuning.engine.worker.merging.unloaded import WRAPPED, usual_device
 from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.errors import EngineError
 
 LOOKED_AT = 4096  # numbers of each weight, at places drawn once
-# How PEFT names the parts of an adapted model, and the copies that are trained whole.
-WRAPPED, TRAINED_COPY = "base_model.model.", re.compile(r"\.modules_to_save\.[^.]+\.")
+# How PEFT names the copies that are trained whole.
+TRAINED_COPY = re.compile(r"\.modules_to_save\.[^.]+\.")
 FLOAT32_ROUNDINGS = 64  # of float32, for sums that are added in another order
 Sequences = Sequence[Sequence[int]]
 
@@ -98,7 +99,7 @@ def trained_whole(
     dtype = model.dtype
     _grow_like(merged, model, trust=trust)
     plain = logits_of(model, sequences)
-    before = {name: _drawn(weight)[1] for name, weight in weights_of(model) if not weight.is_meta}
+    before = {name: drawn(weight)[1] for name, weight in weights_of(model) if not weight.is_meta}
     del model
     free_device_memory()
     # float32 holds what any format of a training does
@@ -108,7 +109,7 @@ def trained_whole(
     expected = {}
     for name, weight in weights_of(model):
         if not weight.is_meta:
-            places, numbers = _drawn(weight)
+            places, numbers = drawn(weight)
             known = before.get(name, numbers)  # a layer that the training has put in
             start = known if known.shape == numbers.shape else numbers
             expected[name] = Expected(places.cpu(), numbers, start, 0.0)
@@ -130,23 +131,27 @@ def _expected(tuned: Any) -> Iterator[tuple[str, Expected]]:
     for name, layer in tuned.named_modules():
         if isinstance(layer, ParamWrapper):  # one for each adapted weight of the same module
             weight = layer.get_param()
-            places, before = _drawn(weight)
+            places, before = drawn(weight)
             delta = sum(layer.get_delta_weight(it) for it in layer.active_adapters)
-            drawn = before + delta.detach().flatten()[places].float().cpu()
+            after = before + delta.detach().flatten()[places].float().cpu()
             plain = name.removeprefix(WRAPPED).replace(".base_layer", "")
-            yield f"{plain}.{layer.parameter_name}", Expected(places.cpu(), drawn, before, 0.0)
+            yield f"{plain}.{layer.parameter_name}", Expected(places.cpu(), after, before, 0.0)
             continue
         weight = getattr(layer.get_base_layer(), "weight", None) if _is_adapted(layer) else None
         if weight is None or weight.is_meta:
             continue
-        places, before = _drawn(weight)
         alone = deepcopy(layer).float()
         alone.merge()
         whole = alone.get_base_layer().weight.detach()
-        moved = float((whole - weight.detach().float()).abs().max())
-        slack = FLOAT32_ROUNDINGS * torch.finfo(torch.float32).eps * moved
-        drawn = whole.flatten()[places].cpu()
-        yield f"{name.removeprefix(WRAPPED)}.weight", Expected(places.cpu(), drawn, before, slack)
+        yield f"{name.removeprefix(WRAPPED)}.weight", expected_of(weight, whole)
+
+
+def expected_of(weight: "torch.Tensor", whole: "torch.Tensor") -> Expected:
+    """Numbers of a weight and of what it becomes, which was merged in float32."""
+    places, before = drawn(weight)
+    moved = float((whole - weight.detach().float()).abs().max())
+    slack = FLOAT32_ROUNDINGS * torch.finfo(torch.float32).eps * moved
+    return Expected(places.cpu(), whole.detach().flatten()[places].cpu(), before, slack)
 
 
 def _untouched(tuned: Any, dtype: "torch.dtype") -> Iterator[tuple[str, Any]]:
@@ -156,7 +161,7 @@ def _untouched(tuned: Any, dtype: "torch.dtype") -> Iterator[tuple[str, Any]]:
     for name, weight in weights_of(tuned):
         if ".original_module." not in name and not weight.is_meta:
             plain = TRAINED_COPY.sub(".", name.removeprefix(WRAPPED)).replace(".base_layer", "")
-            yield plain, _drawn(weight.to(dtype))
+            yield plain, drawn(weight.to(dtype))
 
 
 def weights_of(model: Any) -> Iterator[tuple[str, Any]]:
@@ -170,7 +175,7 @@ def _is_adapted(layer: Any) -> bool:
     )
 
 
-def _drawn(weight: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+def drawn(weight: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
     """Places in the flat weight, the same ones for each of its size, and its numbers there."""
     count = weight.numel()
     places = torch.arange(count)
@@ -191,9 +196,10 @@ def logits_of(model: Any, sequences: Sequence[Sequence[int]]) -> "list[torch.Ten
     """The logits after each token of each sequence, as float32. Raises EngineError if one is not
     a finite number: nothing could be compared."""
     model.eval()
+    device = model.device if model.device.type != "meta" else usual_device()
     with torch.no_grad():
         found = [
-            model(input_ids=torch.tensor([list(s)]).to(model.device), use_cache=False)
+            model(input_ids=torch.tensor([list(s)]).to(device), use_cache=False)
             .logits[0]
             .float()
             .cpu()
