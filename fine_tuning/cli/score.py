@@ -19,11 +19,9 @@ from fine_tuning.dataset.check import account, download, refuse_unusable
 from fine_tuning.dataset.insight.rows import decode_row, read_lines, read_origins
 from fine_tuning.engine.process.launch import worker_for
 from fine_tuning.errors import UsageError
-from fine_tuning.paths import absolute, shown
+from fine_tuning.paths import shown
 from fine_tuning.report.scores import wilson
-from fine_tuning.run import require_finished
-from fine_tuning.run.folder import RunFolder
-from fine_tuning.run.record_file import read_record
+from fine_tuning.run import finished_run
 from fine_tuning.screen import Screen, downloading
 from fine_tuning.stages.asking import judge
 from fine_tuning.units import counted, percent_text
@@ -117,11 +115,7 @@ def named_model(spec: RunSpec, screen: Screen) -> judge.RewardModel:
     """The reward model of a finished run, or the one that is named."""
     if spec.output_dir is None:
         return judge.of_named(spec, screen)
-    run_dir = absolute(spec.output_dir)
-    record = read_record(RunFolder(run_dir))
-    if record is None:
-        raise UsageError(f"{run_dir} holds no run.", fix="give the folder of a finished run")
-    require_finished(record, run_dir)
+    run_dir, record = finished_run(spec.output_dir)
     return judge.of_run(record, run_dir, screen)
 
 

@@ -1,16 +1,9 @@
 """Which model a command is asked about: that of a run, or one that is named."""
 
 from collections.abc import Collection
-from pathlib import Path
 
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.engine.loading import MODEL_ARGUMENTS
-from fine_tuning.errors import UsageError
-from fine_tuning.paths import absolute
-from fine_tuning.run import require_finished
-from fine_tuning.run.folder import RunFolder
-from fine_tuning.run.record_file import read_record
-from fine_tuning.values.record import RunRecord
 
 # Of the engine's arguments those that decide which model is loaded, and how it is asked.
 HEARD = (*MODEL_ARGUMENTS, "adapter_name_or_path", "enable_thinking")
@@ -40,16 +33,3 @@ def source_mistakes(job: Resolved, *, beside: Collection[str] = (), what: str) -
     if adapter and "," in str(adapter):
         mistakes.append("--adapter_name_or_path takes one adapter here.")
     return mistakes
-
-
-def finished_run(named: Path) -> tuple[Path, RunRecord]:
-    """The folder of a finished run and its record, which are only read.
-
-    Raises UsageError if there is no run, or if it has not finished.
-    """
-    run_dir = absolute(named)
-    record = read_record(RunFolder(run_dir))
-    if record is None:
-        raise UsageError(f"{run_dir} holds no run.", fix="give the folder of a finished run")
-    require_finished(record, run_dir)
-    return run_dir, record

@@ -11,6 +11,7 @@ from fine_tuning.report.write import (
     write_comparison,
     write_data_report,
     write_report,
+    write_run_page,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "write_comparison",
     "write_data_report",
     "write_report",
+    "write_run_page",
 ]

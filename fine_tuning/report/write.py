@@ -17,12 +17,14 @@ from fine_tuning.report.drawing.axes import WIDE_HEIGHT, WIDE_WIDTH, Scale
 from fine_tuning.report.drawing.chart import line_chart
 from fine_tuning.report.drawing.curves import charts, charts_beside
 from fine_tuning.report.drawing.histogram import histogram
+from fine_tuning.report.facts.collect import collect
 from fine_tuning.report.facts.page import CurvePoint, DataAccount, DataFacts, RunFacts, Sample
 from fine_tuning.report.findings import finding_cards
 from fine_tuning.report.loading import snippets
 from fine_tuning.report.proof import proof_text, rewards_text
 from fine_tuning.report.scores import score_row, verdict
 from fine_tuning.units import bytes_text, counted, duration_text, percent_text
+from fine_tuning.values.record import RunRecord
 from fine_tuning.values.shown import MaskedRow, ProblemGroup
 
 MOST_SAMPLES = 20
@@ -30,6 +32,11 @@ MOST_MASKED_ROWS = 8
 _MOST_WRONG = 8
 _MOST_MASKED = 4000  # characters
 _PAGE = Path(__file__).parent / "page"
+
+
+def write_run_page(run_dir: Path, record: RunRecord) -> Path:
+    """Writes the page of a run, as far as it has come, and gives its path."""
+    return write_report(run_dir, collect(run_dir, record))
 
 
 def write_report(run_dir: Path, facts: RunFacts) -> Path:

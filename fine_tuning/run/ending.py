@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from fine_tuning import files
 from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.run.run import Run
+from fine_tuning.values.record import RunRecord
+
+WritePage = Callable[[Path, RunRecord], Path]
 
 
 @contextmanager
-def recorded(run: Run, write_page: Callable[[Run], object]) -> Iterator[None]:
+def recorded(run: Run, write_page: WritePage) -> Iterator[None]:
     """Keep in the run why it stopped, and let the error go on as one that a user can act on.
 
     `write_page` writes the run's page, which says it too.
@@ -32,12 +36,20 @@ def recorded(run: Run, write_page: Callable[[Run], object]) -> Iterator[None]:
         raise
 
 
-def _record(run: Run, error: FineTuningError, write_page: Callable[[Run], object]) -> None:
+def page_meanwhile(run: Run, write_page: WritePage) -> None:
+    """The page as far as the run has come, so that it can be watched; a full disk must not end
+    it."""
+    if run.on_first_node:
+        with suppress(OSError, FineTuningError):
+            write_page(run.folder.path, run.record)
+
+
+def _record(run: Run, error: FineTuningError, write_page: WritePage) -> None:
     # a full disk, or a damaged file, must not hide what happened
     with suppress(OSError, FineTuningError):
         run.fail(error)
         if run.accepted and run.record.stages.split is not None:
-            write_page(run)
+            write_page(run.folder.path, run.record)
 
 
 def _unexpected(run: Run, error: Exception) -> FineTuningError:

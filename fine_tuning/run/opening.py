@@ -91,13 +91,12 @@ def begun_from(spec: RunSpec) -> RunRecord | None:
         known = read_record(RunFolder(absolute(spec.output_dir)))
         if known is not None and (known.begun is not None or known.attempted):
             return None
-    record = read_record(RunFolder(source))
+    record = finished(source)
     if record is None:
         raise UsageError(
             f"--from_run {spec.from_run} holds no run.",
             fix="give the folder of a finished run; a model is given with --model_name_or_path",
         )
-    require_finished(record, source)
     return record
 
 
@@ -138,6 +137,27 @@ def opened(
         run = Run(folder=folder, screen=screen, record=record, accepted=record.begun is None)
         run.save()
         yield run
+
+
+def finished(folder: Path) -> RunRecord | None:
+    """The record of the run in a folder, None if there is none. Raises UsageError for a run that
+    has not finished."""
+    record = read_record(RunFolder(folder))
+    if record is not None:
+        require_finished(record, folder)
+    return record
+
+
+def finished_run(named: Path) -> tuple[Path, RunRecord]:
+    """The folder of a finished run and its record, which are only read.
+
+    Raises UsageError if there is no run, or if it has not finished.
+    """
+    run_dir = absolute(named)
+    record = finished(run_dir)
+    if record is None:
+        raise UsageError(f"{run_dir} holds no run.", fix="give the folder of a finished run")
+    return run_dir, record
 
 
 def require_finished(record: RunRecord, folder: Path) -> None:

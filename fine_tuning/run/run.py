@@ -1,8 +1,7 @@
 """A run at work: the only place that remembers, times, records and announces what is done."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -122,6 +121,11 @@ class Run:
         self.record = replace(self.record, begun=dict(given), attempted=False, stages=stages)
         self.accept()
 
+    def require_not_stopped(self, after: str) -> None:
+        """Raise Interrupted if somebody has asked to stop."""
+        if self.folder.stop_file.exists():
+            raise Interrupted(f"Stopped after {after}.", fix="the same command does the rest")
+
     def end(self, status: Status) -> None:
         """The command has done what it was asked for."""
         self.record = replace(self.record, status=status)
@@ -139,10 +143,3 @@ class Run:
         if self.accepted:
             text = json_text(self.record, root=self.folder.path)
             files.write_text(self.folder.record, text, durable=True)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run's folder while working in it."""
-        with self.folder.held():
-            self.folder.stop_file.unlink(missing_ok=True)
-            yield

@@ -25,7 +25,7 @@ def run_in(path: Path) -> Run:
 def test_a_crash_is_recorded(tmp_path: Path, error: Exception) -> None:
     """The run said "running" for ever."""
     run = run_in(tmp_path)
-    with pytest.raises(type(error)), recorded(run, lambda job: None):
+    with pytest.raises(type(error)), recorded(run, lambda place, record: place):
         raise error
     known = read_record(run.folder)
     assert known is not None and known.status == "failed"
@@ -38,7 +38,7 @@ def test_what_the_system_refused_is_no_bug_in_the_record(tmp_path: Path) -> None
     """A missing permission stood in run.json and on the page as a bug in this program."""
     run = run_in(tmp_path)
     refused = pytest.raises(EnvironmentProblem, match="refused to write or read /data/x")
-    with refused, recorded(run, lambda job: None):
+    with refused, recorded(run, lambda place, record: place):
         raise PermissionError(13, "Permission denied", "/data/x")
     known = read_record(run.folder)
     assert known is not None and known.failure is not None

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fine_tuning.cli.sources import finished_run
 from fine_tuning.engine.process.chatting import Speaker
 from fine_tuning.engine.process.launch import worker_for
+from fine_tuning.run import finished_run
 from fine_tuning.screen import Screen
 from fine_tuning.stages.asking import chat as talking
 from fine_tuning.values.spec import RunSpec

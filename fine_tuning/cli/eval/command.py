@@ -21,7 +21,7 @@ from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.shipping.export import without_gpu
-from fine_tuning.cli.sources import finished_run, source_mistakes
+from fine_tuning.cli.sources import source_mistakes
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden
 from fine_tuning.engine.process.chatting import Voices
 from fine_tuning.engine.process.launch import worker_for
@@ -30,6 +30,7 @@ from fine_tuning.measures.compare import score_of
 from fine_tuning.measures.metrics import Metric
 from fine_tuning.paths import at_home, shown
 from fine_tuning.report.evaluation import lines, set_found
+from fine_tuning.run import finished_run
 from fine_tuning.screen import Screen
 from fine_tuning.stages.asking import chat, evaluate
 from fine_tuning.stages.asking.evaluate import Evaluate, RowSet, SetScores

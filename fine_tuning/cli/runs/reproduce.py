@@ -9,7 +9,7 @@ from pathlib import Path
 from re import search
 from typing import Annotated
 
-from fine_tuning import hashes, pipeline
+from fine_tuning import hashes
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.runs.compare import named_runs
 from fine_tuning.cli.screens.screen import open_screen
@@ -21,7 +21,7 @@ from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from fine_tuning.escaping import visible
 from fine_tuning.report.compare import Compared
 from fine_tuning.run.opening import installed_versions
-from fine_tuning.stages.asking.verify import Verified, verdict
+from fine_tuning.stages.asking.verify import Verified, verdict, verified
 from fine_tuning.values.record import RunRecord, result_of
 
 OF_THE_RUN = frozenset({"output_dir", "export_dir", "restart", "dry_run", "node_rank"})
@@ -198,9 +198,7 @@ def verify(known: Compared, steps: int | None) -> Verified:
     """Train the first steps again, in a folder that goes if nothing differs."""
     folder = Path(tempfile.mkdtemp(prefix="verify-"))
     with open_screen() as screen:
-        found = pipeline.verify_run(
-            known.path, known.record, folder=folder, steps=steps, screen=screen
-        )
+        found = verified(known.path, known.record, folder=folder, steps=steps, screen=screen)
         for text in found.settings:
             screen.warn(f"this program would now give the engine another setting: {text}")
         for it in found.losses:

@@ -18,6 +18,7 @@ from fine_tuning.cli.shipping.adapter_folder import write_adapter
 from fine_tuning.engine.loading import given_adapters
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import absolute
+from fine_tuning.stages.shipping import given
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.combining import COMBINATIONS, DENSITY, Combining
@@ -58,11 +59,11 @@ def run(job: Resolved) -> Outcome[Exported]:
         adapters = [Path(name) for name in given_adapters(spec.engine_args)]
         if adapters:
             combined = absolute(combined_dir) if combined_dir else None
-            model = pipeline.export_adapters(
+            model = given.export_adapters(
                 spec, adapters, combining, combined, log=log, screen=screen
             )
         else:
-            model = pipeline.export_model(spec, log=log, screen=screen)
+            model = given.export_model(spec, log=log, screen=screen)
         log.unlink(missing_ok=True)
         log.parent.rmdir()
     return Outcome(Exported(model=model))

@@ -18,9 +18,7 @@ from fine_tuning.cli.sources import HEARD
 from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, ModelError, UsageError
 from fine_tuning.paths import absolute
-from fine_tuning.run import require_finished
-from fine_tuning.run.folder import RunFolder
-from fine_tuning.run.record_file import read_record
+from fine_tuning.run import finished_run
 from fine_tuning.screen import Screen
 from fine_tuning.ship.proving.causes import judge
 from fine_tuning.ship.proving.contract_file import read_contract
@@ -137,11 +135,7 @@ def replayed(job: Resolved, asking: Asking) -> Replay:
         with _worker(spec, asking.log) as worker:
             return asking.of_folder(spec, worker)
     assert spec.output_dir is not None
-    run_dir = absolute(spec.output_dir)
-    record = read_record(RunFolder(run_dir))
-    if record is None:
-        raise UsageError(f"{run_dir} holds no run.", fix="give the folder of a finished run")
-    require_finished(record, run_dir)
+    run_dir, record = finished_run(spec.output_dir)
     with _worker(record.settings.replace(use_cpu=spec.use_cpu), asking.log) as worker:
         return asking.of_run(chat.of_run(record, run_dir, asking.screen), run_dir, worker)
 

@@ -1,7 +1,7 @@
 """judge: which reward model gives conversations their scores, by what a run recorded, or by what
 the user named."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.objectives import OBJECTIVES
+from fine_tuning.values.tables.rewards import read_reward
 
 HEAD = "value_head.safetensors"
 
@@ -70,6 +71,22 @@ def of_named(spec: RunSpec, screen: Screen) -> RewardModel:
         )
     location = Model(spec=spec).do(screen).location
     return RewardModel(name=name, settings={**model_arguments(spec), "classifier": location})
+
+
+def of_rewards(
+    rewards: Sequence[str], finished: Callable[[Path], RunRecord | None], screen: Screen
+) -> dict[str, RewardModel]:
+    """Those that --reward names, by their directories: runs of --stage rm, or what such a run has
+    exported. `finished` reads the record of a finished run, if there is one in a directory."""
+    found = {}
+    for name in (it.argument for it in map(read_reward, rewards) if it.kind == "model"):
+        record = finished(Path(name))
+        found[name] = (
+            of_run(record, Path(name), screen)
+            if record is not None
+            else of_named(RunSpec(model_name_or_path=name), screen)
+        )
+    return found
 
 
 def rewards_of(

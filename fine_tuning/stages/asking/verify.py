@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fine_tuning import checkpoints, hashes
 from fine_tuning.engine.launchers import launcher_for
-from fine_tuning.engine.process.launch import Worker
+from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.engine.trainers.trainer import differences
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.screen import Screen, worker_events
@@ -123,6 +123,15 @@ class Verify:
         kept = checkpoints.noted_weights(self.run_dir)
         first = min(kept, default=0)
         return max(first, int(train.settings.all.get("logging_steps", 1)))
+
+
+def verified(
+    run_dir: Path, record: RunRecord, *, folder: Path, steps: int | None, screen: Screen
+) -> Verified:
+    """Train the first steps of a run again in another folder; the run is only read."""
+    with worker_for(record.settings, folder / "logs" / "engine.log") as worker:
+        again = Verify(run_dir=run_dir, record=record, folder=folder, worker=worker, steps=steps)
+        return again.do(screen)
 
 
 def compared(run_dir: Path, folder: Path, last: int, settings: tuple[str, ...] = ()) -> Verified:

@@ -36,6 +36,11 @@ def refuse_unmakeable(spec: RunSpec, run_dir: Path, stages: Stages) -> None:
     ollama.refuse_unmakeable(spec, stages)
 
 
+def refuse_base(spec: RunSpec, location: str) -> None:
+    """Raise ModelError once the base model is there, for what cannot be made of it."""
+    merge.refuse_base(spec, location)
+
+
 def refuse_unmakeable_of_model(spec: RunSpec, title: str) -> None:
     """The same for a model that no run has made."""
     gguf.refuse_unmakeable(spec, title, Stages())
