@@ -9,9 +9,11 @@ from fine_tuning.engine.loading import MODEL_ARGUMENTS
 HEARD = (*MODEL_ARGUMENTS, "adapter_name_or_path", "enable_thinking")
 
 
-def source_mistakes(job: Resolved, *, beside: Collection[str] = (), what: str) -> list[str]:
+def source_mistakes(
+    job: Resolved, *, beside: Collection[str] = (), what: str, several: bool = False
+) -> list[str]:
     """What is unclear about the model that is meant; `beside` names settings that go with a run
-    too, `what` the command in a sentence."""
+    too, `what` the command in a sentence, `several` adapters may be given."""
     folder, adapter = job.spec.output_dir, job.spec.engine_args.get("adapter_name_or_path")
     mistakes = []
     if folder is None and not adapter and not job.spec.model_name_or_path:
@@ -30,6 +32,6 @@ def source_mistakes(job: Resolved, *, beside: Collection[str] = (), what: str) -
         for name in sorted(set(job.spec.engine_args) - set(HEARD))
         if folder is None
     ]
-    if adapter and "," in str(adapter):
+    if adapter and "," in str(adapter) and not several:
         mistakes.append("--adapter_name_or_path takes one adapter here.")
     return mistakes

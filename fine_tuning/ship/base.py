@@ -64,9 +64,11 @@ def note_base(adapter: Path, name: str, base: Path, before: Sequence[Path]) -> N
     files.write_text(adapter / TRAINED_ON, text, durable=True)
 
 
-def require_trained_on(adapter: Path, base: Path, before: Sequence[Path] | None = None) -> None:
+def require_trained_on(
+    adapter: Path, base: Path, before: Sequence[Path] | None = None, *, alone: bool = False
+) -> None:
     """Raise ModelError if the adapter says that it was trained on another base model, or upon other
-    adapters than `before` (None: they are not looked at)."""
+    adapters than `before` (None: they are not looked at; `alone`: nobody could name any)."""
     known = files.read_json(adapter / TRAINED_ON, COPY)
     found = fingerprint(base) if known.get("fingerprint") else None
     if found is not None and found != known["fingerprint"]:
@@ -79,6 +81,13 @@ def require_trained_on(adapter: Path, base: Path, before: Sequence[Path] | None 
     wanted = known.get("adapters")
     if before is None or wanted is None or wanted == [_hash(path) for path in before]:
         return
+    if alone:
+        raise ModelError(
+            f"{adapter} was trained upon {counted(len(wanted), 'other adapter')}, which the base "
+            "model does not have.",
+            fix="merge them in the order in which they were trained (`export "
+            "--adapter_name_or_path FIRST NEXT --export_dir DIR`), and load what that makes",
+        )
     raise ModelError(
         f"{adapter} was trained upon {counted(len(wanted), 'adapter')}, and is merged upon "
         f"{len(before)}: they are missing, or others.",

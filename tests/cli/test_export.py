@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from fine_tuning.cli.combining import combining_of
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
-from fine_tuning.cli.shipping.export import combining_of, require_source, without_gpu
+from fine_tuning.cli.shipping.export import require_source, without_gpu
 from fine_tuning.engine.process.environment import environment
 from fine_tuning.errors import UsageError
 from fine_tuning.run.settling import settle

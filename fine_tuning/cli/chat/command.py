@@ -15,6 +15,7 @@ from fine_tuning.cli.chat.heard import Heard, Said
 from fine_tuning.cli.chat.opening import speaker_of
 from fine_tuning.cli.chat.paper import Paper
 from fine_tuning.cli.chat.talk import State, Table, answered, converse
+from fine_tuning.cli.combining import combining_of
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.screens.screen import is_live, open_screen
 from fine_tuning.cli.settings.resolve import Resolved
@@ -28,12 +29,13 @@ from fine_tuning.values.answers.chat import Sampling, Talk
 class Chatted:
     """What was asked and answered."""
 
-    answers: Annotated[tuple[Said, ...], "in their order; with /compare two for one question"]
+    answers: Annotated[tuple[Said, ...], "in their order; with /compare several for one question"]
 
 
 def run(job: Resolved) -> Outcome[Chatted]:
     """Speak with the model; only answers go to standard output."""
     require_source(job)
+    combining = combining_of(job.spec, job.options)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     how = sampling(job)
     talking = job.options["prompt"] is None and sys.stdin.isatty()
@@ -42,18 +44,19 @@ def run(job: Resolved) -> Outcome[Chatted]:
         job = without_gpu(job)
     colour = is_live(sys.stderr, os.environ) and not os.environ.get("NO_COLOR")
     paper = Paper(sys.stdout, sys.stderr, colour=colour)
-    state = State(talk=Talk(system=job.options["system"] or ""), how=how)
     # kept if it fails: the message names the log in it
     folder = Path(tempfile.mkdtemp(prefix="chat-"))
     heard: list[Said] = []
     try:
         with (
             open_screen(sys.stderr) as screen,
-            speaker_of(job.spec, folder=folder, screen=screen) as speaker,
+            speaker_of(job.spec, combining, folder=folder, screen=screen) as speaker,
         ):
             for warning in job.warnings:
                 screen.warn(warning)
             speaker.load()
+            talk = Talk(system=job.options["system"] or "")
+            state = State(who=speaker.names[0], talk=talk, how=how)
             table = Table(answers=Heard(speaker, heard), paper=paper, read=line_reader())
             if talking:
                 paper.note(f"{welcome(speaker.keeps_history)} /help lists the commands.")
@@ -79,7 +82,7 @@ def welcome(keeps_history: bool) -> str:
 
 def require_source(job: Resolved) -> None:
     """Raise UsageError unless it is clear which model is meant."""
-    if mistakes := source_mistakes(job, what="a chat"):
+    if mistakes := source_mistakes(job, what="a chat", several=True):
         raise UsageError(mistakes)
 
 

@@ -1,11 +1,12 @@
 """What was answered in a chat, kept for a program that asked for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from fine_tuning.cli.chat.reasoning import parted
 from fine_tuning.cli.chat.talk import Answers
+from fine_tuning.engine.process.chatting import BASE
 from fine_tuning.values.answers.chat import Answer, Ended, Sampling, Talk
 
 
@@ -19,6 +20,7 @@ class Said:
     tokens: Annotated[int, "that were generated"]
     ended: Annotated[Ended, "stop: by itself; length: at --max_new_tokens; asked: by Ctrl-C"]
     tuned: Annotated[bool, "false: the base model answered"]
+    who: Annotated[str, "who answered: tuned, base, together, or the name of an adapter"]
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Heard:
     said: list[Said]
 
     @property
-    def has_base(self) -> bool:
+    def names(self) -> Sequence[str]:
         """As of who answers."""
-        return self.answers.has_base
+        return self.answers.names
 
     @property
     def keeps_history(self) -> bool:
@@ -44,11 +46,11 @@ class Heard:
         question: str,
         how: Sampling,
         *,
-        tuned: bool,
+        who: str,
         on_text: Callable[[str], None],
     ) -> Answer:
         """The answer, which is kept."""
-        answer = self.answers.answer(talk, question, how, tuned=tuned, on_text=on_text)
+        answer = self.answers.answer(talk, question, how, who=who, on_text=on_text)
         reasoning, text = parted(answer.text)
         self.said.append(
             Said(
@@ -57,7 +59,8 @@ class Heard:
                 reasoning=reasoning,
                 tokens=answer.tokens,
                 ended=answer.ended,
-                tuned=tuned,
+                tuned=who != BASE,
+                who=who,
             )
         )
         return answer

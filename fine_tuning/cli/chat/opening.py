@@ -1,4 +1,4 @@
-"""Whom a chat speaks with: the model of a run, or one that is named."""
+"""Whom a chat speaks with: the model of a run, or those that are named."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,15 @@ from fine_tuning.run import finished_run
 from fine_tuning.screen import Screen
 from fine_tuning.stages.asking import chat as talking
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.combining import Combining
 
 
 @contextmanager
-def speaker_of(spec: RunSpec, *, folder: Path, screen: Screen) -> Iterator[Speaker]:
-    """A model to speak with: that of a finished run, which is only read, or the named one.
+def speaker_of(
+    spec: RunSpec, combining: Combining | None, *, folder: Path, screen: Screen
+) -> Iterator[Speaker]:
+    """Models to speak with: those of a finished run, which is only read, or the named ones, also
+    combined to one.
 
     `folder` takes the engine's log. Raises UsageError for a run that has not finished.
     """
@@ -24,8 +28,14 @@ def speaker_of(spec: RunSpec, *, folder: Path, screen: Screen) -> Iterator[Speak
     trained_by = spec if record is None else record.settings.replace(use_cpu=spec.use_cpu)
     with worker_for(trained_by, folder / "engine.log") as worker:
         worker.start()  # its imports overlap with looking for the model
-        if record is None:
-            voices = talking.of_named(spec, screen)
-        else:
+        if record is not None:
             voices = talking.of_run(record, run_dir, screen)
+        else:
+            target = folder / talking.TOGETHER
+            together = (
+                talking.Together(combining=combining, target=target, worker=worker)
+                if combining
+                else None
+            )
+            voices = talking.of_named(spec, screen, together)
         yield Speaker(voices, worker, screen, folder)

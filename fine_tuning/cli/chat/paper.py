@@ -1,5 +1,6 @@
 """Where answers go: to standard output; reasoning and all else to standard error."""
 
+from collections.abc import Mapping
 from typing import TextIO
 
 from rich.console import Console
@@ -44,12 +45,12 @@ class Paper:
         """A line that is no answer."""
         print(visible(text), file=self._err, flush=True)
 
-    def side_by_side(self, base: str, tuned: str) -> None:
-        """Two answers to one question, without their reasoning."""
+    def side_by_side(self, answers: Mapping[str, str]) -> None:
+        """The answers of several to one question, by their names, without their reasoning."""
         table = Table(expand=True)
-        for title in ("base", "tuned"):
-            table.add_column(title, ratio=1)
-        table.add_row(*(Text(visible(parted(text)[1])) for text in (base, tuned)))
+        for name in answers:
+            table.add_column(Text(visible(name)), ratio=1)
+        table.add_row(*(Text(visible(parted(text)[1])) for text in answers.values()))
         Console(file=self._out, no_color=not self._colour, highlight=False).print(table)
 
     def _write(self, part: Part) -> None:

@@ -1,12 +1,13 @@
 """The conversation at a terminal: what the person types, one line after the other."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol
 
 from fine_tuning.cli.chat.paper import Paper
+from fine_tuning.engine.process.chatting import BASE
 from fine_tuning.errors import EXIT_DONE, EXIT_INTERRUPTED, FineTuningError, Interrupted
 from fine_tuning.units import counted
 from fine_tuning.values.answers.chat import Answer, Sampling, Talk
@@ -14,14 +15,15 @@ from fine_tuning.values.answers.chat import Answer, Sampling, Talk
 USUAL_FILE = "chat.jsonl"
 TWICE = "(Ctrl-C again, or /quit, ends)"
 NO_BASE = "There is no base model to this one: it was not loaded as a run or with an adapter."
+OF_BASE = ("none", BASE)  # what the model without an adapter is called
 
 
 class Answers(Protocol):
     """Who answers (engine/process/chatting.py: Speaker)."""
 
     @property
-    def has_base(self) -> bool:
-        """Whether there is another model to compare with."""
+    def names(self) -> Sequence[str]:
+        """Who can be asked; the first answers unasked."""
 
     @property
     def keeps_history(self) -> bool:
@@ -33,20 +35,20 @@ class Answers(Protocol):
         question: str,
         how: Sampling,
         *,
-        tuned: bool,
+        who: str,
         on_text: Callable[[str], None],
     ) -> Answer:
-        """The answer to this question; its text goes to `on_text` as it comes."""
+        """The answer of this one; its text goes to `on_text` as it comes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """Where the conversation is."""
+    """Where the conversation is: `who` answers, or all that are compared."""
 
+    who: str
     talk: Talk = Talk()
     how: Sampling = Sampling()
-    tuned: bool = True
-    comparing: bool = False
+    comparing: tuple[str, ...] = ()
     over: bool = False
 
 
@@ -68,7 +70,8 @@ def converse(state: State, table: Table) -> int:
     stopped = False
     while not state.over:
         try:
-            line = table.read("> " if state.tuned else "base> ").strip()
+            usual = state.who == table.answers.names[0]
+            line = table.read("> " if usual else f"{state.who}> ").strip()
         except EOFError:
             table.paper.note("")
             return EXIT_DONE
@@ -102,7 +105,7 @@ def done(state: State, line: str, table: Table) -> State:
 def asked(state: State, question: str, table: Table) -> State:
     """The state after the answer, which is shown."""
     if state.comparing:
-        return compared(state, question, table)
+        return compared(state, state.comparing, question, table)
     answer = answered(state, question, table)
     return _later(state, question, answer, table)
 
@@ -113,7 +116,7 @@ def answered(state: State, question: str, table: Table) -> Answer:
     paper.begin()
     try:
         answer = table.answers.answer(
-            state.talk, question, state.how, tuned=state.tuned, on_text=paper.text
+            state.talk, question, state.how, who=state.who, on_text=paper.text
         )
     finally:
         paper.end()
@@ -124,19 +127,20 @@ def answered(state: State, question: str, table: Table) -> Answer:
     return answer
 
 
-def compared(state: State, question: str, table: Table) -> State:
-    """The state after both models have answered; the conversation goes on with the chosen one's."""
+def compared(state: State, among: Sequence[str], question: str, table: Table) -> State:
+    """The state after these have answered; the conversation goes on with what the one said that is
+    spoken with, if it is among them, else with what the last one said."""
     found = {}
-    for tuned in (False, True):
+    for who in among:
         answer = table.answers.answer(
-            state.talk, question, state.how, tuned=tuned, on_text=lambda text: None
+            state.talk, question, state.how, who=who, on_text=lambda text: None
         )
         if answer.ended == "asked":
             table.paper.note("(stopped)")
             return state
-        found[tuned] = answer
-    table.paper.side_by_side(found[False].text, found[True].text)
-    return _later(state, question, found[state.tuned], table)
+        found[who] = answer
+    table.paper.side_by_side({who: answer.text for who, answer in found.items()})
+    return _later(state, question, found.get(state.who, answer), table)
 
 
 def _later(state: State, question: str, answer: Answer, table: Table) -> State:
@@ -147,7 +151,7 @@ def _later(state: State, question: str, answer: Answer, table: Table) -> State:
 
 def _help(state: State, argument: str, table: Table) -> State:
     for name, command in COMMANDS.items():
-        table.paper.note(f"  /{name + ' ' + command.takes:<15} {command.help}")
+        table.paper.note(f"  /{name + ' ' + command.takes:<23} {command.help}")
     table.paper.note("  Ctrl-C stops an answer; twice ends.")
     return state
 
@@ -162,23 +166,54 @@ def _system(state: State, argument: str, table: Table) -> State:
     return replace(state, talk=replace(state.talk, system=argument))
 
 
-def _speaking(state: State, table: Table, *, tuned: bool) -> State:
-    if not table.answers.has_base:
-        table.paper.note(NO_BASE)
+def _adapter(state: State, argument: str, table: Table) -> State:
+    """Who answers from here on; without a name, who could."""
+    names = table.answers.names
+    who = BASE if argument in OF_BASE else argument
+    if not argument:
+        for name in names:
+            table.paper.note(f"{'*' if name == state.who else ' '} {name}")
         return state
-    table.paper.note(f"The {'tuned' if tuned else 'base'} model answers from here on.")
-    return replace(state, tuned=tuned, comparing=False)
+    if who not in names:
+        there = NO_BASE if who == BASE else f"There is no {who}; there are {', '.join(names)}."
+        table.paper.note(there)
+        return state
+    table.paper.note(f"{_called(who)} answers from here on.")
+    return replace(state, who=who, comparing=())
+
+
+def _called(who: str) -> str:
+    return f"The {who} model" if who in (BASE, "tuned") else who
 
 
 def _compare(state: State, argument: str, table: Table) -> State:
-    if not table.answers.has_base:
+    names = table.answers.names
+    if len(names) < 2:
         table.paper.note(NO_BASE)
         return state
-    if argument:
-        return compared(state, argument, table)
-    on = not state.comparing
-    table.paper.note("Both models answer each question." if on else "One model answers.")
-    return replace(state, comparing=on)
+    chosen, question = _among(argument, names)
+    usual = (BASE, state.who if state.who != BASE else names[0])
+    among = chosen or state.comparing or usual
+    if len(among) == 1:
+        among = (state.who if state.who not in among else BASE, *among)
+    if question:
+        return compared(state, among, question, table)
+    if not chosen and state.comparing:
+        table.paper.note("One model answers.")
+        return replace(state, comparing=())
+    table.paper.note(f"Each question is answered by {' and '.join(among)}.")
+    return replace(state, comparing=among)
+
+
+def _among(argument: str, names: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """The names that a line begins with, and the question behind them. One name before a question
+    is a word of it."""
+    words = [BASE if word in OF_BASE else word for word in argument.split()]
+    count = next((at for at, word in enumerate(words) if word not in names), len(words))
+    if count == 1 < len(words):
+        return (), argument
+    rest = argument.split(maxsplit=count)[count:] if count else [argument]
+    return tuple(dict.fromkeys(words[:count])), "".join(rest)
 
 
 def _again(state: State, argument: str, table: Table) -> State:
@@ -231,9 +266,14 @@ COMMANDS: Mapping[str, Command] = {
     "help": Command("", "this list", _help),
     "clear": Command("", "begin a new conversation", _clear),
     "system": Command("TEXT", "set the system prompt (none without TEXT)", _system),
-    "base": Command("", "the base model answers", lambda s, _, t: _speaking(s, t, tuned=False)),
-    "tuned": Command("", "the tuned model answers", lambda s, _, t: _speaking(s, t, tuned=True)),
-    "compare": Command("[TEXT]", "both answer, side by side: once, or from now on", _compare),
+    "adapter": Command("[NAME]", "who answers (none: the base model); or list them", _adapter),
+    "base": Command("", "the base model answers", lambda s, _, t: _adapter(s, BASE, t)),
+    "tuned": Command(
+        "", "the tuned model answers", lambda s, _, t: _adapter(s, t.answers.names[0], t)
+    ),
+    "compare": Command(
+        "[NAMES] [TEXT]", "several answer, side by side: once, or from now on", _compare
+    ),
     "again": Command("", "another answer in place of the last one", _again),
     "set": Command("NAME VALUE", "temperature, top_p or max_new_tokens of the answers", _set),
     "save": Command("[FILE]", f"add the conversation to a file ({USUAL_FILE})", _save),

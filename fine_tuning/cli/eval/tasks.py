@@ -43,14 +43,14 @@ def tasks_found(
     Raises EngineError, with the log, if it fails.
     """
     sides: dict[str, Results] = {}
-    for name, model, tuned in (("base", voices.base, False), ("tuned", voices.tuned, True)):
+    for name, model in (("base", voices.base), ("tuned", voices.tuned)):
         if model is None:
             continue
         screen.begin(f"tasks_{name}")
         out = folder / f"tasks-{name}"
         command = [
             *(sys.executable, "-m", HARNESS, "run", "--model", "hf"),
-            *("--model_args", *model_arguments(model, tuned=tuned)),
+            *("--model_args", *model_arguments(model)),
             *("--tasks", ",".join(tasks), "--output_path", str(out)),
             *("--batch_size", "8" if use_cpu else "auto"),
             *(("--device", "cpu") if use_cpu else ()),
@@ -62,7 +62,7 @@ def tasks_found(
     return tuple(_beside(sides.get("base", {}), sides["tuned"]))
 
 
-def model_arguments(model: SpokenModel, *, tuned: bool) -> list[str]:
+def model_arguments(model: SpokenModel) -> list[str]:
     """The model as the harness takes it. Raises UsageError for one that it cannot load."""
     settings = model.settings
     if settings.get("adapter_name_or_path"):
@@ -71,10 +71,11 @@ def model_arguments(model: SpokenModel, *, tuned: bool) -> list[str]:
             fix="merge them first (`export`), and give the merged model",
         )
     found = [f"pretrained={settings['model_name_or_path']}"]
-    if model.adapter and tuned:
+    if model.adapter:
         found.append(f"peft={model.adapter}")
-    if model.adapter and (Path(model.adapter) / "tokenizer_config.json").exists():
-        found.append(f"tokenizer={model.adapter}")  # with the chat template that was trained
+    for adapter in _adapters(model):
+        if (Path(adapter) / "tokenizer_config.json").exists():
+            found.append(f"tokenizer={adapter}")  # with the chat template that was trained
     bits = settings.get("quantization_bit")
     if bits:
         found.append(f"load_in_{bits}bit=True")
@@ -87,7 +88,14 @@ def has_template(model: SpokenModel) -> bool:
     """Whether the files of model or adapter bring a chat template, and it is asked by one."""
     if model.documents:
         return False
-    return any(map(_brings_template, (model.adapter, str(model.settings["model_name_or_path"]))))
+    return any(
+        map(_brings_template, (*_adapters(model), str(model.settings["model_name_or_path"])))
+    )
+
+
+def _adapters(model: SpokenModel) -> tuple[str, ...]:
+    """The one adapter of an evaluation, also beside its base."""
+    return (model.adapter,) if model.adapter else model.beside
 
 
 def _brings_template(folder: str) -> bool:

@@ -17,6 +17,25 @@ FILES = (
 JSON = option(
     "json", "bool", "one object on standard output, all else on standard error", "", "output"
 )
+COMBINING = (
+    option(
+        "combine",
+        "text",
+        "make one adapter of several, by PEFT's way of this name",
+        "WAY",
+        choices=tuple(COMBINATIONS),
+    ),
+    option("weights", "list", "of the adapters (default: all alike, 1 in all)", "W"),
+    option(
+        "density",
+        "float",
+        f"share of the numbers that ties, dare and magnitude_prune keep (default: {DENSITY:g})",
+        "SHARE",
+    ),
+    option(
+        "svd_rank", "int", "rank of what an svd leaves (default: the largest of the adapters')", "N"
+    ),
+)
 DATA = tuple(item.name for item in fields(DataSpec))
 
 COMMANDS: Mapping[str, Command] = {
@@ -116,27 +135,7 @@ COMMANDS: Mapping[str, Command] = {
             ),
             options=(
                 *FILES,
-                option(
-                    "combine",
-                    "text",
-                    "make one adapter of several, by PEFT's way of this name",
-                    "WAY",
-                    choices=tuple(COMBINATIONS),
-                ),
-                option("weights", "list", "of the adapters (default: all alike, 1 in all)", "W"),
-                option(
-                    "density",
-                    "float",
-                    f"share of the numbers that ties, dare and magnitude_prune keep (default: "
-                    f"{DENSITY:g})",
-                    "SHARE",
-                ),
-                option(
-                    "svd_rank",
-                    "int",
-                    "rank of what an svd leaves (default: the largest of the adapters')",
-                    "N",
-                ),
+                *COMBINING,
                 option(
                     "adapter_dir",
                     "path",
@@ -217,16 +216,18 @@ COMMANDS: Mapping[str, Command] = {
             "and in the same precision. In a terminal it is a conversation (/help lists its "
             "commands: /compare shows base and tuned side by side); with --prompt, or with a "
             "question on standard input, only the answer goes to standard output. Or any other "
-            "model, and an adapter that was trained elsewhere.",
+            "model, and adapters that were trained elsewhere: /adapter switches between them.",
             examples=(
                 "--output_dir out",
                 "--output_dir out --prompt 'What is a shard?' > answer.txt",
                 "--model_name_or_path BASE --adapter_name_or_path ADAPTER --temperature 0.7",
+                "--adapter_name_or_path A B C --combine cat --weights 0.5 0.3 0.2",
             ),
             operand="output_dir",
             usage="[RUN] [flags]",
             takes=("output_dir", "model_name_or_path", "template", "quantization", "use_cpu"),
             options=(
+                *COMBINING,
                 option("prompt", "text", "answer this and end", "TEXT"),
                 option("system", "text", "system prompt", "TEXT"),
                 option(

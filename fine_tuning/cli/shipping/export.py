@@ -1,14 +1,14 @@
 """`export`: merge a finished run with the settings that it was made with, or any adapters."""
 
-import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from fine_tuning import pipeline
+from fine_tuning.cli.combining import combining_of
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c, what_is_next
 from fine_tuning.cli.runs.summary import RunSummary, summary_of
@@ -21,7 +21,6 @@ from fine_tuning.paths import absolute
 from fine_tuning.stages.shipping import given
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.spec import RunSpec
-from fine_tuning.values.tables.combining import COMBINATIONS, DENSITY, Combining
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,53 +100,6 @@ def require_source(spec: RunSpec, options: Mapping[str, Any]) -> None:
         raise UsageError(mistakes)
     if folder is not None and not (folder / "run.json").is_file():
         raise _no_run(folder)
-
-
-def combining_of(spec: RunSpec, options: Mapping[str, Any]) -> Combining | None:
-    """What --combine asks for; None without it. Raises UsageError with every mistake."""
-    how, adapters = options.get("combine"), given_adapters(spec.engine_args)
-    density, svd_rank = options.get("density"), options.get("svd_rank")
-    written = options.get("weights") or ()
-    given = {
-        name for name in ("weights", "density", "svd_rank", "combined_dir") if options.get(name)
-    }
-    if how is None:
-        if given:
-            raise UsageError(f"{', '.join(f'--{name}' for name in sorted(given))}: add --combine.")
-        return None
-    mistakes = []
-    if len(adapters) < 2:
-        mistakes.append("--combine takes several adapters: --adapter_name_or_path A B.")
-    weights = _numbers(written, mistakes) or (1 / max(1, len(adapters)),) * len(adapters)
-    if len(weights) != len(adapters) and adapters:
-        mistakes.append(f"--weights: {len(weights)} for {len(adapters)} adapters; give one each.")
-    if density is not None and not COMBINATIONS[how].prunes:
-        mistakes.append(f"--density is for ways that drop numbers; {how} keeps all.")
-    if density is not None and not 0 < density <= 1:
-        mistakes.append("--density must be above 0 and at most 1, the share of numbers to keep.")
-    if svd_rank is not None and (svd_rank < 1 or not how.endswith("svd")):
-        mistakes.append("--svd_rank, at least 1, is for --combine svd and those that end with it.")
-    if mistakes:
-        raise UsageError(mistakes)
-    return Combining(
-        how=how,
-        adapters=tuple(Path(name).absolute() for name in adapters),
-        weights=weights,
-        density=DENSITY if density is None else density,
-        svd_rank=svd_rank,
-    )
-
-
-def _numbers(written: Sequence[str], mistakes: list[str]) -> tuple[float, ...]:
-    words = [word for part in written for word in part.split(",") if word]
-    try:
-        found = tuple(float(word) for word in words)
-    except ValueError:
-        found = (math.nan,)
-    if not all(map(math.isfinite, found)):
-        mistakes.append(f"--weights takes numbers, not {' '.join(words)}.")
-        return ()
-    return found
 
 
 def _no_run(folder: Path) -> UsageError:

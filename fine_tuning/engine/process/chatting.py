@@ -1,7 +1,7 @@
-"""Speaks with a model that the worker has loaded: the tuned one, and the one it was made from."""
+"""Speaks with models that the worker has loaded: tuned ones, and the one they were made from."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,53 @@ from fine_tuning.values.answers.chat import Answer, Sampling, Talk
 from fine_tuning.values.codec import from_json
 
 OnText = Callable[[str], None]
+BASE, TUNED = "base", "tuned"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpokenModel:
-    """A model to load for a chat: LLaMA-Factory's settings, an adapter that can be switched off,
-    and how it is asked.
+    """Who is asked: LLaMA-Factory's settings of the model to load, the adapter upon it that answers
+    (empty: none does), and how it is asked.
 
-    `served` says how prompts are made (values/tokens.py: Served; None: by the template of the
-    settings); `documents`: it continues text, without any template.
+    `beside`: adapters that are loaded with it, of which none counts; `served` says how prompts are
+    made (values/tokens.py: Served; None: by the template of the settings); `documents`: it
+    continues text, without any template.
     """
 
     settings: Mapping[str, Any]
     adapter: str = ""
+    beside: tuple[str, ...] = ()
     served: Mapping[str, Any] | None = None
     documents: bool = False
+
+    @property
+    def loaded(self) -> tuple[Mapping[str, Any], frozenset[str]]:
+        """What is in memory when it answers: the same for adapters and their base."""
+        return self.settings, frozenset({self.adapter, *self.beside} - {""})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Voices:
-    """The tuned model, and the one that it was trained from; None: nobody knows of one."""
+    """Who can be asked, by name; the first answers unasked. `BASE` is what they were trained from,
+    where somebody knows it."""
 
-    tuned: SpokenModel
-    base: SpokenModel | None
+    by_name: Mapping[str, SpokenModel]
+
+    @property
+    def tuned(self) -> SpokenModel:
+        """The first."""
+        return next(iter(self.by_name.values()))
+
+    @property
+    def base(self) -> SpokenModel | None:
+        """What it was trained from."""
+        return self.by_name.get(BASE)
+
+    def served_by(self, served: Mapping[str, Any] | None) -> "Voices":
+        """The same, all asked in another way."""
+        return Voices(
+            by_name={name: replace(it, served=served) for name, it in self.by_name.items()}
+        )
 
 
 def voices_of(
@@ -45,56 +69,64 @@ def voices_of(
     An adapter and its base are one loaded model.
     """
 
-    def spoken(model: TunedModel, adapter: str = "") -> SpokenModel:
+    def spoken(model: TunedModel) -> SpokenModel:
         settings = {**model.loading, **model.quantization}
-        return SpokenModel(settings=settings, adapter=adapter, served=served, documents=documents)
+        return SpokenModel(settings=settings, served=served, documents=documents)
 
     if after.adapters:
-        both = spoken(after.beneath, after.adapters[-1])
-        return Voices(tuned=both, base=both)
-    return Voices(tuned=spoken(after), base=spoken(before))
+        return with_adapters(spoken(after.beneath), {TUNED: after.adapters[-1]})
+    return Voices(by_name={TUNED: spoken(after), BASE: spoken(before)})
+
+
+def with_adapters(base: SpokenModel, adapters: Mapping[str, str]) -> Voices:
+    """A base and adapters, by name, that are loaded upon it together."""
+    every = tuple(adapters.values())
+    found = {
+        name: replace(base, adapter=path, beside=tuple(it for it in every if it != path))
+        for name, path in adapters.items()
+    }
+    return Voices(by_name={**found, BASE: replace(base, beside=every)})
 
 
 class Speaker:
     """Answers by the worker; `folder` is for the file whose appearance ends an answer."""
 
     def __init__(self, voices: Voices, worker: Worker, screen: Screen, folder: Path) -> None:
-        self._voices, self._worker, self._screen = voices, worker, screen
+        self.voices, self._worker, self._screen = voices, worker, screen
         self._stop = folder / "stop"
-        self._loaded: list[SpokenModel] = []
+        self._loaded: list[object] = []
 
     @property
-    def has_base(self) -> bool:
-        """Whether there is another model to compare with."""
-        return self._voices.base is not None
+    def names(self) -> Sequence[str]:
+        """Who can be asked; the first answers unasked."""
+        return tuple(self.voices.by_name)
 
     @property
     def keeps_history(self) -> bool:
         """Whether earlier rounds are part of the prompt."""
-        return not self._voices.tuned.documents
+        return not self.voices.tuned.documents
 
-    def load(self, *, tuned: bool = True) -> None:
-        """Load the model, if it is not loaded yet."""
-        model = self._model(tuned)
-        if model in self._loaded:
+    def load(self, who: str = "") -> None:
+        """Load a model (empty: the first), if it is not loaded yet."""
+        model = self.voices.by_name[who or self.names[0]]
+        if model.loaded in self._loaded:
             return
         self._screen.begin("load")
         self._worker.request("load_speaker", {"model": asdict(model)}, _nothing)
         self._screen.end("")
-        self._loaded.append(model)
+        self._loaded.append(model.loaded)
 
     def answer(
-        self, talk: Talk, question: str, how: Sampling, *, tuned: bool, on_text: OnText
+        self, talk: Talk, question: str, how: Sampling, *, who: str, on_text: OnText
     ) -> Answer:
-        """The answer of the tuned or of the base model; its text goes to `on_text` as it comes.
+        """The answer of the one of this name; its text goes to `on_text` as it comes.
 
         A first Ctrl-C ends the answer early, a second one raises Interrupted.
         """
-        self.load(tuned=tuned)
+        self.load(who)
         self._stop.unlink(missing_ok=True)
         request = {
-            "model": asdict(self._model(tuned)),
-            "adapter_on": tuned,
+            "model": asdict(self.voices.by_name[who]),
             "row": talk.asking(question),
             "sampling": asdict(how),
             "stop_path": str(self._stop),
@@ -106,11 +138,6 @@ class Speaker:
 
         found = self._worker.request("answer", request, heard, self._stop)
         return from_json(found, Answer)
-
-    def _model(self, tuned: bool) -> SpokenModel:
-        model = self._voices.tuned if tuned else self._voices.base
-        assert model is not None  # has_base was asked
-        return model
 
 
 def _nothing(event: Mapping[str, Any]) -> None:

@@ -1,34 +1,53 @@
 """chat: which models a chat is with, by what a run recorded, or by what the user named."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from msgspec import to_builtins
 
 from fine_tuning.engine.loading import (
-    TunedModel,
     after_training,
     before_training,
-    given_adapters_upon,
+    given_adapters,
     given_model,
 )
-from fine_tuning.engine.process.chatting import SpokenModel, Voices, voices_of
+from fine_tuning.engine.process.chatting import (
+    BASE,
+    TUNED,
+    SpokenModel,
+    Voices,
+    voices_of,
+    with_adapters,
+)
+from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import served_request
 from fine_tuning.engine.trainers.llamafactory import QUANTIZATION_BITS
 from fine_tuning.errors import UsageError
 from fine_tuning.screen import Screen
-from fine_tuning.ship.adapter import base_of, chat_template_of, require_adapter
+from fine_tuning.ship.adapter import (
+    base_of,
+    chat_template_of,
+    refuse_uncombinable,
+    require_adapter,
+    require_fitting,
+)
+from fine_tuning.ship.base import require_trained_on
 from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.model import Model
 from fine_tuning.stages.plan import settings_of
+from fine_tuning.stages.shipping.combine import Combine
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.combining import Combining
 from fine_tuning.values.tables.objectives import OBJECTIVES
 from fine_tuning.values.tokens import Served, TemplateLook, TokenLook
+
+TOGETHER = "together"  # all adapters, combined to one
+RESERVED = (BASE, TUNED, TOGETHER, "none")  # names that no adapter has
 
 
 def of_run(record: RunRecord, run_dir: Path, screen: Screen) -> Voices:
@@ -62,31 +81,87 @@ def voices_of_training(
     )
 
 
-def of_named(spec: RunSpec, screen: Screen) -> Voices:
-    """A model that the user names, with or without an adapter that others trained on it.
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """Several adapters answer as one: how they become it, where it is put, and who makes it."""
 
-    It is asked by its own chat template (the adapter's, if that brings one), or by the template of
-    LLaMA-Factory that the user names. Raises ModelError or UsageError for what cannot be loaded.
+    combining: Combining
+    target: Path
+    worker: Worker
+
+
+def of_named(spec: RunSpec, screen: Screen, together: Together | None = None) -> Voices:
+    """A model that the user names; or adapters that others trained, upon their base: each by its
+    name, and before them all as one where that is asked for.
+
+    A model is asked by its own chat template (an adapter's, if that brings one), or by the template
+    of LLaMA-Factory that the user names. Raises ModelError or UsageError for what cannot be loaded.
     """
     spec = with_absolute_paths(spec)
-    named = spec.engine_args.get("adapter_name_or_path")
-    adapter = Path(named) if named else None
-    base = spec.model_name_or_path
-    if adapter is not None:
+    adapters = [Path(name) for name in dict.fromkeys(given_adapters(spec.engine_args))]
+    for adapter in adapters:
         require_adapter(adapter)
-        base = base or base_of(adapter)
+    base = spec.model_name_or_path or (base_of(adapters[0]) if adapters else None)
     if base is None:
         raise UsageError(
-            f"{adapter} does not say of which model it is.", fix="add --model_name_or_path"
+            f"{adapters[0]} does not say of which model it is.", fix="add --model_name_or_path"
         )
     location = Model(spec=spec.replace(model_name_or_path=base)).do(screen).location
-    if adapter is not None:
-        return _asked_as_named(given_adapters_upon(spec, location, [adapter]), spec, adapter)
-    return _asked_as_named(given_model(spec, location), spec, None)
+    if not adapters:
+        return Voices(by_name={TUNED: _asked_as_named(spec, location, None)})
+    for adapter in adapters:
+        require_fitting(adapter, Path(location))
+        require_trained_on(adapter, Path(location), (), alone=True)
+    names = names_of(adapters) if adapters[1:] else [TUNED]
+    named = dict(zip(names, adapters, strict=True))
+    if together is not None:
+        named = {TOGETHER: _combined(spec, location, together, screen), **named}
+    by_path = {name: str(path) for name, path in named.items()}
+    models = {name: _asked_as_named(spec, location, path) for name, path in named.items()}
+    asked = {name: model.served for name, model in models.items()}
+    first = next(iter(named))
+    voices = with_adapters(models[first], by_path)
+    if len({it["chat_template"] for it in asked.values() if it}) > 1:
+        screen.warn(
+            "these adapters were trained with different chat templates; each is asked by "
+            f"its own, and the base model by that of {first}"
+        )
+    return Voices(
+        by_name={
+            name: replace(it, served=asked.get(name, it.served))
+            for name, it in voices.by_name.items()
+        }
+    )
 
 
-def _asked_as_named(model: TunedModel, spec: RunSpec, adapter: Path | None) -> Voices:
-    settings, served = dict(model.beneath.loading), None
+def names_of(adapters: Sequence[Path]) -> list[str]:
+    """What adapters are called: the end of their paths, as long as it must be to tell them apart
+    from each other, and from what is no adapter."""
+    depth = max(len(path.parts) for path in adapters)
+    for parts in range(1, depth + 1):
+        names = ["/".join(path.parts[-parts:]) for path in adapters]
+        if len({*names, *RESERVED}) == len(names) + len(RESERVED):
+            break
+    return [name.replace(" ", "-") for name in names]
+
+
+def _combined(spec: RunSpec, base: str, together: Together, screen: Screen) -> Path:
+    refuse_uncombinable(together.combining.adapters, together.combining.how)
+    stage = Combine(
+        spec=spec,
+        combining=together.combining,
+        base=base,
+        target=together.target,
+        worker=together.worker,
+    )
+    made = stage.do(screen)
+    stage.tell(made, screen, known=False)
+    return made.path
+
+
+def _asked_as_named(spec: RunSpec, location: str, adapter: Path | None) -> SpokenModel:
+    """The base in the precision that the user names, asked as this adapter was trained to be."""
+    settings, served = dict(given_model(spec, location).loading), None
     thinking = spec.engine_args.get("enable_thinking")
     if spec.template == "auto":
         brought = chat_template_of(adapter) if adapter else None
@@ -97,8 +172,7 @@ def _asked_as_named(model: TunedModel, spec: RunSpec, adapter: Path | None) -> V
         settings |= {} if thinking is None else {"enable_thinking": thinking}
     if spec.quantization in QUANTIZATION_BITS:
         settings["quantization_bit"] = QUANTIZATION_BITS[spec.quantization]
-    spoken = SpokenModel(settings=settings, adapter=str(adapter or ""), served=served)
-    return Voices(tuned=spoken, base=spoken if adapter else None)
+    return SpokenModel(settings=settings, served=served)
 
 
 def _asked_as_trained(template: TemplateLook) -> Mapping[str, Any] | None:

@@ -94,10 +94,10 @@ class Evaluate:
     def _models(self) -> Iterator[dict[str, Any]]:
         tuned, base = self.voices.tuned, self.voices.base
         if base is None:
-            yield {"name": "after", "model": asdict(tuned), "adapter_on": True, "alone": True}
+            yield {"name": "after", "model": asdict(tuned), "alone": True}
             return
-        yield {"name": "before", "model": asdict(base), "adapter_on": False}
-        yield {"name": "after", "model": asdict(tuned), "adapter_on": True}
+        yield {"name": "before", "model": asdict(base)}
+        yield {"name": "after", "model": asdict(tuned)}
 
 
 def of_run(record: RunRecord, run_dir: Path, screen: Screen) -> Voices:
@@ -109,9 +109,7 @@ def of_run(record: RunRecord, run_dir: Path, screen: Screen) -> Voices:
     voices = chat.of_run(record, run_dir, screen)
     assert record.stages.tokens and voices.base
     served = served_request(record.stages.tokens.result.template)
-    return Voices(
-        tuned=replace(voices.tuned, served=served), base=replace(voices.base, served=served)
-    )
+    return voices.served_by(served)
 
 
 def held_out(record: RunRecord, run_dir: Path, samples: int | None) -> RowSet:

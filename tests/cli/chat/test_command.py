@@ -14,7 +14,9 @@ from fine_tuning import demo
 from fine_tuning.cli.chat.command import require_source, sampling
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
+from fine_tuning.engine.process.chatting import Speaker
 from fine_tuning.errors import UsageError
+from fine_tuning.stages.asking.chat import of_named
 from fine_tuning.values.answers.chat import Sampling, Talk
 from tests.commands import PROGRAM, environment, read_told
 from tests.trainings import Heard
@@ -26,17 +28,26 @@ FIRST = Sampling(max_new_tokens=12)
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small adapter of the demo model with random weights: what it makes of it never ends."""
+    return made(tmp_path_factory.mktemp("chat") / "adapter", 0, ["q_proj", "v_proj"])
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another, of other layers."""
+    return made(tmp_path_factory.mktemp("chat") / "second", 1, ["q_proj", "down_proj"])
+
+
+def made(folder: Path, seed: int, layers: list[str]) -> Path:
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    folder = tmp_path_factory.mktemp("chat") / "adapter"
     model = AutoModelForCausalLM.from_pretrained(demo.model_path(), dtype=torch.float32)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = LoraConfig(
         r=2,
         lora_alpha=32,
-        target_modules=["q_proj", "v_proj"],
+        target_modules=layers,
         init_lora_weights=False,
         task_type="CAUSAL_LM",
     )
@@ -47,6 +58,12 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(adapter: Path) -> Mapping[bool, str]:
     """What Transformers answers alone: by the tuned model, and by the base."""
+    tuned, base = alone(adapter)
+    return {True: tuned, False: base}
+
+
+def alone(adapter: Path) -> tuple[str, str]:
+    """What PEFT answers with nothing but this adapter, and what without it."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -67,11 +84,11 @@ def expected(adapter: Path) -> Mapping[bool, str]:
             tokenizer.decode(output[0, asked.input_ids.shape[1] :], skip_special_tokens=True)
         )
 
-    found = {True: said()}
+    found = said()
     with tuned.disable_adapter():
-        found[False] = said()
-    assert found[True] != found[False] and all(found.values())
-    return found
+        without = said()
+    assert found != without and found and without
+    return found, without
 
 
 def chat(*words: object, given: str = "") -> "subprocess.CompletedProcess[str]":
@@ -87,10 +104,11 @@ def chat(*words: object, given: str = "") -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.engine
-def test_a_prompt_is_answered_by_the_adapter_and_nothing_else_is_on_stdout(
-    adapter: Path, expected: Mapping[bool, str]
+def test_a_prompt_is_answered_by_combined_adapters_and_nothing_else_is_on_stdout(
+    adapter: Path, second: Path, expected: Mapping[bool, str]
 ) -> None:
-    done = chat("--adapter_name_or_path", adapter, "--prompt", QUESTION)
+    both = ("--adapter_name_or_path", adapter, second, "--combine", "cat", "--weights", 1, 0)
+    done = chat(*both, "--prompt", QUESTION)
     assert done.returncode == 0, done.stderr
     assert done.stdout == expected[True].rstrip("\n") + "\n"
     assert "loading the model: done" in done.stderr
@@ -122,7 +140,6 @@ def answered(spoken: Mapping[str, Any], folder: Path, **changes: Any) -> tuple[s
     heard = Heard()
     asked: dict[str, Any] = {
         "model": spoken,
-        "adapter_on": True,
         "row": Talk().asking(QUESTION),
         "sampling": asdict(FIRST),
         "stop_path": str(folder / "stop"),
@@ -132,12 +149,30 @@ def answered(spoken: Mapping[str, Any], folder: Path, **changes: Any) -> tuple[s
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("tuned", [True, False])
-def test_the_adapter_is_switched_and_what_is_streamed_is_the_answer(
-    spoken: Mapping[str, Any], expected: Mapping[bool, str], tuned: bool, tmp_path: Path
+def test_adapters_are_loaded_once_and_each_answers_as_if_it_were_alone(
+    adapter: Path, second: Path, expected: Mapping[bool, str], tmp_path: Path
 ) -> None:
-    streamed, found = answered(spoken, tmp_path, adapter_on=tuned)
-    assert streamed == found["text"] == expected[tuned]
+    from fine_tuning.engine.worker.chatting.speaker import _loaded, forget_speakers
+    from tests.contracts import HERE, QUIET
+
+    forget_speakers()
+    words = ("--adapter_name_or_path", adapter, second, "--use_cpu")
+    speaker = Speaker(of_named(resolved(*words).spec, QUIET), HERE, QUIET, tmp_path)
+    assert speaker.names == ("adapter", "second", "base")
+    wanted = {"adapter": expected[True], "second": alone(second)[0], "base": expected[False]}
+    assert len({*wanted.values()}) == 3
+    for who in ("base", "second", "adapter", "second", "base"):
+        answer = speaker.answer(Talk(), QUESTION, FIRST, who=who, on_text=lambda text: None)
+        assert answer.text == wanted[who], who
+    assert _loaded.cache_info().misses == 1
+
+
+@pytest.mark.engine
+def test_what_is_streamed_is_the_answer(
+    spoken: Mapping[str, Any], expected: Mapping[bool, str], tmp_path: Path
+) -> None:
+    streamed, found = answered(spoken, tmp_path)
+    assert streamed == found["text"] == expected[True]
 
 
 @pytest.mark.engine
@@ -210,7 +245,7 @@ def resolved(*words: object) -> Any:
         ((), "Which model"),
         (("--output_dir", "r", "--model_name_or_path", "m"), "the run in r knows its own"),
         (("--output_dir", "r", "--template", "qwen"), "--template goes with --model_name_or_path"),
-        (("--adapter_name_or_path", "a,b"), "takes one adapter"),
+        (("--adapter_name_or_path", "a", "b", "--output_dir", "r"), "the run in r knows its own"),
         (
             ("--model_name_or_path", "m", "--repetition_penalty", "1.2"),
             "--repetition_penalty changes nothing in a chat",

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from fine_tuning.values.answers.chat import Answer, Ended, Sampling, Talk
 class Echo:
     """Answers with the model's name, the system prompt, and the number of rounds before."""
 
-    has_base: bool = True
+    names: tuple[str, ...] = ("tuned", "base")
     keeps_history: bool = True
     ended: Ended = "stop"
     asked: list[str] = field(default_factory=list)
@@ -29,7 +30,7 @@ class Echo:
         question: str,
         how: Sampling,
         *,
-        tuned: bool,
+        who: str,
         on_text: Callable[[str], None],
     ) -> Answer:
         self.asked.append(question)
@@ -37,8 +38,7 @@ class Echo:
             raise EngineError("It failed.")
         if question == "twice":
             raise Interrupted("Interrupted.")
-        name = "tuned" if tuned else "base"
-        text = f"<think>\nhm\n</think>\n\n{name} [{talk.system}] {len(talk.rounds)}"
+        text = f"<think>\nhm\n</think>\n\n{who} [{talk.system}] {len(talk.rounds)}"
         on_text(text)
         return Answer(text=text, tokens=9, ended=self.ended)
 
@@ -58,7 +58,9 @@ def talked(*lines: str | BaseException, model: Echo | None = None) -> tuple[int,
 
     out, err = io.StringIO(), io.StringIO()
     paper = Paper(out, err, colour=True)
-    code = converse(State(), Table(answers=model or Echo(), paper=paper, read=read))
+    model = model or Echo()
+    state = State(who=model.names[0])
+    code = converse(state, Table(answers=model, paper=paper, read=read))
     return code, out.getvalue(), err.getvalue()
 
 
@@ -88,14 +90,52 @@ def test_both_answer_side_by_side_without_their_reasoning() -> None:
     assert "hm" not in out
 
 
+def columns(out: str) -> list[list[str]]:
+    """The cells of every table."""
+    rows = [re.split("[│┃]", line)[1:-1] for line in out.splitlines() if line[0] in "│┃"]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+SEVERAL = ("a", "b/x", "base")
+
+
+def test_adapters_are_listed_and_switched_by_name() -> None:
+    lines = ("/adapter", "1", "/adapter b/x", "2", "/adapter none", "3", "/adapter c", "4")
+    _, out, said = talked(*lines, model=Echo(names=SEVERAL))
+    assert out == "a [] 0\nb/x [] 1\nbase [] 2\nbase [] 3\n"
+    assert said.startswith("* a\n  b/x\n  base\n")
+    assert "b/x answers from here on." in said and "There is no c; there are a, b/x, base." in said
+
+
+def test_any_of_the_adapters_are_compared_once_or_from_now_on() -> None:
+    _, out, said = talked(
+        "/compare a b/x who is it?",
+        "/compare b/x",
+        "who?",
+        "/compare",
+        "alone",
+        "/compare a b",
+        model=Echo(names=SEVERAL),
+    )
+    assert columns(out) == [
+        ["a", "b/x"],
+        ["a [] 0", "b/x [] 0"],
+        ["a", "b/x"],
+        ["a [] 1", "b/x [] 1"],
+        ["base", "a"],  # `a` before a question is a word of it
+        ["base [] 3", "a [] 3"],
+    ]
+    assert "Each question is answered by a and b/x." in said and "a [] 2\n" in out
+
+
 def test_reasoning_is_dim_and_no_part_of_the_answer() -> None:
     _, out, err = talked("a")
     assert out == "tuned [] 0\n" and "\x1b[2m\nhm\n\x1b[0m" in err
 
 
-@pytest.mark.parametrize("command", ["/base", "/tuned", "/compare", "/compare who?"])
+@pytest.mark.parametrize("command", ["/base", "/compare", "/compare who?"])
 def test_a_model_without_a_base_says_so(command: str) -> None:
-    model = Echo(has_base=False)
+    model = Echo(names=("tuned",))
     _, out, err = talked(command, model=model)
     assert "There is no base model" in err and not out and not model.asked
 
@@ -124,7 +164,16 @@ def test_an_answer_that_did_not_end_by_itself_is_marked(ended: Ended, said: str)
 
 def test_help_lists_every_command() -> None:
     err = talked("/help")[2]
-    assert all(name in err for name in ("/clear", "/system TEXT", "/compare [TEXT]", "/quit"))
+    assert all(
+        name in err
+        for name in (
+            "/clear",
+            "/system TEXT",
+            "/adapter [NAME]",
+            "/compare [NAMES] [TEXT]",
+            "/quit",
+        )
+    )
 
 
 def test_numbers_are_set_and_wrong_ones_are_said() -> None:

@@ -9,7 +9,7 @@ import pytest
 from fine_tuning.cli.eval import tasks
 from fine_tuning.cli.eval.tasks import model_arguments, require_harness, task_lines, tasks_found
 from fine_tuning.cli.screens.screen import open_screen
-from fine_tuning.engine.process.chatting import SpokenModel, Voices
+from fine_tuning.engine.process.chatting import SpokenModel, Voices, with_adapters
 from fine_tuning.errors import EngineError, EnvironmentProblem, UsageError
 
 STAND_IN = """
@@ -38,8 +38,7 @@ def voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Voices:
     adapter.mkdir()
     (adapter / "tokenizer_config.json").write_text('{"chat_template": "x"}')
     settings = {"model_name_or_path": "a, b", "template": "empty", "quantization_bit": 4}
-    model = SpokenModel(settings=settings, adapter=str(adapter))
-    return Voices(tuned=model, base=model)
+    return with_adapters(SpokenModel(settings=settings), {"tuned": str(adapter)})
 
 
 def test_both_models_are_handed_over_and_their_numbers_stand_beside(
@@ -86,4 +85,4 @@ def test_without_the_harness_its_installation_is_named(monkeypatch: pytest.Monke
 def test_adapters_upon_each_other_are_to_be_merged_first() -> None:
     settings = {"model_name_or_path": "m", "adapter_name_or_path": "a"}
     with pytest.raises(UsageError, match="one upon the other"):
-        model_arguments(SpokenModel(settings=settings, adapter="b"), tuned=True)
+        model_arguments(SpokenModel(settings=settings, adapter="b"))

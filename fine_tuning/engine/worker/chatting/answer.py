@@ -1,6 +1,7 @@
 """One answer of a loaded model, sent as it is written."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from fine_tuning.engine.worker.chatting.speaker import Speaker, speaker_of
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.served.text.turns import OPENED
 from fine_tuning.errors import UsageError
-from fine_tuning.values.answers.chat import Ended, Sampling
+from fine_tuning.values.answers.chat import Answer, Ended, Sampling
 
 OPENING = "<think>\n"
 
@@ -26,7 +27,6 @@ def answer_turn(
     *,
     events: Events,
     model: Mapping[str, Any],
-    adapter_on: bool,
     row: Mapping[str, Any],
     sampling: Mapping[str, Any],
     stop_path: str,
@@ -36,15 +36,38 @@ def answer_turn(
     Ends early when the file `stop_path` appears. Raises UsageError for what is longer than the
     model can read.
     """
-    speaker, how = speaker_of(model), Sampling(**sampling)
+    speaker = speaker_of(model)
     prompt = speaker.questions.prompt(row)
+    events.stage("answer")
+    answer = answer_to(
+        speaker,
+        prompt,
+        Sampling(**sampling),
+        on_text=lambda text: events.send("text", {"text": text}),
+        is_over=Path(stop_path).exists,
+    )
+    return asdict(answer)
+
+
+def answer_to(
+    speaker: Speaker,
+    prompt: Sequence[int],
+    how: Sampling,
+    *,
+    on_text: Callable[[str], None],
+    is_over: Callable[[], bool],
+) -> Answer:
+    """The model's answer to a prompt; its text goes to `on_text` as it comes.
+
+    Ends early when `is_over`. Raises UsageError for a prompt that is longer than the model can
+    read.
+    """
     room = _room(speaker, len(prompt), how.max_new_tokens)
     opened = OPENED.search(speaker.tokenizer.decode(prompt[-8:])) is not None
-    events.stage("answer")
     if opened:  # by the prompt itself: the model goes on inside
-        events.send("text", {"text": OPENING})
+        on_text(OPENING)
     ids = torch.tensor([prompt], device=speaker.network.device)
-    with torch.no_grad(), speaker.with_adapter(adapter_on):
+    with torch.no_grad(), speaker.answering():
         outputs = speaker.network.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
@@ -53,15 +76,15 @@ def answer_turn(
             eos_token_id=list(speaker.stop_ids),
             pad_token_id=speaker.tokenizer.pad_token_id,
             use_cache=True,
-            streamer=_Sent(speaker.tokenizer, events),
-            stopping_criteria=StoppingCriteriaList([_Asked(Path(stop_path))]),
+            streamer=_Sent(speaker.tokenizer, on_text),
+            stopping_criteria=StoppingCriteriaList([_Asked(is_over)]),
         )
     said = outputs[0, len(prompt) :].tolist()
     text = speaker.tokenizer.decode(said, skip_special_tokens=True)
     ended: Ended = "stop" if said and said[-1] in speaker.stop_ids else "length"
-    if ended == "length" and Path(stop_path).exists():
+    if ended == "length" and is_over():
         ended = "asked"
-    return {"text": OPENING + text if opened else text, "tokens": len(said), "ended": ended}
+    return Answer(text=OPENING + text if opened else text, tokens=len(said), ended=ended)
 
 
 def _drawn(how: Sampling) -> dict[str, Any]:
@@ -86,20 +109,20 @@ def _room(speaker: Speaker, asked: int, most: int) -> int:
 class _Sent(TextStreamer):  # type: ignore[misc]  # transformers is not checked
     """Sends text as soon as its words are whole."""
 
-    def __init__(self, tokenizer: Any, events: Events) -> None:
+    def __init__(self, tokenizer: Any, on_text: Callable[[str], None]) -> None:
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        self._events = events
+        self._on_text = on_text
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         if text:
-            self._events.send("text", {"text": text})
+            self._on_text(text)
 
 
 class _Asked(StoppingCriteria):  # type: ignore[misc]  # transformers is not checked
-    """Ends an answer once the file is there."""
+    """Ends an answer once that is so."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, is_over: Callable[[], bool]) -> None:
+        self._is_over = is_over
 
     def __call__(self, input_ids: Any, scores: Any, **known: Any) -> Any:
-        return torch.full((len(input_ids),), self._path.exists(), device=input_ids.device)
+        return torch.full((len(input_ids),), self._is_over(), device=input_ids.device)

@@ -48,7 +48,7 @@ def write_contract(
         as_engine=as_engine,
         documents=model["documents"],
     )
-    with scoring_mode(speaker.network):
+    with scoring_mode(speaker.network), speaker.answering():
         found = _contract(speaker, asked, model, events)
     template = chat_template or speaker.tokenizer.chat_template
     del speaker
@@ -78,7 +78,7 @@ def _contract(
 
     plain = [chosen[number] for number in probed]
     scaled: dict[str, Mapping[int, torch.Tensor]] = {}
-    for times in SCALES if speaker.adapted else ():
+    for times in SCALES if speaker.adapter else ():
         with _adapter_at(speaker, times) as possible:
             if possible:
                 scaled[f"{times:g}"] = dict(zip(probed, again(), strict=True))
@@ -141,7 +141,7 @@ def _noise(these: Tensors, those: Tensors) -> Noise:
 def _adapter_at(speaker: Speaker, times: float) -> Iterator[bool]:
     """Inside, the adapter counts so many times; False if it has no scale that could be changed."""
     if not times:
-        with speaker.with_adapter(False):
+        with speaker.base():
             yield True
         return
     layers = [

@@ -8,11 +8,9 @@ from typing import Any
 
 import torch
 from msgspec import convert
-from peft import PeftModel
-from peft.utils import load_peft_weights
-from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer
 
+from fine_tuning.engine.worker.attached import attached, unread
 from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.chatting.speaker import speaker_of
 from fine_tuning.engine.worker.events import Events
@@ -45,7 +43,8 @@ def replay_run(
     speaker = speaker_of(model)
     tokenizer = AutoTokenizer.from_pretrained(target)
     loaded = Loaded(speaker.network, tokenizer, speaker.stop_ids, not model["documents"])
-    found = _replayed(events, convert(contract, Contract), loaded)
+    with speaker.answering():
+        found = _replayed(events, convert(contract, Contract), loaded)
     replay = Replay(
         target=target,
         kind="the run itself",
@@ -72,12 +71,12 @@ def replay_folder(
     on_gpu = torch.cuda.is_available()
     loading = {"dtype": "auto", "device_map": "auto"} if on_gpu else {"dtype": torch.float32}
     network = auto_class(config).from_pretrained(base, **trust, **loading)
-    unread: Sequence[str] = ()
+    missing: Sequence[str] = ()
     brings_tokenizer = adapter and (Path(adapter) / "tokenizer_config.json").is_file()
     tokenizer = AutoTokenizer.from_pretrained(adapter if brings_tokenizer else base, **trust)
     if adapter:
-        network = _with_adapter(network, adapter)
-        unread = _unread(network, adapter)
+        network = attached(network, [adapter])
+        missing = unread(network, adapter)
     network.eval()
     renders = bool(tokenizer.chat_template)
     found = _replayed(
@@ -89,37 +88,10 @@ def replay_folder(
         kind="PEFT" if adapter else "Transformers",
         dtype=dtype,
         stop_ids=tuple(it for it in (ends if isinstance(ends, list) else [ends]) if it is not None),
-        unread=tuple(unread),
+        unread=tuple(missing),
         heard=tuple(found),
     )
     return dict(to_json(replay))
-
-
-def _with_adapter(network: Any, adapter: str) -> Any:
-    try:
-        return PeftModel.from_pretrained(network, adapter)
-    except (RuntimeError, ValueError) as error:  # other sizes, or no such layers
-        raise ModelError(
-            f"The adapter in {adapter} does not fit this base model.",
-            why=str(error).splitlines()[-1].strip(),
-            fix="give the base model that it was trained on with --model_name_or_path",
-        ) from error
-
-
-def _unread(network: Any, adapter: str) -> list[str]:
-    """Tensors of the adapter's file that no layer reads: PEFT only warns, and goes on without."""
-    file = Path(adapter) / "adapter_model.safetensors"
-    if file.is_file():
-        with safe_open(file, framework="pt") as weights:
-            there = set(weights.keys())
-    else:
-        there = set(load_peft_weights(adapter, device="cpu"))
-    if network.active_peft_config.is_prompt_learning:
-        return []
-    known = {name.replace(".default", "") for name in network.state_dict()}
-    known |= {name.replace(".modules_to_save", "") for name in known}
-    known |= {name.removesuffix(".weight") for name in known}  # those of DoRA and VeRA
-    return sorted(name for name in there if name.removesuffix(".weight") not in known)
 
 
 def _replayed(events: Events, contract: Contract, model: Loaded) -> list[Heard]:

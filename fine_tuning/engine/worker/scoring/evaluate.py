@@ -1,14 +1,13 @@
 """Models on sets of rows, one after the other; an adapter and its base are loaded once."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from peft import PeftModel
 
+from fine_tuning.engine.worker.attached import adapters_of, attached, require_read, with_adapter
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.asking import NotScored
@@ -44,23 +43,24 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score every set with every model, and write what was found to the JSON file `out`.
 
-    `models`: {name (before, after), model (process/chatting.py: SpokenModel), adapter_on, alone
-    (there is no other)}; `sets`: {name, rows_path,
-    samples (None: all), kind, most_new}. Each set is scored on the same rows in the same order by
-    all models. Raises ModelError for a model without a chat template, EngineError where there is
-    no memory.
+    `models`: {name (before, after), model (process/chatting.py: SpokenModel), alone (there is no
+    other)}; `sets`: {name, rows_path, samples (None: all), kind, most_new}. Each set is scored on
+    the same rows in the same order by all models. Raises ModelError for a model without a chat
+    template, EngineError where there is no memory.
     """
     usable: dict[str, Usable] = {}
     scores: dict[str, dict[str, Any]] = {it["name"]: {} for it in sets}
     model, settings = None, None
     for asked in models:
-        if model is None or asked["model"] != settings:
+        speaker = asked["model"]
+        wanted = speaker["settings"], speaker["served"], adapters_of(speaker)
+        if model is None or settings != wanted:
             events.stage("load")
             del model
             free_device_memory()
-            settings = asked["model"]
-            model = load(settings, is_asked=any(it["kind"] != "text" for it in sets))
-        with _adapter(model.model, asked["adapter_on"]):
+            settings = wanted
+            model = load(speaker, is_asked=any(it["kind"] != "text" for it in sets))
+        with with_adapter(model.model, speaker["adapter"]):
             for it in sets:
                 known = usable.get(it["name"]) or usable_rows(model, it)
                 usable[it["name"]] = known
@@ -87,22 +87,16 @@ def scored(
 
 
 def load(model: Mapping[str, Any], *, is_asked: bool) -> MediaModel:
-    """The model with its adapter; answers end where a server ends them."""
+    """The model with its adapters; answers end where a server ends them."""
     found = loaded(model["settings"], model["served"])
     if is_asked:
         name = model["settings"]["model_name_or_path"]
         require_template(name, found.tokenizer, model["served"])
     found.stop_ids = stop_ids_of(found.model, found.tokenizer, found.stop_ids)
-    if model["adapter"]:
-        found.model = PeftModel.from_pretrained(found.model, model["adapter"]).eval()
+    adapters = adapters_of(model)
+    found.model = attached(found.model, adapters)
+    require_read(found.model, adapters)
     return found
-
-
-def _adapter(network: Any, on: bool) -> AbstractContextManager[Any]:
-    if on or not isinstance(network, PeftModel):
-        return nullcontext()
-    off: AbstractContextManager[Any] = network.disable_adapter()
-    return off
 
 
 def usable_rows(model: MediaModel, asked: Mapping[str, Any]) -> Usable:

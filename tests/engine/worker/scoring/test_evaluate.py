@@ -22,7 +22,7 @@ SERVED: dict[str, Any] = {
 
 def spoken(model: Path, adapter: Path | str = "") -> dict[str, Any]:
     settings = {"model_name_or_path": str(model), "template": "empty"}
-    return {"settings": settings, "adapter": str(adapter), "served": SERVED}
+    return {"settings": settings, "adapter": str(adapter), "beside": [], "served": SERVED}
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,9 @@ def test_both_sides_are_scored_on_the_same_rows_in_the_same_order(
 ) -> None:
     rows = rows_of("chat", 6)
     rows[3]["conversations"][0]["value"] *= 7  # batches are by length
-    both = spoken(tiny_model, adapter)
-    before = {"name": "before", "model": both, "adapter_on": False}
-    after = {"name": "after", "model": both, "adapter_on": True}
+    tuned = spoken(tiny_model, adapter)
+    before = {"name": "before", "model": {**tuned, "adapter": "", "beside": [str(adapter)]}}
+    after = {"name": "after", "model": tuned}
     found = evaluated(tmp_path, rows, before, after)
     asked = [row["conversations"][0]["value"] for row in rows]
     for side in ("before", "after"):
@@ -74,7 +74,7 @@ def test_rows_that_cannot_be_asked_are_left_out_with_the_reason(
     rows = [*rows_of("chat", 4), *rows_of("preference", 1), *rows_of("kto", 2)]
     rows[1]["conversations"][0]["value"] = "never ask this"
     rows[2]["conversations"][0]["value"] *= 200
-    model = {"name": "after", "model": spoken(tiny_model), "adapter_on": True}
+    model = {"name": "after", "model": spoken(tiny_model)}
     found = evaluated(tmp_path, rows, model)
     assert found["rows"] == [0, 3, 4, 5]
     assert found["after"]["samples"][2]["expected"] == rows[4]["chosen"]["value"]
