@@ -1,7 +1,8 @@
 """Who may speak with a server of ours: the pages that it served itself, under the names of this
 machine.
 
-LLaMA Board reads and writes files for whoever asks, and reports hold rows of the data. A page of
+LLaMA Board reads and writes files for whoever asks, reports hold rows of the data, and a model may
+know them by heart. A page of
 somebody else, open in the same browser, can send requests to 127.0.0.1; and by DNS rebinding, a
 name of its own that suddenly means 127.0.0.1, it could read the answers too. The browser says which
 name it asked for (Host) and which page asks (Origin, Sec-Fetch-Site), and no page can change that.
@@ -41,7 +42,7 @@ class Guard:
         if not self._is_ours(host):
             return (
                 f"Nothing is served under the name {host!a}. Open it by the address that "
-                "`webui` printed, or start it with --host and that name."
+                "was printed, or start it with --host and that name."
             )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin.lower()).netloc != host:

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from fine_tuning.cli import webui
+from fine_tuning.cli.listening import port_to_listen_on
 from fine_tuning.dataset.prepare.register import dataset_entry, register
 from fine_tuning.engine.process.launch import free_port
 from fine_tuning.errors import EnvironmentProblem, UsageError
@@ -95,20 +96,20 @@ def test_a_taken_port_is_named_and_without_port_another_is_found() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
         with pytest.raises(EnvironmentProblem, match=f"Port {taken} on 127.0.0.1 is taken") as told:
-            webui.port_to_listen_on("127.0.0.1", taken)
+            port_to_listen_on("127.0.0.1", taken, webui.USUAL_PORT)
         assert "leave --port out" in str(told.value)
-    assert webui.port_to_listen_on("127.0.0.1", None) != taken
+    assert port_to_listen_on("127.0.0.1", None, taken) != taken
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
 def test_a_number_that_is_no_port_is_refused(port: int) -> None:
     with pytest.raises(UsageError, match="is not a port"):
-        webui.port_to_listen_on("127.0.0.1", port)
+        port_to_listen_on("127.0.0.1", port, webui.USUAL_PORT)
 
 
 def test_a_foreign_address_is_refused() -> None:
     with pytest.raises(EnvironmentProblem, match="is not an address of this machine"):
-        webui.port_to_listen_on("no.such.host.invalid", None)
+        port_to_listen_on("no.such.host.invalid", None, webui.USUAL_PORT)
 
 
 def test_the_environment_reports_nothing_home_and_finds_the_engine() -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -10,24 +9,23 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from errno import EACCES, EADDRINUSE
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, TextIO
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+from fine_tuning.cli.listening import LOCAL, port_to_listen_on, url_of, warning_of
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.runs.listing import USUAL
 from fine_tuning.cli.runs.served import served_runs
 from fine_tuning.cli.samples import register_samples
 from fine_tuning.cli.settings.resolve import Resolved
-from fine_tuning.errors import EXIT_DONE, EnvironmentProblem, UsageError
+from fine_tuning.errors import EXIT_DONE, EnvironmentProblem
 from fine_tuning.escaping import visible
 from fine_tuning.resources import python_path
 from fine_tuning.run.folder import make_directory
 
-LOCAL = "127.0.0.1"
 USUAL_PORT = 7860
 START_SECONDS = 240
 
@@ -47,7 +45,7 @@ def run(job: Resolved) -> Outcome[Serving]:
     dataset_dir: Path = job.spec.dataset_dir
     host = job.options["host"] or os.environ.get("GRADIO_SERVER_NAME") or LOCAL
     port = port_to_listen_on(
-        host, job.options["port"] or _number(os.environ.get("GRADIO_SERVER_PORT"))
+        host, job.options["port"] or _number(os.environ.get("GRADIO_SERVER_PORT")), USUAL_PORT
     )
     make_directory(dataset_dir, "dataset_dir")
     samples = register_samples(dataset_dir)
@@ -59,19 +57,19 @@ def run(job: Resolved) -> Outcome[Serving]:
         print("Starting LLaMA Board (this takes some seconds) ...", flush=True)
         _wait(board, host, port, Path(log.name))
         runs: Path = job.options["runs_dir"] or USUAL
-        listed_at = started.enter_context(served_runs(runs, host, port + 1, _url(host, port)))
+        listed_at = started.enter_context(served_runs(runs, host, port + 1, url_of(host, port)))
         print(
-            f"LLaMA Board: {_url(host, port)}\n"
-            f"Runs in {visible(str(runs))} and their reports: {_url(host, listed_at)}\n"
+            f"LLaMA Board: {url_of(host, port)}\n"
+            f"Runs in {visible(str(runs))} and their reports: {url_of(host, listed_at)}\n"
             f"Its output: {log.name}\nCtrl-C ends it."
         )
-        if host not in (LOCAL, "localhost", "::1"):
-            print(f"Everybody who can reach {host} can use it: there is no password.")
+        if warning := warning_of(host):
+            print(f"{warning}: there is no password.")
         sys.stdout.flush()
         goes_on = started.pop_all()  # it ends with `until_ended`
     serving = Serving(
-        url=_url(host, port),
-        runs_url=_url(host, listed_at),
+        url=url_of(host, port),
+        runs_url=url_of(host, listed_at),
         log=Path(log.name),
         dataset_dir=dataset_dir,
     )
@@ -90,50 +88,8 @@ def run(job: Resolved) -> Outcome[Serving]:
     return Outcome(serving, after=until_ended)
 
 
-def port_to_listen_on(host: str, wanted: int | None) -> int:
-    """The port to listen on: the one asked for, else the usual one, else any free one."""
-    if wanted is not None and not 0 < wanted < 65536:
-        raise UsageError(f"--port {wanted} is not a port; ports are 1 to 65535.")
-    if wanted is not None:
-        if not _is_free(host, wanted):
-            raise EnvironmentProblem(
-                f"Port {wanted} on {host} is taken or not allowed.",
-                why="another program listens there, perhaps an earlier `webui`.",
-                fix="end that program, give another --port, or leave --port out for a free one.",
-            )
-        return wanted
-    if _is_free(host, USUAL_PORT):
-        return USUAL_PORT
-    with _listen(host, 0) as server:
-        return int(server.getsockname()[1])
-
-
-def _is_free(host: str, port: int) -> bool:
-    try:
-        with _listen(host, port):
-            return True
-    except OSError as error:
-        if error.errno in (EADDRINUSE, EACCES):
-            return False
-        raise EnvironmentProblem(
-            f"--host {host} is not an address of this machine.",
-            why=error.strerror or str(error),
-            fix="leave --host out to serve this machine only",
-        ) from None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)
-
-
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() else None
-
-
-def _url(host: str, port: int) -> str:
-    known = {"0.0.0.0": LOCAL, "::": LOCAL}.get(host, host)  # every address, so also this one
-    return f"http://[{known}]:{port}" if ":" in known else f"http://{known}:{port}"
 
 
 @contextmanager
@@ -213,7 +169,7 @@ def _wait(board: subprocess.Popen[bytes], host: str, port: int, log: Path) -> No
                 why=lines[-1] if lines else f"it ended with code {board.returncode}",
                 fix=f"`doctor` tests the environment; the whole output is in {log}",
             )
-        with suppress(URLError, OSError), open_url(_url(host, port), timeout=5) as page:
+        with suppress(URLError, OSError), open_url(url_of(host, port), timeout=5) as page:
             if page.status == 200:
                 return
         time.sleep(0.2)

@@ -1,12 +1,12 @@
-"""`chat`: one answer for a script, or a conversation at the terminal."""
+"""`chat`: one answer for a script, a conversation at the terminal, or a server."""
 
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,22 +14,32 @@ from typing import Annotated
 from fine_tuning.cli.chat.heard import Heard, Said
 from fine_tuning.cli.chat.opening import speaker_of
 from fine_tuning.cli.chat.paper import Paper
+from fine_tuning.cli.chat.serving import USUAL_PORT, Served, instructions, served_at
 from fine_tuning.cli.chat.talk import State, Table, answered, converse
 from fine_tuning.cli.combining import combining_of
+from fine_tuning.cli.listening import LOCAL, port_to_listen_on
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.screens.screen import is_live, open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.shipping.export import without_gpu
 from fine_tuning.cli.sources import source_mistakes
-from fine_tuning.errors import EXIT_DONE, EXIT_INTERRUPTED, Interrupted, UsageError
+from fine_tuning.engine.process.chatting import Speaker
+from fine_tuning.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EnvironmentProblem,
+    Interrupted,
+    UsageError,
+)
 from fine_tuning.values.answers.chat import Sampling, Talk
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chatted:
-    """What was asked and answered."""
+    """What was asked and answered, or where a server answers."""
 
     answers: Annotated[tuple[Said, ...], "in their order; with /compare several for one question"]
+    served: Annotated[Served | None, "with --port; it is printed when the server answers"] = None
 
 
 def run(job: Resolved) -> Outcome[Chatted]:
@@ -38,39 +48,86 @@ def run(job: Resolved) -> Outcome[Chatted]:
     combining = combining_of(job.spec, job.options)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     how = sampling(job)
+    serves = job.options["port"] is not None
     talking = job.options["prompt"] is None and sys.stdin.isatty()
-    question = "" if talking else question_of(job.options["prompt"])
+    question = "" if talking or serves else question_of(job.options["prompt"])
     if job.spec.use_cpu:
         job = without_gpu(job)
-    colour = is_live(sys.stderr, os.environ) and not os.environ.get("NO_COLOR")
-    paper = Paper(sys.stdout, sys.stderr, colour=colour)
-    # kept if it fails: the message names the log in it
-    folder = Path(tempfile.mkdtemp(prefix="chat-"))
-    heard: list[Said] = []
-    try:
-        with (
-            open_screen(sys.stderr) as screen,
-            speaker_of(job.spec, combining, folder=folder, screen=screen) as speaker,
-        ):
+    with ExitStack() as held:
+        folder = held.enter_context(workplace())
+        screen = held.enter_context(open_screen(sys.stderr))
+        try:
+            speaker = held.enter_context(
+                speaker_of(job.spec, combining, folder=folder, screen=screen)
+            )
             for warning in job.warnings:
                 screen.warn(warning)
             speaker.load()
-            talk = Talk(system=job.options["system"] or "")
-            state = State(who=speaker.names[0], talk=talk, how=how)
-            table = Table(answers=Heard(speaker, heard), paper=paper, read=line_reader())
-            if talking:
-                paper.note(f"{welcome(speaker.keeps_history)} /help lists the commands.")
-                code = converse(state, table)
-            else:
-                answer = answered(state, question, table)
-                code = EXIT_INTERRUPTED if answer.ended == "asked" else EXIT_DONE
+            if serves:
+                return serving(job, how, speaker, held)
+            return talked(job, how, speaker, None if talking else question)
+        except Interrupted:
+            return Outcome(Chatted(answers=()), EXIT_INTERRUPTED)
+
+
+def talked(
+    job: Resolved, how: Sampling, speaker: Speaker, question: str | None
+) -> Outcome[Chatted]:
+    """One answer, or (without a question) a conversation at the terminal."""
+    colour = is_live(sys.stderr, os.environ) and not os.environ.get("NO_COLOR")
+    paper = Paper(sys.stdout, sys.stderr, colour=colour)
+    talk = Talk(system=job.options["system"] or "")
+    state = State(who=speaker.names[0], talk=talk, how=how)
+    heard: list[Said] = []
+    table = Table(answers=Heard(speaker, heard), paper=paper, read=line_reader())
+    try:
+        if question is None:
+            paper.note(f"{welcome(speaker.keeps_history)} /help lists the commands.")
+            code = converse(state, table)
+        else:
+            answer = answered(state, question, table)
+            code = EXIT_INTERRUPTED if answer.ended == "asked" else EXIT_DONE
     except Interrupted:
         code = EXIT_INTERRUPTED
-    except UsageError:  # of which the log says nothing
+    return Outcome(Chatted(answers=tuple(heard)), code)
+
+
+def serving(job: Resolved, how: Sampling, speaker: Speaker, held: ExitStack) -> Outcome[Chatted]:
+    """Serve until Ctrl-C. Raises UsageError for a model that only continues text."""
+    if not speaker.keeps_history:
+        raise UsageError(
+            "This model was trained on text, and the API only chats.",
+            fix="serve it with llama.cpp or vLLM, which continue text too",
+        )
+    host = job.options["host"] or LOCAL
+    port = port_to_listen_on(host, job.options["port"], USUAL_PORT)
+    silent = speaker.serve(host, port, how, job.options["system"] or "")
+    served = served_at(host, port, speaker.names)
+    print("\n".join(instructions(served, host, silent)), flush=True)
+    goes_on = held.pop_all()
+
+    def until_ended() -> int:
+        with goes_on:
+            if not speaker.serve_until_asked():
+                raise EnvironmentProblem(
+                    "The server ended by itself.", fix="the log of the engine says why"
+                )
+            print("\nThe server has ended.")
+        return EXIT_DONE
+
+    return Outcome(Chatted(answers=(), served=served), after=until_ended)
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder for the engine's log; kept if something fails that the log explains."""
+    folder = Path(tempfile.mkdtemp(prefix="chat-"))
+    try:
+        yield folder
+    except UsageError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    return Outcome(Chatted(answers=tuple(heard)), code)
 
 
 def welcome(keeps_history: bool) -> str:
@@ -82,7 +139,12 @@ def welcome(keeps_history: bool) -> str:
 
 def require_source(job: Resolved) -> None:
     """Raise UsageError unless it is clear which model is meant."""
-    if mistakes := source_mistakes(job, what="a chat", several=True):
+    mistakes = source_mistakes(job, what="a chat", several=True)
+    if job.options["port"] is None and job.options["host"] is not None:
+        mistakes.append("--host goes with --port, which serves the model.")
+    if job.options["port"] is not None and job.options["prompt"] is not None:
+        mistakes.append("--port serves the model, and --prompt asks it: give one of them.")
+    if mistakes:
         raise UsageError(mistakes)
 
 

@@ -32,6 +32,7 @@ STAGES = {
     "row_losses_before": "measuring the loss of every row",
     "row_losses_after": "measuring the loss of every row again",
     "answer": "answering",
+    "serve": "serving",
     "contract": "writing down what it answers",
     "replay": "asking the same again",
 }

@@ -139,6 +139,28 @@ class Speaker:
         found = self._worker.request("answer", request, heard, self._stop)
         return from_json(found, Answer)
 
+    def serve(self, host: str, port: int, how: Sampling, system: str) -> Sequence[str]:
+        """Begin to serve every model by its name; gives those whose calls of functions nothing
+        tells from text. `how` and `system` hold for requests that bring none of their own."""
+        self._screen.begin("load")
+        models = {name: asdict(model) for name, model in self.voices.by_name.items()}
+        request = {
+            "models": models,
+            "sampling": asdict(how),
+            "system": system,
+            "host": host,
+            "port": port,
+        }
+        found = self._worker.request("begin_serving", request, _nothing)
+        self._screen.end("")
+        return tuple(found["silent"])
+
+    def serve_until_asked(self) -> bool:
+        """Return once Ctrl-C has ended the server; False if it ended by itself."""
+        self._stop.unlink(missing_ok=True)
+        request = {"stop_path": str(self._stop)}
+        return bool(self._worker.request("serve_until", request, _nothing, self._stop)["asked"])
+
 
 def _nothing(event: Mapping[str, Any]) -> None:
     """Loading is one step, which the screen has begun."""

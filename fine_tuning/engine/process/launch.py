@@ -37,7 +37,7 @@ CHAINED = re.compile(
 # torchrun's own traceback, which follows that of the process that failed.
 OF_TORCHRUN = "ChildFailedError"
 STALE_LOCK_S = 600
-STOPPABLE = ("train", "answer")  # what a first Ctrl-C ends early; all else is killed
+STOPPABLE = ("train", "answer", "serve")  # what a first Ctrl-C ends early; all else is killed
 OnEvent = Callable[[Mapping[str, Any]], None]
 
 

@@ -1,6 +1,7 @@
 """The stages that the worker knows, by name."""
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 from fine_tuning.engine.worker.chatting.answer import answer_turn, load_speaker
@@ -18,6 +19,18 @@ from fine_tuning.engine.worker.training.encode import encode
 from fine_tuning.engine.worker.training.train import train
 from fine_tuning.values.tokens import TokenLook
 
+
+def _of_server(name: str) -> Callable[..., Mapping[str, Any]]:
+    """A stage that is imported when it is asked for: no other needs a web server."""
+
+    def stage(**asked: Any) -> Mapping[str, Any]:
+        module = import_module("fine_tuning.engine.worker.chatting.serve")
+        found: Mapping[str, Any] = getattr(module, name)(**asked)
+        return found
+
+    return stage
+
+
 STAGES: Mapping[str, Callable[..., Mapping[str, Any] | TokenLook]] = {
     "devices": describe_devices,
     "tokens": look_at_tokens,
@@ -31,6 +44,8 @@ STAGES: Mapping[str, Callable[..., Mapping[str, Any] | TokenLook]] = {
     "tokenizer_facts": tokenizer_facts,
     "load_speaker": load_speaker,
     "answer": answer_turn,
+    "begin_serving": _of_server("begin_serving"),
+    "serve_until": _of_server("serve_until"),
     "contract": write_contract,
     "replay_run": replay_run,
     "replay_folder": replay_folder,

@@ -62,7 +62,7 @@ def answer_to(
     Ends early when `is_over`. Raises UsageError for a prompt that is longer than the model can
     read.
     """
-    room = _room(speaker, len(prompt), how.max_new_tokens)
+    room = room_for(speaker, len(prompt), how.max_new_tokens)
     opened = OPENED.search(speaker.tokenizer.decode(prompt[-8:])) is not None
     if opened:  # by the prompt itself: the model goes on inside
         on_text(OPENING)
@@ -94,8 +94,8 @@ def _drawn(how: Sampling) -> dict[str, Any]:
     return {"do_sample": True, "temperature": how.temperature, "top_p": how.top_p, "top_k": 0}
 
 
-def _room(speaker: Speaker, asked: int, most: int) -> int:
-    """Tokens that the answer may have."""
+def room_for(speaker: Speaker, asked: int, most: int) -> int:
+    """Tokens that the answer to a prompt of so many may have. Raises UsageError if none may."""
     if speaker.context is None:
         return most
     if asked >= speaker.context:
