@@ -8,15 +8,14 @@ does it if an earlier command has not done it from the same inputs.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from fine_tuning import files, report
 from fine_tuning.engine.process.launch import Worker, worker_for
-from fine_tuning.paths import shown
 from fine_tuning.run import (
     Run,
     begun_from,
+    done,
     finished,
     opened,
     page_meanwhile,
@@ -30,11 +29,12 @@ from fine_tuning.stages import (
     Decide,
     Encode,
     Model,
+    Planned,
     Split,
     Tokens,
     Train,
     chain,
-    generated,
+    places_of,
     refusing,
 )
 from fine_tuning.stages.asking import contract, judge
@@ -73,13 +73,13 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
                 job.end("dry_run")
                 return job.folder.path
             if job.known(training) is None:
-                job.begin_training(training.settings.of_training)
+                job.begin_training(training.planned.settings.of_training)
             job.once(training)
             job.require_not_stopped("the training")
             if job.on_first_node:
                 write_down(job, worker)
                 ship(job, worker)
-        finish(job)
+        done(job, report.write_run_page)
     return job.folder.path
 
 
@@ -108,7 +108,7 @@ def prepare(job: Run, worker: Worker) -> Train:
     chain.require_same_template(look.template, known.chain)
     split = Split(spec=spec, data=data, look=look, dataset=folder.dataset)
     parts = job.once(split)
-    places = generated.places_of(folder.path, folder.dataset, model.location)
+    places = places_of(folder.path, model.location)
     plan = job.once(
         Decide(
             spec=spec,
@@ -121,13 +121,20 @@ def prepare(job: Run, worker: Worker) -> Train:
             begun=known.begun,
         )
     )
-    training = Train(
-        spec=spec,
-        plan=plan,
-        data=data,
-        parts=parts,
-        look=look,
-        places=places,
+    planned = Planned(
+        spec=spec, data=data, look=look, parts=parts, plan=plan, places=places, judges=judges
+    )
+    written = planned.write()
+    if not spec.dry_run:
+        planned.register()
+        job.accept()  # from here on nothing is refused
+    ahead = plan.rows.encoded_ahead
+    encoded = job.once(Encode(planned=planned, split=split, worker=worker)) if ahead else None
+    if spec.dry_run:
+        planned.show(written, job.screen)
+    return Train(
+        planned=planned,
+        encoded=encoded,
         worker=worker,
         main=job.main_folder,
         has_begun=known.begun is not None,
@@ -135,27 +142,7 @@ def prepare(job: Run, worker: Worker) -> Train:
         log=folder.log,
         stop_file=folder.stop_file,
         saved=lambda: page_meanwhile(job, report.write_run_page),
-        judges=judges,
     )
-    written = generated.write_generated(plan, training.settings, data, parts, places)
-    if not spec.dry_run:
-        generated.register_rows(spec.dataset_dir, data, parts, places)
-        job.accept()  # from here on nothing is refused
-    if plan.rows.encoded_ahead:
-        encoded = job.once(
-            Encode(
-                settings=training.settings,
-                split=split,
-                look=look,
-                parts=parts,
-                places=places,
-                worker=worker,
-            )
-        )
-        training = replace(training, encoded=encoded)
-    if spec.dry_run:
-        generated.show_generated(plan, training.settings, written, job.screen)
-    return training
 
 
 def write_down(job: Run, worker: Worker) -> None:
@@ -193,12 +180,5 @@ def export(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, comm
         ):
             worker.start()
             ship(job, worker)
-        finish(job)
+        done(job, report.write_run_page)
     return job.folder.path
-
-
-def finish(job: Run) -> None:
-    """The report page, and where everything is."""
-    job.end("done")
-    page = report.write_run_page(job.folder.path, job.record)
-    job.screen.say(f"Report: {shown(page)}")

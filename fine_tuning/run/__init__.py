@@ -1,6 +1,6 @@
 """One run on disk: its folder, its record, and what of it still holds."""
 
-from fine_tuning.run.ending import page_meanwhile, recorded
+from fine_tuning.run.ending import done, page_meanwhile, recorded
 from fine_tuning.run.opening import (
     begun_from,
     finished,
@@ -14,6 +14,7 @@ from fine_tuning.run.run import Run
 __all__ = [
     "Run",
     "begun_from",
+    "done",
     "finished",
     "finished_run",
     "opened",

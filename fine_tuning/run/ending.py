@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fine_tuning import files
 from fine_tuning.errors import FineTuningError, Interrupted
+from fine_tuning.paths import shown
 from fine_tuning.run.run import Run
 from fine_tuning.values.record import RunRecord
 
@@ -34,6 +35,12 @@ def recorded(run: Run, write_page: WritePage) -> Iterator[None]:
             raise refused from error
         _record(run, _unexpected(run, error), write_page)
         raise
+
+
+def done(run: Run, write_page: WritePage) -> None:
+    """The command has done all: the record and the page say so, and where the page is."""
+    run.end("done")
+    run.screen.say(f"Report: {shown(write_page(run.folder.path, run.record))}")
 
 
 def page_meanwhile(run: Run, write_page: WritePage) -> None:

@@ -8,10 +8,19 @@ from fine_tuning.stages.check import Check
 from fine_tuning.stages.encode import Encode
 from fine_tuning.stages.model import Model
 from fine_tuning.stages.plan import Decide
-from fine_tuning.stages.shipping.combine import Combine
-from fine_tuning.stages.shipping.merge import Merge
+from fine_tuning.stages.planned import Planned, places_of
 from fine_tuning.stages.split import Split
 from fine_tuning.stages.tokens import Tokens
 from fine_tuning.stages.train import Train
 
-__all__ = ["Check", "Combine", "Decide", "Encode", "Merge", "Model", "Split", "Tokens", "Train"]
+__all__ = [
+    "Check",
+    "Decide",
+    "Encode",
+    "Model",
+    "Planned",
+    "Split",
+    "Tokens",
+    "Train",
+    "places_of",
+]

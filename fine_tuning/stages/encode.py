@@ -8,16 +8,13 @@ from typing import Any, ClassVar
 from fine_tuning import files, hashes
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import forks_readers, served_request
-from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import DataError
 from fine_tuning.screen import Screen, worker_events
+from fine_tuning.stages.planned import Planned
 from fine_tuning.stages.split import Split, warn_changed
 from fine_tuning.units import counted
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.data import SplitData
-from fine_tuning.values.plan import Places
 from fine_tuning.values.results import Encoded
-from fine_tuning.values.tokens import TokenLook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,25 +23,24 @@ class Encode:
     it too."""
 
     name: ClassVar[str] = "encode"
-    settings: TrainSettings
+    planned: Planned
     split: Split  # which parts the rows are in
-    look: TokenLook
-    parts: SplitData
-    places: Places
     worker: Worker
 
     def inputs(self) -> tuple[Any, ...]:
-        return (self.settings.of_training, *self.split.inputs(), self.look.template.ahead)
+        planned = self.planned
+        return (planned.settings.of_training, *self.split.inputs(), planned.look.template.ahead)
 
     def holds(self, known: Encoded) -> bool:
         """What was encoded lies where it was written, as it was written."""
-        return self.places.encoded.exists() and not hashes.changed(self.places.encoded)
+        encoded = self.planned.places.encoded
+        return encoded.exists() and not hashes.changed(encoded)
 
     def do(self, screen: Screen) -> Encoded:
-        target = self.places.encoded
+        target = self.planned.places.encoded
         warn_changed(target, screen)
         shutil.rmtree(target, ignore_errors=True)
-        if forks_readers(self.settings.all, self.look):
+        if forks_readers(self.planned.settings.all, self.planned.look):
             self.worker.restart()
         screen.begin("encode")
         with files.written_whole(target) as partial:
@@ -57,13 +53,13 @@ class Encode:
 
     def _request(self, out: Path) -> dict[str, Any]:
         """With the rows themselves, where the model's chat template encodes them."""
-        request = {"settings": self.settings.all, "out": str(out)}
-        served = served_request(self.look.template)
+        request = {"settings": self.planned.settings.all, "out": str(out)}
+        served = served_request(self.planned.look.template)
         if served is None:
             return request
-        files = {"train": str(self.parts.train_path)}
-        if self.settings.evaluates:
-            files["validation"] = str(self.parts.val_path)
+        files = {"train": str(self.planned.parts.train_path)}
+        if self.planned.settings.evaluates:
+            files["validation"] = str(self.planned.parts.val_path)
         return {**request, "served": served, "files": files}
 
     def tell(self, result: Encoded, screen: Screen, *, known: bool) -> None:

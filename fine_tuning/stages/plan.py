@@ -8,10 +8,10 @@ from fine_tuning.dataset.recognise.formats import WEIGHT
 from fine_tuning.engine.gpus import gpus_are_hidden, require_usable_gpu
 from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.process.launch import Worker
-from fine_tuning.engine.trainers import trainer_of
-from fine_tuning.engine.trainers.trainer import TrainSettings, differences
+from fine_tuning.engine.trainers.trainer import differences
 from fine_tuning.errors import RunConflict, UsageError
 from fine_tuning.screen import Screen, worker_events
+from fine_tuning.stages.planned import Planned
 from fine_tuning.stages.refusing import refuse_untrainable
 from fine_tuning.values.codec import to_json
 from fine_tuning.values.data import CheckedData, SplitData
@@ -70,8 +70,15 @@ class Decide:
             places=self.places,
         )
         if self.begun is not None:
-            made = settings_of(plan, self.spec, self.look, self.places)
-            refuse_another_training(self.begun, made.of_training, self.places)
+            planned = Planned(
+                spec=self.spec,
+                data=self.data,
+                look=self.look,
+                parts=self.parts,
+                plan=plan,
+                places=self.places,
+            )
+            refuse_another_training(self.begun, planned.settings.of_training, self.places)
         return plan
 
     def tell(self, result: Plan, screen: Screen, *, known: bool) -> None:
@@ -91,12 +98,6 @@ def as_begun(spec: RunSpec, begun: Mapping[str, Any] | None) -> RunSpec:
         batch_size=spec.batch_size or begun.get("per_device_train_batch_size"),
         engine_args={accumulation: begun.get(accumulation, 1), **spec.engine_args},
     )
-
-
-def settings_of(plan: Plan, spec: RunSpec, look: TokenLook, places: Places) -> TrainSettings:
-    """What the trainer of this plan is given."""
-    trainer = trainer_of(plan.chosen.method, plan.rows.stage)
-    return trainer.settings(spec, plan.chosen, plan.rows, look, places)
 
 
 def stage_for(spec: RunSpec, data: CheckedData) -> str:

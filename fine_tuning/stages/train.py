@@ -1,40 +1,31 @@
 """train: the engine trains, from the last complete checkpoint if there is one, scored around."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from msgspec import to_builtins
 
 from fine_tuning import checkpoints, files, hashes
 from fine_tuning.checkpoints import has_weights
 from fine_tuning.dataset.prepare.split import training_places
 from fine_tuning.engine.launchers import Training, launcher_for
-from fine_tuning.engine.loading import after_training, before_training, merged_before
+from fine_tuning.engine.loading import before_training, merged_before
 from fine_tuning.engine.plan.memory.advice import advised
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import adapter_template, forks_readers, served_request
-from fine_tuning.engine.trainers import trainer_of
-from fine_tuning.engine.trainers.llamafactory import PREF_BETA
-from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import Interrupted, OutOfMemory, RowsError
 from fine_tuning.paths import shown
 from fine_tuning.report import score_lines
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.base import note_base
-from fine_tuning.stages.asking.judge import RewardModel
 from fine_tuning.stages.asking.ledger import ledger_line, no_ledger, remove_ledger, write_ledger
-from fine_tuning.stages.plan import settings_of
+from fine_tuning.stages.planned import Planned
 from fine_tuning.values.codec import from_json
-from fine_tuning.values.data import CheckedData, SplitData
-from fine_tuning.values.plan import Places, Plan
 from fine_tuning.values.results import Encoded, Trained
-from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.objectives import OBJECTIVES
-from fine_tuning.values.tokens import TokenLook
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 STATES = "checkpoint-*/trainer_state.json"  # Transformers writes it last but for the rotation
@@ -42,7 +33,7 @@ STATES = "checkpoint-*/trainer_state.json"  # Transformers writes it last but fo
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train as planned, in `places.run_dir`.
+    """Train as planned.
 
     `main` is where weights and checkpoints lie: other nodes than the first work in a folder inside.
     `has_begun`: an earlier command began it. `saved` is called each time that a checkpoint is
@@ -50,15 +41,9 @@ class Train:
     """
 
     name: ClassVar[str] = "train"
-    spec: RunSpec
-    plan: Plan
-    data: CheckedData
-    parts: SplitData
-    look: TokenLook
-    places: Places
+    planned: Planned
     worker: Worker
     encoded: Encoded | None = None  # rows that were encoded ahead
-    judges: Mapping[str, RewardModel] = field(default_factory=dict)  # by their directories
     main: Path
     has_begun: bool
     scores: Path
@@ -66,34 +51,27 @@ class Train:
     stop_file: Path
     saved: Callable[[], object] = lambda: None
 
-    @cached_property
-    def settings(self) -> TrainSettings:
-        """What the trainer is given, with the reward models that judge its answers."""
-        made = settings_of(self.plan, self.spec, self.look, self.places)
-        if not self.judges:
-            return made
-        asked = {**made.of_worker["asked"], "models": to_builtins(self.judges)}
-        return replace(made, of_worker={**made.of_worker, "asked": asked})
-
     @property
     def on_first_node(self) -> bool:
         """Whether this node saves and scores."""
-        return self.spec.node_rank == 0
+        return self.planned.spec.node_rank == 0
 
     def inputs(self) -> tuple[Any, ...]:
-        return (self.settings.of_training, self.parts.train_rows, self.parts.val_rows)
+        parts = self.planned.parts
+        return (self.planned.settings.of_training, parts.train_rows, parts.val_rows)
 
     def holds(self, known: Trained) -> bool:
         """The weights are there; lost ones come back from the last checkpoint, without a step."""
-        return has_weights(self.places.run_dir) or not self.on_first_node
+        return has_weights(self.planned.run_dir) or not self.on_first_node
 
     def do(self, screen: Screen) -> Trained:
+        planned = self.planned
         checkpoint = self._continued_from(screen)
         if checkpoint is not None:
             screen.say(f"Continuing from {checkpoint.name}.")
-        if forks_readers(self.settings.all, self.look):
+        if forks_readers(planned.settings.all, planned.look):
             self.worker.restart()
-        if self._no_ledger and self.spec.ledger != "off":
+        if self._no_ledger and planned.spec.ledger != "off":
             screen.say(f"No ledger of the losses of rows is kept: {self._no_ledger}.")
         training = self.training(checkpoint)
         launcher = launcher_for(training)
@@ -103,37 +81,37 @@ class Train:
             )
         except RowsError as error:
             rows = self._rows_of(error.rows)
-            raise error.at(training_places(self.data, self.parts, rows)) from None
+            raise error.at(training_places(planned.data, planned.parts, rows)) from None
         except OutOfMemory as error:
-            chosen, stage = self.plan.chosen, self.plan.rows.stage
-            raise advised(error, self.spec, chosen, stage, self.look.model) from None
+            chosen, model = planned.plan.chosen, planned.look.model
+            raise advised(error, planned.spec, chosen, planned.stage, model) from None
         except Interrupted:
             raise self._stopped("Ended at once") from None
         if result["interrupted"]:
             raise self._stopped("Stopped")
-        ship_template(self.places.run_dir, adapter_template(self.look.template))
+        ship_template(planned.run_dir, adapter_template(planned.look.template))
         if self._no_ledger:
-            remove_ledger(self.places.run_dir)
+            remove_ledger(planned.run_dir)
         else:
-            write_ledger(self.places.run_dir, self.data, self.parts, self.row_losses)
-        made = self.settings.by_hand
-        if self.on_first_node and (self.places.run_dir / "adapter_config.json").exists():
+            write_ledger(planned.run_dir, planned.data, planned.parts, self.row_losses)
+        made = planned.settings.by_hand
+        if self.on_first_node and (planned.run_dir / "adapter_config.json").exists():
             base, before = Path(made["model_name_or_path"]), map(Path, merged_before(made))
-            note_base(self.places.run_dir, str(self.spec.model_name_or_path), base, list(before))
-        return from_json({**result, "epochs": self.spec.epochs}, Trained)
+            note_base(planned.run_dir, str(planned.spec.model_name_or_path), base, list(before))
+        return from_json({**result, "epochs": planned.spec.epochs}, Trained)
 
     def tell(self, result: Trained, screen: Screen, *, known: bool) -> None:
         if known:
             screen.say("Training is already done with these settings.")
             return
-        for line in score_lines(self.places.run_dir):
+        for line in score_lines(self.planned.run_dir):
             screen.say(line)
-        if line := ledger_line(self.places.run_dir):
+        if line := ledger_line(self.planned.run_dir):
             screen.say(line)
 
     def _continued_from(self, screen: Screen) -> Path | None:
         """The newest checkpoint that is whole; what that means is said."""
-        without_optimizer = self.settings.keeps_no_optimizer
+        without_optimizer = self.planned.settings.keeps_no_optimizer
         if self.on_first_node:
             checkpoints.set_aside_incomplete(self.main, without_optimizer=without_optimizer)
             found = checkpoints.checkpoints(self.main, without_optimizer=without_optimizer)
@@ -148,7 +126,7 @@ class Train:
                 f"{found[-1].name} holds no optimizer state (--save_only_model): the continued "
                 "training is not the one that would have gone on"
             )
-        if OBJECTIVES[self.plan.rows.stage].resumable:
+        if OBJECTIVES[self.planned.stage].resumable:
             return found[-1]
         if self.on_first_node:
             checkpoints.put_aside(found, "unused")
@@ -170,9 +148,9 @@ class Train:
 
     def _stopped(self, how: str) -> Interrupted:
         """What is kept of a training that somebody ended, as it lies on the disk."""
-        without_optimizer = self.settings.keeps_no_optimizer
+        without_optimizer = self.planned.settings.keeps_no_optimizer
         found = checkpoints.checkpoints(self.main, without_optimizer=without_optimizer)
-        if not found or not OBJECTIVES[self.plan.rows.stage].resumable:
+        if not found or not OBJECTIVES[self.planned.stage].resumable:
             why = "before the first checkpoint" if not found else "and it cannot be continued"
             return Interrupted(f"{how}, {why}.", fix="the same command starts the training again")
         step, steps = checkpoints.progress(found[-1])
@@ -184,26 +162,25 @@ class Train:
 
     def training(self, checkpoint: Path | None, *, last_step: int | None = None) -> Training:
         """What the processes are given; `last_step` ends the training early, as if stopped."""
-        made = self.settings.by_hand
-        trainer = trainer_of(self.plan.chosen.method, self.plan.rows.stage)
+        planned = self.planned
         return Training(
-            spec=self.spec,
-            chosen=self.plan.chosen,
+            spec=planned.spec,
+            chosen=planned.plan.chosen,
             request={
-                "settings": self.settings.all,
+                "settings": planned.settings.all,
                 "stop_path": str(self.stop_file),
                 "resume_from": str(checkpoint) if checkpoint else None,
                 "scores_path": str(self.scores),
                 "last_step": last_step,
                 "expected": {
-                    **trainer.expected(self.settings, self.parts, self.places),
+                    **planned.trainer.expected(planned.settings, planned.parts, planned.places),
                     **self._encoded_ahead(),
                 },
             },
-            scoring=scoring(self.spec, self.plan, self.parts, self.look, self.settings),
+            scoring=planned.scoring,
             measured=None if self._no_ledger else self._measured(),
-            before=before_training(made),
-            after=after_training(made, self.places.run_dir),
+            before=before_training(planned.settings.by_hand),
+            after=planned.tuned(),
             scores=self.scores,
             log=self.log,
             stop_file=self.stop_file,
@@ -217,23 +194,23 @@ class Train:
     @cached_property
     def _no_ledger(self) -> str:
         """Why the losses of the rows are not measured; empty if they are."""
-        return no_ledger(self.spec, self.plan, self.parts, self.settings)
+        return no_ledger(self.planned)
 
     def _measured(self) -> dict[str, Any]:
-        files = {"train": str(self.parts.train_path)}
-        if self.parts.val_path and self.parts.val_rows:
-            files["validation"] = str(self.parts.val_path)
+        files = {"train": str(self.planned.parts.train_path)}
+        if self.planned.parts.val_path and self.planned.parts.val_rows:
+            files["validation"] = str(self.planned.parts.val_path)
         return {
             "files": files,
-            "kind": OBJECTIVES[self.plan.rows.stage].scored,
+            "kind": OBJECTIVES[self.planned.stage].scored,
             "out": str(self.row_losses),
-            "served": served_request(self.look.template),
+            "served": served_request(self.planned.look.template),
         }
 
     def _rows_of(self, sequences: Sequence[int]) -> Sequence[int]:
         """The rows of these sequences, which are more than there are rows where they were encoded
         ahead by a template that rewrites history."""
-        numbers = self.places.encoded / "train.rows"
+        numbers = self.planned.places.encoded / "train.rows"
         if self.encoded is None or not numbers.exists():
             return sequences
         known = np.fromfile(numbers, "<u4")
@@ -244,26 +221,6 @@ class Train:
         if self.encoded is None or not self.encoded.sequences:
             return {}
         return {"count": self.encoded.trained_on}
-
-
-def scoring(
-    spec: RunSpec, plan: Plan, parts: SplitData, look: TokenLook, made: TrainSettings
-) -> Mapping[str, Any] | None:
-    """What is scored before and after; None if nothing is held out."""
-    if not parts.val_path or not parts.val_rows or not spec.score_samples:
-        return None
-    objective = OBJECTIVES[plan.rows.stage]
-    return {
-        "rows_path": str(parts.val_path),
-        "samples": min(spec.score_samples, parts.val_rows),
-        "kind": objective.scored,
-        "served": served_request(look.template),
-        "reward": objective.reward,
-        "beta": spec.engine_args.get("pref_beta", PREF_BETA),
-        "online": {**made.by_hand["online"], **made.of_worker["asked"]}
-        if objective.online
-        else None,
-    }
 
 
 def ship_template(run_dir: Path, chat_template: str | None) -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from fine_tuning import ledger
 from fine_tuning.dataset.insight.rows import ORIGIN
-from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.stages.asking.ledger import ledger_line, no_ledger, write_ledger
+from fine_tuning.stages.planned import Planned
 from fine_tuning.values.data import FileAccount, SplitData
 from fine_tuning.values.spec import RunSpec
-from tests.engine.plan.plans import plan
+from tests.engine.plan.plans import LOOK_7B, PLACES, plan
 from tests.looks import DATA
 from tests.trainings import rows_of
 
@@ -102,10 +102,16 @@ def test_a_training_that_was_stopped_before_its_end_has_none(tmp_path: Path) -> 
     ],
 )
 def test_when_losses_are_kept(wishes: dict[str, Any], rows: int, stage: str, why: str) -> None:
-    made = plan()
-    planned = replace(made.plan, rows=replace(made.plan.rows, stage=stage))
-    parts = SplitData(train_path=Path("t"), val_path=None, train_rows=rows, val_rows=0)
-    found = no_ledger(RunSpec(**wishes), planned, parts, made.train)
+    made = plan().plan
+    planned = Planned(
+        spec=RunSpec(**wishes),
+        data=DATA,
+        look=LOOK_7B,
+        parts=SplitData(train_path=Path("t"), val_path=None, train_rows=rows, val_rows=0),
+        plan=replace(made, rows=replace(made.rows, stage=stage)),
+        places=PLACES,
+    )
+    found = no_ledger(planned)
     assert found.startswith(why) and bool(found) == bool(why)
-    spread = replace(planned, chosen=replace(planned.chosen, world=2))
-    assert no_ledger(RunSpec(ledger="on"), spread, parts, TrainSettings(by_hand={}))
+    spread = replace(planned.plan, chosen=replace(made.chosen, world=2))
+    assert no_ledger(replace(planned, spec=RunSpec(ledger="on"), plan=spread))

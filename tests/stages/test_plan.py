@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from fine_tuning.errors import RunConflict
-from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.plan import as_begun, planned_rows, refuse_another_training
+from fine_tuning.stages.planned import places_of
 from fine_tuning.values.data import SplitData
 from fine_tuning.values.spec import RunSpec
 from tests.looks import DATA, look_of
@@ -39,7 +39,7 @@ OLD: dict[str, Any] = {
 
 def test_more_epochs_change_only_what_follows_from_the_number_of_steps(tmp_path: Path) -> None:
     """With more epochs another batch, precision or optimizer took over in the middle of a run."""
-    places = places_of(tmp_path, tmp_path, "/m")
+    places = places_of(tmp_path, "/m")
     longer = {"num_train_epochs": 2.0, "save_steps": 10, "eval_steps": 10, "logging_steps": 2}
     refuse_another_training(OLD, {**OLD, **longer}, places)
     other = {**OLD, **longer, "per_device_train_batch_size": 8, "bf16": True}
@@ -57,7 +57,7 @@ def test_a_training_that_goes_on_keeps_its_batches_whatever_is_free(tmp_path: Pa
     assert spec.engine_args == {"gradient_accumulation_steps": 8, "logging_steps": 3}
     assert as_begun(RunSpec(batch_size=4), begun).batch_size == 4, "which is refused as another"
     assert as_begun(RunSpec(), None) == RunSpec()
-    places = places_of(tmp_path, tmp_path, "/m")
+    places = places_of(tmp_path, "/m")
     refuse_another_training(begun, {**begun, "disable_gradient_checkpointing": True}, places)
 
 

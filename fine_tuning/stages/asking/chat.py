@@ -8,7 +8,6 @@ from typing import Any
 from msgspec import to_builtins
 
 from fine_tuning.engine.loading import (
-    after_training,
     before_training,
     given_adapters,
     given_model,
@@ -34,17 +33,15 @@ from fine_tuning.ship.adapter import (
     require_fitting,
 )
 from fine_tuning.ship.base import require_trained_on
-from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.model import Model
-from fine_tuning.stages.plan import settings_of
+from fine_tuning.stages.planned import Planned, planned_in
 from fine_tuning.stages.shipping.combine import Combine
 from fine_tuning.values.located import with_absolute_paths
-from fine_tuning.values.plan import Plan
-from fine_tuning.values.record import RunRecord
+from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.combining import Combining
 from fine_tuning.values.tables.objectives import OBJECTIVES
-from fine_tuning.values.tokens import Served, TemplateLook, TokenLook
+from fine_tuning.values.tokens import Served, TemplateLook
 
 TOGETHER = "together"  # all adapters, combined to one
 RESERVED = (BASE, TUNED, TOGETHER, "none")  # names that no adapter has
@@ -55,29 +52,26 @@ def of_run(record: RunRecord, run_dir: Path, screen: Screen) -> Voices:
 
     Raises UsageError for a reward model.
     """
-    stages = record.stages
-    assert stages.plan and stages.tokens and stages.model  # it has finished its training
-    plan, look = stages.plan.result, stages.tokens.result
+    plan = result_of(record.stages.plan)
+    assert plan is not None  # it has finished its training
     if not OBJECTIVES[plan.rows.stage].answers:
         raise UsageError(
             f"The run in {run_dir} trained a reward model, which gives scores and no answers.",
             fix="the run's report.html shows how to load it",
         )
-    model = Model(spec=record.settings).do(screen)
-    places = places_of(run_dir, run_dir / "dataset", model.location)
-    made = settings_of(plan, record.settings, look, places).by_hand
-    return voices_of_training(plan, look, made, run_dir)
+    location = Model(spec=record.settings).do(screen).location
+    return voices_of_training(
+        planned_in(run_dir, record.stages, record.settings, location=location)
+    )
 
 
-def voices_of_training(
-    plan: Plan, look: TokenLook, made: Mapping[str, Any], run_dir: Path
-) -> Voices:
-    """What a training with these settings of its trainer left, asked as it was trained."""
+def voices_of_training(planned: Planned) -> Voices:
+    """What a training left, asked as it was trained."""
     return voices_of(
-        after_training(made, run_dir),
-        before_training(made),
-        _asked_as_trained(look.template),
-        documents=plan.rows.kind == "text",
+        planned.tuned(),
+        before_training(planned.settings.by_hand),
+        _asked_as_trained(planned.look.template),
+        documents=planned.plan.rows.kind == "text",
     )
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fine_tuning import files, hashes
-from fine_tuning.engine.loading import after_training
 from fine_tuning.engine.process.chatting import SpokenModel
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import adapter_template, patches_the_process
@@ -14,8 +13,7 @@ from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.asking import chat
-from fine_tuning.stages.generated import places_of
-from fine_tuning.stages.plan import settings_of
+from fine_tuning.stages.planned import planned_in
 from fine_tuning.units import counted
 from fine_tuning.values.answers.contract import CONTRACT, Contract
 from fine_tuning.values.codec import from_json, json_text
@@ -107,13 +105,12 @@ def _stored(base: Path) -> str:
 
 def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> WriteContract | None:
     """The contract of what the record says was trained; None for a model that gives no answers."""
-    assert stages.train and stages.plan and stages.tokens and stages.split and stages.model
-    plan, look, parts = stages.plan.result, stages.tokens.result, stages.split.result
-    if not OBJECTIVES[plan.rows.stage].answers:
+    assert stages.train is not None
+    planned = planned_in(run_dir, stages, spec)
+    if not OBJECTIVES[planned.stage].answers:
         return None
-    location = stages.model.result.location
-    made = settings_of(plan, spec, look, places_of(run_dir, run_dir / "dataset", location)).by_hand
-    voices = chat.voices_of_training(plan, look, made, run_dir)
+    look, parts = planned.look, planned.parts
+    voices = chat.voices_of_training(planned)
     served = look.template.ahead
     rows = parts.val_path or parts.train_path
     thinking = (
@@ -123,13 +120,13 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Writ
         target=run_dir / CONTRACT,
         trained=f"{stages.train.inputs} {stages.train.began}",
         model=voices.tuned,
-        base=after_training(made, run_dir).whole or location,
+        base=planned.tuned().whole or planned.places.model,
         rows=rows if rows.exists() else None,
         chat_template=served.chat_template if served else adapter_template(look.template),
         thinking=thinking,
         as_engine=look.template.parity == "differs" and not look.template.shipped,
         worker=worker,
-        fresh_worker=patches_the_process(made),
+        fresh_worker=patches_the_process(planned.settings.by_hand),
     )
 
 

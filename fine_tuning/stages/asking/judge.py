@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.engine.loading import after_training
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import model_arguments, served_request
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, worker_events
-from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.model import Model
-from fine_tuning.stages.plan import settings_of
+from fine_tuning.stages.planned import planned_in
 from fine_tuning.values.answers.scores import Rewards
 from fine_tuning.values.located import with_absolute_paths
-from fine_tuning.values.record import RunRecord
+from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.objectives import OBJECTIVES
 from fine_tuning.values.tables.rewards import read_reward
@@ -36,23 +34,21 @@ class RewardModel:
 
 def of_run(record: RunRecord, run_dir: Path, screen: Screen) -> RewardModel:
     """That of a finished run, as it was trained. Raises UsageError for a run of another stage."""
-    stages = record.stages
-    assert stages.plan and stages.tokens and stages.model  # it has finished its training
-    plan, look = stages.plan.result, stages.tokens.result
+    plan = result_of(record.stages.plan)
+    assert plan is not None  # it has finished its training
     if OBJECTIVES[plan.rows.stage].reward != "head":
         raise UsageError(
             f"The run in {shown(run_dir)} is of --stage {plan.rows.stage}: it trained a model that "
             "answers, and no reward model.",
             fix="give a run of --stage rm",
         )
-    model = Model(spec=record.settings).do(screen)
-    places = places_of(run_dir, run_dir / "dataset", model.location)
-    made = settings_of(plan, record.settings, look, places).by_hand
-    tuned = after_training(made, run_dir)
+    location = Model(spec=record.settings).do(screen).location
+    planned = planned_in(run_dir, record.stages, record.settings, location=location)
+    tuned = planned.tuned()
     return RewardModel(
         name=str(run_dir),
         settings={**tuned.loading, **tuned.quantization, "stage": tuned.stage},
-        served=served_request(look.template),
+        served=served_request(planned.look.template),
     )
 
 

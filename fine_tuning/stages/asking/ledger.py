@@ -7,26 +7,25 @@ import numpy as np
 
 from fine_tuning import files, ledger
 from fine_tuning.dataset.insight.rows import Row, decode_row, read_lines, read_origins
-from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.ledger import BEGINNING, MOST_ROWS, Part, RowLoss
+from fine_tuning.stages.planned import Planned
 from fine_tuning.units import counted
 from fine_tuning.values.data import NUMBERS, CheckedData, SplitData
-from fine_tuning.values.plan import Plan
-from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.objectives import OBJECTIVES
 
 ANEW = "delete it, and no ledger is kept of this training"
 
 
-def no_ledger(spec: RunSpec, plan: Plan, parts: SplitData, made: TrainSettings) -> str:
+def no_ledger(planned: Planned) -> str:
     """Why the losses of the rows are not kept; empty if they are."""
+    spec, parts = planned.spec, planned.parts
     rows = parts.train_rows + parts.val_rows
     if spec.ledger == "off":
         return "--ledger off"
-    objective = OBJECTIVES[plan.rows.stage]
+    objective = OBJECTIVES[planned.stage]
     if objective.reward is not None or objective.scored not in ("answers", "text"):
         return "where preferences or rewards are trained, the loss of an answer says little"
-    if plan.chosen.world > 1 or made.splits_the_model:
+    if planned.plan.chosen.world > 1 or planned.settings.splits_the_model:
         return "the model is trained in processes of its own"
     if spec.engine_args.get("max_samples"):
         return "--max_samples leaves rows out of the training"

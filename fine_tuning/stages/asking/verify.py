@@ -11,12 +11,12 @@ from fine_tuning import checkpoints, hashes
 from fine_tuning.engine.launchers import launcher_for
 from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.engine.trainers.trainer import differences
-from fine_tuning.errors import DataError, UsageError
+from fine_tuning.errors import UsageError
 from fine_tuning.screen import Screen, worker_events
-from fine_tuning.stages import generated
+from fine_tuning.stages.planned import planned_in
 from fine_tuning.stages.train import Train
 from fine_tuning.units import counted
-from fine_tuning.values.record import RunRecord, Stages, result_of
+from fine_tuning.values.record import RunRecord, result_of
 
 DAMAGED = "`run` with its --output_dir makes them anew from the data"
 
@@ -74,7 +74,7 @@ class Verify:
         result = launcher_for(again).train(again, self.worker, screen, worker_events(screen))
         if not result["interrupted"]:  # it was trained to its end, which is in the folder itself
             last = max(_logged(self.folder), default=last)
-        others = differences(self._begun, train.settings.of_training)
+        others = differences(self._begun, train.planned.settings.of_training)
         settings = tuple(f"{name}: {then} then, {now} now" for name, then, now in others)
         return compared(self.run_dir, self.folder, last, settings)
 
@@ -90,21 +90,18 @@ class Verify:
     def _train(self) -> Train:
         """The run's training with every place in the folder, but its rows."""
         assert self._begun
-        spec, known = self.record.settings, needed(self.record.stages)
+        spec = self.record.settings.replace(score_samples=0, ledger="off")
+        planned = planned_in(self.run_dir, self.record.stages, spec)
         if spec.nnodes > 1:
             raise UsageError("--verify trains on this machine alone, and the run took several.")
         dataset = self.run_dir / "dataset"
         for place in (dataset / "split", dataset / "encoded"):
             hashes.require_unchanged(place, DAMAGED)
-        places = generated.places_of(self.run_dir, dataset, known["model"].location)
-        places = replace(places, run_dir=self.folder, dataset_dir=self.folder)
-        train = Train(
-            spec=spec.replace(score_samples=0, ledger="off"),
-            plan=known["plan"],
-            data=known["check"],
-            parts=known["split"],
-            look=known["tokens"],
-            places=places,
+        places = replace(planned.places, run_dir=self.folder, dataset_dir=self.folder)
+        planned = replace(planned, places=places)
+        planned.write()
+        return Train(
+            planned=planned,
             worker=self.worker,
             encoded=result_of(self.record.stages.encode),
             main=self.folder,
@@ -113,8 +110,6 @@ class Verify:
             log=self.folder / "logs" / "engine.log",
             stop_file=self.folder / "logs" / "stop",
         )
-        generated.write_generated(train.plan, train.settings, train.data, train.parts, train.places)
-        return train
 
     def _last(self, train: Train) -> int:
         """The step to stop at: one at which something can be compared."""
@@ -122,7 +117,7 @@ class Verify:
             return self.steps
         kept = checkpoints.noted_weights(self.run_dir)
         first = min(kept, default=0)
-        return max(first, int(train.settings.all.get("logging_steps", 1)))
+        return max(first, int(train.planned.settings.all.get("logging_steps", 1)))
 
 
 def verified(
@@ -145,17 +140,6 @@ def compared(run_dir: Path, folder: Path, last: int, settings: tuple[str, ...] =
         weights=kept == made if kept and made else None,
         settings=settings,
     )
-
-
-def needed(stages: Stages) -> dict[str, Any]:
-    """The results that a training is made of. Raises DataError if one of them is not recorded."""
-    found = {
-        name: result_of(getattr(stages, name))
-        for name in ("check", "model", "tokens", "split", "plan")
-    }
-    if missing := [name for name, result in found.items() if result is None]:
-        raise DataError(f"The run has no record of: {', '.join(missing)}.", fix="train it again")
-    return found
 
 
 def _logged(folder: Path) -> dict[int, float]:

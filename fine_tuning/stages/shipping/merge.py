@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from fine_tuning import checkpoints, files, hashes
 from fine_tuning.engine.loading import (
     TunedModel,
-    after_training,
     export_settings,
     export_writing,
     given_adapters_upon,
@@ -31,10 +30,8 @@ from fine_tuning.ship.adapter import (
 from fine_tuning.ship.base import require_trained_on
 from fine_tuning.ship.hub.license import license_files, license_of
 from fine_tuning.ship.merged import is_whole, require_same, require_usable
-from fine_tuning.stages.generated import places_of
 from fine_tuning.stages.model import Model
-from fine_tuning.stages.plan import settings_of
-from fine_tuning.stages.train import scoring
+from fine_tuning.stages.planned import planned_in
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.record import Stages, result_of
 from fine_tuning.values.results import BaseModel, Merged
@@ -166,29 +163,24 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Merg
     target = spec.export_dir
     if target is None:
         return None
-    assert stages.train and stages.plan and stages.tokens and stages.split
-    assert stages.model is not None
-    look, parts, model = stages.tokens.result, stages.split.result, stages.model.result
-    probe = parts.val_path or parts.train_path
-    places = places_of(run_dir, run_dir / "dataset", model.location)
-    settings = settings_of(stages.plan.result, spec, look, places)
-    made = settings.by_hand
+    assert stages.train is not None
+    planned = planned_in(run_dir, stages, spec)
+    probe = planned.parts.val_path or planned.parts.train_path
     folder = checkpoints.chosen(run_dir, spec.checkpoint) if spec.checkpoint else run_dir
-    scored = scoring(spec, stages.plan.result, parts, look, settings) if spec.checkpoint else None
     return Merge(
         spec=spec,
         target=target,
         trained=f"{stages.train.inputs} {stages.train.began}",
-        model=after_training(made, folder),
+        model=planned.tuned(folder),
         trained_in=folder,
         checkpoint=folder.name if spec.checkpoint else "",
-        scoring=scored,
-        base=model.location,
+        scoring=planned.scoring if spec.checkpoint else None,
+        base=planned.places.model,
         probe_rows=probe if probe.exists() else None,
-        chat_template=shipped_template(look.template),
-        served=served_request(look.template),
+        chat_template=shipped_template(planned.look.template),
+        served=served_request(planned.look.template),
         worker=worker,
-        fresh_worker=patches_the_process(made),
+        fresh_worker=patches_the_process(planned.settings.by_hand),
     )
 
 

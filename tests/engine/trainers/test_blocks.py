@@ -1,5 +1,6 @@
 """How many blocks of text the engine must have, from the lengths of the rows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from fine_tuning.engine.trainers.blocks import blocks_of, expected, training_lengths
 from fine_tuning.engine.trainers.trainer import TrainSettings
-from fine_tuning.stages.generated import places_of
+from fine_tuning.stages.planned import places_of
 from fine_tuning.values.data import SplitData
 
 
@@ -43,7 +44,7 @@ def test_the_worker_is_told_how_text_is_streamed(tmp_path: Path, streaming: bool
     parts = SplitData(train_path=tmp_path / "train.jsonl", val_path=None, train_rows=2, val_rows=1)
     settings = {"stage": "pt", "cutoff_len": 8, "seed": 1, "dataloader_num_workers": 2}
     made = TrainSettings(by_hand={**settings, "streaming": streaming})
-    found = expected(made, parts, places_of(tmp_path / "run", tmp_path, "/m"))
+    found = expected(made, parts, replace(places_of(tmp_path / "run", "/m"), dataset_dir=tmp_path))
     if not streaming:
         assert found == {"count": 6, "unit": "blocks"}
         return
