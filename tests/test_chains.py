@@ -19,6 +19,7 @@ from fine_tuning.values.chain import Link
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.spec import RunSpec
 from tests.commands import command, told
+from tests.report.spoken import english_in
 
 pytestmark = pytest.mark.engine
 
@@ -96,6 +97,7 @@ def test_the_report_of_the_last_shows_the_whole_chain(chained: Path) -> None:
     assert (link.stage, link.method, link.rows) == ("sft", "lora", 24)
     assert link.scores[0].startswith("Exact match: ")
     page = (chained / "rm" / "report.html").read_text(encoding="utf-8")
+    assert english_in(page) == []
     assert "The chain of runs" in page and "sft by lora" in page and "rm by lora" in page
     assert "Reward accuracy: " in page
     assert "The chain of runs" not in (chained / "sft" / "report.html").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import ROOT, command, told
+from tests.report.spoken import english_in
 
 pytestmark = pytest.mark.engine
 
@@ -54,6 +55,7 @@ def test_fine_tuning_visibly_teaches_something(demo: tuple[Path, str]) -> None:
     assert f"Exact match: {before['exact_match']:.0%} -> " in output
     page = (place / "run" / "report.html").read_text(encoding="utf-8")
     assert "Exact match" in page
+    assert "完全匹配率" in page and english_in(page) == [], "each sentence has its Chinese"
 
 
 def test_the_scores_are_of_generated_answers_on_held_out_rows(demo: tuple[Path, str]) -> None:

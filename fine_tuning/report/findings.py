@@ -1,7 +1,7 @@
 """What the numbers hide, as cards: a value, or a few lines with bars."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ TITLES = {
     "answer_chars": "Characters per answer",
     "notes": "Notes",
 }
+OF_USER = {"labels"}  # whose keys are the data's own
 # Said elsewhere on the page, or of no use to its reader.
 HIDDEN = {"rows", "seconds"}
 
@@ -38,6 +39,7 @@ class Finding:
     value: str = ""
     items: tuple[Item, ...] = ()
     more: int = 0
+    of_user: bool = False  # the labels are the data's own
 
 
 def finding_cards(found: Mapping[str, Any]) -> tuple[Finding, ...]:
@@ -45,7 +47,7 @@ def finding_cards(found: Mapping[str, Any]) -> tuple[Finding, ...]:
     known = [name for name in TITLES if name in found]
     others = [name for name in found if name not in TITLES and name not in HIDDEN]
     return tuple(
-        _finding(TITLES.get(name, title(name)), found[name])
+        replace(_finding(TITLES.get(name, title(name)), found[name]), of_user=name in OF_USER)
         for name in (*known, *others)
         if found[name] not in (None, {}, [], ())
     )

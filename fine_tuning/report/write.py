@@ -1,14 +1,9 @@
-"""Facts in, one self-contained HTML page out."""
+"""Facts in, one self-contained HTML page out; without a language it carries all of them."""
 
-import base64
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from fine_tuning import files
 from fine_tuning.report import shown
@@ -22,8 +17,8 @@ from fine_tuning.report.facts.page import CurvePoint, DataAccount, DataFacts, Ru
 from fine_tuning.report.findings import finding_cards
 from fine_tuning.report.loading import snippets
 from fine_tuning.report.proof import proof_text, rewards_text
+from fine_tuning.report.rendering import Page, rendered
 from fine_tuning.report.scores import score_row, verdict
-from fine_tuning.units import bytes_text, counted, duration_text, percent_text
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.shown import MaskedRow, ProblemGroup
 
@@ -31,15 +26,14 @@ MOST_SAMPLES = 20
 MOST_MASKED_ROWS = 8
 _MOST_WRONG = 8
 _MOST_MASKED = 4000  # characters
-_PAGE = Path(__file__).parent / "page"
 
 
 def write_run_page(run_dir: Path, record: RunRecord) -> Path:
     """Writes the page of a run, as far as it has come, and gives its path."""
-    return write_report(run_dir, collect(run_dir, record))
+    return write_report(run_dir, collect(run_dir, record), record.settings.lang)
 
 
-def write_report(run_dir: Path, facts: RunFacts) -> Path:
+def write_report(run_dir: Path, facts: RunFacts, lang: str | None = None) -> Path:
     """Writes `report.html` into the run's folder and gives its path.
 
     Works for any part of the facts: a run that failed early gets a page that says so.
@@ -59,28 +53,39 @@ def write_report(run_dir: Path, facts: RunFacts) -> Path:
         "snippets": snippets(facts),
         **_data_values(facts.data, facts.masked),
     }
-    return _write(run_dir / "report.html", "run.html.j2", values)
+    named = dict(zip(("model", "data"), facts.subject, strict=True)) if facts.subject else {}
+    page = Page(
+        kind="run",
+        title="{model} on {data}" if named else facts.title,
+        named=named,
+        values=values,
+        watched=facts.status == "running",
+    )
+    return _write(run_dir / "report.html", page, lang)
 
 
-def write_data_report(path: Path, facts: DataFacts) -> Path:
+def write_data_report(path: Path, facts: DataFacts, lang: str | None = None) -> Path:
     """Writes the page of `validate` to `path`, in the look of the run's page."""
     values = {"facts": facts, **_data_values(facts.data, facts.masked)}
-    return _write(path, "data.html.j2", values)
+    return _write(path, Page(kind="data", title=facts.title, values=values), lang)
 
 
 def write_comparison(
-    path: Path, comparison: Comparison, curves: Sequence[tuple[str, Sequence[CurvePoint]]]
+    path: Path,
+    comparison: Comparison,
+    curves: Sequence[tuple[str, Sequence[CurvePoint]]],
+    lang: str | None = None,
 ) -> Path:
     """Writes the page of several runs beside each other to `path`."""
     values = {
-        "facts": {"title": ", ".join(comparison.names)},
         "comparison": comparison,
         "charts": [
             (line_chart(chart), line_chart(chart, WIDE_WIDTH, WIDE_HEIGHT))
             for chart in charts_beside(curves)
         ],
     }
-    return _write(path, "compare.html.j2", values)
+    page = Page(kind="compare", title=", ".join(comparison.names), values=values)
+    return _write(path, page, lang)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +97,13 @@ class RunRow:
     page: str = ""
 
 
-def runs_page(title: str, columns: Sequence[str], rows: Sequence[RunRow], board: str = "") -> str:
+def runs_page(
+    directory: str, columns: Sequence[str], rows: Sequence[RunRow], board: str = ""
+) -> str:
     """The page that lists runs, as HTML; `board`: the address of LLaMA Board."""
-    values = {"facts": {"title": title}, "columns": columns, "rows": rows, "board": board}
-    return shown.printable(_environment().get_template("runs.html.j2").render(values))
+    named = {"directory": directory}
+    values = {**named, "columns": columns, "rows": rows, "board": board}
+    return rendered(Page(kind="runs", title="Runs in {directory}", named=named, values=values))
 
 
 def samples_shown(samples: Sequence[Sample]) -> list[Sample]:
@@ -125,40 +133,6 @@ def problems_shown(groups: Sequence[ProblemGroup]) -> list[ProblemGroup]:
     return sorted(groups, key=lambda group: (group.severity != "error", -group.count))
 
 
-def _write(path: Path, template: str, values: Mapping[str, Any]) -> Path:
-    files.write_text(path, shown.printable(_environment().get_template(template).render(values)))
+def _write(path: Path, page: Page, lang: str | None) -> Path:
+    files.write_text(path, rendered(page, lang))
     return path
-
-
-def _environment() -> Environment:
-    """Escapes everything: rows and answers are untrusted, and only our own script may run."""
-    environment = Environment(
-        loader=FileSystemLoader(_PAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = (_PAGE / "page.js").read_text(encoding="utf-8").strip()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment.globals.update(
-        style=Markup((_PAGE / "page.css").read_text(encoding="utf-8").strip()),
-        script=Markup(script),
-        policy=(
-            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
-            f"form-action 'none'; script-src 'sha256-{digest}'"
-        ),
-        token_runs=shown.token_runs,
-    )
-    environment.filters.update(
-        bytes=bytes_text,
-        clip=shown.clip,
-        counted=counted,
-        count=lambda number: f"{number:,}",
-        duration=duration_text,
-        newlines=shown.with_newlines,
-        ticks=shown.with_code,
-        percent=percent_text,
-        title_text=shown.title,
-    )
-    return environment

@@ -21,6 +21,7 @@ from fine_tuning.values.tables.objectives import OBJECTIVES
 DATASET_FORMATS = ("auto", *sorted(path.stem for path in FORMATS.glob("*.json")))
 TEXT_UNITS = ("auto", "line", "document")
 QUANTIZATIONS = ("none", "4bit", "8bit")
+LANGUAGES = ("en", "zh")
 OVERLONG = ("auto", "drop", "truncate", "error")
 AUTO = "auto"  # a place or name that is derived from the model and the data
 MERGE_IN = ("auto", "memory", "shards")
@@ -43,6 +44,7 @@ FREE = frozenset(
         "score_samples",
         "reward_timeout",
         "ledger",
+        "lang",
         "master_addr",
         "master_port",
         "node_rank",
@@ -368,6 +370,12 @@ class RunSpec:
     )
     restart: bool = flag(
         False, "start an existing run again (its old state is moved aside)", group="output"
+    )
+    lang: str | None = flag(
+        None,
+        "language of the report (default: both, and the reader's browser decides)",
+        group="output",
+        choices=LANGUAGES,
     )
     dry_run: bool = flag(False, "show every choice and stop before training", group="output")
     engine_args: Mapping[str, Any] = flag(

@@ -173,7 +173,8 @@ def samples(count: int) -> tuple[Sample, ...]:
 def whole_run() -> RunFacts:
     """A finished run with something in every part of the page."""
     return RunFacts(
-        title="Qwen3-0.6B on train.jsonl and 中文问答.csv",
+        title="qwen3-alpaca",
+        subject=("Qwen3-0.6B", "train.jsonl, 中文问答.csv"),
         command="python llama_factory_fine_tuning.py --model_name_or_path Qwen/Qwen3-0.6B "
         "--dataset_path data/train.jsonl data/中文问答.csv --output_dir runs/qwen3-alpaca",
         created="2026-03-14 09:26 UTC",

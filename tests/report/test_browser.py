@@ -23,9 +23,15 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-def opened(browser: Browser, path: Path, width: int, scheme: str) -> tuple[Page, list[str]]:
+def opened(
+    browser: Browser, path: Path, width: int, scheme: str, locale: str = "en-US"
+) -> tuple[Page, list[str]]:
     """The page, and what the browser complained about or loaded."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,  # type: ignore[arg-type]
+        locale=locale,
+    )
     page = context.new_page()
     heard: list[str] = []
     page.on("console", lambda message: heard.append(message.text))
@@ -36,10 +42,12 @@ def opened(browser: Browser, path: Path, width: int, scheme: str) -> tuple[Page,
     return page, [what for what in heard if what != path.as_uri()]
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1200, "light")])
+@pytest.mark.parametrize(
+    ("width", "scheme", "locale"), [(360, "dark", "zh-CN"), (1200, "light", "en-GB")]
+)
 @pytest.mark.parametrize("kind", ["run", "data", "hostile", "compared"])
 def test_the_page_opens_without_a_complaint(
-    browser: Browser, tmp_path: Path, kind: str, width: int, scheme: str
+    browser: Browser, tmp_path: Path, kind: str, width: int, scheme: str, locale: str
 ) -> None:
     if kind == "data":
         path = write_data_report(tmp_path / "page.html", data_check())
@@ -47,8 +55,9 @@ def test_the_page_opens_without_a_complaint(
         path = write_comparison(tmp_path / "page.html", comparison(), [("a" * 90, curve(60))] * 7)
     else:
         path = write_report(tmp_path, whole_run() if kind == "run" else hostile_run())
-    page, heard = opened(browser, path, width, scheme)
+    page, heard = opened(browser, path, width, scheme, locale)
     assert heard == []
+    assert page.locator("html").get_attribute("lang") == {"zh-CN": "zh-CN", "en-GB": "en"}[locale]
     wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wide <= 0, "nothing stands out of the page sideways"
     if kind == "run":  # on a phone the columns `change`, `set by` and `why` were cut off
@@ -62,6 +71,27 @@ def test_the_page_opens_without_a_complaint(
         if wrong["impact"] in ("serious", "critical")
     ] == [], "readable with a screen reader, a keyboard and weak eyes"
     page.context.close()
+
+
+def test_the_reader_switches_the_language_and_it_stays(browser: Browser, tmp_path: Path) -> None:
+    path = write_report(tmp_path, whole_run())
+    page, heard = opened(browser, path, 1200, "light", "zh-TW")
+    assert page.title() == "Qwen3-0.6B，训练数据 train.jsonl, 中文问答.csv"
+    assert page.locator("h2.result").inner_text().startswith("完全匹配率")
+    assert page.locator(".code button").first.inner_text() == "复制"
+    page.get_by_role("button", name="English").click()
+    assert page.locator("h2.result").inner_text().startswith("Exact match")
+    assert page.locator(".code button").count() == page.locator(".code").count()
+    page.reload()
+    assert page.locator("h2.result").inner_text().startswith("Exact match"), "it is remembered"
+    page.get_by_role("button", name="中文").click()
+    assert page.get_by_role("img", name="损失").count() > 0
+    assert heard == []
+    page.context.close()
+    quiet = browser.new_context(java_script_enabled=False, locale="zh-CN").new_page()
+    quiet.goto(path.as_uri())
+    assert quiet.locator("h2.result").inner_text().startswith("Exact match"), "whole without script"
+    quiet.context.close()
 
 
 def test_the_script_shows_values_under_the_pointer_and_copies(

@@ -47,7 +47,7 @@ def validate(job: Resolved) -> Outcome[Validated | Reviewed]:
 
     report: Path | None = job.options["report"]
     paths = spec.val_dataset_path
-    return check_data(spec.data, report, validation_paths=paths, after=after)
+    return check_data(spec.data, report, validation_paths=paths, after=after, lang=spec.lang)
 
 
 def refuse_unusable_flags(spec: RunSpec, given: Sequence[str], show: Sequence[str]) -> None:

@@ -68,12 +68,14 @@ def run(
     *,
     validation_paths: Sequence[str] = (),
     after: Callable[[CheckedData, Screen], TokenLook | None] | None = None,
+    lang: str | None = None,
 ) -> Outcome[Validated]:
     """Check the data, print what was found, write the report.
 
     The exit code is 1 exactly if some problem is an error. With a report, the dropped rows lie
     beside it. `after` looks further at the usable rows; what it finds of their tokens is shown on
     the page and kept beside the report. If it is refused, that is said after the account.
+    `lang` is the page's language; None: both.
     """
     look, refused = None, None
     if report is not None:
@@ -97,7 +99,7 @@ def run(
         except FineTuningError as error:
             refused = error
             screen.end("stopped")
-        page = _write_page(data, report, rejected, look) if report else None
+        page = _write_page(data, report, rejected, look, lang) if report else None
     _show(data, report=report, rejected=rejected, page=page)
     if refused is not None:
         raise refused
@@ -281,7 +283,7 @@ def _show(
 
 
 def _write_page(
-    data: CheckedData, report: Path, rejected: Path | None, look: TokenLook | None
+    data: CheckedData, report: Path, rejected: Path | None, look: TokenLook | None, lang: str | None
 ) -> Path:
     """The same as a page, beside the report; the look at the tokens also as JSON."""
     from fine_tuning.cli.data.data_page import data_facts
@@ -291,7 +293,8 @@ def _write_page(
         text = json.dumps(to_json(look), ensure_ascii=False, indent=1)
         files.write_text(report.with_suffix(".tokens.json"), text + "\n")
     names = {"rejected": str(rejected or ""), "report": str(report)}
-    return write_data_report(report.with_suffix(".html"), data_facts(data, look, **names))
+    facts = data_facts(data, look, **names)
+    return write_data_report(report.with_suffix(".html"), facts, lang)
 
 
 def _deliver(data: CheckedData, report: Path) -> Path | None:

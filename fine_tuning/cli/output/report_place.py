@@ -15,7 +15,7 @@ from fine_tuning.paths import at_home
 
 _ELSEWHERE = "give --report a new file name"
 _OUR_REPORT = b'{"format":"'
-_OUR_PAGE = b'<p class="kicker">Data report'
+_OUR_PAGE = b'<meta name="generator" content="data page">'
 
 
 def refuse_report_place(report: Path, dataset_paths: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from fine_tuning.run.record_file import read_record
 if TYPE_CHECKING:
     from rich.table import Table
 
-OUR_PAGE = b'<p class="kicker">Runs beside each other'
+OUR_PAGE = b'<meta name="generator" content="compare page">'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def run(job: Resolved) -> Outcome[RunsCompared]:
     refuse_page(page)
     comparison = report.compare(runs)
     show(comparison)
-    report.write_comparison(page, comparison, report.curves_beside(runs))
+    report.write_comparison(page, comparison, report.curves_beside(runs), job.spec.lang)
     print(visible(f"\nWith the curves over each other: {shown(page)}"))
     summaries = tuple(of_record(run.path, run.record) for run in runs)
     return Outcome(RunsCompared(runs=summaries, comparison=comparison, page=page))

@@ -53,7 +53,7 @@ def listed(directory: Path, board: str = "") -> str:
         )
         for item in newest_first(directory)
     ]
-    return report.runs_page(f"Runs in {directory}", COLUMNS, rows, board)
+    return report.runs_page(str(directory), COLUMNS, rows, board)
 
 
 def address_of(run: Path, directory: Path) -> str:

@@ -77,6 +77,7 @@ COMMANDS: Mapping[str, Command] = {
                 "max_seq_length",
                 "overlong",
                 "stage",
+                "lang",
             ),
             options=(
                 *FILES,
@@ -391,7 +392,7 @@ COMMANDS: Mapping[str, Command] = {
             "and how the scores of each differ from the first one's: paired, where the held-out "
             "rows are the same. A page shows the curves over each other.",
             examples=("runs/a runs/b", "runs/a runs/b runs/c --page abc.html"),
-            takes=(),
+            takes=("lang",),
             options=(
                 option(
                     "page",

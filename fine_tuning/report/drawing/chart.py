@@ -38,7 +38,7 @@ class LineChart:
     title: str
     axes: Axes
     lines: tuple[Line, ...]
-    summary: str
+    summary: tuple[str, ...]  # of each curve
     skipped: int
     x_scale: tuple[float, float, float, float]
     hover: tuple[dict[str, object], ...]
@@ -51,7 +51,7 @@ def line_chart(chart: CurveChart, width: float = WIDTH, height: float = HEIGHT) 
         title=chart.title,
         axes=axes,
         lines=tuple(_line(curve, x, y) for curve in chart.curves),
-        summary="; ".join(_summary(curve) for curve in chart.curves),
+        summary=tuple(_summary(curve) for curve in chart.curves),
         skipped=chart.skipped,
         x_scale=x.corners,
         hover=tuple(

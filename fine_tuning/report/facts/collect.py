@@ -49,7 +49,8 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
     choices = plan.choices if plan else ()
     scores = read_scores(run_dir)
     return RunFacts(
-        title=_title(run_dir, spec),
+        title=run_dir.name,
+        subject=_subject(spec),
         status=record.status,
         # somebody who pressed Ctrl-C need not be told that something went wrong
         failure=None if record.status == "interrupted" else record.failure,
@@ -121,12 +122,12 @@ def loading_facts(run_dir: Path, spec: RunSpec, plan: Plan | None) -> dict[str, 
     }
 
 
-def _title(run_dir: Path, spec: RunSpec) -> str:
-    """`model on data`, or the folder's name if the run never got so far."""
+def _subject(spec: RunSpec) -> tuple[str, str] | None:
+    """The model and the data by their names."""
     model = Path(spec.model_name_or_path or "").name
     paths = spec.data.dataset_path or tuple(spec.data.mix)
     data = ", ".join(Path(path).name for path in paths[:2]) + (" ..." if len(paths) > 2 else "")
-    return f"{model} on {data}" if model and data else run_dir.name
+    return (model, data) if model and data else None
 
 
 def _read(path: Path, kind: type[T]) -> T:

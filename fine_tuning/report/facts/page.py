@@ -128,6 +128,7 @@ class RunFacts:
     """One run, from its settings to its artefacts."""
 
     title: str = "Fine-tuning run"
+    subject: tuple[str, str] | None = None  # the model and the data, if the run got so far
     status: Status = "done"
     failure: Failure | None = None
     log: str = ""  # the engine's whole output
