@@ -5,17 +5,18 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from fine_tuning.cli.chat.editor import line_reader
 from fine_tuning.cli.chat.heard import Heard, Said
 from fine_tuning.cli.chat.opening import speaker_of
 from fine_tuning.cli.chat.paper import Paper
 from fine_tuning.cli.chat.serving import USUAL_PORT, Served, instructions, served_at
-from fine_tuning.cli.chat.talk import State, Table, answered, converse
+from fine_tuning.cli.chat.talk import COMMANDS, State, Table, answered, converse
 from fine_tuning.cli.combining import combining_of
 from fine_tuning.cli.listening import LOCAL, port_to_listen_on
 from fine_tuning.cli.output.outcome import Outcome
@@ -62,9 +63,9 @@ def run(job: Resolved) -> Outcome[Chatted]:
             )
             for warning in job.warnings:
                 screen.warn(warning)
-            speaker.load()
             if serves:
                 return serving(job, how, speaker, held)
+            speaker.load()
             return talked(job, how, speaker, None if talking else question)
         except Interrupted:
             return Outcome(Chatted(answers=()), EXIT_INTERRUPTED)
@@ -79,13 +80,15 @@ def talked(
     talk = Talk(system=job.options["system"] or "")
     state = State(who=speaker.names[0], talk=talk, how=how)
     heard: list[Said] = []
-    table = Table(answers=Heard(speaker, heard), paper=paper, read=line_reader())
+    answers = Heard(speaker, heard)
     try:
         if question is None:
+            keeps = job.options["history"] is not False
+            read = line_reader([*COMMANDS], speaker.names, keeps=keeps, note=paper.note)
             paper.note(f"{welcome(speaker.keeps_history)} /help lists the commands.")
-            code = converse(state, table)
+            code = converse(state, Table(answers=answers, paper=paper, read=read))
         else:
-            answer = answered(state, question, table)
+            answer = answered(state, question, answers, paper)
             code = EXIT_INTERRUPTED if answer.ended == "asked" else EXIT_DONE
     except Interrupted:
         code = EXIT_INTERRUPTED
@@ -102,7 +105,7 @@ def serving(job: Resolved, how: Sampling, speaker: Speaker, held: ExitStack) -> 
     host = job.options["host"] or LOCAL
     port = port_to_listen_on(host, job.options["port"], USUAL_PORT)
     silent = speaker.serve(host, port, how, job.options["system"] or "")
-    served = served_at(host, port, speaker.names)
+    served = served_at(host, port, speaker.served)
     print("\n".join(instructions(served, host, silent)), flush=True)
     goes_on = held.pop_all()
 
@@ -180,23 +183,3 @@ def question_of(prompt: str | None) -> str:
             fix="give the question with --prompt, or call `chat` in a terminal",
         )
     return text
-
-
-def line_reader() -> Callable[[str], str]:
-    """Reads a line at the terminal, with Python's own line editor and its history.
-
-    Where answers go to a file, the prompt does not.
-    """
-    if not sys.stdout.isatty():
-        return _read_plainly
-    with suppress(ImportError):  # not on Windows, whose console edits lines by itself
-        import readline  # noqa: F401  # `input` uses it
-    return input
-
-
-def _read_plainly(prompt: str) -> str:
-    print(prompt, end="", file=sys.stderr, flush=True)
-    line = sys.stdin.readline()
-    if not line:
-        raise EOFError
-    return line

@@ -106,18 +106,15 @@ def asked(state: State, question: str, table: Table) -> State:
     """The state after the answer, which is shown."""
     if state.comparing:
         return compared(state, state.comparing, question, table)
-    answer = answered(state, question, table)
+    answer = answered(state, question, table.answers, table.paper)
     return _later(state, question, answer, table)
 
 
-def answered(state: State, question: str, table: Table) -> Answer:
+def answered(state: State, question: str, answers: Answers, paper: Paper) -> Answer:
     """One answer, drawn as it comes."""
-    paper = table.paper
     paper.begin()
     try:
-        answer = table.answers.answer(
-            state.talk, question, state.how, who=state.who, on_text=paper.text
-        )
+        answer = answers.answer(state.talk, question, state.how, who=state.who, on_text=paper.text)
     finally:
         paper.end()
     if answer.ended == "length":

@@ -246,6 +246,12 @@ COMMANDS: Mapping[str, Command] = {
                 ),
                 option("max_new_tokens", "int", "tokens of an answer (default: 1024)", "N"),
                 option(
+                    "history",
+                    "bool",
+                    "keep what was typed for the arrow keys of later chats (default: yes; "
+                    "--no_history)",
+                ),
+                option(
                     "port",
                     "int",
                     "serve the model here, by LLaMA-Factory's OpenAI-compatible API",

@@ -102,6 +102,12 @@ class Speaker:
         return tuple(self.voices.by_name)
 
     @property
+    def served(self) -> Sequence[str]:
+        """Who is served: the first, and who takes no more memory beside it."""
+        together = self.voices.tuned.loaded
+        return tuple(name for name, it in self.voices.by_name.items() if it.loaded == together)
+
+    @property
     def keeps_history(self) -> bool:
         """Whether earlier rounds are part of the prompt."""
         return not self.voices.tuned.documents
@@ -140,12 +146,12 @@ class Speaker:
         return from_json(found, Answer)
 
     def serve(self, host: str, port: int, how: Sampling, system: str) -> Sequence[str]:
-        """Begin to serve every model by its name; gives those whose calls of functions nothing
-        tells from text. `how` and `system` hold for requests that bring none of their own."""
+        """Begin to serve the first model, and all that are loaded with it, by their names; gives
+        those whose calls of functions nothing tells from text. `how` and `system` hold for requests
+        that bring none of their own."""
         self._screen.begin("load")
-        models = {name: asdict(model) for name, model in self.voices.by_name.items()}
         request = {
-            "models": models,
+            "models": {name: asdict(self.voices.by_name[name]) for name in self.served},
             "sampling": asdict(how),
             "system": system,
             "host": host,

@@ -11,6 +11,8 @@ from types import TracebackType
 from tests.commands import PROGRAM, environment
 
 PATIENCE_S = 120
+# What the line editor writes when it begins to read a line, and when it has it.
+READING, READ = "\x1b[?2004h", "\x1b[?2004l"
 
 
 class Terminal:
@@ -23,7 +25,8 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=environment(TERM="xterm", CI=""),
+            # nobody answers when the editor asks where the cursor is
+            env=environment(TERM="xterm", CI="", PROMPT_TOOLKIT_NO_CPR="1"),
             start_new_session=True,
             preexec_fn=_controlling,
         )
@@ -55,13 +58,6 @@ class Terminal:
             self._read()
         before, _, self._screen = self._screen.partition(text)
         return before
-
-    def settled(self) -> None:
-        """Wait until it waits for a key: Python's line editor loses a signal that comes between
-        its prompt and its waiting (Modules/readline.c)."""
-        end = time.monotonic() + 0.5
-        while time.monotonic() < end:
-            self._read()
 
     def ended(self) -> int:
         """The exit code, once it has ended."""

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from fine_tuning import demo
-from fine_tuning.cli.chat.command import require_source, sampling
+from fine_tuning.cli.chat.command import question_of, require_source, sampling
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.engine.process.chatting import Speaker
 from fine_tuning.errors import UsageError
-from fine_tuning.stages.asking.chat import of_named
+from fine_tuning.stages.asking.chat import names_of, of_named
 from fine_tuning.values.answers.chat import Sampling, Talk
-from tests.commands import PROGRAM, environment, read_told
+from tests.commands import PROGRAM, environment
+from tests.contracts import HERE, QUIET
 from tests.trainings import Heard
 
 QUESTION = "What is a shard?"
@@ -104,23 +105,31 @@ def chat(*words: object, given: str = "") -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.engine
-def test_a_prompt_is_answered_by_combined_adapters_and_nothing_else_is_on_stdout(
+def test_a_question_on_stdin_is_answered_by_combined_adapters_and_only_that_is_on_stdout(
     adapter: Path, second: Path, expected: Mapping[bool, str]
 ) -> None:
     both = ("--adapter_name_or_path", adapter, second, "--combine", "cat", "--weights", 1, 0)
-    done = chat(*both, "--prompt", QUESTION)
+    done = chat(*both, given=f"{QUESTION}\n")
     assert done.returncode == 0, done.stderr
     assert done.stdout == expected[True].rstrip("\n") + "\n"
     assert "loading the model: done" in done.stderr
 
 
-@pytest.mark.engine
-def test_a_question_on_standard_input_is_answered_by_a_model_alone(
-    expected: Mapping[bool, str],
-) -> None:
-    done = chat("--model_name_or_path", demo.model_path(), "--json", given=f"{QUESTION}\n")
-    (said,) = read_told(done.stdout, done.stderr, 0).result.answers
-    assert (said.question, said.answer) == (QUESTION, expected[False].strip()), done.stderr
+def test_a_model_alone_has_nobody_beside_it() -> None:
+    found = of_named(resolved("--model_name_or_path", demo.model_path()).spec, QUIET)
+    assert [*found.by_name] == ["tuned"] and not found.tuned.adapter
+
+
+def test_adapters_are_called_by_as_much_of_their_path_as_tells_them_apart() -> None:
+    assert names_of([Path("/runs/a"), Path("/runs/b")]) == ["a", "b"]
+    assert names_of([Path("/a/adapter"), Path("/b/adapter")]) == ["a/adapter", "b/adapter"]
+    assert names_of([Path("/runs/base"), Path("/runs/b")]) == ["runs/base", "runs/b"]
+
+
+def test_the_prompt_is_asked_without_reading_standard_input() -> None:
+    assert question_of(f" {QUESTION}\n") == QUESTION
+    with pytest.raises(UsageError, match="nothing to answer"):
+        question_of(" ")
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +162,6 @@ def test_adapters_are_loaded_once_and_each_answers_as_if_it_were_alone(
     adapter: Path, second: Path, expected: Mapping[bool, str], tmp_path: Path
 ) -> None:
     from fine_tuning.engine.worker.chatting.speaker import _loaded, forget_speakers
-    from tests.contracts import HERE, QUIET
 
     forget_speakers()
     words = ("--adapter_name_or_path", adapter, second, "--use_cpu")
@@ -213,24 +221,27 @@ def test_a_conversation_beyond_the_context_is_refused(
 @pytest.mark.engine
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo terminals on Windows")
 def test_ctrl_c_in_a_terminal_ends_the_answer_and_twice_the_conversation(adapter: Path) -> None:
-    from tests.cli.chat.terminal import Terminal
+    from tests.cli.chat.terminal import READ, READING, Terminal
 
-    words = ("chat", "--adapter_name_or_path", adapter, "--use_cpu", "--max_new_tokens", 20_000)
+    words = (
+        *("chat", "--adapter_name_or_path", adapter, "--use_cpu", "--no_history"),
+        *("--max_new_tokens", 20_000),
+    )
     with Terminal(*words) as terminal:
         terminal.until("/help lists the commands.")
-        terminal.until("> ")
-        terminal.type(f"{QUESTION}\n")
-        terminal.until("?\r\n")
+        terminal.until(READING)
+        terminal.type(f"{QUESTION}\r")
+        terminal.until(READ)
         terminal.until(" ")  # the answer has begun
         terminal.type("\x03")
         terminal.until("(stopped)")
-        terminal.type("/base\n")
-        terminal.until("base> ")
-        terminal.settled()
+        terminal.until(READING)
+        terminal.type("/base\r")
+        terminal.until("answers from here on.")
+        terminal.until("base>")
         terminal.type("\x03")
         terminal.until("Ctrl-C again")
-        terminal.until("base> ")
-        terminal.settled()
+        terminal.until("base>")
         terminal.type("\x03")
         assert terminal.ended() == 130
 
