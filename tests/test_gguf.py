@@ -98,6 +98,25 @@ def test_export_adds_a_format_and_says_the_commands_where_ollama_is_not_installe
 
 
 @pytest.mark.slow
+def test_the_ladder_measures_all_sizes_on_the_held_out_rows(run: tuple[Path, str]) -> None:
+    place, _ = run
+    words = ("--gguf", "ladder", "--score_samples", 6, "--json")
+    done = command("export", "--output_dir", "run", *words, cwd=place)
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("type "))
+    types = ["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m"]
+    assert [line.split()[0] for line in lines[start + 1 : start + 7]] == types
+    assert "Nothing in demo_model-alpaca-q4_k_m.gguf is q4_K" in done.stdout
+    record = json.loads((place / "run" / "run.json").read_text(encoding="utf-8"))
+    found = record["stages"]["ladder"]["result"]
+    assert found["rows"] == 6 and [rung["type"] for rung in found["rungs"]] == types
+    assert all(rung["divergence"] > 0 for rung in found["rungs"][1:])
+    assert f"Recommended: {found['recommended']}" in done.stdout
+    assert 'id="sizes"' in (place / "run" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_a_model_of_others_and_an_adapter_become_files(run: tuple[Path, str]) -> None:
     place, _ = run
     done = command("export", "--model_name_or_path", "run-merged", "--gguf", "q8_0", cwd=place)

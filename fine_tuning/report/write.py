@@ -15,6 +15,7 @@ from fine_tuning.report.drawing.histogram import histogram
 from fine_tuning.report.facts.collect import collect
 from fine_tuning.report.facts.page import CurvePoint, DataAccount, DataFacts, RunFacts, Sample
 from fine_tuning.report.findings import finding_cards
+from fine_tuning.report.ladder import sizes
 from fine_tuning.report.loading import snippets
 from fine_tuning.report.proof import proof_text, rewards_text
 from fine_tuning.report.rendering import Page, rendered
@@ -50,6 +51,7 @@ def write_report(run_dir: Path, facts: RunFacts, lang: str | None = None) -> Pat
             (line_chart(chart), line_chart(chart, WIDE_WIDTH, WIDE_HEIGHT))
             for chart in charts(facts.curves)
         ],
+        "sizes": sizes(facts.ladder) if facts.ladder else None,
         "snippets": snippets(facts),
         **_data_values(facts.data, facts.masked),
     }

@@ -2,18 +2,20 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fine_tuning.errors import EngineError, FineTuningError
+from fine_tuning.errors import EngineError, EnvironmentProblem, FineTuningError
 from fine_tuning.files import DISK_FULL, FREE_SPACE
 from fine_tuning.ship.conversations import CHATS
 from fine_tuning.ship.llama_cpp.place import CONVERTER, LORA_CONVERTER, LlamaCpp
 from fine_tuning.ship.llama_cpp.serve import ask, serving
+from fine_tuning.units import bytes_text
 from fine_tuning.values.results import TokenizerFacts
-from fine_tuning.values.tables.gguf import GGUF_TYPES
+from fine_tuning.values.tables.gguf import GGUF_TYPES, UNQUANTIZED
 
 SERVE_MERGED = (
     "serve the merged model with vLLM or Transformers, or take a base model that llama.cpp knows"
@@ -48,6 +50,22 @@ def dtype_of(model: Path) -> str:
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     config = {**(config.get("text_config") or {}), **config}
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")
+
+
+def require_room(folder: Path, model: Path, dtype: str, types: Sequence[str]) -> None:
+    """Raise EnvironmentProblem unless the folder's disk has room for files of these formats, and
+    for the one in full precision that they are quantised from meanwhile."""
+    stored = sum(path.stat().st_size for path in model.glob("*.safetensors"))
+    whole = GGUF_TYPES[UNQUANTIZED.get(dtype, "f16")].bits
+    between = whole if any(GGUF_TYPES[kind].ftype is not None for kind in types) else 0
+    needed = stored / whole * (sum(GGUF_TYPES[kind].bits for kind in types) + between)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise EnvironmentProblem(
+            f"{', '.join(types)} need about {bytes_text(needed)}, and {folder} has "
+            f"{bytes_text(free)} free.",
+            fix="free space, name a place on another disk with --gguf_dir, or make fewer",
+        )
 
 
 def convert(tools: LlamaCpp, model: Path, target: Path, outtype: str, name: str, log: Path) -> None:

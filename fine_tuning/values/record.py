@@ -6,6 +6,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from fine_tuning.values.answers.ladder import Ladder
 from fine_tuning.values.chain import Link
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import Plan
@@ -54,6 +55,7 @@ class Stages:
     merge: Done[Merged] | None = None
     gguf: Done[GgufFiles] | None = None
     gguf_adapter: Done[GgufFile] | None = None
+    ladder: Done[Ladder] | None = None
     ollama: Done[OllamaModel] | None = None
 
     def having(self, name: str, done: "Done[Any] | None") -> "Stages":

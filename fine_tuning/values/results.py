@@ -166,6 +166,7 @@ class GgufFiles:
     model: Path
     made_of: str
     files: tuple[GgufFile, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)  # format -> why it was not kept
 
 
 @dataclass(frozen=True, kw_only=True)

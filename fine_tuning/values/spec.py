@@ -13,7 +13,7 @@ from typing import Any
 
 from fine_tuning.paths import slug
 from fine_tuning.resources import FORMATS
-from fine_tuning.values.tables.gguf import GGUF_TYPES, USUAL, ollama_name
+from fine_tuning.values.tables.gguf import ALL_SIZES, GGUF_TYPES, LADDER, USUAL, ollama_name
 from fine_tuning.values.tables.methods import METHODS, SHORT_FOR
 from fine_tuning.values.tables.objectives import OBJECTIVES
 
@@ -320,9 +320,9 @@ class RunSpec:
     gguf: tuple[str, ...] = flag(
         (),
         "write the merged model for llama.cpp and Ollama, in these formats (the flag alone: "
-        f"{USUAL})",
+        f"{USUAL}; {ALL_SIZES}: {' '.join(LADDER)}, measured on held-out rows)",
         group="output",
-        choices=tuple(GGUF_TYPES),
+        choices=(*GGUF_TYPES, ALL_SIZES),
         alone=USUAL,
     )
     gguf_adapter: bool = flag(
@@ -381,6 +381,17 @@ class RunSpec:
     engine_args: Mapping[str, Any] = flag(
         {}, "any LLaMA-Factory or Transformers training argument, by its own name", group="engine"
     )
+
+    @property
+    def climbs(self) -> bool:
+        """Whether several sizes are made to be compared."""
+        return ALL_SIZES in self.gguf
+
+    @property
+    def gguf_types(self) -> tuple[str, ...]:
+        """The formats of GGUF files that are asked for."""
+        named = tuple(kind for kind in self.gguf if kind != ALL_SIZES)
+        return tuple(dict.fromkeys((*LADDER, *named))) if self.climbs else named
 
     @property
     def wants_merged(self) -> bool:

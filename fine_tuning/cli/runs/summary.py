@@ -10,6 +10,7 @@ from fine_tuning.checkpoints import has_weights
 from fine_tuning.errors import FineTuningError
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
+from fine_tuning.values.answers.ladder import Ladder
 from fine_tuning.values.record import RunRecord, Stages, result_of
 
 State = Literal["running", "done", "failed", "interrupted", "dry_run", "ended", "unreadable"]
@@ -49,6 +50,7 @@ class RunSummary:
     model_path: Annotated[Path | None, "where the adapter lies, or the whole trained model"] = None
     merged_path: Annotated[Path | None, "the merged model"] = None
     gguf_paths: Annotated[tuple[Path, ...], "GGUF files of the merged model"] = ()
+    ladder: Annotated[Ladder | None, "sizes that --gguf ladder measured"] = None
     report: Annotated[Path | None, "its page"] = None
 
 
@@ -89,6 +91,7 @@ def of_record(path: Path, record: RunRecord) -> RunSummary:
         seconds=round(sum(stages.seconds.values()) + sum(record.unfinished.values()), 3),
         model_path=path if has_weights(path) else None,
         merged_path=merged.path if merged and merged.path.exists() else None,
+        ladder=result_of(stages.ladder),
         gguf_paths=tuple(file.path for file in gguf.files if file.path.exists()) if gguf else (),
         report=page if page.exists() else None,
         **_scores(stages),

@@ -26,6 +26,7 @@ STAGES = {
     "combine": "combining adapters",
     "merge": "merging",
     "gguf": "writing a GGUF file",
+    "ladder": "measuring its sizes",
     "ollama": "giving it to Ollama",
     "prove": "proving the merged model",
     "judge": "scoring conversations",

@@ -93,6 +93,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         merged_path=merged.path if merged else None,
         ollama_model=ollama.name if ollama and ollama.created else "",
         gguf_paths=tuple(file.path for file in gguf.files) if gguf else (),
+        ladder=result_of(stages.ladder),
         proof=merged.proof if merged else None,
         rewards=merged.rewards if merged else None,
         chain=tuple(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.ledger import Findings
+from fine_tuning.values.answers.ladder import Ladder
 from fine_tuning.values.answers.scores import Score
 from fine_tuning.values.chain import Link
 from fine_tuning.values.record import Status
@@ -160,6 +161,7 @@ class RunFacts:
     reward_model: bool = False  # it scores conversations, and says nothing
     merged_path: Path | None = None
     gguf_paths: tuple[Path, ...] = ()
+    ladder: Ladder | None = None  # several sizes, measured
     ollama_model: str = ""  # its name, if Ollama has it
     proof: Proof | None = None
     rewards: RewardProof | None = None

@@ -23,7 +23,7 @@ from fine_tuning.values.codec import from_json
 from fine_tuning.values.record import Stages, result_of
 from fine_tuning.values.results import GgufFile, GgufFiles, TokenizerFacts
 from fine_tuning.values.spec import RunSpec
-from fine_tuning.values.tables.gguf import GGUF_TYPES, UNQUANTIZED
+from fine_tuning.values.tables.gguf import GGUF_TYPES, UNQUANTIZED, USUAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Gguf:
     def holds(self, known: GgufFiles) -> bool:
         """Every file is there. Raises DataError if one is not what was written."""
         there = {file.type for file in known.files if _is_unchanged(file)}
-        return there.issuperset(self.types)
+        return {*there, *known.left_out}.issuperset(self.types)
 
     def do(self, screen: Screen) -> GgufFiles:
         kept = {file.type: file for file in self.earlier if _is_unchanged(file)}
@@ -60,24 +60,39 @@ class Gguf:
         tools = tools_for(self.spec, missing)
         facts = facts_of(self.model, self.spec, CHATS, self.worker, screen)
         self.folder.mkdir(parents=True, exist_ok=True)
+        gguf.require_room(self.folder, self.model, self.dtype, missing)
+        left_out: dict[str, str] = {}
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as between:
             for kind in missing:
-                screen.begin("gguf")
-                target = self.folder / f"{self.title}-{kind}.gguf"
-                with files.written(target) as partial:
-                    self._write(tools, kind, partial, Path(between))
-                    gguf.compare_tokens(partial, facts, self.log)
-                    screen.end("written")
-                    verdict = proved(partial, target.name, self.contract, self.log, screen)
-                kept[kind] = GgufFile(
-                    path=target,
-                    type=kind,
-                    bytes=target.stat().st_size,
-                    hash=hashes.of(target),
-                    verdict=verdict,
-                )
-                screen.say(f"{shown(target)}, {bytes_text(target.stat().st_size)}{told(verdict)}")
-        return GgufFiles(model=self.model, made_of=self.trained, files=tuple(kept.values()))
+                try:
+                    kept[kind] = self._made(tools, kind, facts, Path(between), screen)
+                except EngineError as error:
+                    if not self.spec.climbs or GGUF_TYPES[kind].bits >= GGUF_TYPES[USUAL].bits:
+                        raise
+                    left_out[kind] = f"{error.what} {error.why}".strip()
+                    screen.end("not kept")
+                    screen.warn(f"{kind} is left out of the ladder: {left_out[kind]}")
+        return GgufFiles(
+            model=self.model,
+            made_of=self.trained,
+            files=tuple(kept.values()),
+            left_out=left_out,
+        )
+
+    def _made(
+        self, tools: LlamaCpp, kind: str, facts: TokenizerFacts, between: Path, screen: Screen
+    ) -> GgufFile:
+        """One file, written and proved."""
+        screen.begin("gguf")
+        target = self.folder / f"{self.title}-{kind}.gguf"
+        with files.written(target) as partial:
+            self._write(tools, kind, partial, between)
+            gguf.compare_tokens(partial, facts, self.log)
+            screen.end("written")
+            verdict = proved(partial, target.name, self.contract, self.log, screen)
+        size = target.stat().st_size
+        screen.say(f"{shown(target)}, {bytes_text(size)}{told(verdict)}")
+        return GgufFile(path=target, type=kind, bytes=size, hash=hashes.of(target), verdict=verdict)
 
     def _write(self, tools: LlamaCpp, kind: str, target: Path, between: Path) -> None:
         if GGUF_TYPES[kind].ftype is None:
@@ -163,7 +178,7 @@ def _is_unchanged(file: GgufFile) -> bool:
 def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Gguf | None:
     """The files of a run's merged model; None without --gguf."""
     merged = result_of(stages.merge)
-    if not spec.gguf or merged is None:
+    if not spec.gguf_types or merged is None:
         return None
     assert spec.gguf_dir is not None and stages.merge is not None
     trained = f"{stages.merge.inputs} {stages.merge.began}"
@@ -173,7 +188,7 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Gguf
         model=merged.path,
         dtype=merged.dtype,
         trained=trained,
-        types=spec.gguf,
+        types=spec.gguf_types,
         folder=spec.gguf_dir,
         title=spec.title,
         earlier=known.files if known and known.made_of == trained else (),
@@ -193,7 +208,7 @@ def of_model(
         model=model,
         dtype=gguf.dtype_of(model),
         trained="",
-        types=spec.gguf,
+        types=spec.gguf_types,
         folder=spec.gguf_dir,
         title=title,
         contract=contract,
@@ -211,10 +226,10 @@ def tools_for(spec: RunSpec, types: "tuple[str, ...] | list[str]") -> LlamaCpp:
 def refuse_unmakeable(spec: RunSpec, title: str, stages: Stages) -> None:
     """Raise before the work for llama.cpp's programs that are not here, and for files of others
     that would be written over."""
-    kinds = [*spec.gguf, *(["adapter"] if spec.gguf_adapter else [])]
+    kinds = [*spec.gguf_types, *(["adapter"] if spec.gguf_adapter else [])]
     if not kinds:
         return
-    tools_for(spec, spec.gguf)
+    tools_for(spec, spec.gguf_types)
     known, adapter = result_of(stages.gguf), result_of(stages.gguf_adapter)
     ours = {file.path for file in (*(known.files if known else ()), adapter) if file is not None}
     assert spec.gguf_dir is not None

@@ -115,15 +115,16 @@ def _license(base: BaseModel | None) -> str:
 
 def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Ollama | None:
     """Ollama's model of a run's first GGUF file; None without --ollama."""
-    made = result_of(stages.gguf)
+    made, ladder = result_of(stages.gguf), result_of(stages.ladder)
     if spec.ollama is None or made is None:
         return None
+    kind = ladder.recommended if spec.climbs and ladder else spec.gguf_types[0]
     return Ollama(
         spec=spec,
         model_name=spec.ollama,
         model=made.model,
         base=result_of(stages.model),
-        file=next(file for file in made.files if file.type == spec.gguf[0]),
+        file=next(file for file in made.files if file.type == kind),
         worker=worker,
         log=run_dir / "logs" / "engine.log",
     )

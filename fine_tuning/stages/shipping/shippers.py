@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.paths import shown
 from fine_tuning.screen import Screen
-from fine_tuning.stages.shipping import gguf, gguf_adapter, merge, ollama
+from fine_tuning.stages.shipping import gguf, gguf_adapter, ladder, merge, ollama
 from fine_tuning.values.record import Stages
 from fine_tuning.values.spec import AUTO, RunSpec
 
@@ -24,6 +24,7 @@ class Shipper(Protocol):
 SHIPPERS: Mapping[str, Shipper] = {
     "merge": merge.of_run,
     "gguf": gguf.of_run,
+    "ladder": ladder.of_run,
     "gguf_adapter": gguf_adapter.of_run,
     "ollama": ollama.of_run,
 }
@@ -32,6 +33,7 @@ SHIPPERS: Mapping[str, Shipper] = {
 def refuse_unmakeable(spec: RunSpec, run_dir: Path, stages: Stages) -> None:
     """Raise before the training for what could not be made after it."""
     merge.refuse_used(spec, run_dir, stages)
+    ladder.refuse_unmakeable(spec, stages)
     gguf.refuse_unmakeable(spec, spec.title, stages)
     ollama.refuse_unmakeable(spec, stages)
 
@@ -43,6 +45,7 @@ def refuse_base(spec: RunSpec, location: str) -> None:
 
 def refuse_unmakeable_of_model(spec: RunSpec, title: str) -> None:
     """The same for a model that no run has made."""
+    ladder.refuse_without_run(spec)
     gguf.refuse_unmakeable(spec, title, Stages())
     ollama.refuse_unmakeable(spec, Stages())
 

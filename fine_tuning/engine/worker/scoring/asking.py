@@ -57,7 +57,7 @@ def of_text(
 
 def of_documents(model: MediaModel, rows: Sequence[Row], said: Said) -> Part:
     """The losses of texts, which ask for nothing."""
-    pairs = [_document_ids(model.tokenizer, row) for row in rows]
+    pairs = [document_ids(model.tokenizer, row) for row in rows]
     with _memory_said():
         return Part(rows, pairs, answer_loss(model.model, model.tokenizer, pairs, said), ())
 
@@ -114,7 +114,8 @@ def _unasked(error: Exception) -> NotScored:
     return NotScored(f"this model cannot be asked about media ({type(error).__name__}: {error})")
 
 
-def _document_ids(tokenizer: Any, row: Mapping[str, Any]) -> tuple[list[int], list[int]]:
+def document_ids(tokenizer: Any, row: Mapping[str, Any]) -> tuple[list[int], list[int]]:
+    """The token that begins a text (without one, its first), and the text, at most 1,024 tokens."""
     ids = tokenizer.encode(row["conversations"][0]["value"], add_special_tokens=False)[:1024]
     start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else ids[:1]
     return start, ids if tokenizer.bos_token_id is not None else ids[1:]
