@@ -40,14 +40,22 @@ def may_hold_doubts(rows: bytes) -> bool:
 
     Of several rows at once it is quick, and never wrong about no.
     """
-    if b"<" in rows and (_MARKS.search(rows) or (b"think>" in rows and not _thinks_fit(rows))):
-        return True
-    if b"\\" in rows and b"\\u00" in rows:
-        return True
-    if rows.isascii():
+    if holds_no_mark(rows):
         return False
-    latin = b"\xc3" in rows and _LATIN.search(rows) is not None
-    return latin or any(sign in rows for sign in _OTHER_SIGNS)
+    thinks_alone = b"think>" in rows and holds_no_mark(rows.replace(b"think>", b""))
+    return not (thinks_alone and _thinks_fit(rows))
+
+
+def holds_no_mark(data: bytes) -> bool:
+    """Whether texts that are spelt as in this JSON hold nothing to look at, wherever they stand."""
+    if b"<" in data and (b"think>" in data or _MARKS.search(data)):
+        return False
+    if b"\\" in data and b"\\u00" in data:
+        return False
+    if data.isascii():
+        return True
+    latin = b"\xc3" in data and _LATIN.search(data) is not None
+    return not (latin or any(sign in data for sign in _OTHER_SIGNS))
 
 
 def _thinks_fit(rows: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Work that releases the interpreter's lock (RE2, MinHash, numpy) beside work that needs it."""
+"""Work that releases the interpreter's lock (MinHash, numpy) beside work that needs it."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

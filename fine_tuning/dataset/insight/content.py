@@ -29,8 +29,8 @@ _REFUSAL = re.compile(
     r"[Aa]s an AI(?: language)? model|I'm (?:just )?an AI|I(?:'m| am) sorry, but (?:I|as an AI)"
     r"|作为(?:一个|一名)?(?:AI|人工智能)"
 )
-# Without it the rules for `_suspects` find nothing.
-SUSPECT = f"{_HTML.pattern}|```|~~~|{_PLACEHOLDER.pattern}|{_REFUSAL.pattern}"
+# Without it the rules for `_suspects` find nothing (insight/suspects.py).
+SUSPECT = rf"{_HTML.pattern}|```|~~~|\{{\{{|{_REFUSAL.pattern}"
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•·|#]|[0-9]{1,3}[.)、:]|[A-Za-z][.)])")
 _SENTENCE_END = frozenset(".!?。！？…」』”’\"')）]】}》>`*_|:：;；~～$-—")

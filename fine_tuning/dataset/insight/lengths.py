@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 PERCENTILES = (1, 5, 25, 50, 75, 90, 95, 99)
 _POWERS = 10 ** np.arange(16)
+_TOGETHER = 256  # arrays
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,17 @@ class Lengths:
         self._counts: Counter[int] = Counter()
         self._total = 0
         self._longest = 0
+        self._waiting: list[npt.NDArray[np.int64]] = []
 
     def add(self, lengths: npt.NDArray[np.int64]) -> None:
-        """Counts some more."""
+        """Counts some more; a few hundred at a time are not worth the sorting."""
+        self._waiting.append(lengths)
+        if len(self._waiting) >= _TOGETHER:
+            self._count()
+
+    def _count(self) -> None:
+        lengths = np.concatenate(self._waiting or [np.empty(0, np.int64)])
+        self._waiting.clear()
         self._total += int(lengths.sum())
         self._longest = max(self._longest, int(lengths.max(initial=0)))
         digits = np.searchsorted(_POWERS, lengths, side="right")
@@ -51,6 +60,7 @@ class Lengths:
 
     def distribution(self) -> LengthDistribution:
         """What was collected: range, mean, percentiles, and a histogram in powers of two."""
+        self._count()
         rows = self._counts.total()
         lengths = sorted(self._counts)
         if not rows:

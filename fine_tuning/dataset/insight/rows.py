@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -65,6 +66,26 @@ def read_lines(path: Path) -> Iterator[bytes]:
         for batch in table.iter_batches(batch_size=1000):
             for record in batch.to_pylist():
                 yield msgspec.json.encode(record)
+
+
+def sampled_lines(path: Path, count: int | None) -> Iterator[bytes]:
+    """About so many rows as JSON, from all over the file; None: all.
+
+    Of JSON Lines no others are read, so that long rows come more often.
+    """
+    if count is None:
+        yield from read_lines(path)
+    elif is_parquet(path):
+        stride = -(-parquet.read_metadata(path).num_rows // max(1, count))
+        yield from islice(read_lines(path), 0, None, max(1, stride))
+    else:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            for number in range(count):
+                file.seek(size * number // count)
+                file.readline()
+                if line := file.readline():
+                    yield line.rstrip(b"\n")
 
 
 def read_blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:

@@ -136,7 +136,7 @@ _INTERNATIONAL = re.compile(r"\+[1-9](?:[ ()-]{0,2}\d){7,14}", re.ASCII)
 _CARD_SHAPE = re.compile(r"\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|\d{4}([ -])\d{6}\2\d{5}")
 _CARD_ISSUER = re.compile(r"4|5[1-5]|2[2-7]|3[47]|35|6011|64|65|62")
 
-# What `suspicion` asks of a raw row, as one regular expression of RE2: insight/suspects.py.
+# What `suspicion` asks of a raw row, as one regular expression: insight/suspects.py.
 SUSPECT = "|".join(
     [
         *(re.escape(marker.decode()) for token in _TOKENS for marker in token.markers),

@@ -13,11 +13,14 @@ from fine_tuning.dataset.insight.near.find import THRESHOLD, find_near_duplicate
 from fine_tuning.dataset.insight.near.groups import Groups
 from fine_tuning.dataset.insight.near.shingles import (
     SHINGLE,
+    compared_text,
+    compared_texts,
     jaccard,
     shingle_batch,
     shingle_hashes,
     shingle_set,
 )
+from fine_tuning.dataset.insight.rows import Row, Turn
 from tests.dataset.canonical_files import chat, write_canonical
 
 ENGLISH = "".join("etaoinshrdlu")
@@ -26,6 +29,10 @@ CHINESE = "".join(map(chr, range(0x4E00, 0x4E00 + 800)))
 
 def sentence(draw: random.Random, words: int) -> str:
     return " ".join("".join(draw.choices(ENGLISH, k=draw.randint(2, 8))) for _ in range(words))
+
+
+def utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def find(folder: Path, rows: list[dict[str, Any]]) -> tuple[list[int], list[tuple[int, int]]]:
@@ -93,7 +100,7 @@ def test_every_pair_is_truly_similar_and_nearly_all_are_found(tmp_path: Path) ->
             rows.append(chat(f"q{number}", " ".join(edited)))
     clusters, pairs = find(tmp_path, rows)
     texts = [f"{r['conversations'][0]['value']} {r['conversations'][1]['value']}" for r in rows]
-    sets = [shingle_set(text, None) for text in texts]
+    sets = [shingle_set(utf8(text), None) for text in texts]
     true_pairs = {
         (a, b)
         for group in range(0, len(rows), 6)
@@ -121,13 +128,46 @@ def test_nothing_is_left_on_disk(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", "rows.origins"}
 
 
-@given(st.lists(st.text(max_size=30), min_size=1, max_size=8))
+# ASCII takes a fast way: texts with more than that, and none, and white space of all kinds.
+TEXTS = st.text(st.sampled_from("ab c\n\t\x1c\x00ABÉß好\u3000😀"), max_size=30) | st.text(
+    max_size=30
+)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=8))
 def test_a_batch_has_the_shingles_of_each_of_its_texts(texts: list[str]) -> None:
-    batch = shingle_batch(texts, None)
+    written = [utf8(text) for text in texts]
+    batch = shingle_batch(written, None)
     for number, text in enumerate(texts):
         own = batch.hashes[int(batch.starts[number]) : int(batch.starts[number + 1])]
-        assert own.tolist() == shingle_hashes(text).tolist()
-        assert len(own) == max(0, len(text) - SHINGLE + 1)
+        count = max(0, len(text) - SHINGLE + 1)
+        assert batch.counts[number] == count
+        if count:
+            assert {*own.tolist()} == {*shingle_hashes(written[number]).tolist()}
+    table = np.zeros(1 << 20, np.bool_)
+    table[::3] = True
+    rest = shingle_batch(written, table)
+    for number, one in enumerate(written):
+        own = rest.hashes[int(rest.starts[number]) : int(rest.starts[number + 1])]
+        assert sorted({*own.tolist()}) == shingle_set(one, table).tolist()
+        assert rest.counts[number] == len(own)
+
+
+@given(st.lists(st.lists(TEXTS, min_size=1, max_size=3), min_size=1, max_size=6))
+def test_texts_are_normalised_together_as_each_is_alone(drawn: list[list[str]]) -> None:
+    rows = [Row([Turn("user", text) for text in texts]) for texts in drawn]
+    assert compared_texts(rows) == [utf8(compared_text(row)) for row in rows]
+    ascii_rows = [
+        Row([Turn(turn.role, turn.value.encode("ascii", "ignore").decode()) for turn in turns])
+        for turns in (row.conversations for row in rows)
+    ]
+    assert compared_texts(ascii_rows) == [utf8(compared_text(row)) for row in ascii_rows]
+
+
+@given(st.text(st.characters(max_codepoint=127), min_size=SHINGLE, max_size=30))
+def test_pieces_of_ascii_are_the_same_beside_other_characters(text: str) -> None:
+    alone = shingle_hashes(utf8(text)).tolist()
+    assert shingle_hashes(utf8(text + "é"))[: len(alone)].tolist() == alone
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
@@ -135,7 +175,8 @@ def test_jaccard_is_that_of_the_sets_of_pieces(left: str, right: str) -> None:
     pieces = [{t[i : i + SHINGLE] for i in range(len(t) - SHINGLE + 1)} for t in (left, right)]
     union = pieces[0] | pieces[1]
     expected = len(pieces[0] & pieces[1]) / len(union) if union else 0.0
-    assert jaccard(shingle_set(left, None), shingle_set(right, None)) == pytest.approx(expected)
+    sets = [shingle_set(utf8(text), None) for text in (left, right)]
+    assert jaccard(*sets) == pytest.approx(expected)
 
 
 @given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30))

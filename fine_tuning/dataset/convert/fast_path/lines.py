@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from fine_tuning.dataset.convert.doubts import may_hold_doubts
+from fine_tuning.dataset.convert.doubts import holds_no_mark, may_hold_doubts
 from fine_tuning.dataset.convert.fast_path.rows import FastPath, Key
 from fine_tuning.dataset.convert.fast_path.spelling import has_needless_escapes, is_utf8, respelt
 
@@ -37,7 +37,8 @@ def canonical_lines(data: bytes, fast: FastPath) -> list[bytes | None]:
         make = fast.make
         before = replace(fast.counts)
         of_piece = [None if row is None else make(row, spell) for row in rows]
-        if may_hold_doubts(b"\n".join(filter(None, of_piece))):
+        clear = spell is bytes and holds_no_mark(piece)  # then so are the rows made of it
+        if not clear and may_hold_doubts(b"\n".join(filter(None, of_piece))):
             left = [
                 None if data is None or may_hold_doubts(data) else row
                 for data, row in zip(of_piece, rows, strict=True)

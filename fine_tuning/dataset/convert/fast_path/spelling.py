@@ -12,7 +12,7 @@ from msgspec import Raw
 from fine_tuning.dataset.convert.values import BLANKS, is_blank
 
 EMPTY, NULL, NO_LIST = Raw(b'""'), Raw(b"null"), Raw(b"[]")
-QUOTE = ord('"')
+QUOTE, SPACE = b'" '
 # The first byte of a text that cannot be blank: one look-up clears nearly every text.
 VISIBLE = frozenset(range(256)) - {*(char.encode()[0] for char in BLANKS), *b'\\"'}
 _NEEDLESS = re.compile(rb"\\[u/]")
@@ -40,7 +40,10 @@ def text_of(written: bytes) -> str:
 
 def is_visible(written: bytes) -> bool:
     """Whether a JSON value is a text in which something can be seen."""
-    return written[0] == QUOTE and (written[1] in VISIBLE or not is_blank(_decode(written)))
+    if written[0] != QUOTE:
+        return False
+    first = written[2] if written[1] == SPACE else written[1]
+    return first in VISIBLE or not is_blank(_decode(written))
 
 
 def is_utf8(data: bytes) -> bool:

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,14 +25,20 @@ from rensa import RMinHash
 from fine_tuning.dataset.insight.ahead import in_a_thread
 from fine_tuning.dataset.insight.near import shingles
 from fine_tuning.dataset.insight.near.groups import Groups
-from fine_tuning.dataset.insight.rows import decode_row, decode_rows, read_blocks, read_lines
+from fine_tuning.dataset.insight.rows import (
+    decode_row,
+    decode_rows,
+    read_blocks,
+    sampled_lines,
+)
 
 THRESHOLD = 0.85  # true Jaccard similarity from which two rows are near-duplicates
 DEFAULT_ROWS = 100_000  # looked for by default up to here
 PAIRS_KEPT = 5_000  # pairs that are remembered one by one
 FEWEST_SHINGLES = 16  # a shorter row is compared as a whole only
-_PERMUTATIONS, _BANDS = 98, 14  # finds 99.6% of the pairs at the threshold
-_PROMISING = round((THRESHOLD - 0.11) * _PERMUTATIONS)  # three standard deviations below
+_PERMUTATIONS, _BANDS = 72, 12  # finds 99.7% of the pairs at the threshold
+_PAIRS = _PERMUTATIONS // _BANDS // 2  # of values, each read as one of 64 bits, in a band
+_PROMISING = round((THRESHOLD - 0.126) * _PERMUTATIONS)  # three standard deviations below
 _BATCH = 1 << 16  # bytes of rows that are signed together: they stay in the processor's cache
 _SIGNATURE = struct.Struct(f"{_PERMUTATIONS}I")
 _CENTRES = 4  # rows of a bucket that the others are compared with
@@ -100,10 +106,15 @@ def _find(
         return _match(signed, texts, boilerplate)
 
 
-def _sampled_texts(sources: Sequence[Path], rows: int) -> list[str]:
-    stride = shingles.sample_stride(rows)
-    lines = chain.from_iterable(map(read_lines, sources))
-    return [shingles.compared_text(decode_row(line)) for line in islice(lines, 0, None, stride)]
+def _sampled_texts(sources: Sequence[Path], rows: int) -> list[bytes]:
+    """The compared texts of about SAMPLE rows, from all over the files; of fewer rows, all."""
+    sizes = [path.stat().st_size for path in sources]
+    wanted = [
+        None if rows <= shingles.SAMPLE else -(-shingles.SAMPLE * size // max(1, sum(sizes)))
+        for size in sizes
+    ]
+    lines = chain.from_iterable(map(sampled_lines, sources, wanted))
+    return shingles.compared_texts([decode_row(line) for line in lines])
 
 
 class _TextStore:
@@ -113,20 +124,18 @@ class _TextStore:
         self._file = file
         self._ends = array("Q", [0])
 
-    def append(self, texts: Sequence[str]) -> None:
-        written = [text.encode("utf-8", "surrogatepass") for text in texts]
-        self._ends.extend(accumulate(map(len, written), initial=self._ends.pop()))
-        self._file.write(b"".join(written))
+    def append(self, texts: Sequence[bytes]) -> None:
+        self._ends.extend(accumulate(map(len, texts), initial=self._ends.pop()))
+        self._file.write(b"".join(texts))
 
-    def __getitem__(self, number: int) -> str:
+    def __getitem__(self, number: int) -> bytes:
         self._file.seek(self._ends[number])
-        size = self._ends[number + 1] - self._ends[number]
-        return self._file.read(size).decode("utf-8", "surrogatepass")
+        return self._file.read(self._ends[number + 1] - self._ends[number])
 
 
 def _batches(
     sources: Sequence[Path], texts: _TextStore, signed: "_Signed"
-) -> Iterator[tuple[int, list[str]]]:
+) -> Iterator[tuple[int, list[bytes]]]:
     """The compared texts in small batches, each with the number of its first row."""
     start = 0
     for block in chain.from_iterable(read_blocks(path, _BATCH) for path in sources):
@@ -137,7 +146,7 @@ def _batches(
             if row.images or row.videos or row.audios:
                 paths = "\0".join(row.media).encode("utf-8", "surrogatepass")
                 signed.media[number] = xxhash.xxh3_64_intdigest(paths)
-        batch = [shingles.compared_text(row) for row in rows]
+        batch = shingles.compared_texts(rows)
         texts.append(batch)
         yield start, batch
         start += len(rows)
@@ -150,13 +159,12 @@ class _Signed:
 
     contents: Keys
     media: Keys
-    signatures: npt.NDArray[np.uint32]
+    signatures: npt.NDArray[np.uint16]  # the lower halves: that they agree by chance is rare
     bands: Keys
     long_enough: npt.NDArray[np.bool_]
     multipliers: Keys = field(
         default_factory=lambda: (
-            np.random.default_rng(_SEED).integers(0, 1 << 63, _PERMUTATIONS // _BANDS, np.uint64)
-            * np.uint64(2)
+            np.random.default_rng(_SEED).integers(0, 1 << 63, _PAIRS, np.uint64) * np.uint64(2)
             + np.uint64(1)
         )
     )
@@ -169,28 +177,28 @@ class _Signed:
             media=np.zeros(rows, np.uint64),
             # plain views: indexing a memmap object costs ten times as much
             signatures=np.asarray(
-                np.memmap(folder / "signatures", "<u4", "w+", shape=(shape, _PERMUTATIONS))
+                np.memmap(folder / "signatures", "<u2", "w+", shape=(shape, _PERMUTATIONS))
             ),
-            bands=np.asarray(np.memmap(folder / "bands", "<u8", "w+", shape=(_BANDS, shape))),
+            bands=np.asarray(np.memmap(folder / "bands", "<u8", "w+", shape=(shape, _BANDS))),
             long_enough=np.zeros(rows, np.bool_),
         )
 
     def sign(
-        self, numbered: tuple[int, Sequence[str]], boilerplate: shingles.Boilerplate | None
+        self, numbered: tuple[int, Sequence[bytes]], boilerplate: shingles.Boilerplate | None
     ) -> int:
         """Fills in rows, from the number of the first and their texts; gives the next number."""
         start, texts = numbered
         batch = shingles.shingle_batch(texts, boilerplate)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(
-            batch.hashes.astype(np.uint64), batch.starts, _PERMUTATIONS, _SEED
+            batch.hashes, batch.starts, _PERMUTATIONS, _SEED
         )
         packed = b"".join([_SIGNATURE.pack(*row) for row in matrix.to_rows()])
         signatures = np.frombuffer(packed, np.uint32).reshape(-1, _PERMUTATIONS)
         rows = slice(start, start + len(texts))
-        by_band = signatures.astype(np.uint64).reshape(len(signatures), _BANDS, -1)
+        by_band = signatures.view(np.uint64).reshape(len(signatures), _BANDS, _PAIRS)
         self.signatures[rows] = signatures
-        self.bands[:, rows] = (by_band @ self.multipliers).T + self.media[rows]
-        self.long_enough[rows] = np.diff(batch.starts) >= FEWEST_SHINGLES
+        self.bands[rows] = (by_band * self.multipliers).sum(axis=2) + self.media[rows, None]
+        self.long_enough[rows] = batch.counts >= FEWEST_SHINGLES
         return rows.stop
 
 
@@ -201,7 +209,7 @@ def _match(
     compared = np.flatnonzero(groups.join_equal(signed.contents) & signed.long_enough)
     matcher = _Matcher(signed, texts, boilerplate, groups)
     for band in range(_BANDS):
-        for bucket in _buckets(signed.bands[band][compared]):
+        for bucket in _buckets(signed.bands[compared, band]):
             matcher.compare(compared[bucket])
     return NearDuplicates(groups.labels(), matcher.pairs, matcher.found)
 

@@ -13,23 +13,44 @@ from fine_tuning.dataset.insight.rows import Row
 
 SHINGLE = 5  # characters
 LONGEST = 100_000  # characters of a row that are looked at: bounds the memory of one huge row
-_SAMPLE = 1000  # rows that tell which shingles are boilerplate
+SAMPLE = 1000  # rows that tell which shingles are boilerplate
 _COMMON_SHARE = 0.2
 _COMMON_ROWS = 20
 _BITS = 20  # of the table of boilerplate shingles
 
-_P1, _P2, _P3 = np.uint32(0x9E3779B1), np.uint32(0x85EBCA77), np.uint32(0xC2B2AE3D)
+_TOP32 = np.uint64(32)
+_ASCII_PIECE = np.uint64((1 << 8 * SHINGLE) - 1)  # its bytes, as one number
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+# What the higher bits of each of the five characters count for; ASCII has none.
+_HIGH = tuple(
+    np.uint64(prime)
+    for prime in (0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63,
+                  0x27D4EB2F165667C5, 0xD6E8FEB86659FD93)
+)  # fmt: skip
 
-Hashes = npt.NDArray[np.uint32]
+Hashes = npt.NDArray[np.uint64]  # of 32 bits each
 Boilerplate = npt.NDArray[np.bool_]
+
+# Lower case, and every white space a space, as str.lower and str.split have it; NUL parts texts.
+_PLAIN = bytes(
+    (0 if code == 0 else 32 if chr(code).isspace() else ord(chr(code).lower()))
+    if code < 128
+    else code
+    for code in range(256)
+)
 
 
 @dataclass(frozen=True)
 class ShingleBatch:
-    """The shingles of text `i` are `hashes[starts[i]:starts[i + 1]]`."""
+    """The shingles of text `i` are `hashes[starts[i]:starts[i + 1]]`; some may stand twice.
+
+    `counts[i]` is how many pieces the text has, boilerplate left out. Of a text without pieces the
+    hashes mean nothing.
+    """
 
     hashes: Hashes
     starts: npt.NDArray[np.uint64]
+    counts: npt.NDArray[np.int64]
 
 
 def compared_text(row: Row) -> str:
@@ -37,58 +58,93 @@ def compared_text(row: Row) -> str:
 
     Letter case and white space do not count.
     """
+    return " ".join(_whole(row).lower().split())
+
+
+def compared_texts(rows: Sequence[Row]) -> list[bytes]:
+    """As `compared_text` of each row, in UTF-8; ASCII is normalised for all rows at once."""
+    texts = [_whole(row) for row in rows]
+    joined = "\0".join(texts)
+    if not joined.isascii() or joined.count("\0") != len(texts) - 1:
+        return [" ".join(text.lower().split()).encode("utf-8", "surrogatepass") for text in texts]
+    plain = joined.encode("ascii").translate(_PLAIN)
+    if b"  " in plain:  # bytes.replace takes several times as long
+        codes = np.frombuffer(plain, np.uint8)
+        is_space = codes == ord(" ")
+        plain = codes[~(is_space & np.roll(is_space, 1))].tobytes()
+    return [text.strip(b" ") for text in plain.split(b"\0")]
+
+
+def _whole(row: Row) -> str:
+    """The turns and answers of a row, one below the other, and no more than can be looked at."""
     parts = [turn.value for turn in row.conversations]
     for preferred in (row.chosen, row.rejected):
         if preferred is not None:
             parts.append(preferred.value)
-    if sum(map(len, parts)) + len(parts) > LONGEST:
-        return " ".join("\n".join(part[:LONGEST] for part in parts)[:LONGEST].lower().split())
-    text = "\n".join(parts).strip().lower().replace("\n", " ")
-    while "  " in text:
-        text = text.replace("  ", " ")
-    # Of all white space only the space is printable: mostly there is no other, and that is faster.
-    return text if text.isprintable() else " ".join(text.split())
+    whole = "\n".join(parts)
+    return whole if len(whole) <= LONGEST else whole[:LONGEST]
 
 
-def shingle_hashes(text: str) -> Hashes:
-    """The 32-bit hash of every five-character piece of the text, in order."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-    if len(codes) < SHINGLE:
-        return np.empty(0, np.uint32)
-    pairs = codes[:-1] * _P1
-    pairs += codes[1:]
-    fours = pairs[:-2] * _P2
-    fours += pairs[2:]
-    hashes: Hashes = fours[:-1] * _P3
-    hashes += codes[4:]
-    for shift, prime in ((15, _P2), (13, _P3)):  # the avalanche of xxHash32
-        hashes ^= hashes >> np.uint32(shift)
-        hashes *= prime
-    hashes ^= hashes >> np.uint32(16)
-    return hashes
+def shingle_hashes(text: bytes) -> Hashes:
+    """The 32-bit hash of every five-character piece of a text in UTF-8, in order.
+
+    Of five ASCII characters it is that of their bytes, which are read as one number.
+    """
+    if text.isascii():
+        pieces: Hashes = np.ndarray(
+            max(0, len(text) - SHINGLE + 1), "<u8", text + bytes(8), strides=(1,)
+        )
+        pieces = pieces & _ASCII_PIECE
+    else:
+        pieces = _pieces(text.decode("utf-8", "surrogatepass"))
+    pieces *= _MIX
+    pieces >>= _TOP32
+    return pieces
 
 
-def shingle_batch(texts: Sequence[str], boilerplate: Boilerplate | None) -> ShingleBatch:
+def _pieces(text: str) -> Hashes:
+    """Every five-character piece as a number, which for ASCII is that of its bytes."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
+    count = max(0, len(codes) - SHINGLE + 1)
+    high = codes >> np.uint64(7)
+    pieces = np.zeros(count, np.uint64)
+    for place, prime in enumerate(_HIGH):
+        pieces += codes[place : place + count] << np.uint64(8 * place)
+        pieces += high[place : place + count] * prime
+    return pieces
+
+
+def shingle_batch(texts: Sequence[bytes], boilerplate: Boilerplate | None) -> ShingleBatch:
     """The shingles of several texts, without boilerplate and without those that span two texts."""
-    joined = shingle_hashes("".join(texts))
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    joined = b"".join(texts)
+    hashes = shingle_hashes(joined)
+    if joined.isascii():
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    else:
+        characters = (len(text.decode("utf-8", "surrogatepass")) for text in texts)
+        lengths = np.fromiter(characters, np.int64, len(texts))
     ends = np.cumsum(lengths)
-    wanted = np.ones(len(joined), np.bool_)
-    for back in range(1, SHINGLE):  # these begin in one text and end in the next
-        across = ends - back
-        wanted[across[(across >= 0) & (across < len(joined))]] = False
-    if boilerplate is not None:
-        wanted &= ~boilerplate[joined >> np.uint32(32 - _BITS)]
-    edges = np.minimum(np.concatenate(([0], ends)), len(joined))
-    starts = edges - np.searchsorted(np.flatnonzero(~wanted), edges)
-    return ShingleBatch(joined[wanted], starts.astype(np.uint64))
+    starts = np.minimum(ends - lengths, len(hashes))
+    counts = np.maximum(lengths - SHINGLE + 1, 0)
+    across = (ends[:, None] - np.arange(1, SHINGLE)).ravel()  # begin in one text, end in the next
+    inside = (across >= np.repeat(starts, SHINGLE - 1)) & (across < len(hashes))
+    if boilerplate is None:
+        first = np.repeat(starts, SHINGLE - 1)[inside]
+        hashes[across[inside]] = hashes[first]  # a piece of its own once more
+        edges = np.append(starts, len(hashes))
+        return ShingleBatch(hashes, edges.astype(np.uint64), counts)
+    wanted = ~boilerplate[hashes >> np.uint64(32 - _BITS)]
+    wanted[across[inside]] = False
+    edges = np.append(starts, len(hashes))
+    edges -= np.searchsorted(np.flatnonzero(~wanted), edges)
+    return ShingleBatch(hashes[wanted], edges.astype(np.uint64), np.diff(edges))
 
 
-def shingle_set(text: str, boilerplate: Boilerplate | None) -> Hashes:
+def shingle_set(text: bytes, boilerplate: Boilerplate | None) -> Hashes:
     """The distinct shingles of one text, sorted, without boilerplate."""
     hashes = shingle_hashes(text)
     if boilerplate is not None:
-        hashes = hashes[~boilerplate[hashes >> np.uint32(32 - _BITS)]]
+        hashes = hashes[~boilerplate[hashes >> np.uint64(32 - _BITS)]]
     return _sorted_distinct(hashes)
 
 
@@ -109,12 +165,7 @@ def jaccard(left: Hashes, right: Hashes) -> float:
     return common / union if union else 0.0
 
 
-def sample_stride(rows: int) -> int:
-    """Every how many rows one is taken to learn the boilerplate from."""
-    return max(1, -(-rows // _SAMPLE))
-
-
-def learn_boilerplate(texts: Sequence[str]) -> Boilerplate | None:
+def learn_boilerplate(texts: Sequence[bytes]) -> Boilerplate | None:
     """The shingles that over a fifth of the sampled rows share, as a table by their top bits;
     None if there are none.
 
@@ -128,5 +179,5 @@ def learn_boilerplate(texts: Sequence[str]) -> Boilerplate | None:
     if not len(common):
         return None
     table = np.zeros(1 << _BITS, np.bool_)
-    table[common >> np.uint32(32 - _BITS)] = True
+    table[common >> np.uint64(32 - _BITS)] = True
     return table
