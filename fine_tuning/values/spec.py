@@ -62,9 +62,10 @@ def flag(
     metavar: str = "",
     engine_name: str = "",
     alone: str = "",
+    elsewhere: str = "",
 ) -> Any:
-    """One setting: its default, its line in `--help`, LLaMA-Factory's name for it, and the value
-    that the flag alone means."""
+    """One setting: its default, its line in `--help`, LLaMA-Factory's name for it, the value that
+    the flag alone means, and its line in commands other than `run`, where it means less."""
     metadata = {
         "help": help,
         "group": group,
@@ -72,6 +73,7 @@ def flag(
         "metavar": metavar,
         "engine_name": engine_name,
         "alone": alone,
+        "elsewhere": elsewhere,
     }
     if isinstance(default, (dict, list, set)):
         return field(default_factory=lambda: default, metadata=metadata)
@@ -85,6 +87,7 @@ class DataSpec:
     dataset_path: tuple[str, ...] = flag(
         (),
         "files, a directory, or a Hub dataset id (default: the bundled sample of --dataset_format)",
+        elsewhere="files, a directory, or a Hub dataset id",
         group="data",
         metavar="PATH",
     )
@@ -161,6 +164,7 @@ class RunSpec:
     model_name_or_path: str | None = flag(
         None,
         "local directory or Hub id (default: the bundled demo model)",
+        elsewhere="local directory or Hub id",
         group="model",
         metavar="MODEL",
     )
@@ -228,6 +232,7 @@ class RunSpec:
     quantization: str = flag(
         "none",
         "load the base model in 4 or 8 bits (QLoRA)",
+        elsewhere="load the model in 4 or 8 bits",
         group="method",
         choices=QUANTIZATIONS,
         engine_name="quantization_bit",
@@ -280,7 +285,12 @@ class RunSpec:
         engine_name="cutoff_len",
     )
     seed: int = flag(42, "seed of split, order and initialisation", group="training", metavar="N")
-    use_cpu: bool = flag(False, "train on the CPU even if there is a GPU", group="training")
+    use_cpu: bool = flag(
+        False,
+        "train on the CPU even if there is a GPU",
+        elsewhere="use the CPU even if there is a GPU",
+        group="training",
+    )
     nproc_per_node: int | None = flag(
         None, "worker processes on this node (default: one per GPU)", group="launch", metavar="N"
     )
@@ -307,6 +317,7 @@ class RunSpec:
     output_dir: Path | None = flag(
         None,
         "the run's folder (default: runs/<model>-<data>-<hash>)",
+        elsewhere="the folder of a finished run",
         group="output",
         metavar="DIR",
     )

@@ -100,6 +100,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     metavar: str = ""
     engine_name: str = ""
+    elsewhere: str = ""  # its help in commands other than `run`; empty: the same
     alone: str = ""  # what the flag means without a value; empty: it needs one
     argument: EngineArgument | None = None
 
@@ -200,6 +201,7 @@ def _setting(item: "dataclasses.Field[Any]", hint: Any, owner: Literal["run", "d
         choices=item.metadata["choices"],
         metavar=item.metadata["metavar"],
         engine_name=item.metadata["engine_name"],
+        elsewhere=item.metadata["elsewhere"],
         alone=item.metadata["alone"],
     )
 

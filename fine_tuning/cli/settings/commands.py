@@ -1,9 +1,9 @@
 """The commands, and which settings each of them takes."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
-from fine_tuning.cli.settings.catalogue import Catalogue, spec_settings
+from fine_tuning.cli.settings.catalogue import Catalogue, Setting, spec_settings
 from fine_tuning.cli.settings.words.program import Command, option
 from fine_tuning.engine.arguments.installed import EngineArgument, engine_arguments
 from fine_tuning.values.spec import DataSpec
@@ -175,6 +175,10 @@ COMMANDS: Mapping[str, Command] = {
                 "use_cpu",
                 "score_samples",
             ),
+            words={
+                "dataset_path": "rows to score (default: those that the run held out)",
+                "score_samples": "rows to score (default: all)",
+            },
             options=(
                 option("report", "path", "write what was found as JSON", "FILE", "output"),
                 option(
@@ -455,6 +459,7 @@ COMMANDS: Mapping[str, Command] = {
             "with the report of each.",
             examples=("", "--port 8000 --dataset_dir data"),
             takes=("dataset_dir",),
+            words={"dataset_dir": "folder of the prepared datasets (default: data)"},
             options=(
                 option(
                     "host",
@@ -483,6 +488,7 @@ COMMANDS: Mapping[str, Command] = {
             "network. Each line says what to do next.",
             examples=("", "--output_dir /data/runs --use_cpu"),
             takes=("output_dir", "dataset_dir", "use_cpu"),
+            words={"output_dir": "where runs are to lie (default: runs)"},
         ),
     )
 }
@@ -493,7 +499,7 @@ def catalogue(command: Command) -> Catalogue:
     everything = spec_settings()
     takes = everything if command.takes is None else command.takes
     settings = {item.name: item for item in command.options}
-    settings |= {name: everything[name] for name in everything if name in takes}
+    settings |= {name: in_words_of(command, it) for name, it in everything.items() if name in takes}
     settings["json"] = JSON
     elsewhere: dict[str, str] = {}
     for other in COMMANDS.values():
@@ -507,6 +513,14 @@ def catalogue(command: Command) -> Catalogue:
         elsewhere={name: other for name, other in elsewhere.items() if name not in settings},
         operand=settings[command.operand] if isinstance(command.operand, str) else command.operand,
     )
+
+
+def in_words_of(command: Command, setting: Setting) -> Setting:
+    """A setting of a run with the help that it has in this command."""
+    if command.takes is None:
+        return setting
+    said = command.words.get(setting.name) or setting.elsewhere or setting.help
+    return replace(setting, help=said)
 
 
 def file_catalogue(command: Command) -> Catalogue:

@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fine_tuning.cli.settings.catalogue import Setting
@@ -30,7 +31,8 @@ class Command:
     """One command: `runner` names its function as `module:function`, which is imported when it is
     called, so that `--help` answers at once. `takes` names settings of RunSpec and DataSpec (None:
     all of them), `options` are its own; `operand` is what words without a flag are: a setting, or
-    the name of one that is a flag too; `passes`: whether it takes the engine's arguments too."""
+    the name of one that is a flag too; `passes`: whether it takes the engine's arguments too;
+    `words` are the help of settings that mean something else in it."""
 
     name: str
     runner: str
@@ -42,6 +44,7 @@ class Command:
     operand: Setting | str | None = None
     usage: str = "[flags]"
     passes: bool = False
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 def option(
