@@ -1,6 +1,5 @@
 """An adapter of the demo model, the merged model, and the contract of both, for tests of proofs."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from fine_tuning import demo
 from fine_tuning.screen import Screen
 from fine_tuning.ship.proving.contract_file import read_contract
 from fine_tuning.stages.asking.contract import WriteContract
-from fine_tuning.stages.asking.prove import Asking
+from fine_tuning.stages.asking.prove import Asking, replay_adapters
 from fine_tuning.values.answers.contract import Contract, Replay
-from fine_tuning.values.codec import from_json
+from fine_tuning.values.spec import RunSpec
 from tests.trainings import Heard
 
 
@@ -53,13 +52,13 @@ class Trained:
 
     def replayed(self, base: Path, adapter: Path | None = None) -> Replay:
         """By Transformers, or PEFT."""
-        request = {
-            "base": str(base),
-            "adapter": str(adapter or ""),
-            "trust_remote_code": False,
-            "contract": json.loads(json.dumps(as_json(self.contract))),
-        }
-        return from_json(HERE.request("replay_folder", request), Replay)
+        (replay,) = replay_adapters(
+            RunSpec(model_name_or_path=str(base)),
+            {str(adapter or ""): self.contract},
+            HERE,
+            QUIET,
+        )
+        return replay
 
     def asking(self, folder: Path) -> Asking:
         """As the command asks files and servers."""

@@ -32,6 +32,8 @@ def resolved(*words: object) -> Any:
         (("--record", "c.json"), "--record writes a contract of --model_name_or_path"),
         (("--record", "c.json", "--output_dir", "r"), "a run has one already"),
         (("--output_dir", "r", "--url", "http://h", "--dtype", "tiny"), "is no number format"),
+        (("--record", "c", "--adapter_name_or_path", "a", "b"), "add --combine, or record each"),
+        (("--contract", "c", "--adapter_name_or_path", "a", "b"), "each by its own contract"),
         (("--output_dir", "r", "--max_grad_norm", "1"), "--max_grad_norm changes nothing here"),
     ],
 )
@@ -56,8 +58,20 @@ def test_what_is_clear_is_taken(words: tuple[str, ...]) -> None:
 def test_a_run_of_an_older_version_says_how_it_gets_a_contract(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UsageError, match=r"has no contract\.json") as caught:
-        prove.contract_path(resolved("--output_dir", tmp_path))
+        prove.contract_paths(resolved("--output_dir", tmp_path))
     assert "without training again" in caught.value.fix
+
+
+def test_several_adapters_have_a_contract_each(tmp_path: Path) -> None:
+    job = resolved("--adapter_name_or_path", tmp_path / "a", tmp_path / "b")
+    prove.require_target(job)
+    with pytest.raises(UsageError, match=r"b has no contract\.json") as caught:
+        prove.contract_paths(job)
+    assert "a has no" in str(caught.value)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "contract.json").touch()
+    assert prove.contract_paths(job) == [tmp_path / name / "contract.json" for name in "ab"]
 
 
 def test_a_file_that_is_no_contract_is_named(tmp_path: Path) -> None:
@@ -127,7 +141,7 @@ def test_each_cause_is_explained_in_the_documents() -> None:
 
 def test_a_report_holds_the_whole_verdict(tmp_path: Path) -> None:
     verdict = judge(CONTRACT, Replay(target="t", kind="k", heard=(HEARD,)))
-    prove.write_report(tmp_path / "proof.json", verdict)
+    prove.write_report(tmp_path / "proof.json", [verdict])
     written = json.loads((tmp_path / "proof.json").read_text(encoding="utf-8"))
     assert written["holds"] is True and written["conversations"][0]["answer"] == "equal"
     assert any("no log-probabilities" in note for note in written["notes"])

@@ -305,11 +305,13 @@ COMMANDS: Mapping[str, Command] = {
                 "--output_dir out --gguf model-q8_0.gguf --report proof.json",
                 "--output_dir out --url http://127.0.0.1:8000 --served_model my-model",
                 "--model_name_or_path MODEL --record contract.json",
+                "--adapter_name_or_path runs/a runs/b",
             ),
             operand="output_dir",
             usage="[RUN] [flags]",
             takes=("output_dir", "model_name_or_path", "template", "quantization", "use_cpu"),
             options=(
+                *COMBINING,
                 option("contract", "path", "another contract than that of the run", "FILE"),
                 option("gguf", "path", "compare a GGUF file, served by llama.cpp", "FILE"),
                 option("gguf_adapter", "path", "a LoRA adapter as a GGUF file, upon it", "FILE"),

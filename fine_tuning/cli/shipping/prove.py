@@ -2,19 +2,21 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from fine_tuning import files
+from fine_tuning.cli.combining import combining_of
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.shipping.export import without_gpu
 from fine_tuning.cli.sources import HEARD
+from fine_tuning.engine.loading import given_adapters
 from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, ModelError, UsageError
 from fine_tuning.paths import absolute
@@ -24,10 +26,11 @@ from fine_tuning.ship.proving.causes import judge
 from fine_tuning.ship.proving.contract_file import read_contract
 from fine_tuning.ship.proving.tolerance import format_of
 from fine_tuning.stages.asking import chat, contract
-from fine_tuning.stages.asking.prove import Asking
+from fine_tuning.stages.asking.prove import Asking, replay_adapters
 from fine_tuning.values.answers.contract import CONTRACT, Contract, Replay
 from fine_tuning.values.answers.verdict import Verdict
 from fine_tuning.values.codec import json_text
+from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -42,11 +45,15 @@ class Proved:
 
     contract: Annotated[Path, "the file"]
     verdict: Annotated[Verdict | None, "null: with --record, which writes a contract"] = None
+    others: Annotated[
+        tuple["Proved", ...], "with several adapters: those after the first, each by its contract"
+    ] = ()
 
 
 def run(job: Resolved) -> Outcome[Proved]:
     """Replay the contract, print what is equal and what differs; 1 if it drifts."""
     require_target(job)
+    combining_of(job.spec, job.options)  # its mistakes are named before anything is loaded
     end_like_ctrl_c()
     if job.spec.use_cpu:
         job = without_gpu(job)
@@ -55,17 +62,20 @@ def run(job: Resolved) -> Outcome[Proved]:
             screen.warn(warning)
         if job.options["record"] is not None:
             return Outcome(Proved(contract=recorded(job, log, screen)))
-        path = contract_path(job)
-        wanted = read_contract(path)
-        replay = replayed(job, Asking(contract=wanted, screen=screen, log=log))
-        if job.options["dtype"] is not None:
-            replay = replace(replay, dtype=job.options["dtype"])
-    verdict = judge(wanted, replay)
-    show(path, wanted, verdict)
+        paths = contract_paths(job)
+        wanted = [read_contract(path) for path in paths]
+        replays = replayed(job, wanted, log, screen)
+    verdicts = [
+        judge(asked, replace(replay, dtype=job.options["dtype"] or replay.dtype))
+        for asked, replay in zip(wanted, replays, strict=True)
+    ]
+    for path, asked, verdict in zip(paths, wanted, verdicts, strict=True):
+        show(path, asked, verdict)
     if job.options["report"] is not None:
-        write_report(job.options["report"], verdict)
-    code = EXIT_DONE if verdict.holds else EXIT_FAILED
-    return Outcome(Proved(contract=path, verdict=verdict), code)
+        write_report(job.options["report"], verdicts)
+    code = EXIT_DONE if all(it.holds for it in verdicts) else EXIT_FAILED
+    first, *others = (Proved(contract=p, verdict=v) for p, v in zip(paths, verdicts, strict=True))
+    return Outcome(replace(first, others=tuple(others)), code)
 
 
 def require_target(job: Resolved) -> None:
@@ -81,7 +91,7 @@ def require_target(job: Resolved) -> None:
                 "--record writes a contract of --model_name_or_path (and --adapter_name_or_path); "
                 "a run has one already."
             )
-    elif job.spec.output_dir is None and job.options["contract"] is None:
+    elif job.spec.output_dir is None and job.options["contract"] is None and not one_by_one(job):
         mistakes.append(
             "Which contract? --output_dir is the folder of a run; --contract is the file that "
             "`prove --record FILE` wrote."
@@ -93,6 +103,13 @@ def require_target(job: Resolved) -> None:
         )
     if job.options["gguf_adapter"] is not None and "gguf" not in named:
         mistakes.append("--gguf_adapter goes with --gguf, its base model as such a file.")
+    if job.options["record"] is not None and one_by_one(job):
+        mistakes.append("--record writes one contract: add --combine, or record each adapter.")
+    if job.options["contract"] is not None and one_by_one(job):
+        mistakes.append(
+            "Several adapters are proved each by its own contract: leave --contract out, or add "
+            "--combine to ask them as one."
+        )
     if len({name.replace("adapter", "model") for name in named}) > 1:
         mistakes.append(f"One target at a time, not {' and '.join(f'--{it}' for it in named)}.")
     mistakes += [
@@ -108,10 +125,26 @@ def require_target(job: Resolved) -> None:
         raise UsageError(mistakes)
 
 
-def contract_path(job: Resolved) -> Path:
-    """The file of the contract: that of the run, unless another is named."""
+def one_by_one(job: Resolved) -> list[Path]:
+    """Several adapters that are proved each by its own contract; empty if that is not meant."""
+    adapters = given_adapters(with_absolute_paths(job.spec).engine_args)
+    combines = bool(job.options["combine"])
+    return [] if combines or len(adapters) < 2 else [Path(adapter) for adapter in adapters]
+
+
+def contract_paths(job: Resolved) -> list[Path]:
+    """The file of the contract: that of the run, unless another is named; of several adapters each
+    has its own."""
+    if adapters := one_by_one(job):
+        missing = [path for path in adapters if not (path / CONTRACT).is_file()]
+        if missing:
+            raise UsageError(
+                [f"{path} has no {CONTRACT}, by which it could be proved." for path in missing],
+                fix="give the folders of runs; or prove one adapter at a time with --contract FILE",
+            )
+        return [path / CONTRACT for path in adapters]
     if job.options["contract"] is not None:
-        return Path(job.options["contract"])
+        return [Path(job.options["contract"])]
     assert job.spec.output_dir is not None
     folder = absolute(job.spec.output_dir)
     path = folder / CONTRACT
@@ -120,34 +153,52 @@ def contract_path(job: Resolved) -> Path:
             f"The run in {folder} has no {CONTRACT}.",
             fix="`run` with the same --output_dir writes it, without training again",
         )
-    return path
+    return [path]
 
 
-def replayed(job: Resolved, asking: Asking) -> Replay:
-    """What the target that the user names makes of the contract."""
+def replayed(
+    job: Resolved, contracts: Sequence[Contract], log: Path, screen: Screen
+) -> Sequence[Replay]:
+    """What the targets that the user names make of their contracts."""
     options, spec = job.options, job.spec
+    asking = Asking(contract=contracts[0], screen=screen, log=log)
     if options["gguf"] is not None:
         adapter = options["gguf_adapter"]
-        return asking.of_gguf(Path(options["gguf"]), Path(adapter) if adapter else None)
+        return [asking.of_gguf(Path(options["gguf"]), Path(adapter) if adapter else None)]
     if options["url"] is not None:
-        return asking.of_server(options["url"], options["served_model"] or "")
+        return [asking.of_server(options["url"], options["served_model"] or "")]
+    if adapters := one_by_one(job):
+        named = dict(zip(map(str, adapters), contracts, strict=True))
+        with _worker(spec, log) as worker:
+            return replay_adapters(spec, named, worker, screen)
     if spec.model_name_or_path or spec.engine_args.get("adapter_name_or_path"):
-        with _worker(spec, asking.log) as worker:
-            return asking.of_folder(spec, worker)
+        with _worker(spec, log) as worker, _together(job, worker) as together:
+            return [asking.of_folder(spec, worker, together)]
     assert spec.output_dir is not None
     run_dir, record = finished_run(spec.output_dir)
-    with _worker(record.settings.replace(use_cpu=spec.use_cpu), asking.log) as worker:
-        return asking.of_run(chat.of_run(record, run_dir, asking.screen), run_dir, worker)
+    with _worker(record.settings.replace(use_cpu=spec.use_cpu), log) as worker:
+        return [asking.of_run(chat.of_run(record, run_dir, screen), run_dir, worker)]
 
 
 def recorded(job: Resolved, log: Path, screen: Screen) -> Path:
     """Write a contract of a model that others trained."""
     target = absolute(job.options["record"])
-    with _worker(job.spec, log) as worker:
-        result = contract.of_named(job.spec, target, screen, worker).do(screen)
+    with _worker(job.spec, log) as worker, _together(job, worker) as together:
+        result = contract.of_named(job.spec, target, screen, worker, together).do(screen)
     if result.reason:
         raise ModelError(f"No contract was written: {result.reason}")
     return target
+
+
+@contextmanager
+def _together(job: Resolved, worker: Worker) -> Iterator[chat.Together | None]:
+    """What --combine asks for; the combined adapter is there as long as it is asked."""
+    combining = combining_of(job.spec, job.options)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, chat.TOGETHER)
+        yield (
+            chat.Together(combining=combining, target=target, worker=worker) if combining else None
+        )
 
 
 @contextmanager
@@ -174,9 +225,10 @@ def _remove(log: Path) -> None:
     log.parent.rmdir()
 
 
-def write_report(path: Path, verdict: Verdict) -> None:
-    """The whole verdict as JSON."""
-    files.write_text(path, json_text(verdict, root=Path(os.devnull)))
+def write_report(path: Path, verdicts: Sequence[Verdict]) -> None:
+    """The whole verdict as JSON; of several adapters a list of them."""
+    found = verdicts if verdicts[1:] else verdicts[0]
+    files.write_text(path, json_text(found, root=Path(os.devnull)))
 
 
 def show(path: Path, wanted: Contract, verdict: Verdict) -> None:

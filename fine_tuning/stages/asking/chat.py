@@ -109,7 +109,7 @@ def of_named(spec: RunSpec, screen: Screen, together: Together | None = None) ->
     names = names_of(adapters) if adapters[1:] else [TUNED]
     named = dict(zip(names, adapters, strict=True))
     if together is not None:
-        named = {TOGETHER: _combined(spec, location, together, screen), **named}
+        named = {TOGETHER: combined(spec, location, together, screen), **named}
     by_path = {name: str(path) for name, path in named.items()}
     models = {name: _asked_as_named(spec, location, path) for name, path in named.items()}
     asked = {name: model.served for name, model in models.items()}
@@ -139,7 +139,8 @@ def names_of(adapters: Sequence[Path]) -> list[str]:
     return [name.replace(" ", "-") for name in names]
 
 
-def _combined(spec: RunSpec, base: str, together: Together, screen: Screen) -> Path:
+def combined(spec: RunSpec, base: str, together: Together, screen: Screen) -> Path:
+    """The directory of all adapters as one. Raises UsageError for those that cannot be."""
     refuse_uncombinable(together.combining.adapters, together.combining.how)
     stage = Combine(
         spec=spec,

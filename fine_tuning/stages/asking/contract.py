@@ -130,10 +130,16 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Writ
     )
 
 
-def of_named(spec: RunSpec, target: Path, screen: Screen, worker: Worker) -> WriteContract:
-    """The contract of a model that others trained, asked by its own chat template or by the one of
-    LLaMA-Factory that the user names."""
-    voices = chat.of_named(spec, screen)
+def of_named(
+    spec: RunSpec,
+    target: Path,
+    screen: Screen,
+    worker: Worker,
+    together: chat.Together | None = None,
+) -> WriteContract:
+    """The contract of a model that others trained, or of adapters together: asked by its own chat
+    template, or by the one of LLaMA-Factory that the user names."""
+    voices = chat.of_named(spec, screen, together)
     served = voices.tuned.served
     return WriteContract(
         target=target,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import to_builtins
 
+from fine_tuning.engine.loading import given_adapters
 from fine_tuning.engine.process.chatting import Voices
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.errors import UsageError
@@ -14,6 +15,7 @@ from fine_tuning.ship.adapter import base_of, require_adapter
 from fine_tuning.ship.llama_cpp.serve import serving
 from fine_tuning.ship.proving.http import Site
 from fine_tuning.ship.proving.servers import replay_server
+from fine_tuning.stages.asking import chat
 from fine_tuning.stages.model import Model
 from fine_tuning.units import counted
 from fine_tuning.values.answers.contract import Contract, Replay
@@ -47,21 +49,18 @@ class Asking:
         request = {"model": asdict(voices.tuned), "target": str(run_dir)}
         return self._by_worker("replay_run", request, worker)
 
-    def of_folder(self, spec: RunSpec, worker: Worker) -> Replay:
-        """A model's directory, or a base and an adapter, loaded by Transformers and PEFT."""
-        spec = with_absolute_paths(spec)
-        adapter = spec.engine_args.get("adapter_name_or_path") or ""
-        base = spec.model_name_or_path
-        if adapter:
-            require_adapter(Path(adapter))
-            base = base or base_of(Path(adapter)) or self.contract.model
-        location = Model(spec=spec.replace(model_name_or_path=base)).do(self.screen).location
-        request = {
-            "base": location,
-            "adapter": str(adapter),
-            "trust_remote_code": bool(spec.engine_args.get("trust_remote_code")),
-        }
-        return self._by_worker("replay_folder", request, worker)
+    def of_folder(
+        self, spec: RunSpec, worker: Worker, together: chat.Together | None = None
+    ) -> Replay:
+        """A model's directory, or a base and an adapter (or several `together`), loaded by
+        Transformers and PEFT."""
+        adapters = given_adapters(with_absolute_paths(spec).engine_args)
+        if together is not None:
+            base = base_beneath(spec, adapters[0], self.contract, self.screen)
+            adapters = [str(chat.combined(spec, base, together, self.screen))]
+        adapter = adapters[0] if adapters else ""
+        (replay,) = replay_adapters(spec, {adapter: self.contract}, worker, self.screen)
+        return replay
 
     def _by_worker(self, stage: str, request: Mapping[str, object], worker: Worker) -> Replay:
         self.screen.begin("load")
@@ -94,3 +93,33 @@ class Asking:
             replay = replay_server(self.contract, site, model, self.screen.advance)
             self.screen.end(replay.kind)
         return replay
+
+
+def replay_adapters(
+    spec: RunSpec, contracts: Mapping[str, Contract], worker: Worker, screen: Screen
+) -> list[Replay]:
+    """Adapters (empty: none) by their directories, each with its contract: loaded upon one base
+    together, and switched, as servers of several adapters do."""
+    spec = with_absolute_paths(spec)
+    for adapter in filter(None, contracts):
+        require_adapter(Path(adapter))
+    first, contract = next(iter(contracts.items()))
+    request = {
+        "base": base_beneath(spec, first, contract, screen),
+        "asked": [
+            {"adapter": adapter, "contract": to_builtins(it)} for adapter, it in contracts.items()
+        ],
+        "trust_remote_code": bool(spec.engine_args.get("trust_remote_code")),
+    }
+    screen.begin("load")
+    found = worker.request("replay_folder", request, worker_events(screen))
+    replays = [from_json(it, Replay) for it in found["replays"]]
+    screen.end(counted(len(replays[-1].heard), "conversation"))
+    return replays
+
+
+def base_beneath(spec: RunSpec, adapter: str, contract: Contract, screen: Screen) -> str:
+    """Where the model lies: the named one, else that of the adapter or the contract."""
+    spec = with_absolute_paths(spec)
+    named = spec.model_name_or_path or (base_of(Path(adapter)) if adapter else None)
+    return Model(spec=spec.replace(model_name_or_path=named or contract.model)).do(screen).location

@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from fine_tuning.ship.proving.causes import judge
+from fine_tuning.stages.asking.chat import Together
+from fine_tuning.stages.asking.prove import replay_adapters
 from fine_tuning.values.answers.verdict import Verdict
-from tests.contracts import Trained, build_trained
+from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.combining import Combining
+from tests.contracts import HERE, QUIET, Trained, build_trained
 
 pytestmark = pytest.mark.engine
 
@@ -55,6 +59,36 @@ def test_a_contract_has_rows_of_all_kinds(trained: Trained) -> None:
         assert all(len(it.top) == 5 for it in one.positions)
         assert {*one.positions[0].scaled} == {"0", "0.25", "0.5", "2"}
         assert one.positions[0].top[0][0] == one.answer_ids[0]
+
+
+def silenced(trained: Trained, folder: Path) -> Path:
+    """A second adapter, which changes nothing."""
+    adapter = trained.copy("adapter", folder)
+    with weights_of(adapter / "adapter_model.safetensors") as tensors:
+        tensors |= {name: it * 0 for name, it in tensors.items() if "lora_B" in name}
+    return adapter
+
+
+def test_adapters_upon_one_base_are_proved_one_by_one(trained: Trained, tmp_path: Path) -> None:
+    other = silenced(trained, tmp_path / "other")
+    contracts = {str(other): trained.contract, str(trained.adapter): trained.contract}
+    found = replay_adapters(RunSpec(model_name_or_path=str(trained.base)), contracts, HERE, QUIET)
+    first, second = (judge(trained.contract, replay) for replay in found)
+    assert [finding.cause for finding in first.findings] == ["adapter not loaded"]
+    assert second.holds, second.findings
+
+
+@pytest.mark.parametrize(("weights", "holds"), [((1.0, 0.0), True), ((0.5, 0.5), False)])
+def test_adapters_together_are_proved_as_one(
+    trained: Trained, tmp_path: Path, weights: tuple[float, float], holds: bool
+) -> None:
+    adapters = (trained.adapter, silenced(trained, tmp_path / "other"))
+    combining = Combining(how="cat", adapters=adapters, weights=weights)
+    together = Together(combining=combining, target=tmp_path / "together", worker=HERE)
+    named = {"adapter_name_or_path": ",".join(map(str, adapters))}
+    spec = RunSpec(model_name_or_path=str(trained.base), engine_args=named)
+    verdict = judge(trained.contract, trained.asking(tmp_path).of_folder(spec, HERE, together))
+    assert verdict.holds is holds, verdict.findings
 
 
 def test_coarser_formats_move_a_model_farther(trained: Trained) -> None:

@@ -2,7 +2,7 @@
 load them for a user: with nothing of LLaMA-Factory's, and nothing of ours."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from msgspec import convert
 from transformers import AutoConfig, AutoTokenizer
 
-from fine_tuning.engine.worker.attached import attached, unread
+from fine_tuning.engine.worker.attached import attached, unread, with_adapter
 from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.chatting.speaker import speaker_of
 from fine_tuning.engine.worker.events import Events
@@ -58,12 +58,12 @@ def replay_run(
 def replay_folder(
     *,
     events: Events,
-    contract: Mapping[str, Any],
+    asked: Sequence[Mapping[str, Any]],
     base: str,
-    adapter: str,
     trust_remote_code: bool,
 ) -> dict[str, Any]:
-    """The contract with a model's directory, or with a base and an adapter (empty: none)."""
+    """Contracts with a model's directory, or with a base and adapters, which are loaded together
+    and switched; `asked`: {adapter (empty: none), contract}. Gives their `replays`."""
     trust = {"trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(base, **trust)
     dtype = str(config.dtype or torch.float32).removeprefix("torch.")
@@ -71,27 +71,35 @@ def replay_folder(
     on_gpu = torch.cuda.is_available()
     loading = {"dtype": "auto", "device_map": "auto"} if on_gpu else {"dtype": torch.float32}
     network = auto_class(config).from_pretrained(base, **trust, **loading)
-    missing: Sequence[str] = ()
+    network = attached(network, [str(it["adapter"]) for it in asked if it["adapter"]])
+    found = []
+    for it in asked:
+        with with_adapter(network, it["adapter"]):
+            contract = convert(it["contract"], Contract)
+            replay = _of_folder(events, contract, network, base, it["adapter"], trust)
+            found.append(to_json(replace(replay, dtype=dtype)))
+    return {"replays": found}
+
+
+def _of_folder(
+    events: Events,
+    contract: Contract,
+    network: Any,
+    base: str,
+    adapter: str,
+    trust: Mapping[str, bool],
+) -> Replay:
     brings_tokenizer = adapter and (Path(adapter) / "tokenizer_config.json").is_file()
     tokenizer = AutoTokenizer.from_pretrained(adapter if brings_tokenizer else base, **trust)
-    if adapter:
-        network = attached(network, [adapter])
-        missing = unread(network, adapter)
-    network.eval()
-    renders = bool(tokenizer.chat_template)
-    found = _replayed(
-        events, convert(contract, Contract), Loaded(network, tokenizer, None, renders)
-    )
+    loaded = Loaded(network, tokenizer, None, bool(tokenizer.chat_template))
     ends = network.generation_config.eos_token_id
-    replay = Replay(
+    return Replay(
         target=f"{base} + {adapter}" if adapter else base,
         kind="PEFT" if adapter else "Transformers",
-        dtype=dtype,
         stop_ids=tuple(it for it in (ends if isinstance(ends, list) else [ends]) if it is not None),
-        unread=tuple(missing),
-        heard=tuple(found),
+        unread=tuple(unread(network, adapter)) if adapter else (),
+        heard=tuple(_replayed(events, contract, loaded)),
     )
-    return dict(to_json(replay))
 
 
 def _replayed(events: Events, contract: Contract, model: Loaded) -> list[Heard]:
