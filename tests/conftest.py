@@ -17,7 +17,10 @@ from fine_tuning.engine.process import launch  # noqa: E402
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The last line: what was skipped, and how to run it."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or hasattr(config, "workerinput"):  # a process of pytest-xdist
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist
+        return
+    shell.end_warm_workers()
+    if reporter is None:
         return
     skipped = [
         report.longrepr[2].removeprefix("Skipped: ") for report in reporter.stats.get("skipped", ())

@@ -7,6 +7,8 @@ they are about. The way to the package registry is kept aside for the tests that
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ BROWSERS = ROOT / ".venv" / "browsers"  # where tools/make_chromium.py puts one
 KEPT = ("PATH", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH", "SYSTEMROOT", "COMSPEC", "PATHEXT")
 KEPT_FAMILIES = ("PYTEST_", "OPENBLAS_")  # OpenBLAS computes wrongly on some processors without
 REGISTRY = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+WARM = "PYTEST_WARM"  # folder of the warm workers (tests/warm); 0: every worker starts cold
 ASIDE = "PYTEST_WAY_TO_REGISTRY"  # in the environment, as processes of pytest-xdist need it too
 
 
@@ -35,6 +38,7 @@ def cleaned(outside: Mapping[str, str]) -> dict[str, str]:
         "HOME": str(HOME),
         "LANG": "C.UTF-8",
         "TERM": "xterm",
+        "PYTHONPATH": str(ROOT / "tests" / "warm"),
         "PLAYWRIGHT_BROWSERS_PATH": str(BROWSERS),
         # tests that import torch themselves share the cores with workers (bench/contention.py)
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -48,6 +52,9 @@ def clean() -> None:
     share_kernels(os.environ.get("HOME"))
     os.environ.clear()
     os.environ.update(wanted)
+    if WARM not in os.environ and hasattr(os, "pidfd_open"):
+        os.environ[WARM] = tempfile.mkdtemp(prefix="warm")
+        Path(os.environ[WARM], "owner").write_text(str(os.getpid()), encoding="ascii")
 
 
 def share_kernels(home: str | None) -> None:
@@ -66,3 +73,9 @@ def share_kernels(home: str | None) -> None:
 def with_registry() -> dict[str, str]:
     """The tests' environment with the settings by which the user's shell reaches the registry."""
     return {**os.environ, **json.loads(os.environ[ASIDE])}
+
+
+def end_warm_workers() -> None:
+    """They end when their folder is gone, of itself or with the process that made it."""
+    if Path(os.environ.get(WARM, "0"), "owner").is_file():
+        shutil.rmtree(os.environ[WARM], ignore_errors=True)
