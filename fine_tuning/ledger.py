@@ -2,7 +2,8 @@
 
 One line a row: its part (train, validation), its number there, the file and 1-based line that it
 came from, the tokens of it that are trained, its loss per token in nats before and after (null: it
-was not measured, or is not finite), and how its question and answer begin.
+was not measured, or is not finite), how its question and answer begin, and the step of a spike of
+the loss that trained on it.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ WORSE = 1.05  # times the loss before
 WORSE_NATS = 0.05  # per token: less is noise, also where a loss was near zero
 
 Part = Literal["train", "validation"]
-Doubt = Literal["not finite", "never learned", "made worse", "learned least"]
+Doubt = Literal["not finite", "behind a spike", "never learned", "made worse", "learned least"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,7 @@ class RowLoss:
     after: Annotated[float | None, "the same after it"] = None
     question: Annotated[str, "how it begins"] = ""
     answer: Annotated[str, "how the last one begins"] = ""
+    spike: Annotated[int | None, "a step whose loss shot up and that trained on it"] = None
 
     @property
     def place(self) -> str:
@@ -53,6 +55,7 @@ class Doubtful:
 
     why: Annotated[
         Doubt,
+        "behind a spike: the step that trained on it had a loss far above the steps before; "
         "never learned: its loss hardly fell, as that of others did; made worse: "
         "it rose; learned least: it fell, but least of all",
     ]
@@ -61,7 +64,8 @@ class Doubtful:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a ledger says: rows by their doubt, the worst first."""
+    """What a ledger says: rows by their doubt, the worst first; those behind a spike of the loss by
+    the step, and there the ones whose loss was the highest first."""
 
     measured: int
     unmeasured: int  # rows with media, and those of which nothing is trained
@@ -69,6 +73,7 @@ class Findings:
     made_worse: tuple[Doubtful, ...] = ()
     not_finite: tuple[Doubtful, ...] = ()
     learned_least: tuple[Doubtful, ...] = ()
+    behind_spikes: tuple[Doubtful, ...] = ()
     learned: bool = True  # whether the training changed its rows enough to tell them apart
 
     @property
@@ -76,6 +81,7 @@ class Findings:
         """All of them."""
         return (
             *self.not_finite,
+            *self.behind_spikes,
             *self.never_learned,
             *self.made_worse,
             *self.learned_least,
@@ -98,6 +104,7 @@ def write(run_dir: Path, rows: Sequence[RowLoss]) -> Path:
         "after": pa.array([row.after for row in rows], pa.float64()),
         "question": pa.array([row.question for row in rows], pa.string()),
         "answer": pa.array([row.answer for row in rows], pa.string()),
+        "spike": pa.array([row.spike for row in rows], pa.uint32()),
     }
     path = run_dir / LEDGER
     with files.written(path) as partial:
@@ -140,6 +147,13 @@ def findings(rows: Sequence[RowLoss]) -> Findings:
         measured=len(whole),
         unmeasured=sum(not row.tokens for row in rows),
         not_finite=tuple(Doubtful(why="not finite", row=row) for row in lost),
+        behind_spikes=tuple(
+            Doubtful(why="behind a spike", row=row)
+            for row in sorted(
+                (row for row in rows if row.spike is not None),
+                key=lambda row: (row.spike, -_before(row)),
+            )
+        ),
         made_worse=tuple(
             Doubtful(why="made worse", row=row)
             for row in sorted(whole, key=lambda row: _rise(row), reverse=True)

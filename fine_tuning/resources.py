@@ -16,6 +16,7 @@ CONFIGS = ROOT / "configs"
 FORMATS = ROOT / "dataset_info"
 SAMPLES = ROOT / "data"
 DEMO_MODEL = ROOT / "demo_model"
+FORGETTING = PACKAGE / "measures" / "forgetting.jsonl"  # general rows, to see what is forgotten
 CONSTRAINTS = ROOT / "constraints.txt"
 
 # What to do about a package that is missing, broken or of another version than the tested one.

@@ -53,7 +53,14 @@ def test_fine_tuning_visibly_teaches_something(demo: tuple[Path, str]) -> None:
     assert before["exact_match"] <= 0.10
     assert after["exact_match"] >= 0.90
     assert f"Exact match: {before['exact_match']:.0%} -> " in output
+    state = json.loads((place / "run" / "trainer_state.json").read_text(encoding="utf-8"))
+    logged = [entry for entry in state["log_history"] if "loss" in entry]
+    assert all(it["tokens_per_second"] > 10 and it["process_memory"] > 1e8 for it in logged)
+    general = scores["before"]["general"], scores["after"]["general"]
+    assert [*map(len, general)] == [48, 48] and general[0] != general[1]
     page = (place / "run" / "report.html").read_text(encoding="utf-8")
+    for title in ("Speed", "Memory", "What got worse", "General knowledge: the loss of 48 answers"):
+        assert title in page
     assert "Exact match" in page
     assert "完全匹配率" in page and english_in(page) == [], "each sentence has its Chinese"
 

@@ -58,8 +58,8 @@ def set_found(
     """
     before, after = sides
     scores = (*compared(before, after), *own)
-    rows = [*_beside(numbers, place, before, after)]
-    order = sorted(range(len(rows)), key=lambda row: _gain(rows[row]), reverse=True)
+    rows = [*rows_beside(numbers, place, before, after)]
+    gained, lost = gained_and_lost(rows)
     found = SetFound(
         name=name,  # type: ignore[arg-type]  # the stages' own words
         source=source,
@@ -67,8 +67,8 @@ def set_found(
         left_out=tuple(left_out),
         metrics=tuple(map(_metric, scores)),
         says=says(leading(scores)),
-        gained=tuple(row for row in order if _gain(rows[row]) > (0, 0))[:MOST],
-        lost=tuple(row for row in reversed(order) if _gain(rows[row]) < (0, 0))[:MOST],
+        gained=gained[:MOST],
+        lost=lost[:MOST],
         endless=tuple(i for i, row in enumerate(rows) if row.tuned.stopped is False),
         rows=tuple(rows),
     )
@@ -115,9 +115,17 @@ def _metric(score: Score) -> MetricFound:
     )
 
 
-def _beside(
+def gained_and_lost(rows: Sequence[RowsBeside]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The rows that gained and those that lost, by their places here, the most first."""
+    order = sorted(range(len(rows)), key=lambda row: _gain(rows[row]), reverse=True)
+    gained = tuple(row for row in order if _gain(rows[row]) > (0, 0))
+    return gained, tuple(row for row in reversed(order) if _gain(rows[row]) < (0, 0))
+
+
+def rows_beside(
     numbers: Sequence[int], place: Place, before: Scored, after: Scored
 ) -> Iterator[RowsBeside]:
+    """Each row with what both sides answered."""
     old, new = [*_rows(before)], [*_rows(after)]
     for row, number in enumerate(numbers):
         asked = after.samples[row] if after.samples else None

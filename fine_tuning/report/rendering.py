@@ -92,6 +92,7 @@ def _environment(code: str) -> Environment:
         counted=counted,
         count=lambda number: f"{number:,}",
         duration=duration_text,
+        loss=lambda value: "–" if value is None else f"{value:.3g}",
         named_in=_named_in,
         newlines=shown.with_newlines,
         t=spoken.say,

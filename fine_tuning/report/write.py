@@ -19,7 +19,7 @@ from fine_tuning.report.ladder import sizes
 from fine_tuning.report.loading import snippets
 from fine_tuning.report.proof import proof_text, rewards_text
 from fine_tuning.report.rendering import Page, rendered
-from fine_tuning.report.scores import score_row, verdict
+from fine_tuning.report.scores import change_text, score_row, verdict
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.shown import MaskedRow, ProblemGroup
 
@@ -39,12 +39,15 @@ def write_report(run_dir: Path, facts: RunFacts, lang: str | None = None) -> Pat
 
     Works for any part of the facts: a run that failed early gets a page that says so.
     """
+    general = facts.moved.general if facts.moved else None
     values = {
         "facts": facts,
         "verdict": verdict(facts),
         "proof": proof_text(facts.proof) if facts.proof else "",
         "rewards": rewards_text(facts.rewards) if facts.rewards else "",
         "scores": [score_row(score) for score in facts.scores],
+        "general": score_row(general) if general else None,
+        "general_interval": change_text(general) if general and general.change else "",
         "share_scale": Scale(0.0, 1.0, 62.0, 504.0),
         "samples": samples_shown(facts.samples),
         "charts": [

@@ -17,6 +17,7 @@ from fine_tuning.engine.trainers.llamafactory import PREF_BETA
 from fine_tuning.engine.trainers.train_yaml import by_hand, train_yaml
 from fine_tuning.engine.trainers.trainer import Trainer, TrainSettings
 from fine_tuning.errors import DataError
+from fine_tuning.resources import FORGETTING
 from fine_tuning.screen import Screen
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import GIB, OVERHEAD, MemoryPlan, Places, Plan
@@ -74,6 +75,7 @@ class Planned:
             "rows_path": str(self.parts.val_path),
             "samples": min(self.spec.score_samples, self.parts.val_rows),
             "kind": objective.scored,
+            "general": str(FORGETTING) if objective.scored == "answers" else "",
             "served": served_request(self.look.template),
             "reward": objective.reward,
             "beta": self.spec.engine_args.get("pref_beta", PREF_BETA),

@@ -93,7 +93,9 @@ class Train:
         if self._no_ledger:
             remove_ledger(planned.run_dir)
         else:
-            write_ledger(planned.run_dir, planned.data, planned.parts, self.row_losses)
+            write_ledger(
+                planned.run_dir, planned.data, planned.parts, self.row_losses, self._rows_of
+            )
         made = planned.settings.by_hand
         if self.on_first_node and (planned.run_dir / "adapter_config.json").exists():
             base, before = Path(made["model_name_or_path"]), map(Path, merged_before(made))

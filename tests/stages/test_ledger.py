@@ -67,8 +67,12 @@ def test_places_tokens_and_losses_of_both_parts(tmp_path: Path) -> None:
         before={"train": [[8.0, 4], [None, 4], [0.0, 0]], "validation": [[6.0, 2]]},
         after={"train": [[4.0, 4], [2.0, 4], [0.0, 0]], "validation": [[9.0, 2]]},
     )
-    write_ledger(tmp_path, data, parts, kept)
+    losses(tmp_path / "spikes.json", spikes=[{"step": 57, "sequences": [3, 4]}])
+    write_ledger(tmp_path, data, parts, kept, lambda sequences: [it // 2 for it in sequences])
     rows = ledger.read(tmp_path)
+    assert [it.spike for it in rows] == [None, 57, 57, None], "by the rows of its sequences"
+    behind = ledger.findings(rows).behind_spikes
+    assert [it.row.place for it in behind] == ["/d/a.jsonl:9", "/d/b.jsonl:4"]
     assert [(it.part, it.row, it.kept, it.place) for it in rows] == [
         ("train", 0, 0, "/d/a.jsonl:2"),
         ("train", 1, 2, "/d/a.jsonl:9"),
@@ -77,7 +81,7 @@ def test_places_tokens_and_losses_of_both_parts(tmp_path: Path) -> None:
     ]
     assert [(it.before, it.after) for it in rows] == [(2, 1), (None, 0.5), (None, None), (3, 4.5)]
     assert rows[1].question == "What is 74?" and rows[1].answer.startswith("It is 2,")
-    assert ledger_line(tmp_path).startswith("Rows that stand out: 1 row without a finite loss, 1")
+    assert ledger_line(tmp_path).startswith("Rows that stand out: 1 row without a finite loss, 2 ")
 
 
 def test_a_training_that_was_stopped_before_its_end_has_none(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from fine_tuning.units import short_number
 
 WIDTH, HEIGHT = 520.0, 280.0
 WIDE_WIDTH, WIDE_HEIGHT = 1040.0, 360.0
-LEFT, TOP = 62.0, 14.0
+LEFT, TOP = 70.0, 14.0
 RIGHT_MARGIN, BOTTOM_MARGIN = 16.0, 46.0
 
 

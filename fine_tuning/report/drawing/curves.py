@@ -6,12 +6,33 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from fine_tuning.report.facts.page import CurvePoint
+from fine_tuning.values.plan import GIB
 
 MOST_POINTS = 400
 _SMOOTH_FROM = 40
 STYLES = 6  # lines that page.css tells apart
 
 Point = tuple[float, float]
+Drawn = tuple[str, str, Callable[[CurvePoint], float | None]]  # title, label, what is drawn
+
+
+def _gib(size: float | None) -> float | None:
+    return None if size is None else size / GIB
+
+
+# What a training on sampled answers logs, the reward first; and what every training does.
+OF_ONLINE: tuple[Drawn, ...] = (
+    ("Reward", "mean reward of the answers", lambda point: point.reward),
+    ("Distance from the start", "KL, nats a token", lambda point: point.kl),
+    ("Length", "tokens of an answer", lambda point: point.answer_tokens),
+)
+OF_TRAINING: tuple[Drawn, ...] = (
+    ("Learning rate", "learning rate", lambda point: point.learning_rate),
+    ("Gradient norm", "norm before clipping", lambda point: point.grad_norm),
+    ("Speed", "tokens per second", lambda point: point.tokens_per_second),
+    ("GPU memory", "GiB allocated at most", lambda point: _gib(point.gpu_memory)),
+    ("Memory", "GiB of the process", lambda point: _gib(point.process_memory)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,44 +98,25 @@ def charts(points: Sequence[CurvePoint]) -> tuple[CurveChart, ...]:
     """Reward, loss, learning rate and others over the steps, each if it was logged."""
     loss, lost = _finite((point.step, point.loss) for point in points)
     held_out, held_out_lost = _finite((point.step, point.eval_loss) for point in points)
-    rate, rate_lost = _finite((point.step, point.learning_rate) for point in points)
-    norm, norm_lost = _finite((point.step, point.grad_norm) for point in points)
     made = (
-        *_online(points),
+        *_single(points, OF_ONLINE),
         CurveChart(
             title="Loss",
             curves=_loss_curves(loss, held_out),
             y_label="loss per token",
             skipped=lost + held_out_lost,
         ),
-        CurveChart(
-            title="Learning rate",
-            curves=_one("learning rate", rate, "plain"),
-            y_label="learning rate",
-            skipped=rate_lost,
-        ),
-        CurveChart(
-            title="Gradient norm",
-            curves=_one("gradient norm", norm, "plain"),
-            y_label="norm before clipping",
-            skipped=norm_lost,
-        ),
+        *_single(points, OF_TRAINING),
     )
     return tuple(chart for chart in made if chart.curves)
 
 
-def _online(points: Sequence[CurvePoint]) -> Iterator[CurveChart]:
-    """What a training on sampled answers logs, the reward first."""
-    wanted = (
-        ("Reward", "mean reward of the answers", [(it.step, it.reward) for it in points]),
-        ("Distance from the start", "KL, nats a token", [(it.step, it.kl) for it in points]),
-        ("Length", "tokens of an answer", [(it.step, it.answer_tokens) for it in points]),
-    )
-    for title, label, values in wanted:
-        found, lost = _finite(values)
-        yield CurveChart(
-            title=title, curves=_one(title.lower(), found, "plain"), y_label=label, skipped=lost
-        )
+def _single(points: Sequence[CurvePoint], wanted: Sequence[Drawn]) -> Iterator[CurveChart]:
+    """A chart of each with one curve; empty where nothing was logged."""
+    for title, label, value in wanted:
+        found, lost = _finite((point.step, value(point)) for point in points)
+        curves = _one(title.lower(), found, "plain")
+        yield CurveChart(title=title, curves=curves, y_label=label, skipped=lost)
 
 
 def charts_beside(runs: Sequence[tuple[str, Sequence[CurvePoint]]]) -> tuple[CurveChart, ...]:
@@ -134,11 +136,10 @@ def charts_beside(runs: Sequence[tuple[str, Sequence[CurvePoint]]]) -> tuple[Cur
     return tuple(made)
 
 
-COMPARED: tuple[tuple[str, str, Callable[[CurvePoint], float | None]], ...] = (
+COMPARED: tuple[Drawn, ...] = (
     ("Held-out loss", "loss per token", lambda point: point.eval_loss),
     ("Training loss", "loss per token", lambda point: point.loss),
-    ("Learning rate", "learning rate", lambda point: point.learning_rate),
-    ("Gradient norm", "norm before clipping", lambda point: point.grad_norm),
+    *OF_TRAINING,
 )
 
 

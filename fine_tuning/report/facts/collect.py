@@ -13,6 +13,7 @@ from fine_tuning.measures.rewards import REWARDS, WINS
 from fine_tuning.paths import shown
 from fine_tuning.report.facts.account import data_account, masked_of, parity_of
 from fine_tuning.report.facts.chain import link_of, shown_link
+from fine_tuning.report.facts.moved import moved
 from fine_tuning.report.facts.page import Artefact, CurvePoint, RunFacts, Sample
 from fine_tuning.report.scores import interval_text, score_row
 from fine_tuning.values.answers.scores import Scores
@@ -37,6 +38,7 @@ TOLD = (
 # What a trainer logs at a step, and what one logs that samples answers.
 ALWAYS = ("loss", "learning_rate", "grad_norm", "eval_loss")
 OF_ONLINE = ("reward", "kl", "answer_tokens")
+OF_DEVICE = ("tokens_per_second", "gpu_memory", "process_memory")
 
 
 def collect(run_dir: Path, record: RunRecord) -> RunFacts:
@@ -47,7 +49,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
     trained, merged = result_of(stages.train), result_of(stages.merge)
     gguf, ollama = result_of(stages.gguf), result_of(stages.ollama)
     choices = plan.choices if plan else ()
-    scores = read_scores(run_dir)
+    scores, rows = read_scores(run_dir), ledger.read(run_dir)
     return RunFacts(
         title=run_dir.name,
         subject=_subject(spec),
@@ -87,7 +89,8 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         curves=curves_of(run_dir),
         scores=compared(scores.before, scores.after),
         samples=_samples(scores),
-        row_losses=ledger.findings(rows) if (rows := ledger.read(run_dir)) else None,
+        moved=moved(scores, rows),
+        row_losses=ledger.findings(rows) if rows else None,
         masked=masked_of(look) if look else (),
         **loading_facts(run_dir, spec, plan),
         merged_path=merged.path if merged else None,
@@ -157,7 +160,7 @@ def curves_of(run_dir: Path) -> tuple[CurvePoint, ...]:
     points: dict[int, dict[str, float]] = {}
     for entry in _read(newest, TrainerState).log_history:
         known = points.setdefault(entry.step, {})
-        for name in (*ALWAYS, *OF_ONLINE):
+        for name in (*ALWAYS, *OF_ONLINE, *OF_DEVICE):
             if (value := getattr(entry, name)) is not None:
                 known[name] = value
     return tuple(CurvePoint(step=step, **points[step]) for step in sorted(points) if points[step])

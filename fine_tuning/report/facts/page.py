@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.ledger import Findings
+from fine_tuning.values.answers.evaluation import RowsBeside
 from fine_tuning.values.answers.ladder import Ladder
 from fine_tuning.values.answers.scores import Score
 from fine_tuning.values.chain import Link
@@ -82,6 +83,9 @@ class CurvePoint:
     reward: float | None = None
     kl: float | None = None  # nats a token from the model as it was
     answer_tokens: float | None = None  # mean of the sampled answers
+    tokens_per_second: float | None = None  # of the steps since the last log
+    gpu_memory: float | None = None  # bytes that were allocated at most
+    process_memory: float | None = None  # bytes of the training process, on a CPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,19 @@ class Sample:
     after: str | None = None
     correct_before: bool | None = None
     correct_after: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """Rows with both answers, those that moved most first; `general` is the change of the general
+    rows, of which the losses alone are known (None: they were not measured)."""
+
+    gained: tuple[RowsBeside, ...] = ()
+    lost: tuple[RowsBeside, ...] = ()
+    endless: tuple[RowsBeside, ...] = ()  # the tuned model did not end its answer
+    answered: int = 0
+    general: Score | None = None
+    forgotten: tuple[RowsBeside, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +170,7 @@ class RunFacts:
     curves: tuple[CurvePoint, ...] = ()
     scores: tuple[Score, ...] = ()
     samples: tuple[Sample, ...] = ()
+    moved: Moved | None = None  # None: nothing was scored before and after
     row_losses: Findings | None = None  # None: no ledger was kept
     masked: tuple[MaskedRow, ...] = ()
     adapter_path: Path | None = None

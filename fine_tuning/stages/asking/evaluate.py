@@ -14,7 +14,7 @@ from fine_tuning.engine.requests import served_request
 from fine_tuning.errors import UsageError
 from fine_tuning.files import read_json
 from fine_tuning.paths import shown
-from fine_tuning.resources import PACKAGE
+from fine_tuning.resources import FORGETTING
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.asking import chat
 from fine_tuning.stages.check import Check
@@ -24,8 +24,6 @@ from fine_tuning.values.codec import from_json
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.kinds import Kind
-
-FORGETTING = PACKAGE / "measures" / "forgetting.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The ledger of a training: which rows' losses are kept, and where each of them came from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from fine_tuning.units import counted
 from fine_tuning.values.data import NUMBERS, CheckedData, SplitData
 from fine_tuning.values.tables.objectives import OBJECTIVES
 
+SPIKES = "spikes.json"  # beside the losses, by the worker (training/callbacks/spikes.py)
+RowsOf = Callable[[Sequence[int]], Iterable[int]]
 ANEW = "delete it, and no ledger is kept of this training"
 
 
@@ -34,20 +37,37 @@ def no_ledger(planned: Planned) -> str:
     return ""
 
 
-def write_ledger(run_dir: Path, data: CheckedData, parts: SplitData, losses: Path) -> Path | None:
+def write_ledger(
+    run_dir: Path,
+    data: CheckedData,
+    parts: SplitData,
+    losses: Path,
+    rows_of: RowsOf = tuple,
+) -> Path | None:
     """Write the ledger of a run from the losses that its worker kept; None if it kept none, and
-    then no earlier one stays. The losses stay: a training that goes on needs those from before."""
+    then no earlier one stays. The losses stay: a training that goes on needs those from before.
+    `rows_of` gives the rows of sequences that were trained."""
     known = files.read_json(losses, ANEW)
     before, after = known.get("before"), known.get("after")
     if before is None or after is None:
         remove_ledger(run_dir)
         return None
+    spikes = spikes_of(losses.with_name(SPIKES), rows_of)
     rows = [
-        row
+        replace(row, spike=spikes.get(row.row) if part == "train" else None)
         for part, path in part_files(parts)
         for row in _of_part(part, path, data, before.get(part, []), after.get(part, []))
     ]
     return ledger.write(run_dir, rows)
+
+
+def spikes_of(kept: Path, rows_of: RowsOf) -> dict[int, int]:
+    """The training rows of steps with a spike, and the first such step of each."""
+    found: dict[int, int] = {}
+    for spike in files.read_json(kept, ANEW).get("spikes", []):
+        for row in rows_of(spike["sequences"]):
+            found.setdefault(row, spike["step"])
+    return found
 
 
 def remove_ledger(run_dir: Path) -> None:
@@ -107,6 +127,7 @@ def ledger_line(run_dir: Path) -> str:
         f"{counted(len(rows), 'row')} {what}"
         for rows, what in (
             (found.not_finite, "without a finite loss"),
+            (found.behind_spikes, "behind a spike of the loss"),
             (found.never_learned, "never learned"),
             (found.made_worse, "made worse"),
         )

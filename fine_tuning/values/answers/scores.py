@@ -70,13 +70,14 @@ class Scored:
     loss of its answer and the tokens of that, and its answers.
 
     Where preferences are trained, the answers are the wanted ones; `rejected_losses` are those of
-    the others.
+    the others. `general` are those of the general rows that come along (resources.FORGETTING).
     """
 
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     losses: tuple[RowLoss, ...] = ()
     samples: tuple[Answer, ...] = ()
     rejected_losses: tuple[RowLoss, ...] = ()
+    general: tuple[RowLoss, ...] = ()
     rewards: Rewards | None = None
 
 

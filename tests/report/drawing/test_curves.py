@@ -58,6 +58,21 @@ def test_a_series_that_was_never_logged_has_no_chart() -> None:
     assert charts(()) == ()
 
 
+def test_speed_and_memory_are_drawn_where_they_were_logged() -> None:
+    made = charts(
+        (
+            CurvePoint(step=1, loss=2.0, tokens_per_second=900.0, process_memory=3 * 2.0**30),
+            CurvePoint(step=2, eval_loss=1.0),
+            CurvePoint(step=3, loss=1.5, tokens_per_second=1100.0, process_memory=4 * 2.0**30),
+        )
+    )
+    assert [chart.title for chart in made] == ["Loss", "Speed", "Memory"]
+    assert made[1].curves[0].points == ((1.0, 900.0), (3.0, 1100.0))
+    assert made[2].curves[0].points == ((1.0, 3.0), (3.0, 4.0)), "in GiB"
+    (on_gpu,) = charts((CurvePoint(step=1, gpu_memory=2.0**30),))
+    assert on_gpu.title == "GPU memory"
+
+
 @settings(deadline=None)
 @given(low=st.floats(-1e6, 1e6), width=st.floats(1e-6, 1e6))
 def test_ticks_cover_the_values_in_equal_steps(low: float, width: float) -> None:

@@ -16,7 +16,7 @@ from llamafactory.model import load_model, load_tokenizer
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading
-from fine_tuning.engine.worker.rows import first_rows
+from fine_tuning.engine.worker.rows import first_rows, read_rows
 from fine_tuning.engine.worker.scoring.asking import (
     NotScored,
     Part,
@@ -27,7 +27,12 @@ from fine_tuning.engine.worker.scoring.asking import (
     of_text,
 )
 from fine_tuning.engine.worker.scoring.batches import Said, free_device_memory
-from fine_tuning.engine.worker.scoring.generate import MOST_NEW_TOKENS, Progress, scoring_mode
+from fine_tuning.engine.worker.scoring.generate import (
+    MOST_NEW_TOKENS,
+    Progress,
+    RowLoss,
+    scoring_mode,
+)
 from fine_tuning.engine.worker.scoring.prompts import prompts_of, question_of
 from fine_tuning.engine.worker.scoring.rewards.rewarded import score_rewards
 from fine_tuning.engine.worker.scoring.rewards.values import implicit_rewards, reward_metrics
@@ -35,6 +40,7 @@ from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.engine.worker.training.adapters.peft import engine_arguments, installed
+from fine_tuning.errors import DataError
 from fine_tuning.files import read_json, write_text
 from fine_tuning.units import duration_text
 from fine_tuning.values.answers.scores import Scored
@@ -54,6 +60,7 @@ class Scoring:
     rows_path: str
     samples: int
     kind: str
+    general: str = ""  # general rows, of which the losses alone are measured
     served: Mapping[str, Any] | None = None  # how rows are encoded ahead (values/tokens.py: Served)
     reward: str | None = None
     beta: float = 1.0
@@ -88,9 +95,23 @@ def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 def score_model(
     model: MediaModel, scoring: Scoring, events: Events, stage: str, before: Scored | None = None
 ) -> dict[str, Any]:
-    """The scores of the first rows of a file, as `score_rows` gives them."""
+    """The scores of the first rows of a file, as `score_rows` gives them, and the losses of the
+    general ones, which show what is forgotten."""
     rows = first_rows(Path(scoring.rows_path), scoring.samples)
-    return score_rows(model, rows, scoring, events, stage, before)
+    scores = score_rows(model, rows, scoring, events, stage, before)
+    if scoring.general:
+        scores["general"] = general_losses(model, Path(scoring.general), events.note)
+    return scores
+
+
+def general_losses(model: MediaModel, path: Path, said: Said) -> list[RowLoss]:
+    """The loss of each answer in a file of ours; of none if this model cannot be asked them."""
+    try:
+        with scoring_mode(model.model):
+            return losses_of(model, [*read_rows(path)], said)
+    except (DataError, NotScored) as error:
+        said(f"what is forgotten is not measured: {error}")
+        return []
 
 
 def score_rows(

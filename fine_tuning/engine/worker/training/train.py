@@ -7,6 +7,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import torch.distributed as dist
 from llamafactory.data.template import get_template_and_fix_tokenizer
@@ -41,6 +42,7 @@ from fine_tuning.engine.worker.training.callbacks.finite import FiniteNumbers
 from fine_tuning.engine.worker.training.callbacks.hashed import Hashed, note_model
 from fine_tuning.engine.worker.training.callbacks.learning import Learning
 from fine_tuning.engine.worker.training.callbacks.ledger import LossesAround
+from fine_tuning.engine.worker.training.callbacks.spikes import Spikes
 from fine_tuning.engine.worker.training.callbacks.stopping import Stopped, Stopping
 from fine_tuning.engine.worker.training.continuing import continued_exactly
 from fine_tuning.errors import EngineError
@@ -63,6 +65,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         self._step_began = 0.0
         self._seconds = 0.0
         self._tokens_before = 0
+        self._logged = (0, 0.0)  # tokens and seconds of the steps up to the last log
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         require_same_step(state.global_step, args.device)
@@ -89,6 +92,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
 
     def on_log(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         logs = known.get("logs") or {}
+        if "loss" in logs:
+            state.log_history[-1] |= self._measured(state)
         for ours, theirs in (
             ("loss", "loss"),
             ("learning_rate", "learning_rate"),
@@ -107,6 +112,15 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
     def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         self.ended = True
 
+    def _measured(self, state: Any) -> dict[str, float]:
+        """Speed of the steps since the last log, and memory, as the report draws them."""
+        tokens, seconds = state.num_input_tokens_seen - self._tokens_before, self._seconds
+        then, self._logged = self._logged, (tokens, seconds)
+        if tokens > then[0] and seconds > then[1]:
+            speed = (tokens - then[0]) / (seconds - then[1])
+            return {"tokens_per_second": speed, **memory()}
+        return memory()
+
     def _send(self, state: Any) -> None:
         tokens = state.num_input_tokens_seen - self._tokens_before
         if tokens and self._seconds:
@@ -114,6 +128,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not check
         self.facts["epoch"] = state.epoch
         self.events.progress(state.global_step, state.max_steps, **self.facts)
         self.facts.pop("eval_loss", None)  # news once
+
+
+def memory() -> dict[str, float]:
+    """Bytes that are allocated on the GPU at most, else those of this process."""
+    if torch.cuda.is_available():
+        return {"gpu_memory": float(torch.cuda.max_memory_allocated())}
+    return {"process_memory": float(psutil.Process().memory_info().rss)}
 
 
 def require_same_step(step: int, device: Any) -> None:
@@ -220,8 +241,10 @@ def train(
         *(finite, learning, watch, alarms),
         *(RankBudget(resume_from), SavedEncoder(resume_from), Hashed(), stopping),
     ]
+    spikes = Spikes(Path(measured["out"])) if measured else None
     if measured:
         callbacks.insert(0, LossesAround(events, stopping, Measured(**measured), settings))
+        callbacks.append(spikes)
     around = None
     if scoring:
         data_args = template_settings(settings)
@@ -234,6 +257,7 @@ def train(
         evaluated_unseen(arguments),
         finite.watching(),
         learning.watching(),
+        spikes.watching() if spikes else nullcontext(),
         stopping.watching(),
         suppress(Stopped),
     ):
