@@ -1,7 +1,7 @@
 """Which methods go with which stages: all but those refused here, before a model is loaded.
 
-Each pair that is not refused is trained by a test (tests/engine/worker/training/test_pairs.py), and
-`docs/methods.md` has the matrix.
+Each pair that is not refused is trained by a test (tests/engine/worker/training/test_pairs.py); the
+matrix in `docs/methods.md` is written from what ran (tests/pairs.py).
 """
 
 from collections.abc import Callable
@@ -42,14 +42,3 @@ def pair_mismatch(method: str, stage: str) -> str | None:
             return text.format(method=method, stage=stage)
     return None
 
-
-def matrix() -> str:
-    """The pairs as a table in Markdown."""
-    head = f"| | {' | '.join(OBJECTIVES)} |\n|{' --- |' * (len(OBJECTIVES) + 1)}\n"
-    rows = (
-        f"| `{method}` | "
-        + " | ".join("-" if pair_mismatch(method, stage) else "yes" for stage in OBJECTIVES)
-        + " |\n"
-        for method in METHODS
-    )
-    return head + "".join(rows)
