@@ -1,6 +1,6 @@
 """Each method in each stage, trained for real; the matrix of docs/methods.md is what came of it.
 
-    .venv/bin/python -m tests.pairs       trains all of them (minutes), and writes the matrix
+.venv/bin/python -m tests.pairs       trains all of them (minutes), and writes the matrix
 """
 
 import math

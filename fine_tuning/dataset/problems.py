@@ -255,6 +255,9 @@ CAUSES: dict[str, Cause] = {
         "<image>, <video> or <audio> in the text without a file",
         "add the file's column, or expect the mark to be read as plain text",
     ),
+    "unanswered": _warning(
+        "prompt without an answer", "nothing to do: rewards judge what the model answers"
+    ),
     "pair_equal": _warning(
         "chosen and rejected are the same", "remove the row: it teaches nothing"
     ),

@@ -32,6 +32,16 @@ def refuse_rewards(words: Sequence[str]) -> None:
         raise UsageError(mistakes, fix="docs/online.md shows each kind of reward")
 
 
+def compares(words: str) -> bool:
+    """Whether the reward that these words name compares with the row's answer."""
+    reward = read_reward(words)
+    if reward.kind != "function":
+        return reward.kind == "exact_match"
+    tree = ast.parse(reward.file.read_bytes(), str(reward.file))
+    found = [it for it in tree.body if isinstance(it, ast.FunctionDef) and it.name == reward.name]
+    return any("expected" in _needed(it) for it in found)
+
+
 def _not_callable(reward: Reward) -> str:
     """Why the file has no such function that could be called; empty if it has, or may have."""
     try:
@@ -58,14 +68,9 @@ def _not_defined(reward: Reward, tree: ast.Module, functions: Sequence[str]) -> 
 
 def _not_given(function: ast.FunctionDef) -> str:
     """Which parameter it needs that no reward is called with."""
-    args = function.args
-    names = [it.arg for it in (*args.posonlyargs, *args.args)]
-    needed = names[: len(names) - len(args.defaults)]
-    needed += [
-        it.arg for it, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if not default
-    ]
+    names = [it.arg for it in (*function.args.posonlyargs, *function.args.args)]
     given = OF_MANY_ANSWERS if "completions" in names else OF_ONE_ANSWER
-    unknown = [name for name in needed if name not in given]
+    unknown = [name for name in _needed(function) if name not in given]
     if not unknown:
         return ""
     return (
@@ -73,3 +78,13 @@ def _not_given(function: ast.FunctionDef) -> str:
         f"answer may ask for {', '.join(OF_ONE_ANSWER)}, and one of many, as TRL calls it, for "
         f"{', '.join(OF_MANY_ANSWERS)}."
     )
+
+
+def _needed(function: ast.FunctionDef) -> list[str]:
+    """The parameters that it cannot be called without."""
+    args = function.args
+    names = [it.arg for it in (*args.posonlyargs, *args.args)]
+    needed = names[: len(names) - len(args.defaults)]
+    return needed + [
+        it.arg for it, default in zip(args.kwonlyargs, args.kw_defaults, strict=True) if not default
+    ]

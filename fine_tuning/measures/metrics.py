@@ -47,8 +47,15 @@ def _losses(scored: Scored) -> Floats | None:
     return np.array(scored.losses, dtype=float) if scored.losses else None  # None becomes nan
 
 
+def _are_answered(scored: Scored) -> bool:
+    """Whether every row says what is expected: prompts alone say nothing."""
+    return bool(scored.samples) and all(it.expected for it in scored.samples)
+
+
 def _right(scored: Scored) -> Floats | None:
-    return _each([it.answer == it.expected for it in scored.samples]) if scored.samples else None
+    if not _are_answered(scored):
+        return None
+    return _each([it.answer == it.expected for it in scored.samples])
 
 
 def _stopped(scored: Scored) -> Floats | None:
@@ -78,16 +85,16 @@ def _bleu(scored: Scored) -> object:
 
 
 def _bleu_rows(scored: Scored) -> Floats | None:
-    return texts.statistics(_bleu(scored), *_pairs(scored)) if scored.samples else None
+    return texts.statistics(_bleu(scored), *_pairs(scored)) if _are_answered(scored) else None
 
 
 def _chrf_rows(scored: Scored) -> Floats | None:
-    return texts.statistics(texts.chrf(), *_pairs(scored)) if scored.samples else None
+    return texts.statistics(texts.chrf(), *_pairs(scored)) if _are_answered(scored) else None
 
 
 def _rouge_rows(column: int) -> Callable[[Scored], Floats | None]:
     def rows(scored: Scored) -> Floats | None:
-        if not scored.samples:
+        if not _are_answered(scored):
             return None
         return _each(list(texts.rouge(*_pairs(scored))[:, column]))
 

@@ -16,7 +16,8 @@ from fine_tuning.screen import Screen, downloading
 from fine_tuning.stages.split import warn_changed
 from fine_tuning.units import counted, percent_text
 from fine_tuning.values.data import CheckedData
-from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.spec import DataSpec, RunSpec
+from fine_tuning.values.tables.objectives import OBJECTIVES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,16 @@ class Check:
         spec = self.spec
         return (*spec.data.dataset_path, *spec.data.mix, *spec.val_dataset_path)
 
+    @property
+    def read_as(self) -> DataSpec:
+        """How rows are read: where a model learns from answers of its own, prompts alone too."""
+        objective = OBJECTIVES.get(str(self.spec.stage))
+        if objective is None or objective.online is None:
+            return self.spec.data
+        return replace(self.spec.data, allow_unanswered=True)
+
     def inputs(self) -> tuple[Any, ...]:
-        return (self.spec.data, self.spec.val_dataset_path, file_states(self.named))
+        return (self.read_as, self.spec.val_dataset_path, file_states(self.named))
 
     def holds(self, known: CheckedData) -> bool:
         """The rows lie as they were written, and the media that they name are the same."""
@@ -62,7 +71,7 @@ class Check:
         screen.begin("read", None, "bytes")
         checking = self.dataset.with_name(f"{self.dataset.name}.checking")
         data = account(
-            spec.data,
+            self.read_as,
             out_dir=checking,
             extracted_dir=self.dataset.with_name("media"),  # rows name these files absolutely
             validation_paths=spec.val_dataset_path,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset.check import refuse_unusable
+from fine_tuning.dataset.convert.values import UNANSWERED
 from fine_tuning.dataset.prepare import register
 from fine_tuning.dataset.sources.find import refuse_missing
 from fine_tuning.engine.arguments.installed import TRL, engine_arguments
@@ -14,7 +15,7 @@ from fine_tuning.engine.loading import given_adapters
 from fine_tuning.engine.models.hub import require_model
 from fine_tuning.engine.models.source import is_local, model_location
 from fine_tuning.engine.process.launch import Worker
-from fine_tuning.engine.rewards import refuse_rewards
+from fine_tuning.engine.rewards import compares, refuse_rewards
 from fine_tuning.errors import UsageError
 from fine_tuning.hubs import require_upload
 from fine_tuning.screen import Screen, worker_events
@@ -79,6 +80,7 @@ def refuse_stage(spec: RunSpec, data: CheckedData) -> None:
             "or a run of --stage rm; to learn the answers in the rows take --stage sft",
         )
     refuse_rewards(spec.reward)
+    _refuse_unanswered(spec, stage, data)
     of_trl = [
         name
         for name in spec.engine_args
@@ -89,6 +91,25 @@ def refuse_stage(spec: RunSpec, data: CheckedData) -> None:
             f"--{of_trl[0]} is an argument of TRL, for --stage grpo and rloo, not for {stage}.",
             fix="leave it out",
         )
+
+
+def _refuse_unanswered(spec: RunSpec, stage: str, data: CheckedData) -> None:
+    """Raise UsageError for prompts alone where answers are learned, or compared with."""
+    alone = next((group for group in data.problems if group.code == UNANSWERED), None)
+    if alone is None:
+        return
+    learned = OBJECTIVES[stage].online is None
+    comparing = [words for words in spec.reward if compares(words)]
+    if not learned and not comparing:
+        return
+    what = f"--stage {stage} learns" if learned else f"--reward {comparing[0]} compares with"
+    raise UsageError(
+        f"{what} the answers of the rows, and {alone.count:,} of {data.rows_kept:,} have none "
+        f"(first at {alone.first}).",
+        fix="give them answers, or take --stage grpo or rloo with a reward that judges the "
+        "model's own answer: regex:PATTERN, json_valid, length:N, FILE.py:FUNCTION without "
+        "`expected`, or a run of --stage rm",
+    )
 
 
 def refuse_gpu(spec: RunSpec, worker: Worker, screen: Screen) -> None:

@@ -130,6 +130,11 @@ class DataSpec:
     allow_truncated: bool = flag(
         False, "train on what is there of a file that was cut off", group="data"
     )
+    allow_unanswered: bool = flag(
+        False,
+        "rows may be prompts without an answer (--stage grpo and rloo always read them)",
+        group="data",
+    )
     dataset_config: str | None = flag(
         None, "configuration (subset) of a Hub dataset", group="data", metavar="NAME"
     )

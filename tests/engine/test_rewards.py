@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.engine.rewards import refuse_rewards
+from fine_tuning.engine.rewards import compares, refuse_rewards
 from fine_tuning.errors import UsageError
 
 FILE = """
@@ -11,6 +11,7 @@ raise SystemExit("nobody runs this")
 def score(answer, expected, *, strict=False): ...
 def solution_reward(completions, solution, **kwargs): ...
 def of_trl(completions, prompts, **kwargs): ...
+def may_compare(answer, expected=None): ...
 other = score
 """
 
@@ -24,6 +25,14 @@ def file(tmp_path: Path) -> Path:
 
 def test_functions_of_a_file_are_found_without_running_it(file: Path) -> None:
     refuse_rewards([f"{file}:score", f"{file}:of_trl=2", f"{file}:other", "exact_match"])
+
+
+def test_a_reward_that_compares_with_the_answer_of_a_row_is_known_by_its_parameters(
+    file: Path,
+) -> None:
+    words = ("exact_match=2", "json_valid", f"{file}:score", f"{file}:of_trl")
+    assert [*map(compares, words)] == [True, False, True, False]
+    assert not compares(f"{file}:may_compare"), "where there is none it is given an empty text"
 
 
 def test_every_reward_that_is_of_no_use_is_said_at_once(file: Path, tmp_path: Path) -> None:

@@ -70,3 +70,9 @@ def test_answers_that_rewards_judge_are_compared_row_by_row() -> None:
     assert wins.change[0] < 0 < wins.change[1]
     assert reward.after == pytest.approx(-0.5) and reward.name == "Reward"
     assert found["reward of length:9"].name == "Reward: length:9"
+
+
+def test_prompts_alone_have_no_metric_of_what_is_expected() -> None:
+    """An answer was said to be wrong where none was expected."""
+    alone = scored([("Yes.", ""), ("No.", "No.")])
+    assert {*by_metric(alone, alone)} == {"loss", "perplexity", "stops", "length"}

@@ -83,3 +83,11 @@ def test_rows_whose_files_have_gone_are_trained_on_as_prepared(tmp_path: Path) -
     said: list[str] = []
     assert stage.do(screen(said)) == before
     assert "has gone: the rows that were prepared from it are used" in said[0]
+
+
+@pytest.mark.parametrize(("stage", "read"), [("grpo", True), ("sft", False), (None, False)])
+def test_prompts_alone_are_read_for_rewards_only(
+    stage: str | None, read: bool, tmp_path: Path
+) -> None:
+    check = Check(spec=RunSpec(stage=stage), dataset=tmp_path)
+    assert check.read_as.allow_unanswered == read

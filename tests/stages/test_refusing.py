@@ -9,6 +9,7 @@ import pytest
 from fine_tuning.errors import UsageError
 from fine_tuning.stages import refusing
 from fine_tuning.values.data import CheckedData, SplitData
+from fine_tuning.values.shown import ProblemGroup
 from fine_tuning.values.spec import RunSpec
 from tests.looks import WRITTEN, look_of
 
@@ -69,7 +70,7 @@ def test_rows_of_another_stage_are_refused_before_a_model_is_loaded(
     stage: str | None, message: str | None
 ) -> None:
     """They were refused 20 s later, with the engine loaded and every row tokenised."""
-    data = cast(CheckedData, SimpleNamespace(kind="chat"))
+    data = cast(CheckedData, SimpleNamespace(kind="chat", problems=()))
     if message is None:
         refusing.refuse_stage(RunSpec(stage=stage), data)
         return
@@ -100,7 +101,7 @@ def test_rows_of_another_stage_are_refused_before_a_model_is_loaded(
 def test_rewards_and_rows_that_do_not_fit_are_refused_before_a_model_is_loaded(
     kind: str, wishes: dict[str, Any], message: str | None
 ) -> None:
-    data = cast(CheckedData, SimpleNamespace(kind=kind))
+    data = cast(CheckedData, SimpleNamespace(kind=kind, problems=()))
     if message is None:
         refusing.refuse_stage(RunSpec(**wishes), data)
         return
@@ -111,6 +112,31 @@ def test_rewards_and_rows_that_do_not_fit_are_refused_before_a_model_is_loaded(
 
 def test_a_method_that_does_not_go_with_the_stage_of_the_rows_is_refused() -> None:
     """The stage follows from the rows, where none is named."""
-    data = cast(CheckedData, SimpleNamespace(kind="kto"))
+    data = cast(CheckedData, SimpleNamespace(kind="kto", problems=()))
     with pytest.raises(UsageError, match="goes with --stage sft and pt"):
         refusing.refuse_stage(RunSpec(method="adalora"), data)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        (
+            {"stage": "grpo", "reward": ("json_valid", "exact_match=2")},
+            "--reward exact_match=2 compares with the answers of the rows, and 3 of 9 have none "
+            "(first at rows.jsonl:4).",
+        ),
+        ({"stage": "rloo", "reward": ("json_valid", "length:9")}, None),
+        ({}, "--stage sft learns the answers of the rows, and 3 of 9 have none"),
+    ],
+)
+def test_prompts_alone_are_refused_where_an_answer_is_learned_or_compared_with(
+    wishes: dict[str, Any], message: str | None
+) -> None:
+    group = ProblemGroup(code="unanswered", count=3, message="", first="rows.jsonl:4")
+    data = cast(CheckedData, SimpleNamespace(kind="chat", problems=(group,), rows_kept=9))
+    if message is None:
+        refusing.refuse_stage(RunSpec(**wishes), data)
+        return
+    with pytest.raises(UsageError) as caught:
+        refusing.refuse_stage(RunSpec(**wishes), data)
+    assert message in str(caught.value)

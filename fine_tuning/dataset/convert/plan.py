@@ -10,7 +10,7 @@ from fine_tuning.dataset.convert.canonical import PreferenceRow, Row, UntrainedT
 from fine_tuning.dataset.convert.doubts import doubts_of, may_hold_doubts
 from fine_tuning.dataset.convert.rows import CONVERTERS
 from fine_tuning.dataset.convert.values import Notes, Tags, Unusable, shown, type_name
-from fine_tuning.dataset.recognise.by_columns import Votes, formats_of, renamed
+from fine_tuning.dataset.recognise.by_columns import ALONE, Votes, formats_of, renamed
 from fine_tuning.dataset.recognise.formats import MEDIA_COLUMNS, WEIGHT, Format, all_formats
 
 UNUSED = " (not used)"  # what a column is renamed to that must not be read
@@ -39,6 +39,7 @@ class Plan:
     media: Media = Media()
     recognised: bool = False
     tags: Tags = Tags()
+    allow_unanswered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Converter:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.format: Format | None = all_formats().get(plan.format)
-        self.notes = Notes(plan.media.root, plan.media.extracted, plan.tags)
+        self.notes = Notes(plan.media.root, plan.media.extracted, plan.tags, plan.allow_unanswered)
         self._named = frozenset(plan.renames.values())
         self.votes: Votes = Votes()
         self.with_reasoning = 0
@@ -99,7 +100,8 @@ class Converter:
         if fitting in self.votes or len(self.votes) < MAX_VOTES:
             self.votes[fitting] += 1
         known = self.format
-        if known is None or not fitting or {known.name, *known.includes} & set(fitting):
+        own = {known.name, *known.includes, ALONE} if known else set()
+        if known is None or not fitting or own & set(fitting):
             return known
         if any(shape.values and shape.possible(row) for shape in known.shapes):
             return known  # it has the columns: the converter says which value is wrong

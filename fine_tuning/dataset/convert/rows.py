@@ -255,11 +255,11 @@ def _reasoned(answer: str, fields: Fields, notes: Notes) -> str:
 
 def _answer(value: Any, column: str, notes: Notes) -> str:
     if value is None:
-        raise Unusable("answer_missing", f"{column} is missing or null; expected text")
+        notes.lacks_answer("answer_missing", f"{column} is missing or null; expected text")
     answer = as_text(value, column, "answer_not_text", notes)
-    if is_blank(answer):
-        raise Unusable("answer_empty", f"{column} is {blankness(answer)}; expected an answer")
-    return answer
+    if value is not None and is_blank(answer):
+        notes.lacks_answer("answer_empty", f"{column} is {blankness(answer)}; expected an answer")
+    return "" if is_blank(answer) else answer
 
 
 def _history(value: Any, notes: Notes) -> list[Turn]:

@@ -28,6 +28,7 @@ BLANKS = frozenset(
     )
 )
 _BLANKS = "".join(BLANKS)
+UNANSWERED = "unanswered"  # the code of a row that is a prompt alone
 _MASKED = 4096  # no message shows more
 
 
@@ -64,6 +65,7 @@ class Notes:
     media_root: Path = field(default_factory=Path)
     media_dir: Path | None = None  # where files are written whose bytes stand in the rows
     tags: Tags = Tags()
+    allow_unanswered: bool = False  # a row may be a prompt without an answer
     warnings: list[tuple[str, str]] = field(default_factory=list)
     renamed: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
@@ -72,6 +74,12 @@ class Notes:
 
     def warn(self, code: str, message: str) -> None:
         self.warnings.append((code, message))
+
+    def lacks_answer(self, code: str, message: str) -> None:
+        """Raise Unusable for a row without an answer, or note that it is a prompt alone."""
+        if not self.allow_unanswered:
+            raise Unusable(code, message)
+        self.warn(UNANSWERED, message.partition("; ")[0])
 
 
 def shown(value: Any, limit: int = 40) -> str:

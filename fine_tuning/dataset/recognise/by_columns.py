@@ -10,6 +10,9 @@ from fine_tuning.errors import UsageError
 from fine_tuning.units import counted
 
 Votes = Counter[tuple[str, ...]]
+# Prompts alone: so looks every row of another format whose answer is null, which says nothing
+# about its file.
+ALONE = "prompts"
 
 
 def renamed(row: Mapping[str, Any], renames: Mapping[str, str]) -> Mapping[str, Any]:
@@ -64,6 +67,8 @@ def winner(votes: Votes, path: str) -> str | None:
             totals[name] += count
     if not totals:
         return None
+    if totals.keys() - {ALONE}:
+        del totals[ALONE]
     for name, known in all_formats().items():
         if totals[name]:
             totals[name] += sum(totals[other] for other in known.includes)

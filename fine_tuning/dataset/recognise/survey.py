@@ -10,7 +10,14 @@ from fine_tuning.dataset.convert.fast_path.rows import SAMPLE_ROWS
 from fine_tuning.dataset.convert.plan import UNUSED, Media, Plan
 from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.dataset.read import decode_block, open_batches, text_unit
-from fine_tuning.dataset.recognise.by_columns import Votes, evidence_for, renamed, vote, winner
+from fine_tuning.dataset.recognise.by_columns import (
+    ALONE,
+    Votes,
+    evidence_for,
+    renamed,
+    vote,
+    winner,
+)
 from fine_tuning.dataset.recognise.formats import all_formats
 from fine_tuning.dataset.recognise.mapping import Mapped, mapping_of
 from fine_tuning.dataset.recognise.meanings import HARMLESS
@@ -33,6 +40,13 @@ def first_plan(
 
     Raises UsageError if all of them fit two formats equally well.
     """
+    plan, rows = _recognised(source, spec, extracted)
+    return dataclasses.replace(plan, allow_unanswered=spec.allow_unanswered), rows
+
+
+def _recognised(
+    source: Source, spec: DataSpec, extracted: Path | None
+) -> tuple[Plan, list[dict[str, Any]]]:
     try:
         rows = _first_rows(source)
     except DataError:  # the pass over the file will meet it again, and name it
@@ -54,7 +68,8 @@ def first_plan(
     votes = vote(rows, renames)
     if len(votes) == 1 and len(next(iter(votes))) > 1:
         winner(votes, source.name)
-    names = [names for names, _ in votes.most_common() if names]
+    names = [names for names, _ in votes.most_common() if names and names != (ALONE,)]
+    names += [(ALONE,)] * (not names and (ALONE,) in votes)
     if names:
         return Plan(names[0][0], renames, media, recognised=True, tags=tags), rows
     if only := _only_column(rows, renames):

@@ -41,4 +41,3 @@ def pair_mismatch(method: str, stage: str) -> str | None:
         if applies(METHODS[method], OBJECTIVES[stage]):
             return text.format(method=method, stage=stage)
     return None
-

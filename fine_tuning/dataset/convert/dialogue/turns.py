@@ -133,12 +133,17 @@ def check_order(turns: list[Turn], notes: Notes, *, ends_with_answer: bool = Tru
             notes.warn("tool_call_as_text", f"turn {number} calls the tool of turn {number + 1}")
         if turn.role != "tool" and previous == "function_call":
             raise Unusable("tool_order", f"tool call without a result at turn {number}")
+        if turn.role == "assistant" and not turn.value and turn is not turns[-1]:
+            raise Unusable(
+                "answer_empty", f"turn {number + 1}, an answer before the last, is blank"
+            )
         previous = turn.role
     answered = turns[-1].role in ANSWERS
     if ends_with_answer and not answered:
-        raise Unusable(
+        notes.lacks_answer(
             "last_turn_not_assistant", f"the last turn is from {turns[-1].role}; expected assistant"
         )
+        turns.append(Turn("assistant", ""))
     if not ends_with_answer and answered:
         raise Unusable("turn_order", "the prompt ends with an assistant turn; expected user")
 
@@ -252,7 +257,8 @@ def _turns_of(role: str, content: Content, where: str, notes: Notes) -> list[Tur
     if role == "function_call":
         return [Turn(role, with_reasoning(call_turn(_filled(text, where)), content.reasoning))]
     if is_blank(text) and role == "assistant":
-        raise Unusable("answer_empty", f"{where}, an answer, is {blankness(text)}")
+        notes.lacks_answer("answer_empty", f"{where}, an answer, is {blankness(text)}")
+        return [Turn(role, "")]
     return [Turn(role, with_reasoning(_filled(text, where), content.reasoning))]
 
 
