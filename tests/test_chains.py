@@ -167,11 +167,15 @@ def test_a_whole_model_is_taken_as_it_lies(chained: Path) -> None:
     assert link.run == str(chained / "sft")
 
 
-def test_virtual_tokens_are_the_end_of_a_chain(chained: Path) -> None:
+def test_virtual_tokens_go_on_by_their_own_method_only(chained: Path) -> None:
+    """It was refused without --method, whose default is lora."""
     record = trained_by(of(chained / "sft"), "prompt_tuning")
-    spec = RunSpec(from_run=chained / "sft")
-    with pytest.raises(UsageError, match="trained virtual tokens by prompt_tuning"):
-        started(spec, record, sources={}, screen=PlainScreen(io.StringIO()))
+    spec, screen = RunSpec(from_run=chained / "sft"), PlainScreen(io.StringIO())
+    found, _ = started(spec, record, sources={}, screen=screen)
+    assert found.method == "prompt_tuning"
+    assert found.engine_args["adapter_name_or_path"] == str(chained / "sft")
+    with pytest.raises(UsageError, match="only --method prompt_tuning goes on with"):
+        started(spec, record, sources={"method": "you"}, screen=screen)
 
 
 def test_an_adapter_of_its_own_may_have_another_rank(chained: Path) -> None:

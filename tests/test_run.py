@@ -48,6 +48,16 @@ def test_the_end_of_a_run_says_what_to_type_next(
     assert (job.spec.output_dir, job.spec.export_dir) == (Path("run 一"), Path("run 一-merged"))
 
 
+def test_no_merge_is_offered_of_what_cannot_be_merged(basic: Path, tmp_path: Path) -> None:
+    """A run of prompt_tuning ended with the command to merge it, which is refused."""
+    known = record(basic)
+    known["stages"]["plan"]["result"]["chosen"]["method"] = "prompt_tuning"
+    (tmp_path / "run.json").write_text(json.dumps(known), encoding="utf-8")
+    (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
+    said = list(what_is_next(tmp_path))
+    assert said[0].startswith("Adapter") and not any("Merge it" in line for line in said)
+
+
 def test_the_run_folder_holds_what_the_design_promises(basic: Path) -> None:
     known = record(basic)
     assert known["status"] == "done"

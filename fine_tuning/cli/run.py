@@ -59,7 +59,7 @@ def what_is_next(run_dir: Path) -> Iterator[str]:
     place = quote(shown(run_dir))
     if not facts.reward_model:
         yield f"Talk to it:\n    {program_here()} chat --output_dir {place}"
-    if facts.merged_path is None and facts.adapter_path:
+    if facts.merged_path is None and facts.adapter_path and not facts.virtual_tokens:
         target = quote(f"{shown(run_dir)}-merged")
         words = [f"{program_here()} export", f"--output_dir {place}", f"--export_dir {target}"]
         yield "Merge it:\n    " + " \\\n    ".join(words)

@@ -82,7 +82,9 @@ def snippets(facts: RunFacts) -> tuple[Snippet, ...]:
     if facts.command and run_dir and not facts.reward_model:
         code = f"{_program(facts.command)} chat --output_dir {shlex.quote(str(run_dir))}"
         made.insert(0, Snippet(title="A chat, as it was trained", language="shell", code=code))
-    if facts.chat and made and not (facts.encoded_ahead or facts.reward_model):
+    # LLaMA-Factory merges an adapter to chat with it (model/adapter.py:_setup_lora_tuning)
+    beside = facts.encoded_ahead or facts.reward_model or facts.virtual_tokens
+    if facts.chat and made and not beside:
         made.append(
             Snippet(title="A chat, with LLaMA-Factory", language="shell", code=_chat(facts))
         )

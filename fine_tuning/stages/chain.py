@@ -33,6 +33,7 @@ OF_THE_ADAPTER = (
     "lora_target",
     "use_dora",
     "use_rslora",
+    "num_virtual_tokens",
 )
 
 
@@ -56,13 +57,17 @@ def started(
     """The wishes with the model that the run of this record left, and all that it was trained with;
     and the chain up to it. Without a record they stay as they are.
 
-    That is the very model that was scored there: an adapter of lora is trained further, a whole
-    model is taken as it lies; of any other adapter the merged model, which was proved. Raises
-    UsageError where there is none, and for each setting of the user's that contradicts it.
+    That is the very model that was scored there: an adapter is trained further by its own method,
+    a whole model is taken as it lies; for another method than the adapter's the merged model, which
+    was proved. Raises UsageError where there is none, and for each setting of the user's that
+    contradicts it.
     """
     spec = with_absolute_paths(spec)
     if record is None or spec.from_run is None:
         return spec, ()
+    trained = result_of(record.stages.plan)
+    if trained and "method" not in sources and METHODS[trained.chosen.method].makes_adapter:
+        spec = spec.replace(method=trained.chosen.method)
     start = start_of(spec, record, spec.from_run)
     wished: dict[str, Any] = {
         "model_name_or_path": start.model,
@@ -132,9 +137,10 @@ def start_of(spec: RunSpec, record: RunRecord, run_dir: Path) -> Start:
         return Start(model=str(merged.path), adapters=(), settings=whole)
     if not before.mergeable:
         raise UsageError(
-            f"{shown(run_dir)} trained virtual tokens by {plan.chosen.method}, which no other "
-            "training can go on with, and which cannot be merged.",
-            fix="train on the base model instead, or start from a run of lora or full",
+            f"{shown(run_dir)} trained virtual tokens by {plan.chosen.method}, which only --method "
+            f"{plan.chosen.method} goes on with, and which cannot be merged.",
+            fix="leave --method out, train on the base model instead, or start from a run of lora "
+            "or full",
         )
     raise UsageError(
         f"--method {spec.method} cannot go on with the adapter of {shown(run_dir)} "

@@ -71,3 +71,9 @@ def test_a_prompt_is_asked_for_as_it_was_trained() -> None:
     ast.parse(only.code)
     assert "enable_thinking=False" in only.code
     assert "enable_thinking" not in snippets(RunFacts(merged_path=Path("m")))[0].code
+
+
+def test_llama_factory_is_not_asked_to_merge_virtual_tokens() -> None:
+    """Its chat merges every adapter first, and ended with an AttributeError."""
+    shown = snippets(replace(_MADE, merged_path=None, virtual_tokens=True, train_yaml=None))
+    assert [it.title for it in shown] == ["The adapter, with Transformers and PEFT"]

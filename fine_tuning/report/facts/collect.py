@@ -24,6 +24,7 @@ from fine_tuning.values.results import GgufFile
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.kinds import KINDS
 from fine_tuning.values.tables.methods import METHODS
+from fine_tuning.values.tables.objectives import OBJECTIVES
 
 T = TypeVar("T")
 TOLD = (
@@ -105,7 +106,6 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         if record.chain and trained
         else (),
         artefacts=_artefacts(run_dir, merged.path if merged else None, _gguf_files(record)),
-        train_yaml=run_dir / "train.yaml" if (run_dir / "train.yaml").exists() else None,
     )
 
 
@@ -123,7 +123,19 @@ def loading_facts(run_dir: Path, spec: RunSpec, plan: Plan | None) -> dict[str, 
         "adapters_before": spec.adapters_before,
         "model_path": run_dir if whole and (run_dir / "config.json").exists() else None,
         "reward_model": plan is not None and plan.rows.stage == "rm",
+        "virtual_tokens": plan is not None and METHODS[plan.chosen.method].soft_prompt,
+        "train_yaml": run_dir / "train.yaml" if plan and by_hand(run_dir, spec, plan) else None,
     }
+
+
+def by_hand(run_dir: Path, spec: RunSpec, plan: Plan) -> bool:
+    """Whether LLaMA-Factory alone can train by the `train.yaml` that lies in the run."""
+    return (
+        (run_dir / "train.yaml").exists()
+        and METHODS[plan.chosen.method].trainer == "llamafactory"
+        and OBJECTIVES[plan.rows.stage].online is None
+        and not spec.target_parameters
+    )
 
 
 def _subject(spec: RunSpec) -> tuple[str, str] | None:

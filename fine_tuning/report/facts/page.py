@@ -176,6 +176,7 @@ class RunFacts:
     adapter_path: Path | None = None
     adapters_before: tuple[str, ...] = ()  # that were merged into the base before this one
     model_path: Path | None = None  # of a training that leaves a whole model
+    virtual_tokens: bool = False  # which stay apart from the base: nothing merges them
     reward_model: bool = False  # it scores conversations, and says nothing
     merged_path: Path | None = None
     gguf_paths: tuple[Path, ...] = ()

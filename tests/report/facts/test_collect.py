@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from fine_tuning.report import collect, write_report
+from fine_tuning.report.facts.collect import loading_facts
 from fine_tuning.report.scores import verdict
+from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import Done, RunRecord, Stages
 from fine_tuning.values.results import Failure, Merged, Proof, Trained
 from fine_tuning.values.spec import RunSpec
@@ -93,3 +96,26 @@ def test_paths_are_shown_as_people_write_them(
     facts = collect(run, record())
     assert [item.path for item in facts.artefacts] == ["runs/one/train.yaml", "runs/one/dataset"]
     assert facts.log == "runs/one/logs/engine.log"
+
+
+@pytest.mark.parametrize(
+    ("method", "stage", "wishes", "alone"),
+    [
+        ("lora", "sft", {}, True),
+        ("full", "rm", {}, True),
+        ("vera", "sft", {}, False),
+        ("lora", "grpo", {}, False),
+        ("lora", "sft", {"target_parameters": ("experts",)}, False),
+    ],
+)
+def test_a_training_by_hand_is_shown_where_llama_factory_alone_can(
+    method: str, stage: str, wishes: dict[str, Any], alone: bool, tmp_path: Path
+) -> None:
+    """The page gave a command that LLaMA-Factory refuses."""
+    (tmp_path / "train.yaml").touch()
+    made = cast(
+        Plan,
+        SimpleNamespace(chosen=SimpleNamespace(method=method), rows=SimpleNamespace(stage=stage)),
+    )
+    found = loading_facts(tmp_path, RunSpec(**wishes), made)["train_yaml"]
+    assert found == (tmp_path / "train.yaml" if alone else None)
