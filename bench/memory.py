@@ -28,7 +28,7 @@ from accelerate.utils.operations import convert_to_fp32
 from bitsandbytes.autograd._functions import MatMul4Bit
 from bitsandbytes.functional import QuantState
 from llamafactory.hparams import FinetuningArguments, ModelArguments
-from llamafactory.model.adapter import init_adapter
+from llamafactory.model import adapter
 from llamafactory.model.model_utils.checkpointing import prepare_model_for_training
 from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from llamafactory.train.kto.trainer import CustomKTOTrainer
@@ -42,12 +42,16 @@ from transformers import (
     Phi3Config,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 from fine_tuning.engine.plan.memory.peak import estimate
 from fine_tuning.engine.plan.memory.weights import Step
+from fine_tuning.engine.trainers.llamafactory import target_parameters
 from fine_tuning.engine.worker.tokens.model_facts import model_facts
+from fine_tuning.engine.worker.training.adapters import installed
 from fine_tuning.values.plan import OVERHEAD
+from fine_tuning.values.spec import RunSpec
 
 GIB = 1024**3
 BLOCK = 512  # bytes; CUDA's allocator gives whole blocks
@@ -99,6 +103,19 @@ SHAPES: Mapping[str, Callable[[], Any]] = {
         num_attention_heads=32,
         pad_token_id=0,
     ),
+    "30B-A3B": lambda: Qwen3MoeConfig(
+        vocab_size=151936,
+        hidden_size=2048,
+        intermediate_size=6144,
+        moe_intermediate_size=768,
+        num_hidden_layers=48,
+        num_attention_heads=32,
+        num_key_value_heads=4,
+        head_dim=128,
+        num_experts=128,
+        num_experts_per_tok=8,
+        tie_word_embeddings=False,
+    ),
     "8B": lambda: LlamaConfig(
         vocab_size=128256,
         hidden_size=4096,
@@ -119,6 +136,7 @@ class Case:
     stage: str = "sft"
     quantization: str = "none"
     rank: int = 8
+    targeted: tuple[str, ...] = ()  # --target_parameters
     batch: int = 1
     length: int = 1024
     checkpointing: bool = True
@@ -135,6 +153,7 @@ class Case:
         words = [
             "qlora" if self.quantization == "4bit" else self.method,
             f"r{self.rank}" if self.method == "lora" else "",
+            f"and {' '.join(self.targeted)}" if self.targeted else "",
             self.stage if self.stage != "sft" else "",
             "" if self.checkpointing else "no checkpointing",
             f"accumulates {self.accumulation}" if self.accumulation > 1 else "",
@@ -237,7 +256,21 @@ def build(case: Case) -> Any:
         lora_rank=case.rank,
         lora_alpha=2 * case.rank,
     )
-    return init_adapter(config, model, arguments, finetuning, True).train()
+    with installed(_adapter_of(case, config)):
+        return adapter.init_adapter(config, model, arguments, finetuning, True).train()
+
+
+def _adapter_of(case: Case, config: Any) -> dict[str, Any]:
+    """What a run gives PEFT beside LLaMA-Factory (engine/trainers/llamafactory.py)."""
+    if not case.targeted:
+        return {}
+    spec = RunSpec(target_parameters=case.targeted)
+    names = target_parameters(spec, model_facts(config, trust=False))
+    return {
+        "model_name_or_path": "x",
+        "finetuning_type": "lora",
+        "peft": {"target_parameters": names},
+    }
 
 
 def _config(case: Case) -> Any:
@@ -446,6 +479,9 @@ CASES = (
     Case(shape="8B", stage="kto", batch=2, quantization="4bit"),
     Case(shape="8B", method="freeze", batch=2),
     Case(shape="8B", method="full", length=2048),
+    Case(shape="30B-A3B"),
+    Case(shape="30B-A3B", targeted=("experts",)),
+    Case(shape="30B-A3B", targeted=("experts",), checkpointing=False),
 )
 
 
@@ -460,6 +496,7 @@ def estimated(case: Case) -> float:
         stage=case.stage,
         quantization=case.quantization,
         rank=case.rank,
+        targeted=case.targeted,
         batch=case.batch,
         length=case.length,
         half=case.half,

@@ -49,7 +49,7 @@ def settings(
         **interval_settings(chosen),
         **{decision.name: decision.value for decision in chosen.decided},
     }
-    parameters = _target_parameters(spec, look.model)
+    parameters = target_parameters(spec, look.model)
     if parameters:
         made["peft"] = {"target_parameters": parameters}
     alone = ALONE if parameters else ""
@@ -61,7 +61,7 @@ def settings(
     return TrainSettings(by_hand=made | evaluation | given, alone=alone)
 
 
-def _target_parameters(spec: RunSpec, model: ModelFacts | None) -> list[str]:
+def target_parameters(spec: RunSpec, model: ModelFacts | None) -> list[str]:
     """What PEFT's `target_parameters` is given, which LLaMA-Factory does not pass on; `experts`
     stands for all routed experts that are three-dimensional parameters.
 

@@ -19,6 +19,7 @@ from fine_tuning.engine.plan.memory.weights import (
     Step,
     frozen_bytes,
     is_quantised,
+    is_targeted,
 )
 from fine_tuning.values.model import ModelFacts
 from fine_tuning.values.plan import MemoryPlan
@@ -56,13 +57,15 @@ NOT_COUNTED = (
 class _Sizes:
     """Of the trained part: its numbers, those of one layer, and the bytes of the 16-bit copies that
     autocast makes of float32 matrices, in one layer and for the head. Those of trained ones
-    (`cached`) it keeps during the forward pass."""
+    (`cached`) it keeps during the forward pass. `targeted`: bytes of a layer's weights that
+    --target_parameters names."""
 
     trained: float
     in_layer: float
     layer_copies: float
     cached: float
     head_copy: float
+    targeted: float
 
 
 def estimate(model: ModelFacts, step: Step) -> MemoryPlan | None:
@@ -95,7 +98,7 @@ def _frozen(model: ModelFacts, step: Step) -> float:
 
 def _sizes(model: ModelFacts, step: Step) -> _Sizes:
     method = TRAINED[step.method]
-    trained = in_layer = layer_copies = cached = head_copy = 0.0
+    trained = in_layer = layer_copies = cached = head_copy = targeted = 0.0
     for weights in model.weights:
         share, new = method.share(weights, step, model), method.new(weights, step)
         numbers = share * weights.parameters + new
@@ -105,13 +108,15 @@ def _sizes(model: ModelFacts, step: Step) -> _Sizes:
         matrix = float(weights.parameters) if len(weights.shape) > 1 else 0.0
         copied = matrix if share or stays_wide else 0.0
         if weights.layered:
+            if is_targeted(weights, step):
+                targeted += model.weight_bytes * weights.parameters / model.layers
             layer_copies += HALF * (copied + new) / model.layers
             cached += HALF * ((matrix if share else 0) + new) / model.layers
         elif weights.kind == "head" or (model.tied and weights.kind == "embeddings"):
             head_copy += HALF * copied
     if not step.half or step.given.get("pure_bf16"):
         layer_copies = cached = head_copy = 0.0
-    return _Sizes(trained, in_layer, layer_copies, cached, head_copy)
+    return _Sizes(trained, in_layer, layer_copies, cached, head_copy, targeted)
 
 
 def _peaks(model: ModelFacts, step: Step, sizes: _Sizes) -> tuple[tuple[float, float], ...]:
@@ -123,11 +128,14 @@ def _peaks(model: ModelFacts, step: Step, sizes: _Sizes) -> tuple[tuple[float, f
     inputs = width * (FLOAT if wide else step.number)  # what the layers hand to each other
     saved = step.tokens * layer_bytes(model, step)
     one = saved + sizes.layer_copies + step.tokens * backward_bytes(model, step)
+    # what PEFT makes of the weights themselves and of what is added to them, which is saved, and
+    # its gradient (peft/tuners/lora/layer.py:ParamWrapper)
+    one += 2 * sizes.targeted
     if step.checkpointing:  # only the inputs are kept, and a layer is computed again
         kept, copies, last = float(layers * inputs), 0.0, layers * inputs + one
     else:
-        kept, copies = float(layers * saved), layers * sizes.layer_copies
-        last = kept + copies + one - saved - sizes.layer_copies
+        kept, copies = layers * (saved + sizes.targeted), layers * sizes.layer_copies
+        last = kept + copies + one - saved - sizes.layer_copies - sizes.targeted
     ends = 2 * FLOAT * width + sizes.head_copy  # the last norm
     forward, loss = LOGITS.get(step.stage, LOGITS_OF_LOSS)
     capped = step.number if model.caps_logits else 0

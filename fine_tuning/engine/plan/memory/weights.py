@@ -95,12 +95,17 @@ def is_adapted(weights: Weights, step: Step) -> bool:
     return weights.linear and weights.module in target
 
 
+def is_targeted(weights: Weights, step: Step) -> bool:
+    """Whether --target_parameters names these weights."""
+    return weights.kind in step.targeted or any(
+        weights.name.endswith(f".{name}") for name in step.targeted
+    )
+
+
 def _of_lora(weights: Weights, step: Step) -> float:
     if weights.module in names(step.given.get("additional_target")):
         return float(weights.parameters)  # a copy of the whole module
-    if weights.kind in step.targeted or any(
-        weights.name.endswith(f".{name}") for name in step.targeted
-    ):
+    if is_targeted(weights, step):
         outer = weights.shape[0]  # experts, each with matrices of its own
         return float(outer * step.rank * sum(weights.shape[1:]) * weights.count)
     if not is_adapted(weights, step):

@@ -43,6 +43,9 @@ def bench() -> Any:
         {"shape": "8B", "wide": True, "checkpointing": False},
         {"shape": "2.6B", "attention": "eager", "checkpointing": False},
         {"shape": "3.8B", "checkpointing": False},
+        {"shape": "30B-A3B", "checkpointing": False},
+        {"shape": "30B-A3B", "targeted": ("experts",)},
+        {"shape": "30B-A3B", "targeted": ("experts",), "checkpointing": False},
     ],
     ids=lambda case: " ".join(str(value) for value in case.values()),
 )
