@@ -49,7 +49,7 @@ from fine_tuning.engine.plan.memory.peak import estimate
 from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.engine.trainers.llamafactory import target_parameters
 from fine_tuning.engine.worker.tokens.model_facts import model_facts
-from fine_tuning.engine.worker.training.adapters import installed
+from fine_tuning.engine.worker.training.adapters.peft import installed
 from fine_tuning.values.plan import OVERHEAD
 from fine_tuning.values.spec import RunSpec
 

@@ -18,7 +18,7 @@ from fine_tuning.values.tables.objectives import OBJECTIVES
 from fine_tuning.values.tables.pairs import pair_mismatch
 from tests.commands import ROOT
 from tests.models import build_model
-from tests.trainings import planned, train_here
+from tests.trainings import Planned, planned, train_here
 
 PAGE = ROOT / "docs" / "methods.md"
 MATRIX = re.compile(r"(?<=<!-- pairs -->\n).*?(?=<!-- /pairs -->)", re.DOTALL)
@@ -38,17 +38,22 @@ def base_model(path: Path) -> Path:
     return build_model(path, biases=True, tied=False)
 
 
-def train_pair(method: str, stage: str, model: Path, folder: Path) -> float:
-    """Train three steps, scored before and after; the mean loss of a step."""
+def planned_pair(method: str, stage: str, model: Path, folder: Path, **wishes: Any) -> Planned:
+    """The plan of three steps."""
     engine = {"max_steps": 3, "warmup_steps": 0, **SMALL.get(method, {})}
-    wishes: dict[str, Any] = {}
+    engine |= wishes.pop("engine_args", {})
     if OBJECTIVES[stage].online:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "my.py").write_text(REWARD, encoding="utf-8")
-        wishes = {"reward": (f"{folder / 'my.py'}:score",), "batch_size": 8}
+        wishes |= {"reward": (f"{folder / 'my.py'}:score",), "batch_size": 8}
         engine |= {"num_generations": 4, "max_completion_length": 8}
         engine["gradient_accumulation_steps"] = 1
-    plan = planned(folder, model, stage, method=method, engine_args=engine, **wishes)
+    return planned(folder, model, stage, method=method, engine_args=engine, **wishes)
+
+
+def train_pair(method: str, stage: str, model: Path, folder: Path) -> float:
+    """Train, scored before and after; the mean loss of a step."""
+    plan = planned_pair(method, stage, model, folder)
     loss = float(train_here(folder, plan)["metrics"]["train_loss"])
     assert math.isfinite(loss)
     return loss

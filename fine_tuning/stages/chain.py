@@ -65,10 +65,10 @@ def started(
     spec = with_absolute_paths(spec)
     if record is None or spec.from_run is None:
         return spec, ()
-    trained = result_of(record.stages.plan)
+    run_dir, trained = spec.from_run, result_of(record.stages.plan)
     if trained and "method" not in sources and METHODS[trained.chosen.method].makes_adapter:
         spec = spec.replace(method=trained.chosen.method)
-    start = start_of(spec, record, spec.from_run)
+    start = start_of(spec, record, run_dir)
     wished: dict[str, Any] = {
         "model_name_or_path": start.model,
         "adapter_name_or_path": ",".join(start.adapters) or None,
@@ -81,20 +81,20 @@ def started(
         if name not in sources or name in FREE or now == then:
             continue
         if sources[name] == "preset":
-            screen.say(f"--{name} of the preset is left out: {shown(spec.from_run)} decides.")
+            screen.say(f"--{name} of the preset is left out: {shown(run_dir)} decides.")
         elif name in ("model_name_or_path", "adapter_name_or_path"):
             mistakes.append(f"--{name} goes without --from_run, which names the model.")
         else:
             was = "the default" if then is None else then
-            mistakes.append(f"--{name} {now}: {shown(spec.from_run)} was trained with {was}.")
+            mistakes.append(f"--{name} {now}: {shown(run_dir)} was trained with {was}.")
     if mistakes:
         raise UsageError(
             mistakes,
             fix="leave these out: they are taken from the run"
             + (", or add --create_new_adapter for an adapter of its own" * start.is_adapter),
         )
-    links = (*record.chain, link_of(spec.from_run, record, score_lines(spec.from_run)))
-    screen.say(f"Starting from {shown(spec.from_run)}: {said(links[-1])}.")
+    links = (*record.chain, link_of(run_dir, record, score_lines(run_dir)))
+    screen.say(f"Starting from {shown(run_dir)}: {said(links[-1])}.")
     own = {name: value for name, value in wished.items() if hasattr(spec, name)}
     engine = {
         name: value
