@@ -205,21 +205,17 @@ def _accounts(data: CheckedData) -> "RenderableType":
     shown = sorted(data.files, key=lambda file: -file.rows_dropped)[:MOST_FILES]
     for file in data.files:
         if file in shown:
-            table.add_row(Text(_name(file.path)), _format(file), *_counts(file))
+            table.add_row(
+                Text(_name(file.path)),
+                file.format if file.split == "train" else f"{file.format} ({file.split})",
+                *(f"{n:,}" for n in (file.rows_read, file.rows_kept, file.rows_dropped)),
+            )
     if len(data.files) > len(shown):
         table.add_row(f"... and {len(data.files) - len(shown):,} more files", "", "", "", "")
     if len(data.files) > 1:
         total = (data.rows_read, data.rows_kept, data.rows_dropped)
         table.add_row("together", data.format, *(f"{count:,}" for count in total), style="bold")
     return table
-
-
-def _format(file: FileAccount) -> str:
-    return file.format if file.split == "train" else f"{file.format} ({file.split})"
-
-
-def _counts(file: FileAccount) -> tuple[str, ...]:
-    return tuple(f"{n:,}" for n in (file.rows_read, file.rows_kept, file.rows_dropped))
 
 
 def _verdict(data: CheckedData) -> "RenderableType":

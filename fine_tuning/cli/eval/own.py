@@ -47,10 +47,11 @@ def _metric(word: str) -> Metric:
     if not file or not name.isidentifier() or not path.is_file():
         raise UsageError(f"--metrics {word}: there is no such file and function.")
     function = _function(word, path, name)
+    answers = inspect.signature(function).return_annotation
     return Metric(
         name=name,
         title=name,
-        kind="share" if _says_yes_or_no(function) else "number",
+        kind="share" if answers in (bool, "bool") else "number",
         rows=_rows(word, function),
         of=mean,
         leads=False,
@@ -70,10 +71,6 @@ def _function(word: str, path: Path, name: str) -> Callable[..., Any]:
             f"--metrics {word} cannot be used: {type(error).__name__}: {error}."
         ) from error
     return typing.cast(Callable[..., Any], function)
-
-
-def _says_yes_or_no(function: Callable[..., Any]) -> bool:
-    return inspect.signature(function).return_annotation in (bool, "bool")
 
 
 def _rows(word: str, function: Callable[..., Any]) -> Callable[[Scored], Floats | None]:

@@ -68,7 +68,8 @@ def problems_list(groups: Sequence[ProblemGroup]) -> RenderableType:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for group in ordered:
-        word, style = _word(group)
+        plain = ("error", "bold red") if group.severity == "error" else ("warning", "bold yellow")
+        word, style = _WORDS.get(group.effect, plain)
         table.add_row(Text(word, style=style), _cause(group))
     commands = [command for group in ordered for command in _COMMAND.findall(group.example)]
     return Group(table, *(Text(f"\n{visible(command)}") for command in commands))
@@ -82,11 +83,6 @@ _WORDS = {
     "loss": ("NOT TRAINED", "bold yellow reverse"),
     "repair": ("repaired", "dim"),
 }
-
-
-def _word(group: ProblemGroup) -> tuple[str, str]:
-    plain = ("error", "bold red") if group.severity == "error" else ("warning", "bold yellow")
-    return _WORDS.get(group.effect, plain)
 
 
 def _rank(group: ProblemGroup) -> int:

@@ -104,7 +104,11 @@ def engine_help(words: Iterable[str], arguments: Mapping[str, EngineArgument]) -
     if not found:
         nearest = catalogue(COMMANDS["run"]).nearest("_".join(wanted))
         raise UsageError(f"No engine argument matches {' '.join(wanted)}.{did_you_mean(nearest)}")
-    lines = [line for item in found for line in _row(_engine_head(item), _engine_text(item))]
+    lines = [
+        line
+        for item in found
+        for line in _row(f"--{item.name} ({' | '.join(item.types)})", _engine_text(item))
+    ]
     if not wanted:
         lines = [*wrap(ENGINE_INTRO, WIDTH), "", *lines]
     return "\n".join(lines)
@@ -114,10 +118,6 @@ ENGINE_INTRO = (
     "Arguments of the installed LLaMA-Factory and Transformers. `run` takes them by these names, "
     "as flags and in settings files. `help engine WORD` searches names and meanings."
 )
-
-
-def _engine_head(argument: EngineArgument) -> str:
-    return f"--{argument.name} ({' | '.join(argument.types)})"
 
 
 def _engine_text(argument: EngineArgument) -> str:

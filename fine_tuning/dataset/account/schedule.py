@@ -68,7 +68,11 @@ def worker_count(asked: int | None, total: int) -> int:
     """How many processes read: as asked, otherwise one below 500 MB, else one for each core."""
     if asked:
         return max(1, asked)
-    return 1 if total < SMALL else len(os.sched_getaffinity(0)) if _has_affinity() else _cores()
+    if total < SMALL:
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def in_parts(source: Source, workers: int) -> bool:
@@ -236,11 +240,3 @@ def _lines_before(source: Source, starts: Sequence[int]) -> list[int]:
 
 def _size(job: PartJob) -> int:
     return job.part.end - job.part.start if job.part else job.source.size
-
-
-def _has_affinity() -> bool:
-    return hasattr(os, "sched_getaffinity")
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1

@@ -136,7 +136,14 @@ def _choose(checked: CheckedData, keys: RowKeys, kept: Mask, val_size: float) ->
         return _Choice(nobody, (note,))
     wanted = _wanted(rows, val_size)
     target = min(wanted, rows // 2)
-    labels = _group_labels(checked, keys)
+    # rows with one label must stay on one side
+    groups = Groups(len(keys))
+    groups.join_equal(keys.prompts)  # rows that are equal have equal prompts
+    clusters = read_clusters(checked.rows_path, len(keys))
+    if clusters is not None:
+        for row in np.flatnonzero(clusters != np.arange(len(keys))).tolist():
+            groups.join(row, int(clusters[row]))
+    labels = groups.labels()
     held_out = np.isin(labels, _pick_groups(labels[kept], keys.places[kept], target)) & kept
     return _Choice(held_out, tuple(_choice_notes(int(held_out.sum()), wanted, rows, labels[kept])))
 
@@ -145,17 +152,6 @@ def _wanted(rows: int, val_size: float) -> int:
     if val_size >= 1:
         return int(val_size)
     return min(MOST_HELD_OUT, max(1, math.floor(rows * val_size + 0.5)))
-
-
-def _group_labels(checked: CheckedData, keys: RowKeys) -> npt.NDArray[np.uint32]:
-    """Rows with one label must stay on one side."""
-    groups = Groups(len(keys))
-    groups.join_equal(keys.prompts)  # rows that are equal have equal prompts
-    clusters = read_clusters(checked.rows_path, len(keys))
-    if clusters is not None:
-        for row in np.flatnonzero(clusters != np.arange(len(keys))).tolist():
-            groups.join(row, int(clusters[row]))
-    return groups.labels()
 
 
 def _pick_groups(

@@ -4,6 +4,7 @@ A struct column gives every row the members of all rows: what a row does not hav
 A 32-bit number is written with the digits that it has, not with those of its 64-bit neighbour.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ class Mending:
 
     def __init__(self, schema: Any) -> None:
         self.nulls = 0
-        self.doubled = [name for name in dict.fromkeys(schema.names) if _several(schema, name)]
+        self.doubled = [name for name, count in Counter(schema.names).items() if count > 1]
         mends = ((field.name, self._of_column(field.type)) for field in schema)
         self._columns = [(name, mend) for name, mend in mends if mend is not None]
 
@@ -74,10 +75,6 @@ class Mending:
             return filled
 
         return mend
-
-
-def _several(schema: Any, name: str) -> bool:
-    return len(schema.get_all_field_indices(name)) > 1
 
 
 def _is_list(kind: Any) -> bool:

@@ -193,11 +193,6 @@ def _front_matter(name: str, readme: Path) -> tuple[Mapping[str, Any], tuple[str
         return {}, (note,)
 
 
-def _is_data(file: str) -> bool:
-    """Whether a file of a repository may be data, packed or not."""
-    return any(suffix in PurePosixPath(file).name for suffix in SUFFIXES)
-
-
 def _modelscope(name: str, choice: HubChoice, on_bytes: OnBytes) -> _Listing:
     where: dict[str, Any] = {"repo_type": "dataset", "revision": choice.revision}
     with modelscope(_repo(name, choice.revision)) as api:
@@ -218,7 +213,12 @@ def _modelscope(name: str, choice: HubChoice, on_bytes: OnBytes) -> _Listing:
 
 def _from_modelscope(api: Any, name: str, where: Mapping[str, Any], on_bytes: OnBytes) -> Path:
     sizes = {file.path: int(file.size or 0) for file in api.list_repo_files(name, **where)}
-    wanted = [file for file in sizes if file == "README.md" or _is_data(file)]
+    # whether a file of a repository may be data, packed or not
+    wanted = [
+        file
+        for file in sizes
+        if file == "README.md" or any(suffix in PurePosixPath(file).name for suffix in SUFFIXES)
+    ]
     size = sum(sizes[file] for file in wanted)
     meter = modelscope_meter(lambda done: on_bytes(min(done, size), size))
     patterns = [escaped(file) for file in wanted]

@@ -157,7 +157,10 @@ def engine_arguments() -> Mapping[str, EngineArgument]:
     if cached is not None:
         return cached
     arguments = _read(files)
-    _save(cache, arguments)
+    # keep the answer; a read-only home only costs the next command a fraction of a second
+    rows = [asdict(argument) for argument in arguments.values()]
+    with suppress(OSError):
+        write_text(cache, json.dumps(rows))
     return arguments
 
 
@@ -192,13 +195,6 @@ def _load(cache: Path) -> dict[str, EngineArgument] | None:
         }
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def _save(cache: Path, arguments: Mapping[str, EngineArgument]) -> None:
-    """Keep the answer; a read-only home only costs the next command a fraction of a second."""
-    rows = [asdict(argument) for argument in arguments.values()]
-    with suppress(OSError):
-        write_text(cache, json.dumps(rows))
 
 
 def _read(files: Mapping[str, Path]) -> dict[str, EngineArgument]:

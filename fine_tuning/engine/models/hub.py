@@ -63,7 +63,7 @@ def require_model(wanted: Wanted) -> None:
         return
     if on_modelscope():
         _ask_modelscope(wanted)
-    elif not _is_cached(wanted):
+    elif _cached_config(wanted) is None:
         with _hub_errors(wanted):
             _ask_hub(wanted)
 
@@ -107,10 +107,6 @@ def wanted_files(files: Iterable[str], weights: bool) -> list[str]:
 
 def _is(file: str, pattern: str) -> bool:
     return fnmatch(PurePosixPath(file).name, pattern)
-
-
-def _is_cached(wanted: Wanted) -> bool:
-    return _cached_config(wanted) is not None
 
 
 def _cached_config(wanted: Wanted) -> Path | None:

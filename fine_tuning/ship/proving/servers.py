@@ -146,7 +146,10 @@ class LlamaCpp:
             answer=found["content"],
             answer_ids=tuple(found["tokens"]),
             ended=FINISHED.get(found["stop_type"]),
-            tops=tuple(_top(place) for place in found["completion_probabilities"]),
+            tops=tuple(
+                tuple((it["id"], it["token"], it["logprob"]) for it in place["top_logprobs"])
+                for place in found["completion_probabilities"]
+            ),
         )
 
     def _prompt(self, one: Conversation) -> dict[str, Any]:
@@ -163,10 +166,6 @@ class LlamaCpp:
             return {"refused": str(refused)}
         tokens = chat["usage"]["prompt_tokens"]
         return {"prompt": text, "prompt_ids": tuple(ids), "prompt_tokens": tokens}
-
-
-def _top(place: Mapping[str, Any]) -> Top:
-    return tuple((it["id"], it["token"], it["logprob"]) for it in place["top_logprobs"])
 
 
 class Vllm:
@@ -291,11 +290,12 @@ class Ollama:
         tokens = {}
         if one.messages:
             chat = {**how, "options": {**how["options"], "num_predict": 1}}  # type: ignore[dict-item]
-            asked = {"messages": _own_form(one.messages)}
+            messages = [{**it, "content": it.get("content") or ""} for it in one.messages]
+            asked: dict[str, Any] = {"messages": messages}  # text is never null for Ollama
             if one.tools:
                 asked["tools"] = list(one.tools)
             if one.options:
-                asked["think"] = bool(next(iter(one.options.values())))  # type: ignore[assignment]
+                asked["think"] = bool(next(iter(one.options.values())))
             counted = self._site.post("/api/chat", {**chat, **asked})
             tokens = {"prompt_tokens": counted.get("prompt_eval_count")}
         return Heard(
@@ -305,11 +305,6 @@ class Ollama:
             ended=FINISHED.get(found.get("done_reason", "")),
             tops=tuple(_texts(place) for place in found.get("logprobs") or ()),
         )
-
-
-def _own_form(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Messages as Ollama takes them: text is never null."""
-    return [{**message, "content": message.get("content") or ""} for message in messages]
 
 
 def _texts(place: Mapping[str, Any]) -> Top:

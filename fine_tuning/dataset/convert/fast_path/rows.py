@@ -113,17 +113,15 @@ def _may_be_other(plan: Plan, names: Sequence[str]) -> bool:
     """Whether some row with these columns may fit another format as well as the file's."""
     known = {plan.renames.get(name, name) for name in names}
     own = max((s.score for s in all_formats()[plan.format].shapes if s.possible(known)), default=0)
+    # BELLE's dialogues have alpaca's columns; the loop for alpaca looks at the text itself
     return any(
-        shape.possible(known) and shape.score >= own and not _seen_by_maker(plan, name)
+        shape.possible(known)
+        and shape.score >= own
+        and not (name == "belle" and plan.format == "alpaca")
         for name, other in all_formats().items()
         if name != plan.format
         for shape in other.shapes
     )
-
-
-def _seen_by_maker(plan: Plan, other: str) -> bool:
-    """BELLE's dialogues have alpaca's columns; the loop for alpaca looks at the text itself."""
-    return other == "belle" and plan.format == "alpaca"
 
 
 def _columns(plan: Plan, names: Iterable[str]) -> tuple[dict[str, str], list[str]] | None:

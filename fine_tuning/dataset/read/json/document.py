@@ -65,7 +65,10 @@ class _Document:
             self._step(char)
             if self._batch.full:
                 yield self._batch.take()
-        self._close()
+        if self._in_list and not self._truncated:
+            self._batch.warn_file(
+                "missing_bracket", "the final ] is missing; the file may have been cut off"
+            )
         if not self._batch.empty:
             yield self._batch.take()
 
@@ -146,12 +149,6 @@ class _Document:
 
     def _at(self) -> str:
         return f"on line {self._window.line}"
-
-    def _close(self) -> None:
-        if self._in_list and not self._truncated:
-            self._batch.warn_file(
-                "missing_bracket", "the final ] is missing; the file may have been cut off"
-            )
 
     def _many(self) -> bool:
         """Decode all records up to the last certain cut in the window at once.

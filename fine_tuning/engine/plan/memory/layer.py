@@ -45,7 +45,14 @@ def _of_weights(weights: Weights, model: ModelFacts, step: Step) -> float:
         _, outputs, inputs = weights.shape
         return float(step.number * model.experts_per_token * (inputs + 2 * outputs))
     if weights.kind == "other" and len(weights.shape) == 1 and "norm" in weights.name:
-        return _of_norm(weights, model, step)
+        # Its input in float32 and one root; and what it multiplies with, if that is trained. One
+        # that is as wide as a head is applied to every head of the queries or of the keys
+        width, times = weights.shape[0], 1.0
+        if model.heads and width * model.heads == model.attention:
+            of_keys = weights.module.startswith("k")
+            times = (_keys(model) if of_keys else model.attention) / width
+        multiplied = {"full": FLOAT, "freeze": step.number}.get(step.method, 0)
+        return times * (FLOAT * width + FLOAT + multiplied * width)
     return 0.0
 
 
@@ -61,19 +68,6 @@ def _of_linear(weights: Weights, step: Step) -> float:
     elif not step.adapts and step.half:
         kept += step.number * inputs
     return kept
-
-
-def _of_norm(weights: Weights, model: ModelFacts, step: Step) -> float:
-    """Its input in float32 and one root; and what it multiplies with, if that is trained.
-
-    One that is as wide as a head is applied to every head of the queries or of the keys.
-    """
-    width, times = weights.shape[0], 1.0
-    if model.heads and width * model.heads == model.attention:
-        of_keys = weights.module.startswith("k")
-        times = (_keys(model) if of_keys else model.attention) / width
-    multiplied = {"full": FLOAT, "freeze": step.number}.get(step.method, 0)
-    return times * (FLOAT * width + FLOAT + multiplied * width)
 
 
 def _keys(model: ModelFacts) -> int:

@@ -46,7 +46,18 @@ class _OwnPrompts:
     def _generate_single_turn(self, prompts: Sequence[int], images: Any) -> tuple[Any, ...]:
         asked = [list(self.questions[row].prompt_ids) for row in prompts]
         answers = self.sampled(asked)
-        self._measure(answers)
+        trainer: Any = self
+        stops = set(self.stop_ids)
+        measured = {
+            "cut_off": sum(it[-1] not in stops for it in answers) / len(answers),
+            "answer_tokens": sum(map(len, answers)) / len(answers),
+            "repeated": repeated(answers),
+        }
+        for name, value in measured.items():
+            mean = trainer.accelerator.gather(
+                torch.tensor(value, device=trainer.accelerator.device)
+            )
+            trainer._metrics["train"][name].append(float(mean.mean()))
         return (asked, answers, *self.beside)
 
     def sampled(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
@@ -69,20 +80,6 @@ class _OwnPrompts:
     def probe_of(self, inputs: Sequence[Mapping[str, int]]) -> torch.Tensor:
         """The prompt of the first row of a batch, shape (1, tokens)."""
         return torch.tensor([list(self.questions[inputs[0]["prompt"]].prompt_ids)])
-
-    def _measure(self, answers: Sequence[Sequence[int]]) -> None:
-        trainer: Any = self
-        stops = set(self.stop_ids)
-        measured = {
-            "cut_off": sum(it[-1] not in stops for it in answers) / len(answers),
-            "answer_tokens": sum(map(len, answers)) / len(answers),
-            "repeated": repeated(answers),
-        }
-        for name, value in measured.items():
-            mean = trainer.accelerator.gather(
-                torch.tensor(value, device=trainer.accelerator.device)
-            )
-            trainer._metrics["train"][name].append(float(mean.mean()))
 
     def create_model_card(self, *known: Any, **named: Any) -> None:
         """None: a run has its own."""

@@ -247,8 +247,4 @@ def thinking_in(rows: Iterable[Mapping[str, Any]]) -> Thinking:
         total += 1
         for mark in counts:
             counts[mark] += reasons(row, mark)
-    return {mark: _all_some_none(count, total) for mark, count in counts.items()}
-
-
-def _all_some_none(count: int, total: int) -> bool | None:
-    return None if 0 < count < total else count > 0
+    return {mark: (None if 0 < count < total else count > 0) for mark, count in counts.items()}

@@ -94,16 +94,14 @@ def implicit_rewards(
     """
     chosen, rejected = (
         [
-            beta * (_number(then) - now) if how == "likelier" else -beta * now / max(1, tokens)
+            beta * ((math.nan if then is None else then) - now)
+            if how == "likelier"
+            else -beta * now / max(1, tokens)
             for (now, tokens), (then, _) in zip(side, old, strict=True)
         ]
         for side, old in zip(losses, before, strict=True)
     )
     return Rewards(chosen=tuple(chosen), rejected=tuple(rejected), paired=paired)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def reward_metrics(rewards: Rewards | None) -> Mapping[str, float | None]:
