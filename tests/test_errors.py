@@ -38,7 +38,7 @@ def test_no_usable_row(tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text(json.dumps([{"instruction": "a", "output": ""}] * 5))
     code, text = run("--dataset_path", "d.json", "--output_dir", "out", cwd=tmp_path)
     assert code == 1
-    assert "no row of the data is usable" in text
+    assert "No row of the data is usable" in text
     assert (tmp_path / "out" / "dataset" / "report.json").exists()
     assert str(tmp_path / "out" / "dataset" / "report.json") in text
 

@@ -142,18 +142,18 @@ def refuse_unusable(data: CheckedData, spec: DataSpec) -> None:
         worst = next((g for g in data.problems if g.severity == "error"), None)
         why = f"{worst.message}, first at {worst.first}: {worst.example}" if worst else ""
         fix = f"{worst.suggestion}; {where}" if worst and worst.suggestion else where
-        raise DataError("no row of the data is usable", why=why, fix=fix)
+        raise DataError("No row of the data is usable.", why=why, fix=fix)
     differing = sorted({file.kind for file in data.files if file.rows_kept})
     if len(differing) > 1:
         named = "; ".join(f"{f.path} holds {f.kind} data" for f in data.files if f.rows_kept)
         raise DataError(
-            f"the files hold rows of different kinds ({', '.join(differing)})",
+            f"The files hold rows of different kinds: {', '.join(differing)}.",
             why=named,
             fix="train on each kind by itself",
         )
     if data.rows_kept == data.validation_rows:
         raise DataError(
-            "there are validation rows but no training row",
+            "There are validation rows, but no training row.",
             fix=f"mend or add training rows; {where}",
         )
     repeats = data.counts.get("duplicate_row", 0) if spec.dedup else 0
@@ -161,8 +161,8 @@ def refuse_unusable(data: CheckedData, spec: DataSpec) -> None:
     if unusable > spec.max_bad_rows * data.rows_read:
         causes = [g for g in data.problems if g.severity == "error"][:3]
         raise DataError(
-            f"{unusable:,} of {data.rows_read:,} rows are unusable"
-            f" (more than --max_bad_rows {spec.max_bad_rows:g})",
+            f"{unusable:,} of {data.rows_read:,} rows are unusable,"
+            f" more than --max_bad_rows {spec.max_bad_rows:g}.",
             why="; ".join(f"{g.count:,}: {g.message}, first at {g.first}" for g in causes),
             fix=f"{where}; mend them, or raise --max_bad_rows",
         )
@@ -171,7 +171,7 @@ def refuse_unusable(data: CheckedData, spec: DataSpec) -> None:
 def _sources(spec: DataSpec, validation_paths: Sequence[str]) -> list[Source]:
     paths = [*spec.dataset_path, *(path for path in spec.mix if path not in spec.dataset_path)]
     if not paths:
-        raise DataError("no dataset was given", fix="name one with --dataset_path")
+        raise DataError("No dataset was given.", fix="name one with --dataset_path")
     hub = _hub_choice(spec)
     _refuse_hub_words(spec, (*paths, *validation_paths))
     sources = find_sources(
@@ -193,7 +193,7 @@ def _sources(spec: DataSpec, validation_paths: Sequence[str]) -> list[Source]:
     both = {source.path for source in sources} & {source.path for source in held_out}
     if both:
         raise DataError(
-            f"{sorted(both)[0]} is given for training and for validation",
+            f"{sorted(both)[0]} is given for training and for validation.",
             why="a score on rows that were trained on says nothing",
             fix="give other files to --val_dataset_path, or use --val_size",
         )
@@ -226,7 +226,7 @@ def _refuse_hub_words(spec: DataSpec, paths: Sequence[str]) -> None:
     local = [at_home(path) for word in paths for path in expanded(word)]
     if given and all(path.exists() for path in local):
         raise UsageError(
-            f"{', '.join(given)} chooses a part of a Hub dataset, but {paths[0]} is a local path",
+            f"{', '.join(given)} chooses a part of a Hub dataset, but {paths[0]} is a local path.",
             fix="leave it out, or name the file of that part",
         )
 

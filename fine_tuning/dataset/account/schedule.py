@@ -148,7 +148,7 @@ def _run(
         yield from _shared(pool, batches, workers, clock)
     except BrokenProcessPool as error:
         raise DataError(
-            "a process that read the data was ended from outside",
+            "A process that read the data was ended from outside.",
             why="perhaps the memory did not suffice",
             fix="run again with fewer processes: --num_workers 1",
         ) from error

@@ -146,7 +146,7 @@ def _overlong_error(over: TurnLengths, cutoff: int, origins: Origins) -> DataErr
     rows = counted(len(over), "row is", "rows are")
     return DataError(
         f"{rows} longer than {cutoff:,} tokens: {', '.join(named)}{more}.",
-        why="--overlong error stops at rows that do not fit.",
-        fix=f"Raise --max_seq_length (the longest row needs {longest:,}), or use --overlong auto, "
-        "which keeps the turns that fit.",
+        why="--overlong error stops at rows that do not fit",
+        fix=f"raise --max_seq_length (the longest row needs {longest:,}), or use --overlong auto, "
+        "which keeps the turns that fit",
     )

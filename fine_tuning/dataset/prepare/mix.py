@@ -47,8 +47,8 @@ def _sources(files: Sequence[str], mix: Mapping[str, float]) -> tuple[list[int],
     if bad := [name for name, weight in mix.items() if not 0 <= weight < float("inf")]:
         raise DataError(
             f"The weight of {', '.join(bad)} in --mix is not usable.",
-            why="A weight is a positive number, or 0 to leave the dataset out.",
-            fix="Write for example --mix a.jsonl=2,b.jsonl=1.",
+            why="a weight is a positive number, or 0 to leave the dataset out",
+            fix="write for example --mix a.jsonl=2,b.jsonl=1",
         )
     names = list(mix)
     sources: list[int] = []
@@ -63,8 +63,8 @@ def _sources(files: Sequence[str], mix: Mapping[str, float]) -> tuple[list[int],
     if idle := [name for number, name in enumerate(names) if number not in sources]:
         raise DataError(
             f"--mix gives a weight to {', '.join(idle)}, which is not in the data.",
-            why=f"The files are {', '.join(files)}.",
-            fix="Use the paths of --dataset_path.",
+            why=f"the files are {', '.join(files)}",
+            fix="use the paths of --dataset_path",
         )
     return sources, weights
 

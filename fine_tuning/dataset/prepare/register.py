@@ -70,8 +70,8 @@ def refuse_patterns(path: str) -> None:
     if _GLOB.search(path):
         raise DataError(
             f"The prepared rows cannot lie in {path}.",
-            why="The datasets library reads *, ?, [ ], :: and :// in a path as a pattern.",
-            fix="Choose an --output_dir without these characters.",
+            why="the datasets library reads *, ?, [ ], :: and :// in a path as a pattern",
+            fix="choose an --output_dir without these characters",
         )
 
 
@@ -107,14 +107,14 @@ def register(dataset_dir: Path, entries: Mapping[str, Entry]) -> None:
     except Timeout:
         raise DataError(
             f"{path} is locked by another run.",
-            why=f"It did not let go of {lock} within {_LOCK_SECONDS} seconds.",
-            fix="Wait for that run, or choose another --dataset_dir.",
+            why=f"it did not let go of {lock} within {_LOCK_SECONDS} seconds",
+            fix="wait for that run, or choose another --dataset_dir",
         ) from None
     except OSError as error:
         raise DataError(
             f"The dataset cannot be registered in {path}.",
-            why=f"{error.strerror or error}.",
-            fix="Choose a --dataset_dir that you can write to.",
+            why=str(error.strerror or error),
+            fix="choose a --dataset_dir that you can write to",
         ) from error
 
 
@@ -124,9 +124,9 @@ def _read_entries(path: Path) -> dict[str, Entry]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig") or "{}")
     except ValueError as error:
-        raise _corrupt(path, f"It is not JSON: {error}.") from error
+        raise _corrupt(path, f"it is not JSON: {error}") from error
     if not isinstance(entries, dict):
-        raise _corrupt(path, f"It holds a {type(entries).__name__}, not an object with entries.")
+        raise _corrupt(path, f"it holds a {type(entries).__name__}, not an object with entries")
     return entries
 
 
@@ -138,5 +138,5 @@ def _corrupt(path: Path, why: str) -> DataError:
     return DataError(
         f"{path} cannot be read, so nothing was registered in it.",
         why=why,
-        fix=f"Mend it, or delete it and run again (a copy is kept in {copy.name}).",
+        fix=f"mend it, or delete it and run again (a copy is kept in {copy.name})",
     )

@@ -197,8 +197,8 @@ def _nothing_left(reasons: Reasons) -> DataError:
     why = ", ".join(f"{count:,} {reason}" for reason, count in gone.most_common())
     return DataError(
         "No training row is left.",
-        why=f"Dropped: {why}." if why else "The dataset has no usable row.",
-        fix="Raise --max_seq_length, change --mix, or give other rows.",
+        why=f"dropped: {why}" if why else "the dataset has no usable row",
+        fix="raise --max_seq_length, change --mix, or give other rows",
     )
 
 

@@ -331,7 +331,7 @@ def _damage(cut: str, lines: int) -> str:
 def unreadable_file(source: Source, error: OSError) -> DataError:
     """A file that cannot be opened or read, as an error of the user's world."""
     return DataError(
-        f"{source.name} cannot be read",
+        f"{source.name} cannot be read.",
         why=error.strerror or str(error),
         fix="check that the file exists, that you may read it, and that its disk is healthy",
     )

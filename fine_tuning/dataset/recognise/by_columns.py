@@ -77,7 +77,7 @@ def winner(votes: Votes, path: str) -> str | None:
     tied = sorted([first, *(name for name, count in others if count == most)])
     if len(tied) > 1 and any(len({*names} & {*tied}) > 1 for names in votes):
         raise UsageError(
-            f"{path}: the rows fit several formats equally ({', '.join(tied)})",
+            f"{path}: the rows fit several formats equally: {', '.join(tied)}.",
             fix=f"say which it is: --dataset_format {tied[0]} (or {', '.join(tied[1:])})",
         )
     return tied[0]

@@ -41,7 +41,7 @@ def choose_files(
     train = next((split for split in splits if split_of_name(split) == "train"), None)
     if train is None and len(splits) > 1:
         raise DataError(
-            f"{name} has no train split",
+            f"{name} has no train split.",
             why=f"its splits are {_listed(splits)}",
             fix="choose one with --dataset_split",
         )
@@ -117,7 +117,7 @@ def _config(
 ) -> str:
     if not configs:
         raise DataError(
-            f"{name} holds no data file that can be read",
+            f"{name} holds no data file that can be read.",
             why="neither its files nor its parquet conversion are json, csv, parquet, arrow or txt",
             fix="download it and convert it to one of these (scripts of datasets are never run)",
         )
@@ -131,7 +131,7 @@ def _config(
     if "default" in configs or len(configs) == 1:
         return "default" if "default" in configs else next(iter(configs))
     raise DataError(
-        f"{name} has several configurations: {_listed(configs)}",
+        f"{name} has several configurations: {_listed(configs)}.",
         why="none of them is marked as its default",
         fix="choose one with --dataset_config",
     )
@@ -141,7 +141,7 @@ def _unknown(name: str, what: str, wanted: str, known: list[str], flag: str) -> 
     nearest = difflib.get_close_matches(wanted, known, n=len(known), cutoff=0.4)
     ordered = [*nearest, *(k for k in known if k not in nearest)]
     return DataError(
-        f'{name} has no {what} "{wanted}"',
+        f'{name} has no {what} "{wanted}".',
         why=f"it has {_listed(ordered)}",
         fix=f"give one of these with {flag}",
     )

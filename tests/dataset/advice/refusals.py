@@ -116,7 +116,7 @@ REFUSED: dict[str, list[Refused]] = {
         Refused(
             DATA,
             {"write the answer as text": {"d.jsonl": ROWS}},
-            "no row of the data is usable",
+            "No row of the data is usable",
             {"d.jsonl": [alpaca(n, output={"a": n}) for n in range(4)]},
             train_on,
         )
@@ -262,7 +262,7 @@ REFUSED: dict[str, list[Refused]] = {
         Refused(
             "--max_seq_length 50 --overlong error",
             {
-                "Raise --max_seq_length (the longest row needs 100)": "--max_seq_length 100"
+                "raise --max_seq_length (the longest row needs 100)": "--max_seq_length 100"
                 " --overlong error",
                 "use --overlong auto": "--max_seq_length 50 --overlong auto",
             },
@@ -272,14 +272,14 @@ REFUSED: dict[str, list[Refused]] = {
     "dataset/prepare/register.py:refuse_patterns 1": [
         Refused(
             "--output_dir 'a[b]'",
-            {"Choose an --output_dir without these characters": "--output_dir ab"},
+            {"choose an --output_dir without these characters": "--output_dir ab"},
             call=lies_in,
         )
     ],
     "dataset/prepare/register.py:register 2": [
         Refused(
             "--dataset_dir d.jsonl/x",
-            {"Choose a --dataset_dir that you can write to": "--dataset_dir other"},
+            {"choose a --dataset_dir that you can write to": "--dataset_dir other"},
             call=registers,
         )
     ],
@@ -288,7 +288,7 @@ REFUSED: dict[str, list[Refused]] = {
             Refused(
                 "--dataset_dir data",
                 {
-                    "Mend it": {"data/dataset_info.json": "{}"},
+                    "mend it": {"data/dataset_info.json": "{}"},
                     "delete it and run again": {"data/dataset_info.json": None},
                 },
                 files={"data/dataset_info.json": content},

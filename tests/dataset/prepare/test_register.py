@@ -91,7 +91,7 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(b'{"a": {', "It is not JSON"), (b"[]", "It holds a list")]
+    ("content", "why"), [(b'{"a": {', "it is not JSON"), (b"[]", "it holds a list")]
 )
 def test_a_broken_file_is_named_kept_and_copied(tmp_path: Path, content: bytes, why: str) -> None:
     path = tmp_path / "dataset_info.json"
@@ -99,7 +99,7 @@ def test_a_broken_file_is_named_kept_and_copied(tmp_path: Path, content: bytes, 
     with pytest.raises(DataError, match="nothing was registered") as caught:
         register(tmp_path, {"a": {}})
     assert why in str(caught.value)
-    assert "Mend it, or delete it and run again" in str(caught.value)
+    assert "mend it, or delete it and run again" in str(caught.value)
     assert path.read_bytes() == content
     copies = list(tmp_path.glob("dataset_info.json.corrupt-*"))
     assert [copy.read_bytes() for copy in copies] == [content]

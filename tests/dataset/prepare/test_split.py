@@ -153,7 +153,7 @@ def test_rows_with_weights_are_cut_too(tmp_path: Path) -> None:
 def test_nothing_left_to_train_on_is_an_error_with_the_reasons(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No training row is left") as caught:
         run(tmp_path, questions(3), fit=Fit(cutoff=9, dropped=frozenset({0, 1, 2})))
-    assert "Dropped: 3 overlong." in str(caught.value)
+    assert "dropped: 3 overlong" in str(caught.value)
 
 
 def test_a_validation_split_of_the_data_is_used_as_it_is(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_the_card_names_configurations_and_splits(site: Site) -> None:
     error = refusal("me/card", config="hrd")
     assert isinstance(error, DataError)
     assert str(error) == (
-        'me/card has no configuration "hrd"\n'
+        'me/card has no configuration "hrd".\n'
         '  why:  it has "hard", "easy"\n'
         "  next: give one of these with --dataset_config"
     )
