@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.hubs import endpoint, is_offline, on_modelscope
+from fine_tuning.hubs import endpoint, is_network, is_offline, on_modelscope
 
 NON_COMMERCIAL = "not for commercial use"
 # A part of the license's name -> what it asks of those who pass on a derived model, in short. The
@@ -92,11 +92,13 @@ def license_of(folder: Path | None, name: str | None, revision: str | None) -> L
 
 
 def _card_in(folder: Path) -> Mapping[str, Any]:
-    from huggingface_hub import metadata_load
+    import yaml
+    from huggingface_hub import RepoCard
 
-    with suppress(Exception):  # a card that nobody can parse says nothing
-        if card := metadata_load(folder / "README.md"):
-            return dict(card)
+    with suppress(OSError, ValueError, yaml.YAMLError):  # no card, or one that is no such text
+        card: Any = RepoCard((folder / "README.md").read_text(encoding="utf-8"))
+        if known := card.data.to_dict():
+            return dict(known)
     with suppress(OSError, ValueError):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return config if isinstance(config, dict) else {}
@@ -105,8 +107,14 @@ def _card_in(folder: Path) -> Mapping[str, Any]:
 
 def _card_on_hub(name: str, revision: str | None) -> Mapping[str, Any]:
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError
 
-    with suppress(Exception):  # no network, gated, no such name: it stays unknown, which is said
+    try:
         info: Any = HfApi(endpoint=endpoint()).model_info(name, revision=revision, timeout=10)
-        return dict(info.card_data.to_dict()) if info.card_data else {}
-    return {}
+    except HFValidationError:  # no name of the Hub's
+        return {}
+    except Exception as error:  # httpx' errors have no class in common with the Hub's own
+        if not (is_network(error) or isinstance(error, OSError)):
+            raise
+        return {}  # no network, gated, no such name: it stays unknown, which is said
+    return dict(info.card_data.to_dict()) if info.card_data else {}

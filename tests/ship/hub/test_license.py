@@ -45,3 +45,33 @@ def test_the_license_is_read_from_the_card_or_the_configuration(tmp_path: Path) 
     names = [path.name for path in license_files(tmp_path)]
     assert names == ["LICENSE", "NOTICE.txt", "USE_POLICY.md"]
     assert license_files(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    "card", [b"---\nlicense: [mit\n---\n", b"---\n- mit\n---\n", b"\xff\xfe---", b"no metadata"]
+)
+def test_a_card_that_cannot_be_read_leaves_what_the_configuration_says(
+    card: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "README.md").write_bytes(card)
+    (tmp_path / "config.json").write_text(json.dumps({"license": "mit"}))
+    assert license_of(tmp_path, None, None).name == "mit"
+
+
+def test_a_hub_that_does_not_answer_leaves_it_unknown_and_a_fault_of_ours_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every error was suppressed: a mistake of ours would have read as `unknown`."""
+    import huggingface_hub
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert license_of(None, "owner/name", None) == License()
+    assert license_of(None, "no/such/name", None) == License()
+
+    def broken(*_: object, **__: object) -> None:
+        raise TypeError("ours")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", broken)
+    with pytest.raises(TypeError, match="ours"):
+        license_of(None, "owner/name", None)

@@ -55,12 +55,12 @@ def merge(
     """Export into `partial_dir` (which the caller then renames), fit to be served as trained.
 
     `settings` are LLaMA-Factory's export arguments without `export_dir` and `infer_dtype`;
-    `merge_in` is --merge_in. The
-    generation config ends where training ended; configuration and tokenizer files are the base
-    model's own, with `chat_template` instead of theirs if it is given. `proof` in the result has
-    the figures of the comparison with base + adapter, or with the model that was trained whole, or
-    the reason why there is none. A reward model becomes a classifier with one label; `rewards` then
-    compares it with the value head. Raises EngineError if the merged model is another, or the base.
+    `merge_in` is --merge_in. The generation config ends where training ended; configuration and
+    tokenizer files are the base model's own, with `chat_template` instead of theirs if it is given.
+    `proof` in the result has the figures of the comparison with base + adapter, or with the model
+    that was trained whole, or the reason why there is none. A reward model becomes a classifier
+    with one label; `rewards` then compares it with the value head. Raises EngineError if the merged
+    model is another, or the base.
     """
     events.part("merge")
     out = Path(partial_dir)
@@ -100,6 +100,7 @@ def merge(
         "stop_ids": [] if is_judge else stop_ids,
     }
     events.stage("prove")
+    free_device_memory()  # of what was exported
     sequences = _probes(probe_rows, prompts, tokenizer)
     trained = adapters or str(settings["model_name_or_path"])
     result["proof"] = prove(base, source, trained, out, loading, sequences, by_shards=by_shards)
@@ -109,6 +110,7 @@ def merge(
         ends = {*stop_ids, *(ids[-1] for ids in prompts.conversations(rows))}
         precision = getattr(torch, dtype)
         constant = make_classifier(out, sorted(ends), dtype=precision, trust=trust)
+        keep_config(base, out, source)
         result["rewards"] = prove_rewards(
             settings, served, out, rows, constant, dtype=precision, events=events
         )

@@ -1,9 +1,6 @@
 """A merged model keeps the files of its base as they were published: Transformers 4 loads them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +9,16 @@ import pytest
 from tests.adapters import adapter
 from tests.models import build_model
 from tests.trainings import Heard
+from tests.transformers_4 import asked_of_4
 
 pytestmark = pytest.mark.engine
 
-# A release of Transformers 4, with what it asks for.
-PACKAGES = ("transformers==4.57.1", "huggingface_hub==0.36.2", "tokenizers==0.22.1")
 IDS = list(range(5, 60))
 # Prints logits and ids as JSON, by whichever Transformers is found first.
 ASK = """
 import json, sys
-import torch, transformers
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-assert transformers.__version__.startswith("4.")
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 ids = tokenizer.apply_chat_template([{"role": "user", "content": "Paris 你好"}], return_dict=False)
@@ -95,15 +90,7 @@ def test_transformers_4_answers_as_5_does(model: Path, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path)]
-    subprocess.run([*install, *PACKAGES], check=True)
-    asked = subprocess.run(
-        [sys.executable, "-c", ASK, str(model), json.dumps(IDS)],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    logits, ids = json.loads(asked.stdout.splitlines()[-1])
+    logits, ids = asked_of_4(ASK, str(model), json.dumps(IDS), packages=tmp_path)
     here = AutoModelForCausalLM.from_pretrained(model)(torch.tensor([IDS])).logits[0]
     assert torch.allclose(torch.tensor(logits), here, atol=1e-5)
     tokenizer = AutoTokenizer.from_pretrained(model)

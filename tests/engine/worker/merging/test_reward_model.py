@@ -1,6 +1,7 @@
 """A reward model leaves as a classifier that everybody loads, and gives the rewards it was trained
 to give."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,27 @@ import pytest
 from fine_tuning.errors import EngineError, ModelError
 from tests.models import build_model, train_tokenizer
 from tests.trainings import Heard, planned, train_here
+from tests.transformers_4 import asked_of_4
 
 pytestmark = pytest.mark.engine
+
+# What a classifier has beside the base model's configuration, or instead of it.
+CLASSIFIER_S = {
+    "architectures",
+    "id2label",
+    "label2id",
+    "sentence_transformers",
+    "use_cache",
+    "value_head_bias",
+}
+ASK = """
+import json, sys
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+AutoTokenizer.from_pretrained(sys.argv[1])
+model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1], torch_dtype=torch.float32)
+print(json.dumps(model(torch.tensor(json.loads(sys.argv[2]))).logits.tolist()))
+"""
 
 
 @dataclass(frozen=True)
@@ -87,6 +107,31 @@ def test_trl_s_way_of_asking_gives_the_trained_rewards_less_one_constant(made: E
             rewards = model(**batch).logits[:, 0].tolist()
         wanted = [pair[side] - proof["constant"] for pair in trained["rewards"]]
         assert rewards == pytest.approx(wanted, abs=slack)
+
+
+def test_the_configuration_is_the_base_s_in_its_own_words(made: Exported) -> None:
+    """Transformers 5 wrote `rope_parameters` and more; 4 then takes defaults, in silence."""
+    base = made.out.parent / "base"
+    found, wanted = (
+        json.loads((place / "config.json").read_text(encoding="utf-8"))
+        for place in (made.out, base)
+    )
+    changed = {name for name in {**found, **wanted} if found.get(name) != wanted.get(name)}
+    assert changed - {"pad_token_id"} == CLASSIFIER_S
+    assert found["architectures"][0].endswith("ForSequenceClassification")
+
+
+@pytest.mark.slow
+def test_transformers_4_gives_the_same_rewards(made: Exported, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    ids = [[5, 6, 7, 8, 9, 10, 11, 12]]
+    there = asked_of_4(ASK, str(made.out), json.dumps(ids), packages=tmp_path)
+    model = AutoModelForSequenceClassification.from_pretrained(made.out, dtype=torch.float32)
+    with torch.no_grad():
+        here = model(torch.tensor(ids)).logits
+    assert torch.allclose(torch.tensor(there), here, atol=1e-5)
 
 
 def messages(row: dict[str, Any], end: str) -> list[dict[str, str]]:
