@@ -74,6 +74,28 @@ def write_gguf(
     return target
 
 
+def write_adapter_gguf(adapter: Path, base: Path, target: Path) -> Path:
+    """A LoRA adapter upon such a model."""
+    import gguf
+    from safetensors.torch import load_file
+
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    lora = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    writer = gguf.GGUFWriter(target, "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(lora["lora_alpha"]))
+    for name, weight in load_file(adapter / "adapter_model.safetensors").items():
+        layer, _, factor = name.removeprefix("base_model.model.").partition(".lora_")
+        ours, numbers = _of_layer(layer, weight.float().numpy(), config, turned=factor[0] == "B")
+        writer.add_tensor(f"{ours}.lora_{factor[0].lower()}", numbers)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
 def _add_tokens(writer: Any, model: Path, end: str) -> None:
     import gguf
     from sentencepiece import SentencePieceProcessor
@@ -104,19 +126,20 @@ def _add_tokens(writer: Any, model: Path, end: str) -> None:
 def _tensors(model: Path, config: dict[str, Any]) -> Any:
     from safetensors.torch import load_file
 
-    heads = {
-        "attn_q": config["num_attention_heads"],
-        "attn_k": config["num_key_value_heads"],
-    }
     for name, weight in load_file(model / "model.safetensors").items():
-        stem = name.removesuffix(".weight")
-        block = ""
-        if stem.startswith("model.layers."):
-            _, _, number, stem = stem.split(".", 3)
-            block = f"blk.{number}."
-        ours = NAMES[stem]
-        numbers = weight.float().numpy()
-        if ours in heads:  # llama.cpp turns pairs that stand beside each other, Transformers halves
-            shape = numbers.shape
-            numbers = numbers.reshape(heads[ours], 2, -1, *shape[1:]).swapaxes(1, 2).reshape(shape)
-        yield f"{block}{ours}.weight", np.ascontiguousarray(numbers)
+        yield _of_layer(name.removesuffix(".weight"), weight.float().numpy(), config)
+
+
+def _of_layer(stem: str, numbers: Any, config: dict[str, Any], *, turned: bool = True) -> Any:
+    """The name of a layer's weight in llama.cpp, and its numbers there. llama.cpp turns pairs that
+    stand beside each other, Transformers halves; of an adapter only the second factor is turned."""
+    heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
+    block = ""
+    if stem.startswith("model.layers."):
+        _, _, number, stem = stem.split(".", 3)
+        block = f"blk.{number}."
+    ours = NAMES[stem]
+    if turned and ours in heads:
+        shape = numbers.shape
+        numbers = numbers.reshape(heads[ours], 2, -1, *shape[1:]).swapaxes(1, 2).reshape(shape)
+    return f"{block}{ours}.weight", np.ascontiguousarray(numbers)

@@ -169,7 +169,10 @@ def test_the_adapter_alone_loads_in_one_call(basic: Path, place: Path, tiny_mode
     found = AutoPeftModelForCausalLM.from_pretrained(alone)(ids).logits
     assert torch.equal(found, wanted)
     card = (alone / "README.md").read_text(encoding="utf-8")
-    assert "library_name: peft" in card and "## Scores" in card and "How to load it" in card
+    for part in ("library_name: peft", "## Data", "## Settings", "## Scores", "How to load it"):
+        assert part in card
+    assert "chat --adapter_name_or_path 'adapter alone'" in card  # it is no run any more
+    assert "--output_dir" not in card and str(place) not in card
 
 
 def test_a_chosen_checkpoint_is_scored_merged_and_proved(

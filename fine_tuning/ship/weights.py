@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from fine_tuning.units import counted
+
 Shape = tuple[int, ...]
 # Where a layer stands, without what is before its stack: classes and formats put other words there.
 PLACE = re.compile(r"(?:^|\.)(\w+\.\d+\..+)$")
@@ -46,6 +48,20 @@ def unknown_layers(adapter: Path, base: Path) -> tuple[list[str], int]:
         {found["layer"] for name, _ in shapes(adapter) if (found := FACTOR.match(name))}
     )
     return [layer for layer in layers if layer not in known] if known else [], len(layers)
+
+
+def warning_of_names(adapter: Path, base: Path) -> str:
+    """What somebody should know who serves this adapter; empty if all its layers have the names of
+    the base model's files."""
+    unknown, layers = unknown_layers(adapter, base)
+    if not unknown:
+        return ""
+    return (
+        f"{len(unknown)} of {counted(layers, 'layer')} of the adapter have other names in the base "
+        f"model's files, first {unknown[0]}: a server that goes by those names, as vLLM does, "
+        "serves the base model in their place and says nothing. Serve the merged model "
+        "(`export --export_dir`)."
+    )
 
 
 def adapted_layers(adapter: Path) -> Mapping[str, Shape]:

@@ -16,7 +16,7 @@ from fine_tuning.ship.adapter import (
     require_adapter,
     require_fitting,
 )
-from fine_tuning.ship.weights import unknown_layers
+from fine_tuning.ship.weights import unknown_layers, warning_of_names
 from fine_tuning.stages.refusing import refuse_unstartable
 from fine_tuning.values.spec import RunSpec
 
@@ -153,3 +153,6 @@ def test_layers_that_the_base_names_otherwise_are_named(tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "adapter", factors)
     assert unknown_layers(adapter, tmp_path / "base") == ([other], 2)
     assert unknown_layers(adapter, tmp_path) == ([], 2)
+    warning = warning_of_names(adapter, tmp_path / "base")
+    assert warning.startswith("1 of 2 layers of the adapter have other names") and other in warning
+    assert warning_of_names(adapter, tmp_path) == ""

@@ -1,10 +1,12 @@
 """`export --adapter_dir`: the adapter of a run alone, in a folder that loads in one call."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 from fine_tuning import files, hashes, report
+from fine_tuning.cli.settings.words.program import program
 from fine_tuning.cli.shipping.push import base_of, finished, loading, require_whole
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown
@@ -12,8 +14,7 @@ from fine_tuning.screen import Screen
 from fine_tuning.ship.hub.card import Card, card_text
 from fine_tuning.ship.hub.license import license_files
 from fine_tuning.ship.hub.upload import TOKENIZER, chosen
-from fine_tuning.ship.weights import unknown_layers
-from fine_tuning.units import counted
+from fine_tuning.ship.weights import warning_of_names
 from fine_tuning.values.record import result_of
 
 TRAINED_TEMPLATE = "chat_template.jinja"
@@ -32,20 +33,19 @@ def write_adapter(run_dir: Path, target: Path, screen: Screen) -> Path:
     base, model = base_of(record, None), result_of(record.stages.model)
     folder = Path(model.location) if model is not None else Path()
     screen.say(f"The base model's license: {base.license.text}")
-    unknown, layers = unknown_layers(run_dir, folder)
-    if unknown:
-        screen.warn(
-            f"{len(unknown)} of {counted(layers, 'layer')} have other names in the base model's "
-            f"files, first {unknown[0]}: a server that goes by those names, as vLLM does, serves "
-            "the base model in their place and says nothing. Serve the merged model (--export_dir)."
-        )
+    if warning := warning_of_names(run_dir, folder):
+        screen.warn(warning)
+    chat = shlex.join(["--adapter_name_or_path", target.name])
     card = Card(
         repo_id=target.name,
         is_adapter=True,
         base=base,
         record=record,
         scores=report.score_lines(run_dir),
-        loading=loading(run_dir, record, str(target), base, is_adapter=True),
+        loading=[
+            ("A chat, as it was trained", "shell", f"{program()} chat {chat}"),
+            *loading(run_dir, record, target.name, base, is_adapter=True),
+        ],
     )
     sent, _ = chosen(run_dir, base, is_adapter=True)
     with files.written_whole(target) as partial:

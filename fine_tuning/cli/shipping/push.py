@@ -1,5 +1,6 @@
 """`push`: the adapter or model of a finished run, or a merged model, to the Hugging Face Hub."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from fine_tuning.screen import Screen, downloading
 from fine_tuning.ship.hub.card import Base, Card, card_text
 from fine_tuning.ship.hub.license import license_of
 from fine_tuning.ship.hub.upload import Sent, chosen, push
+from fine_tuning.ship.weights import warning_of_names
 from fine_tuning.units import bytes_text
 from fine_tuning.values.record import RunRecord, result_of
 
@@ -69,6 +71,8 @@ def run(job: Resolved) -> Outcome[Pushed]:
         card=text,
     )
     with open_screen() as screen:
+        if is_adapter and (warning := warning_of_names(folder, location_of(record))):
+            screen.warn(warning)
         show(screen, repo_id, sent, stay, base)
         if job.options["dry_run"]:
             screen.file(Path("README.md"), text)
@@ -162,7 +166,7 @@ def base_of(record: RunRecord | None, named: str | None) -> Base:
 def loading(
     run_dir: Path | None, record: RunRecord | None, repo_id: str, base: Base, *, is_adapter: bool
 ) -> list[tuple[str, str, str]]:
-    """How to load what lies in the repository, as code to copy."""
+    """How to load what lies in the repository, as code to copy: it is no run any more."""
     if run_dir is None or record is None:
         return []
     facts = report.collect(run_dir, record)
@@ -177,8 +181,16 @@ def loading(
         model_path=None if is_adapter else place,
         adapters_before=tuple(Path(name).name for name in facts.adapters_before),
         train_yaml=None,
+        command="",
     )
     return [(item.title, item.language, item.code) for item in snippets(facts)]
+
+
+def location_of(record: RunRecord | None) -> Path:
+    """Where the base model of a run lies on this machine; a folder without weights if it does not
+    say."""
+    model = result_of(record.stages.model) if record is not None else None
+    return Path(model.location) if model is not None else Path(os.devnull)
 
 
 def show(screen: Screen, repo_id: str, sent: list[Sent], stay: list[str], base: Base) -> None:

@@ -15,6 +15,7 @@ from fine_tuning.ship.adapter import base_of, require_adapter
 from fine_tuning.ship.llama_cpp.serve import serving
 from fine_tuning.ship.proving.http import Site
 from fine_tuning.ship.proving.servers import replay_server
+from fine_tuning.ship.weights import warning_of_names
 from fine_tuning.stages.asking import chat
 from fine_tuning.stages.model import Model
 from fine_tuning.units import counted
@@ -24,16 +25,34 @@ from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.spec import RunSpec
 
 MAGIC = b"GGUF"  # with which such a file begins
+HEAD = 4096  # bytes, in which it says what it holds
 ROOM = 8  # tokens beyond the longest prompt and its answer
 
 
-def require_gguf(file: Path) -> None:
-    """Raise UsageError unless the file begins as one of GGUF does."""
+def require_gguf(file: Path, *, adapter: bool = False) -> None:
+    """Raise UsageError unless the file is one of GGUF, with a model in it or an adapter."""
     if not file.is_file():
         raise UsageError(f"There is no file {file}.", fix="give a GGUF file")
     with file.open("rb") as data:
-        if data.read(len(MAGIC)) != MAGIC:
-            raise UsageError(f"{file} is no GGUF file.", fix="give a GGUF file")
+        begin = data.read(HEAD)
+    if not begin.startswith(MAGIC):
+        raise UsageError(f"{file} is no GGUF file.", fix="give a GGUF file")
+    if adapter == (_kind_of(begin) == "adapter"):
+        return
+    raise UsageError(
+        f"{file} holds a whole model, and no adapter: give it with --gguf."
+        if adapter
+        else f"{file} holds a LoRA adapter: give it with --gguf_adapter, and its base model "
+        "as such a file with --gguf."
+    )
+
+
+def _kind_of(begin: bytes) -> str:
+    """`general.type` of a GGUF file, which is among its first words; a text is its type (4 bytes),
+    its length (8) and its letters (llama.cpp's docs/gguf.md)."""
+    _, key, rest = begin.partition(b"general.type")
+    size = int.from_bytes(rest[4:12], "little")
+    return rest[12 : 12 + size].decode("utf-8", "replace") if key and size < HEAD else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +92,9 @@ class Asking:
     def of_gguf(self, file: Path, adapter: Path | None = None) -> Replay:
         """A GGUF file, with a LoRA adapter as one or without, by llama.cpp's own server. Raises
         UsageError for a file of another kind, EngineError for one that llama.cpp does not load."""
-        for one in (file, adapter):
-            if one is not None:
-                require_gguf(one)
+        require_gguf(file)
+        if adapter is not None:
+            require_gguf(adapter, adapter=True)
         asked = self.contract.conversations
         context = max(len(one.prompt_ids) + len(one.answer_ids) for one in asked) + ROOM
         adapters = [adapter] if adapter else []
@@ -113,9 +132,18 @@ def replay_adapters(
     }
     screen.begin("load")
     found = worker.request("replay_folder", request, worker_events(screen))
-    replays = [from_json(it, Replay) for it in found["replays"]]
+    replays = [
+        _with_names(from_json(it, Replay), adapter, Path(str(request["base"])))
+        for it, adapter in zip(found["replays"], contracts, strict=True)
+    ]
     screen.end(counted(len(replays[-1].heard), "conversation"))
     return replays
+
+
+def _with_names(replay: Replay, adapter: str, base: Path) -> Replay:
+    """The same with a note if servers that go by names would not find the adapter's layers."""
+    warning = warning_of_names(Path(adapter), base) if adapter else ""
+    return replace(replay, notes=(*replay.notes, warning)) if warning else replay
 
 
 def base_beneath(spec: RunSpec, adapter: str, contract: Contract, screen: Screen) -> str:

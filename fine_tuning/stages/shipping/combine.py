@@ -11,6 +11,7 @@ from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import chat_template_of
 from fine_tuning.ship.base import require_trained_on
+from fine_tuning.ship.weights import warning_of_names
 from fine_tuning.units import percent_text
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.results import Combined
@@ -57,6 +58,8 @@ class Combine:
                 files.write_text(partial / "chat_template.jinja", template)
             hashes.write(partial, hashes.OF_A_MODEL)
         screen.end(f"one of rank {result['rank']}")
+        if warning := warning_of_names(self.target, Path(self.base)):
+            screen.warn(warning)
         return from_json({**result, "path": self.target}, Combined)
 
     def tell(self, result: Combined, screen: Screen, *, known: bool) -> None:

@@ -16,7 +16,7 @@ from fine_tuning.errors import EngineError, EnvironmentProblem, UsageError
 from fine_tuning.ship.proving.causes import judge
 from fine_tuning.values.answers.verdict import Verdict
 from tests.contracts import Trained, build_trained
-from tests.gguf_files import write_gguf
+from tests.gguf_files import write_adapter_gguf, write_gguf
 
 pytestmark = pytest.mark.engine
 
@@ -59,6 +59,21 @@ def test_a_gguf_file_that_answers_otherwise_is_caught_with_its_cause(
 ) -> None:
     verdict = by_llama_cpp(trained, tmp_path, getattr(trained, model), **how)
     assert [finding.cause for finding in verdict.findings] == [cause], verdict.findings
+
+
+def test_an_adapter_as_a_gguf_file_answers_as_was_trained_upon_its_base(
+    trained: Trained, tmp_path: Path
+) -> None:
+    base = write_gguf(trained.base, tmp_path / "base.gguf")
+    adapter = write_adapter_gguf(trained.adapter, trained.base, tmp_path / "adapter.gguf")
+    asking = trained.asking(tmp_path)
+    verdict = judge(trained.contract, asking.of_gguf(base, adapter))
+    assert verdict.holds, verdict.findings
+    assert verdict.target == f"{base} + {adapter}"
+    with pytest.raises(UsageError, match=r"adapter\.gguf holds a LoRA adapter"):
+        asking.of_gguf(adapter)
+    with pytest.raises(UsageError, match=r"base\.gguf holds a whole model, and no adapter"):
+        asking.of_gguf(base, base)
 
 
 def test_a_broken_gguf_file_is_named(trained: Trained, tmp_path: Path) -> None:
