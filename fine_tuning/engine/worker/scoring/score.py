@@ -2,7 +2,6 @@
 rewards where preferences are trained."""
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from fine_tuning.engine.worker.scoring.asking import (
     of_text,
 )
 from fine_tuning.engine.worker.scoring.batches import Said, free_device_memory
+from fine_tuning.engine.worker.scoring.foretold import Foretold
 from fine_tuning.engine.worker.scoring.generate import (
     MOST_NEW_TOKENS,
     Progress,
@@ -42,10 +42,8 @@ from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.engine.worker.training.adapters.peft import engine_arguments, installed
 from fine_tuning.errors import DataError
 from fine_tuning.files import read_json, write_text
-from fine_tuning.units import duration_text
 from fine_tuning.values.answers.scores import Scored
 
-LONG_S = 60  # a minute that nobody was told of is long
 SCORED_ANEW = "delete it and repeat the command: what is scored next is kept anew"
 Row = Mapping[str, Any]
 
@@ -66,24 +64,6 @@ class Scoring:
     beta: float = 1.0
     most_new: int = MOST_NEW_TOKENS  # tokens of an answer
     online: Mapping[str, Any] | None = None  # what judges the answers, where these are judged
-
-
-class Foretold:
-    """Says once, after the first answers, that the others take long, and what would shorten it."""
-
-    def __init__(self, note: Said, clock: Callable[[], float] = time.monotonic) -> None:
-        self._note: Said | None = note
-        self._clock = clock
-        self._began = clock()
-
-    def __call__(self, done: int, total: int) -> None:
-        left = (self._clock() - self._began) / max(1, done) * (total - done)
-        if self._note is not None and left > LONG_S:
-            self._note(
-                f"Scoring takes about {duration_text(left)} more; --score_samples scores fewer "
-                f"than {total:,} rows, or none (0)."
-            )
-            self._note = None
 
 
 def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,14 +156,16 @@ def wanted_and_not(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return sides
 
 
-def progress_of(events: Events, stage: str, rows: int) -> Callable[[int], Progress]:
+def progress_of(
+    events: Events, stage: str, rows: int, foretold: Foretold | None = None
+) -> Callable[[int], Progress]:
     """How far the scoring is, after so many rows of another part."""
-    foretold = Foretold(events.note)
+    said = foretold or Foretold(events.note)
 
     def progress(before: int) -> Progress:
         def told(done: int, _: int) -> None:
             events.progress(before + done, rows, stage=stage)
-            foretold(before + done, rows)
+            said(before + done, rows)
 
         return told
 
@@ -197,7 +179,10 @@ def _answered(
     seen = [row for row in rows if any(media_of(row))]
     if scoring.kind == "text":
         return [of_documents(model, text, events.note)]
-    progress, most = progress_of(events, stage, len(rows)), scoring.most_new
+    foretold, most = Foretold(events.note), scoring.most_new
+    if text:
+        foretold.before(model, model.prompts.pairs(text), most)
+    progress = progress_of(events, stage, len(rows), foretold)
     parts = [of_text(model, text, progress(0), events.note, most_new=most)]
     return [*parts, of_media(model, seen, progress(len(text)), most_new=most)] if seen else parts
 
