@@ -26,7 +26,7 @@ from fine_tuning.dataset.prepare.register import dataset_entry, register
 from fine_tuning.engine.process.launch import free_port
 from fine_tuning.errors import EnvironmentProblem, UsageError
 from tests.browser import launch, needs_chromium
-from tests.commands import hear_ctrl_c
+from tests.commands import command, hear_ctrl_c
 
 ROOT = Path(__file__).parents[1]
 
@@ -259,6 +259,45 @@ def test_llamafactorys_own_command_shows_the_prepared_datasets(tmp_path: Path) -
     finally:
         board.kill()
         board.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+@needs_chromium
+def test_board_opens_with_the_last_run_speaks_with_it_and_exports_it(tmp_path: Path) -> None:
+    """Its model and template stand there, and its adapter is among the checkpoints."""
+    from playwright.sync_api import sync_playwright
+
+    made = command("--max_steps", 2, "--score_samples", 0, "--output_dir", "runs/a", cwd=tmp_path)
+    assert made.returncode == 0, made.stdout
+    with serving(tmp_path) as served, sync_playwright() as playwright:
+        browser = launch(playwright)
+        try:
+            page = browser.new_page(viewport={"width": 1400, "height": 1800})
+            page.set_default_timeout(180_000)
+            page.goto(served.url)
+
+            def says(text: str) -> None:
+                box = "[...document.querySelectorAll('textarea, input')]"
+                page.wait_for_function(f"t => {box}.some(e => e.value.includes(t))", arg=text)
+
+            says("qwen3_nothink")
+            assert page.get_by_label("Model name", exact=True).first.input_value() == "Custom"
+            assert page.get_by_label("Model path").first.input_value().endswith("demo_model")
+            choose(page, "Checkpoint path", "runs/a")
+            page.get_by_role("tab", name="Chat").click()
+            page.get_by_role("button", name="Load model", exact=True).click()
+            says("Model loaded")
+            page.get_by_placeholder("Input...").first.fill("What is the currency of Jordan?")
+            page.get_by_role("button", name="Submit").first.click()
+            page.locator(".bot.message").first.wait_for()
+            page.get_by_role("tab", name="Export").click()
+            page.get_by_label("Export dir").fill(str(tmp_path / "exported"))
+            page.get_by_role("button", name="Export", exact=True).click()
+            says("Model exported")
+        finally:
+            browser.close()
+    assert (tmp_path / "exported" / "model.safetensors").is_file()
 
 
 def chat_rows(count: int) -> list[dict[str, object]]:

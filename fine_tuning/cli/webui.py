@@ -1,5 +1,6 @@
 """`webui`: LLaMA Board over the datasets that runs have prepared, on this machine only."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Annotated, TextIO
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+from fine_tuning.cli.last_run import LastRun, last_run
 from fine_tuning.cli.listening import LOCAL, port_to_listen_on, url_of, warning_of
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.runs.listing import USUAL
@@ -51,12 +53,13 @@ def run(job: Resolved) -> Outcome[Serving]:
     samples = register_samples(dataset_dir)
     if samples:
         print(visible(f"Registered in {dataset_dir}: {', '.join(samples)}"))
+    runs: Path = job.options["runs_dir"] or USUAL
+    last = last_run(runs)
     with ExitStack() as started:
         log = started.enter_context(_log())
-        board = started.enter_context(_board(dataset_dir, host, port, log))
+        board = started.enter_context(_board(dataset_dir, host, port, last, log))
         print("Starting LLaMA Board (this takes some seconds) ...", flush=True)
         _wait(board, host, port, Path(log.name))
-        runs: Path = job.options["runs_dir"] or USUAL
         listed_at = started.enter_context(served_runs(runs, host, port + 1, url_of(host, port)))
         print(
             f"LLaMA Board: {url_of(host, port)}\n"
@@ -118,12 +121,14 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _board(
-    dataset_dir: Path, host: str, port: int, log: TextIO
+    dataset_dir: Path, host: str, port: int, last: LastRun | None, log: TextIO
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The Board process in a group of its own, which is ended as a whole."""
     module = "fine_tuning.engine.worker.board"
+    shows = last and {"model": last.model, "template": last.template, "adapters": last.adapters}
+    opened = json.dumps(shows or {})
     board = subprocess.Popen(
-        [sys.executable, "-m", module, str(dataset_dir.absolute()), host, str(port)],
+        [sys.executable, "-m", module, str(dataset_dir.absolute()), host, str(port), opened],
         stdin=subprocess.PIPE,  # it ends when this closes
         stdout=log,
         stderr=subprocess.STDOUT,
