@@ -137,9 +137,9 @@ def _flat(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _text(value: Any) -> str:
-    if value in (None, "", [], {}):
+    if value in (None, "", [], (), {}):
         return NOTHING
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     if isinstance(value, dict):
         return ", ".join(f"{key}={item}" for key, item in value.items())
@@ -242,6 +242,8 @@ def _incomparable(why: str) -> Change:
 def _sentence(score: Score, verdict: str) -> str:
     """What the pairs say, with how sure it is."""
     rows = counted(score.n, "row")
+    if score.moved == (0, 0) or (score.moved is None and score.change == (0, 0)):
+        return f"the same in each of {rows}"
     if score.moved is not None:
         gained, lost = score.moved
         p = mcnemar(gained, lost)

@@ -11,25 +11,25 @@ from fine_tuning.values.tables.methods import METHODS
 from fine_tuning.values.tables.objectives import OBJECTIVES
 
 
-def read_record(folder: RunFolder) -> RunRecord | None:
+def read_record(folder: RunFolder, fix: str = START_AGAIN) -> RunRecord | None:
     """What is known of the run, with the paths of its present place; None if there is none.
 
-    Raises DataError for a record that is damaged, or of another version of this program.
+    Raises DataError for a damaged record (with `fix`), and for one of another version.
     """
     path = folder.record
     if not path.exists():
         return None
-    known = files.read_json(path, START_AGAIN)
+    known = files.read_json(path, fix)
     schema = known.get("schema", 1)
     if isinstance(schema, int) and schema != SCHEMA:
         raise _other_version(path, schema)
-    record = from_json(known, RunRecord, named=str(path), root=folder.path.absolute())
+    record = from_json(known, RunRecord, named=str(path), root=folder.path.absolute(), fix=fix)
     plan = result_of(record.stages.plan)
     if plan and not (plan.chosen.method in METHODS and plan.rows.stage in OBJECTIVES):
         unknown = (
             f"it names a method or stage ({plan.chosen.method}, {plan.rows.stage}) that is none"
         )
-        raise DataError(f"{path} cannot be read: {unknown}", fix=START_AGAIN)
+        raise DataError(f"{path} cannot be read: {unknown}", fix=fix)
     return record
 
 

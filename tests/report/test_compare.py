@@ -80,6 +80,15 @@ def test_a_difference_of_a_row_may_be_chance(tmp_path: Path) -> None:
     assert change and change.says.startswith("may be chance: 1 right only here, 0 only in")
 
 
+def test_a_run_that_scores_alike_is_said_to_be_the_same(tmp_path: Path) -> None:
+    """It was called chance, from +0 to +0."""
+    a, b = (compared(tmp_path, name, scored(5, 1.0)) for name in "ab")
+    changes = {score.name: score.changes[1] for score in compare([a, b]).scores}
+    for name in ("Exact match", "Loss of the answers"):
+        change = changes[name]
+        assert change and change.says.startswith("the same in each of")
+
+
 @pytest.mark.parametrize(
     ("other", "says"),
     [

@@ -1,6 +1,6 @@
 """`runs compare`: what differs in several runs, beside how their scores differ."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 OUR_PAGE = b'<meta name="generator" content="compare page">'
+
+UNREADABLE = (
+    "put a whole copy of it back; or start the run again by its command with --restart (the old "
+    "state is moved aside)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +63,7 @@ def named_runs(words: Sequence[str]) -> list[Compared]:
     double = {str(path) for path in paths if paths.count(path) > 1}
     if double:
         raise UsageError(f"{', '.join(sorted(double))} is named twice.")
-    records = [read_record(RunFolder(path)) for path in paths]
+    records = [read_record(RunFolder(path), UNREADABLE) for path in paths]
     if missing := [str(path) for path, record in zip(paths, records, strict=True) if not record]:
         raise UsageError(
             [f"{path} holds no run (run.json)." for path in missing],
@@ -96,14 +101,30 @@ def show(comparison: Comparison) -> None:
         else:
             print(visible(none))
         print()
-    for score in comparison.scores:
+    for line in score_lines(comparison):
+        print(visible(line))
+
+
+def score_lines(comparison: Comparison) -> Iterator[str]:
+    """Each metric of all runs, and what is said of it against the first; what is said of every
+    metric of a run alike is said once."""
+    first, scores = comparison.names[0], comparison.scores
+    if not scores:
+        yield "No held-out rows were scored."
+        return
+    said = [
+        {it.says for it in changes if it is not None}
+        for changes in zip(*(score.changes for score in scores), strict=True)
+    ]
+    for score in scores:
         texts = zip(comparison.names, score.texts, strict=True)
-        print(visible(f"{score.name}: {', '.join(f'{name} {text}' for name, text in texts)}"))
-        for name, change in zip(comparison.names, score.changes, strict=True):
-            if change is not None:
-                print(visible(f"  {name} against {comparison.names[0]}: {change.says}"))
-    if not comparison.scores:
-        print("No held-out rows were scored.")
+        yield f"{score.name}: {', '.join(f'{name} {text}' for name, text in texts)}"
+        for name, change, alike in zip(comparison.names, score.changes, said, strict=True):
+            if change is not None and len(alike) > 1:
+                yield f"  {name} against {first}: {change.says}"
+    for name, alike in zip(comparison.names, said, strict=True):
+        if len(alike) == 1:
+            yield f"{name} against {first}, in all of these: {next(iter(alike))}"
 
 
 def data_text(comparison: Comparison) -> str:

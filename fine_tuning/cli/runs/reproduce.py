@@ -24,7 +24,13 @@ from fine_tuning.run.opening import installed_versions
 from fine_tuning.stages.asking.verify import Verified, verdict, verified
 from fine_tuning.values.record import RunRecord, result_of
 
-OF_THE_RUN = frozenset({"output_dir", "export_dir", "restart", "dry_run", "node_rank"})
+# Places of this run, and a name in Ollama that would be taken over, beside what is no wish.
+OF_THE_RUN = frozenset(
+    {
+        *("output_dir", "export_dir", "gguf_dir", "ollama", "system"),
+        *("restart", "dry_run", "node_rank"),
+    }
+)
 COMMIT = r"/snapshots/([0-9a-f]{40})"  # of a hub's cache
 
 

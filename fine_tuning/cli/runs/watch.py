@@ -66,8 +66,8 @@ def follow(folder: RunFolder, record: RunRecord, screen: Screen) -> RunRecord:
         is_over = state_of(folder, record) != "running"
         told.stages(record.stages)
         plan = result_of(record.stages.plan)
-        for entry in log.read() if plan and record.begun is not None else ():
-            told.logged(entry)
+        if plan and record.begun is not None:
+            told.logged([*log.read()])
         record = read_record(folder) or record
         if is_over:
             told.end(record.stages)
@@ -94,10 +94,14 @@ class Told:
                 continue
             self.screen.say(f"{stage_text(item.name)}: done [{duration_text(done.seconds)}]")
 
-    def logged(self, entry: Mapping[str, Any]) -> None:
-        """One line of the log."""
+    def logged(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Lines of the log, as one step: what was logged before somebody watched took no time that
+        the speed could be told from."""
         if "train" in self.known:
             return
+        entry: dict[str, Any] = {}
+        for one in entries:
+            entry |= one
         step, steps = entry.get("current_steps"), entry.get("total_steps")
         if not isinstance(step, int) or not isinstance(steps, int):
             return
@@ -110,7 +114,8 @@ class Told:
     def end(self, stages: Stages) -> None:
         """The run is no longer at work."""
         self.stages(stages)
-        self._end_training()
+        if self.is_training:
+            self.screen.end("not finished")
 
     def _end_training(self) -> bool:
         """Whether there was a bar to end."""

@@ -26,6 +26,7 @@ STAGES = {
     "combine": "combining adapters",
     "merge": "merging",
     "gguf": "writing a GGUF file",
+    "gguf_adapter": "writing the adapter as a GGUF file",
     "ladder": "measuring its sizes",
     "ollama": "giving it to Ollama",
     "prove": "proving the merged model",

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.cli import main as cli
+from fine_tuning.cli.runs.compare import score_lines
+from fine_tuning.report.compare import Change, Comparison, ScoreBeside
 from tests.run.records import FINISHED, written
 
 
@@ -34,6 +36,25 @@ def test_differences_are_printed_and_the_page_is_written(
     assert [Path(it["path"]).name for it in found["runs"]] == ["b", "a"]
 
 
+def test_what_is_said_of_every_metric_alike_is_said_once() -> None:
+    def score(name: str, *says: str) -> ScoreBeside:
+        changes = (None, *(Change(verdict="incomparable", says=it) for it in says))
+        texts = ("1", "2", "3")
+        return ScoreBeside(name=name, values=(), texts=texts, rows=(), changes=changes)
+
+    scores = (score("Loss", "other rows", "better"), score("BLEU", "other rows", "worse"))
+    made = Comparison(
+        names=("a", "b", "c"), settings=(), data=(), same_data=False, versions=(), scores=scores
+    )
+    assert [*score_lines(made)] == [
+        "Loss: a 1, b 2, c 3",
+        "  c against a: better",
+        "BLEU: a 1, b 2, c 3",
+        "  c against a: worse",
+        "b against a, in all of these: other rows",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -41,6 +62,7 @@ def test_differences_are_printed_and_the_page_is_written(
         (["runs/a", "runs/../runs/a"], 2, "is named twice"),
         (["runs/a", "runs", "gone"], 2, "2 mistakes"),
         (["runs/a", "runs/b", "--page", "mine.html"], 1, "is no comparison of runs"),
+        (["runs/a", "runs/cut"], 1, "put a whole copy of it back"),
     ],
 )
 def test_what_cannot_be_compared_is_said(
@@ -48,6 +70,8 @@ def test_what_cannot_be_compared_is_said(
 ) -> None:
     mine = runs.parent / "mine.html"
     mine.write_text("<p>mine", encoding="utf-8")
+    (runs / "cut").mkdir()
+    (runs / "cut" / "run.json").write_text('{"settings": ', encoding="utf-8")
     assert cli.main(["runs", "compare", *words]) == code
     assert message in capsys.readouterr().err
     assert mine.read_text(encoding="utf-8") == "<p>mine"

@@ -95,7 +95,10 @@ def recorded(run: Path) -> RunRecord:
 
 def test_the_command_says_what_was_chosen_and_does_not_take_the_run_s_place(made: Path) -> None:
     (known,) = named_runs([str(made)])
+    shipped = known.record.settings.replace(gguf=("q8_0",), gguf_dir=made, ollama="mine")
+    known = replace(known, record=replace(known.record, settings=shipped))
     words = command_of(known)
+    assert "--gguf" in words and not {"--gguf_dir", "--ollama"} & {*words}
     job = resolve(COMMANDS["run"], words[words.index("run") + 1 :])
     chosen = plan().plan.chosen
     assert job.spec.output_dir == made.with_name("run-again")

@@ -91,9 +91,21 @@ def test_a_run_is_followed_to_its_end_and_gives_its_exit_code(
     assert cli.main(["runs", "watch", str(going)]) == code
     thread.join()
     said = capsys.readouterr().out
-    for step, loss in ((1, 1.0), (2, 0.5), (4, 0.25)):
+    for step, loss in ((1, 1.0), (4, 0.25)):
         assert f"{step}/4 steps  loss {loss:.4f}" in said
     assert says in said
+
+
+def test_what_was_logged_before_somebody_watched_takes_no_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The speed was told from lines that were read at once: 0:00 left, of hours."""
+    run = written(GOING, tmp_path / "run")
+    log(run, 1, 2, 3)
+    assert cli.main(["runs", "watch", str(run)]) == 1
+    said = capsys.readouterr().out
+    assert "3/4 steps  loss 0.3333" in said and "left" not in said
+    assert "training: not finished" in said and "training: done" not in said
 
 
 def test_ctrl_c_ends_the_watching_and_leaves_the_run_alone(
