@@ -170,11 +170,8 @@ def render(
     from fine_tuning.cli.screens.tables import problems_list
 
     console.print(_accounts(data))
-    for file in data.files[:MOST_FILES]:
-        if file.evidence:
-            named = file.evidence.startswith("named by")
-            why = file.evidence if named else f"by {file.evidence}"
-            console.print(Text(visible(f"{_name(file.path)}: {file.format}, {why}")))
+    for line in _evidence(data.files):
+        console.print(Text(visible(line)))
     if data.problems:
         console.print()
         groups = data.problems
@@ -191,6 +188,19 @@ def render(
         console.print(Text(visible(f"dropped rows, to mend and check again: {rejected}")))
     elif data.rows_dropped and not report:
         console.print(Text("--report FILE.json names every problem and keeps the dropped rows"))
+
+
+def _evidence(files: Sequence[FileAccount]) -> Iterator[str]:
+    """Why the files are read as they are: one line for all that are read for the same reason."""
+    alike: dict[str, list[str]] = {}
+    for file in files:
+        if file.evidence:
+            named = file.evidence.startswith("named by")
+            why = file.evidence if named else f"by {file.evidence}"
+            alike.setdefault(f"{file.format}, {why}", []).append(_name(file.path))
+    for why, (first, *others) in list(alike.items())[:MOST_FILES]:
+        more = f" and {counted(len(others), 'more file')}" if others else ""
+        yield f"{first}{more}: {why}"
 
 
 def _accounts(data: CheckedData) -> "RenderableType":

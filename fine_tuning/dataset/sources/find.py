@@ -26,6 +26,7 @@ from fine_tuning.dataset.sources.words import explained, is_address
 from fine_tuning.errors import DataError
 from fine_tuning.hubs import OnBytes, in_silence
 from fine_tuning.paths import at_home, expanded, natural
+from fine_tuning.units import counted
 
 _HUB_ID = re.compile(r"(hf://datasets/)?[\w][\w.-]*/[\w][\w.-]*|hf://datasets/[\w.-]+")
 _MAX_FILES = 100_000
@@ -223,7 +224,8 @@ def _directory(path: Path, name: str, *, splits: bool) -> list[Source]:
     sources += [_unusable(path / inner, str(Path(name) / inner), why) for inner, why in closed]
     if skipped:
         listed = ", ".join(skipped[:5]) + (", ..." if len(skipped) > 5 else "")
-        notes.append(f"{name}: {len(skipped)} other files were left out: {listed}")
+        were = counted(len(skipped), "other file was", "other files were")
+        notes.append(f"{name}: {were} left out: {listed}")
     return _with_notes(sources, notes)
 
 

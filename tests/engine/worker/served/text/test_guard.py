@@ -31,3 +31,19 @@ def test_a_template_without_bound_ends_with_one_message(begin: str, message: str
     with pytest.raises(ModelError, match=message):
         encoder_of(tokenizer, "chat")
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    ["messages.clear()", "''.__class__.__mro__", "messages[0].update(a=1)", "messages.__len__()"],
+)
+def test_what_the_sandbox_forbids_is_refused_every_time(forbidden: str) -> None:
+    from fine_tuning.engine.worker.served.text.chat_template import ChatTemplate, Refused
+
+    source = "{{ ''.strip() }}{{ messages[0].items() | list | length }}{{ " + forbidden + " }}"
+    template = ChatTemplate(source, source, {})
+    messages = [{"role": "user", "content": "Hello"}]
+    for _ in range(2):
+        with pytest.raises(Refused):
+            template.render(messages, prompt=True)
+    assert messages == [{"role": "user", "content": "Hello"}]
