@@ -59,7 +59,13 @@ def test_fine_tuning_visibly_teaches_something(demo: tuple[Path, str]) -> None:
     general = scores["before"]["general"], scores["after"]["general"]
     assert [*map(len, general)] == [48, 48] and general[0] != general[1]
     page = (place / "run" / "report.html").read_text(encoding="utf-8")
-    for title in ("Speed", "Memory", "What got worse", "General knowledge: the loss of 48 answers"):
+    for title in (
+        "Speed",
+        "Memory",
+        "What got worse",
+        "by hashes",
+        "General knowledge: the loss of 48 answers",
+    ):
         assert title in page
     assert "Exact match" in page
     assert "完全匹配率" in page and english_in(page) == [], "each sentence has its Chinese"

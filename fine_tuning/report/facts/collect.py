@@ -17,10 +17,10 @@ from fine_tuning.report.facts.moved import moved
 from fine_tuning.report.facts.page import Artefact, CurvePoint, RunFacts, Sample
 from fine_tuning.report.scores import interval_text, score_row
 from fine_tuning.values.answers.scores import Scores
-from fine_tuning.values.codec import from_json
+from fine_tuning.values.codec import fingerprint, from_json
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord, result_of
-from fine_tuning.values.results import GgufFile
+from fine_tuning.values.results import GgufFile, Merged
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.kinds import KINDS
 from fine_tuning.values.tables.methods import METHODS
@@ -105,7 +105,8 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         )
         if record.chain and trained
         else (),
-        artefacts=_artefacts(run_dir, merged.path if merged else None, _gguf_files(record)),
+        artefacts=_artefacts(run_dir, merged, _gguf_files(record)),
+        hashes=hashes_of(record),
     )
 
 
@@ -217,8 +218,16 @@ def _samples(scores: Scores) -> tuple[Sample, ...]:
     return tuple(found)
 
 
+def hashes_of(record: RunRecord) -> dict[str, str]:
+    """What the run was made of, by the beginning of its hash."""
+    data, model = result_of(record.stages.check), result_of(record.stages.model)
+    files_ = {Path(file.path).name: file.sha256[:12] for file in data.files} if data else {}
+    base = {Path(model.name).name: fingerprint(model.hashes)} if model and model.hashes else {}
+    return {name: digest for name, digest in {**base, **files_}.items() if digest}
+
+
 def _artefacts(
-    run_dir: Path, merged: Path | None, gguf: Sequence[GgufFile]
+    run_dir: Path, merged: Merged | None, gguf: Sequence[GgufFile]
 ) -> tuple[Artefact, ...]:
     wanted = (
         ("adapter_model.safetensors", "the adapter"),
@@ -231,8 +240,12 @@ def _artefacts(
         for name, what in wanted
         if (run_dir / name).exists()
     ]
-    if merged is not None and merged.is_dir():
-        found.append(Artefact(path=shown(merged), size=_size(merged), what="the merged model"))
+    if merged is not None and merged.path.is_dir():
+        what = "the merged model"
+        what += (
+            f", of {merged.checkpoint}, not the end of the training" if merged.checkpoint else ""
+        )
+        found.append(Artefact(path=shown(merged.path), size=_size(merged.path), what=what))
     found += [
         Artefact(path=shown(file.path), size=file.bytes, what=f"for llama.cpp: {file.type}")
         for file in gguf

@@ -157,6 +157,7 @@ class RunFacts:
     durations: Mapping[str, float] = field(default_factory=dict)  # stage -> seconds
     settings: tuple[Choice, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)  # of the base model and the data files
     device: str = ""
     warnings: tuple[str, ...] = ()
     base_model: str = ""

@@ -49,6 +49,18 @@ def test_an_interrupted_run_counts_all_its_time_and_says_how_far_it_came(tmp_pat
     assert "6 of 113" in write_report(tmp_path, facts).read_text(encoding="utf-8")
 
 
+def test_a_merged_checkpoint_is_told_from_the_end_of_the_training(tmp_path: Path) -> None:
+    """`export --checkpoint 40`: the scores of the page are those of the end."""
+    (tmp_path / "merged").mkdir()
+    merged = Merged(path=tmp_path / "merged", dtype="float32", bytes=1, checkpoint="checkpoint-40")
+    done = Stages(merge=Done(inputs="", began=0.0, seconds=0.0, result=merged))
+    facts = collect(tmp_path, record(stages=done))
+    assert [it.what for it in facts.artefacts] == [
+        "the merged model, of checkpoint-40, not the end of the training"
+    ]
+    assert "取自 checkpoint-40" in write_report(tmp_path, facts, "zh").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("proof", "sentences"),
     [
