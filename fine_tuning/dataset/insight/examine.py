@@ -27,6 +27,7 @@ _USUAL_SHARE = 0.2  # one-word answers in more rows than this are the task, not 
 _PUNCTUATED_SHARE = 0.8  # of the long answers; below it, their ends tell nothing
 _FEWEST_LONG_ANSWERS = 20
 _RARE_LABEL = 0.1
+_FEWEST_ALIKE = 5  # rows from which one answer for all is no chance
 _MOST_TURNS = 20  # counted by number; more are counted with these
 
 Report = Callable[[Problem], None]
@@ -81,6 +82,8 @@ class _Watch:
         self.prompts, self.answers = Lengths(), Lengths()
         self.rows = self.long_answers = 0
         self._first: dict[str, list[tuple[int, str]]] = {}
+        self._answer: str | None = None  # of the first row
+        self._same_answer = 0  # rows with that one
 
     def look(self, block: Block) -> None:
         """Runs every check on the rows that follow."""
@@ -93,6 +96,8 @@ class _Watch:
         for index in block.suspects:
             if suspicion := sensitive.suspicion(block.line(index)):
                 self._look_for_secrets(self.rows + index, rows[index], suspicion)
+        self._answer = texts.answers[0] if self._answer is None and rows else self._answer
+        self._same_answer += texts.answers.count(self._answer or "")
         self.long_answers += len(texts.long)
         self.languages.update(languages(texts.answers))
         self.turns.update([len(row.conversations) for row in rows])
@@ -124,6 +129,9 @@ class _Watch:
         if one_word > _USUAL_SHARE * rows:
             notes.append(f"{one_word:,} of {rows:,} answers are one word: taken as the task")
             self._first.pop("one_word_answer")
+        if self._same_answer == rows >= _FEWEST_ALIKE:
+            shown = sensitive.masked(" ".join((self._answer or "").split())[:60])
+            notes.append(f"all {rows:,} answers are the same ({shown}): a model learns to say that")
         open_ends = self._first.pop("ends_mid_sentence", [])
         unfinished = self.counts.pop("ends_mid_sentence", 0)
         if self._ends_tell_something(unfinished):

@@ -115,6 +115,14 @@ def test_one_word_answers_that_are_the_task_are_a_note(tmp_path: Path) -> None:
     assert "30 of 30 answers are one word: taken as the task" in findings.notes
 
 
+def test_one_answer_for_all_rows_is_a_note_that_shows_no_secret(tmp_path: Path) -> None:
+    rows = [chat(f"question {number}", f"Write to {MAIL} about it.") for number in range(6)]
+    findings, _ = look(tmp_path, rows)
+    [note] = [note for note in findings.notes if "the same" in note]
+    assert note.startswith("all 6 answers are the same (Write to <e-mail address> about it.)")
+    assert not look(tmp_path, [*rows, chat("another", "Another answer.")])[0].notes
+
+
 def test_more_warnings_than_the_limit_are_counted(tmp_path: Path) -> None:
     rows = [
         chat(f"q {n}", f"write to person{n}@firma.de now") for n in range(WARNINGS_PER_CODE + 5)
