@@ -185,7 +185,7 @@ HEAD = """\
 # Defects of the engine that a plan can meet
 
 `python -m fine_tuning.engine.defects` writes this page from the table that plans are checked
-against. Versions: those of `constraints.txt`.
+against. Versions: those of `constraints.txt`; a test of each fails once it has gone.
 
 | when | what would happen | what is done |
 | --- | --- | --- |
