@@ -239,7 +239,7 @@ def train(
     alarms = Alarms(events)
     callbacks: list[Any] = [
         *(finite, learning, watch, alarms),
-        *(RankBudget(resume_from), SavedEncoder(resume_from), Hashed(), stopping),
+        *(Hashed(), stopping),
     ]
     spikes = Spikes(Path(measured["out"])) if measured else None
     if measured:
@@ -250,6 +250,8 @@ def train(
         data_args = template_settings(settings)
         around = ScoreAround(watch, Scoring(**scoring), Path(scores_path), data_args)
         callbacks.insert(0, around)  # before the bar of the training begins
+    # what is scored in the end is what they bring back
+    callbacks = [RankBudget(resume_from), SavedEncoder(resume_from), *callbacks]
     with (
         continued_exactly(),
         installed(settings),

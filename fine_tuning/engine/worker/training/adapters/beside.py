@@ -18,6 +18,12 @@ AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
 FIRST, LAST, UPDATES = 0.1, 0.3, 100
 
 
+def best_of(args: Any, state: Any) -> Path | None:
+    """The checkpoint that the training has ended with, if that is the best and not the last."""
+    best = state.best_model_checkpoint if args.load_best_model_at_end else None
+    return Path(best) if best else None
+
+
 class SavedEncoder(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
     """The encoder of a soft prompt lies in each checkpoint and beside the adapter, and comes back.
 
@@ -29,17 +35,22 @@ class SavedEncoder(TrainerCallback):  # type: ignore[misc]  # transformers is no
         self.resume_from = resume_from
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **known: Any) -> None:
-        model = known["model"]
-        if self.resume_from and is_soft_prompt(model):
-            encoder = model.prompt_encoder[model.active_adapter]
-            encoder.load_state_dict(load_file(Path(self.resume_from) / ENCODER))
+        if self.resume_from:
+            self._load(known["model"], Path(self.resume_from))
 
     def on_save(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         self._save(known["model"], folder, state)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
+        if best := best_of(args, state):  # PEFT has put its prompt in the place of the encoder's
+            self._load(known["model"], best)
         self._save(known["model"], Path(args.output_dir), state)
+
+    def _load(self, model: Any, folder: Path) -> None:
+        if is_soft_prompt(model):
+            encoder = model.prompt_encoder[model.active_adapter]
+            encoder.load_state_dict(load_file(folder / ENCODER))
 
     def _save(self, model: Any, folder: Path, state: Any) -> None:
         if state.is_world_process_zero and is_soft_prompt(model):
@@ -104,7 +115,9 @@ class RankBudget(TrainerCallback):  # type: ignore[misc]  # transformers is not 
 
     def on_train_end(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         allocator = _allocator(known["model"])
-        if allocator is not None and self.kept is not None:
+        if allocator is not None:
+            if best := best_of(args, state):
+                self._load(allocator, best, args.device)
             allocator.peft_config.rank_pattern = self.kept
 
 

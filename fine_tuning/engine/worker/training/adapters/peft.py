@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import llamafactory.extras.packages  # noqa: F401  mends a guard before llamafactory.model reads TRL
 import torch
 from llamafactory.model import adapter, loader
 from llamafactory.model.model_utils.misc import find_all_linear_modules

@@ -90,6 +90,31 @@ def test_a_soft_prompt_goes_on_with_its_encoder(tiny_model: Path, tmp_path: Path
     assert largest_difference(undisturbed, weights_of(tmp_path / "run")) < 1e-6
 
 
+@pytest.mark.parametrize(
+    "method",
+    ["p_tuning", *[pytest.param(it, marks=pytest.mark.slow) for it in OURS if it != "p_tuning"]],
+)
+def test_the_best_checkpoint_is_what_is_left_and_scored(
+    method: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    """PEFT put the prompt of P-tuning's best checkpoint before the network that computes it: the
+    adapter was another than any checkpoint's, and nothing said so."""
+    import torch
+
+    best = {"load_best_model_at_end": True, "save_steps": 1, "save_total_limit": 6, "max_steps": 6}
+    best |= {"metric_for_best_model": "eval_loss", "greater_is_better": True, "warmup_steps": 0}
+    plan = planned(tmp_path, tiny_model, method=method, engine_args=best)
+    result = train_here(tmp_path, plan)
+    state = json.loads((tmp_path / "run" / "trainer_state.json").read_text(encoding="utf-8"))
+    folder = Path(state["best_model_checkpoint"])
+    assert folder.name != "checkpoint-6", "the last is not the best here"
+    left, saved = (logits_of(tiny_model, it) for it in (tmp_path / "run", folder))
+    assert torch.allclose(left, saved, atol=1e-5)
+    losses = {it["step"]: it["eval_loss"] for it in state["log_history"] if "eval_loss" in it}
+    nearest = min(losses, key=lambda step: abs(losses[step] - result["after"]["loss"]))
+    assert f"checkpoint-{nearest}" == folder.name
+
+
 def heard() -> Any:
     from tests.trainings import Heard
 
