@@ -1,5 +1,6 @@
 """Every recipe of llama_factory_example.sh runs by its name, on the demo model."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -16,6 +17,7 @@ NAMES = (
     "full",
     "preset",
     "grpo",
+    "form",
     "dpo",
     "reward",
     "webui",
@@ -58,17 +60,24 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("recipes")
 
 
-CHAINS = {"dpo", "reward"}  # of which tests/test_chains.py does the same with a smaller model
+# Of the first two tests/test_chains.py does the same with a smaller model.
+SLOW = {"dpo", "reward", "form"}
+ROSE = re.compile(
+    r"Reward: ([\d.]+) -> ([\d.]+) \(change \+([\d.]+) to \+([\d.]+)\) on 37 held-out"
+)
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(it, marks=pytest.mark.slow) if it in CHAINS else it for it in NAMES],
+    [pytest.param(it, marks=pytest.mark.slow) if it in SLOW else it for it in NAMES],
 )
 def test_recipe(name: str, runs: Path) -> None:
     done = recipe(name, "--demo", runs=runs)
     assert done.returncode == 0, done.stdout
+    if name == "form":  # an update with the wrong sign lets the reward fall
+        found = ROSE.search(done.stdout)
+        assert found and float(found[3]) > 0.1, done.stdout
     if name == "gate":
         assert "gate: secrets: at_most 0 holds" in done.stdout
         assert 'failures="0"' in (runs / "runs" / "gate.xml").read_text(encoding="utf-8")
