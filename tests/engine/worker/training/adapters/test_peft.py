@@ -101,7 +101,12 @@ def test_the_best_checkpoint_is_what_is_left_and_scored(
     adapter was another than any checkpoint's, and nothing said so."""
     import torch
 
-    best = {"load_best_model_at_end": True, "save_steps": 1, "save_total_limit": 6, "max_steps": 6}
+    best: dict[str, Any] = {
+        "load_best_model_at_end": True,
+        "save_steps": 1,
+        "save_total_limit": 6,
+        "max_steps": 6,
+    }
     best |= {"metric_for_best_model": "eval_loss", "greater_is_better": True, "warmup_steps": 0}
     plan = planned(tmp_path, tiny_model, method=method, engine_args=best)
     result = train_here(tmp_path, plan)
