@@ -79,18 +79,7 @@ class RankBudget(TrainerCallback):  # type: ignore[misc]  # transformers is not 
         config.total_step, config.tinit = steps, int(FIRST * steps)
         config.tfinal, config.deltaT = int(LAST * steps), max(1, steps // UPDATES)
         if self.resume_from:
-            folder = Path(self.resume_from)
-            found = load_file(folder / RANKS)
-            masks = {n.removeprefix(MASK): it for n, it in found.items() if n.startswith(MASK)}
-            self.kept = {name: it.tolist() for name, it in masks.items()} or None
-            for which in AVERAGES:
-                named = {
-                    name.removeprefix(f"{which}:"): it.to(args.device)
-                    for name, it in found.items()
-                    if name.startswith(f"{which}:")
-                }
-                getattr(allocator, which).update(named)
-            allocator.ipt.update({name: torch.zeros_like(it) for name, it in named.items()})
+            self._load(allocator, Path(self.resume_from), args.device)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **known: Any) -> None:
         allocator = _allocator(known["model"])
@@ -119,6 +108,19 @@ class RankBudget(TrainerCallback):  # type: ignore[misc]  # transformers is not 
             if best := best_of(args, state):
                 self._load(allocator, best, args.device)
             allocator.peft_config.rank_pattern = self.kept
+
+    def _load(self, allocator: Any, folder: Path, device: Any) -> None:
+        found = load_file(folder / RANKS)
+        masks = {n.removeprefix(MASK): it for n, it in found.items() if n.startswith(MASK)}
+        self.kept = {name: it.tolist() for name, it in masks.items()} or None
+        for which in AVERAGES:
+            named = {
+                name.removeprefix(f"{which}:"): it.to(device)
+                for name, it in found.items()
+                if name.startswith(f"{which}:")
+            }
+            getattr(allocator, which).update(named)
+        allocator.ipt.update({name: torch.zeros_like(it) for name, it in named.items()})
 
 
 def _allocator(model: Any) -> Any:
