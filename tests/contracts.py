@@ -1,7 +1,9 @@
 """An adapter of the demo model, the merged model, and the contract of both, for tests of proofs."""
 
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,3 +108,46 @@ def build_trained(folder: Path) -> Trained:
     stage = WriteContract(target=folder / "contract.json", model=model, base=str(base), worker=HERE)
     assert stage.do(QUIET).reason == ""
     return Trained(base, folder / "adapter", folder / "merged", read_contract(stage.target))
+
+
+@contextmanager
+def json_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The object in a file, which is written again as the block leaves it."""
+    value = json.loads(path.read_text(encoding="utf-8"))
+    yield value
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+@contextmanager
+def weights_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The same for tensors."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(path)
+    yield tensors
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def rounded_without_a_word(trained: Trained, folder: Path) -> tuple[Path, None]:
+    """The weights were in 4 bits for a while; the file says bfloat16."""
+    from fine_tuning.engine.worker.proving.rounding import in_blocks
+
+    place = trained.copy("merged", folder / "merged")
+    with weights_of(place / "model.safetensors") as weights:
+        for name, weight in weights.items():
+            if weight.ndim == 2:
+                weights[name] = in_blocks(4, weight).contiguous()
+    return place, None
+
+
+def of_another_base(trained: Trained, folder: Path) -> Path:
+    """The adapter was merged into a later revision of the base."""
+    import torch
+
+    place = trained.copy("merged", folder / "other")
+    torch.manual_seed(1)
+    with weights_of(place / "model.safetensors") as weights:
+        for weight in weights.values():
+            if weight.ndim == 2:
+                weight += torch.randn(weight.shape) * weight.float().std() * 0.5
+    return place

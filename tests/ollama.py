@@ -30,6 +30,6 @@ def ollama(folder: Path) -> Iterator[Mapping[str, str]]:
     try:
         yield {**found, "OLLAMA_HOST": server.stdout.readline().strip()}
     finally:
-        server.kill()
+        server.terminate()
         server.wait()
         server.stdout.close()

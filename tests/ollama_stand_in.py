@@ -6,31 +6,66 @@
 Written from Ollama's documented behaviour. Prompts are rendered and counted by llama.cpp on the
 GGUF file that FROM names. Like the real one, `create` puts in a template of its own where the
 Modelfile has none and the file's Jinja lies near one that it knows (server/model.go, template/);
-for chat that one is used instead of the Jinja. OLLAMA_MODELS is where it keeps what it has;
+for chat a Go template is used instead of the Jinja, unless the Jinja can do more
+(server/images.go: shouldPreferChatTemplate). OLLAMA_MODELS is where it keeps what it has;
 `built-in.json` there has the Jinja that it knows, and its own template for it.
 """
 
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from fine_tuning.ship.llama_cpp.serve import ask, serving
+from tests.go_template import rendered
 
 VERSION = "0.33.0"
 NEAR = 100  # letters by which two templates may differ
 NO_TEMPLATE = "{{ .Prompt }}"
 DIRECTIVE = re.compile(r'^(\w+) (?:"""(.*?)"""|"(.*?)"|(.*?))$', re.MULTILINE | re.DOTALL)
-PARTS = ("range .Messages", ".Role", ".Content", "end")
-OF_MESSAGES = re.compile(
-    "(.*?)".join(re.escape(f"{{{{ {part} }}}}") for part in PARTS) + "(.*)", re.DOTALL
-)
 KNOWN = ("FROM", "PARAMETER", "TEMPLATE", "SYSTEM", "ADAPTER", "LICENSE", "MESSAGE", "REQUIRES")
+
+
+TELLS_PROMPTS = os.environ.get("OLLAMA_TELLS_PROMPTS") != "0"  # as older versions do not
+LOADED: dict[Path, str] = {}  # file -> address of the server that has it loaded
+LOADING = threading.Lock()
+
+
+@contextmanager
+def served_file(file: Path) -> Iterator[str]:
+    """llama.cpp's server for a file; while Ollama's own server runs, it stays loaded."""
+    if not KEEPS:
+        with serving(file, home() / "log") as url:
+            yield url
+        return
+    with LOADING:
+        if file not in LOADED:
+            LOADED[file] = KEEPS[0].enter_context(serving(file, home() / "log"))
+    yield LOADED[file]
+
+
+KEEPS: list[ExitStack] = []  # what ends those servers, while Ollama's runs
+
+
+@contextmanager
+def kept_loaded() -> Iterator[None]:
+    """Files that are asked for in the block stay loaded until its end."""
+    with ExitStack() as loaded:
+        KEEPS.append(loaded)
+        try:
+            yield
+        finally:
+            KEEPS.clear()
+            LOADED.clear()
 
 
 def home() -> Path:
@@ -64,7 +99,7 @@ def create(name: str, file: Path) -> int:
     built_in = home() / "built-in.json"
     if built_in.exists() and not value(model, "TEMPLATE"):  # type: ignore[arg-type]
         known = json.loads(built_in.read_text(encoding="utf-8"))
-        with serving(source, home() / "log") as url:
+        with served_file(source) as url:
             jinja = ask(url, "/props")["chat_template"]
         if distance(jinja, known["jinja"]) < NEAR:
             model.append(("TEMPLATE", known["go"]))
@@ -103,7 +138,7 @@ def generate(model: list[list[str]], body: dict[str, Any]) -> dict[str, Any]:
     most = body["options"]["num_predict"]
     asked = {"prompt": body["prompt"], "n_predict": most, "temperature": 0}
     asked |= {"n_probs": body["top_logprobs"]} if body.get("logprobs") else {}
-    with serving(Path(value(model, "FROM")), home() / "log") as url:
+    with served_file(Path(value(model, "FROM"))) as url:
         found = ask(url, "/completion", asked)
     told = found.get("completion_probabilities", [])
     return {
@@ -120,25 +155,41 @@ def shown(model: list[list[str]]) -> dict[str, Any]:
     lines = [f"{word} {given}" for word, given in model if word != "TEMPLATE"]
     details = {"format": "gguf", "quantization_level": "F32"}
     modelfile = "\n".join([*lines, f"TEMPLATE {template}"])
-    return {"modelfile": modelfile, "template": template, "details": details}
+    return {
+        "modelfile": modelfile,
+        "template": template,
+        "details": details,
+        "system": value(model, "SYSTEM"),
+    }
 
 
-def count(model: list[list[str]], messages: list[dict[str, Any]], tools: list[Any]) -> int:
-    """The tokens of a chat's prompt."""
+def prefers_jinja(jinja: str, template: str) -> bool:
+    """Whether the Jinja can do more than the Go template: tools, or rounds with them."""
+    tools = "tools" in jinja or "tool_call" in jinja
+    if not tools:
+        return False
+    round_trip = 'eq .Role "tool"' in template and ".ToolCalls" in template
+    return ".Tools" not in template or not round_trip
+
+
+def prompt_of(model: list[list[str]], messages: list[dict[str, Any]], tools: list[Any]) -> str:
+    """A chat's prompt: by a Go template where there is one, else by the file's Jinja."""
     system = value(model, "SYSTEM")
     if system and messages[0]["role"] != "system":
         messages = [{"role": "system", "content": system}, *messages]
-    with serving(Path(value(model, "FROM")), home() / "log") as url:
-        template = value(model, "TEMPLATE")
-        if template:
-            found = OF_MESSAGES.search(template)
-            assert found is not None
-            before, middle, after, tail = found.groups()
-            turns = (before + it["role"] + middle + it["content"] + after for it in messages)
-            prompt = "".join(turns) + tail
-        else:
-            given = {"messages": messages, **({"tools": tools} if tools else {})}
-            prompt = ask(url, "/apply-template", given)["prompt"]
+    template = value(model, "TEMPLATE")
+    with served_file(Path(value(model, "FROM"))) as url:
+        if template and not prefers_jinja(ask(url, "/props")["chat_template"], template):
+            systems = [it["content"] for it in messages if it["role"] == "system"]
+            turns = [{"Role": it["role"], "Content": it["content"]} for it in messages]
+            return rendered(template, {"System": "\n\n".join(systems), "Messages": turns})
+        given = {"messages": messages, **({"tools": tools} if tools else {})}
+        return str(ask(url, "/apply-template", given)["prompt"])
+
+
+def count(model: list[list[str]], prompt: str) -> int:
+    """The tokens of a prompt."""
+    with served_file(Path(value(model, "FROM"))) as url:
         asked = {"content": prompt, "add_special": True, "parse_special": True}
         return len(ask(url, "/tokenize", asked)["tokens"])
 
@@ -161,7 +212,11 @@ class Api(BaseHTTPRequestHandler):
         if self.path == "/api/generate":
             self._answer(200, generate(model, body))
             return
-        tokens = count(model, body["messages"], body.get("tools") or [])
+        prompt = prompt_of(model, body["messages"], body.get("tools") or [])
+        if body.get("_debug_render_only") and TELLS_PROMPTS:
+            self._answer(200, {"_debug_info": {"rendered_template": prompt}})
+            return
+        tokens = count(model, prompt)
         self._answer(200, {"done": True, "prompt_eval_count": tokens, "eval_count": 1})
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
@@ -189,7 +244,9 @@ def main(words: list[str]) -> int:
         case ["serve"]:
             server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
             print(f"127.0.0.1:{server.server_port}", flush=True)
-            server.serve_forever()
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            with kept_loaded():
+                server.serve_forever()
             return 0
         case _ if not served():
             return 1

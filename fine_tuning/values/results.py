@@ -172,12 +172,15 @@ class GgufFiles:
 @dataclass(frozen=True, kw_only=True)
 class OllamaModel:
     """What Ollama is given. `created`: it has made the model, and counted as many tokens in
-    `prompts` conversations as the trained tokenizer."""
+    `prompts` conversations as the trained tokenizer. `template`: the Modelfile has one of Ollama's
+    kind; `verdict`: how it answers the contract (None: it was not asked)."""
 
     name: str
     modelfile: Path
     created: bool
     prompts: int = 0
+    template: bool = False
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

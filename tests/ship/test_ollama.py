@@ -4,27 +4,36 @@ import json
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
-from fine_tuning.engine.worker.tokens.texts import tokenizer_facts
 from fine_tuning.errors import EngineError, EnvironmentProblem
-from fine_tuning.ship import ollama
-from fine_tuning.ship.conversations import CHATS, chats_with
+from fine_tuning.ship.conversations import CHATS
+from fine_tuning.ship.ollama import go_template, program
+from fine_tuning.ship.ollama.modelfile import modelfile
+from fine_tuning.values.answers.verdict import Finding, Verdict
 from tests.commands import ROOT
-from tests.llama_cpp import needs_llama_cpp
+from tests.gguf_files import write_gguf
+from tests.jinja import by_jinja
 from tests.ollama import ollama as installed
-from tests.trainings import Heard
 
 DEMO = ROOT / "demo_model"
 CHATML = (
     "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}"
     "<|im_start|>assistant\n"
 )
+PLAIN = (
+    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nBe brief.<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
-def a_modelfile(file: Path, **given: str) -> Path:
-    wanted = {"stops": ["<|im_end|>"], "system": None, "license": "", **given}
+def a_modelfile(file: Path, template: str | None = None) -> Path:
     path = file.with_name("Modelfile")
-    path.write_text(ollama.modelfile(str(file), DEMO, **wanted), "utf-8")  # type: ignore[arg-type]
+    text = modelfile(
+        [str(file)], DEMO, stops=["<|im_end|>"], system=None, license="", template=template
+    )
+    path.write_text(text, "utf-8")
     return path
 
 
@@ -32,8 +41,8 @@ def test_a_modelfile_has_stops_context_and_the_parameters_of_generation(tmp_path
     (tmp_path / "config.json").write_text('{"text_config": {"max_position_embeddings": 131072}}')
     settings = {"temperature": 0.6, "top_p": 0.95, "repetition_penalty": 1.05, "do_sample": True}
     (tmp_path / "generation_config.json").write_text(json.dumps(settings))
-    text = ollama.modelfile(
-        "./m.gguf",
+    text = modelfile(
+        ["./m.gguf", "./my projector.gguf"],
         tmp_path,
         stops=["<|im_end|>", "<|endoftext|>"],
         system='Say "yes".\nOr no.',
@@ -41,6 +50,7 @@ def test_a_modelfile_has_stops_context_and_the_parameters_of_generation(tmp_path
     )
     assert text.splitlines() == [
         "FROM ./m.gguf",
+        'FROM "./my projector.gguf"',
         "PARAMETER num_ctx 32768",
         "PARAMETER repeat_penalty 1.05",
         "PARAMETER temperature 0.6",
@@ -66,45 +76,65 @@ def test_the_server_is_where_ollama_host_says(
     said: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", said)
-    assert ollama.address() == address
+    assert program.address() == address
 
 
-@needs_llama_cpp
-def test_prompts_of_ollama_are_counted_and_a_template_that_it_puts_in_is_found(
-    demo_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_template_that_ollama_puts_in_is_found_and_one_of_our_own_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    system = "Answer briefly."
-    facts = tokenizer_facts(
-        events=Heard().events,
-        model=str(DEMO),
-        texts=[],
-        chats=chats_with(system),
-        trust_remote_code=False,
-    )
-    wanted = [(chat, len(ids)) for chat, ids in zip(CHATS, facts["prompts"], strict=True)]
+    """The Jinja has a system prompt of its own, which the template that Ollama knows has not."""
+    source = write_gguf(DEMO, tmp_path / "model.gguf", chat_template=PLAIN)
+    render = by_jinja(PLAIN)
+    tokenizer = AutoTokenizer.from_pretrained(DEMO)
+    wanted = [
+        (chat, len(tokenizer.encode(render(chat) or "", add_special_tokens=False)))
+        for chat in CHATS
+    ]
     with installed(tmp_path / "ollama") as found:
         for name, given in found.items():
             monkeypatch.setenv(name, given)
-        assert ollama.version() == "0.33.0" and not ollama.exists("mine")
-        file = a_modelfile(demo_gguf, system=system)
-        ollama.create("mine", file, tmp_path / "log")
-        assert ollama.exists("mine") and ollama.substituted("mine") == []
-        ollama.require_same_prompts("mine", wanted)
-        # a template that Ollama knows lies near this model's own, but renders otherwise
-        near = str(facts["template"]).replace("user", "User")
-        known = {"jinja": near, "go": CHATML.replace("<|im_end|>\n", "<|im_end|>\n\n")}
+        assert program.version() == "0.33.0" and not program.exists("mine")
+        file = a_modelfile(source)
+        program.create("mine", file, tmp_path / "log")
+        assert program.exists("mine") and program.substituted("mine") == []
+        program.require_same_prompts("mine", wanted)
+        known = {"jinja": PLAIN.replace("Be brief.", "You are helpful."), "go": CHATML}
         (tmp_path / "ollama" / "built-in.json").write_text(json.dumps(known), encoding="utf-8")
-        ollama.create("mine", file, tmp_path / "log")
-        assert ollama.substituted("mine") == ["TEMPLATE"]
+        program.create("mine", file, tmp_path / "log")
+        assert program.substituted("mine") == ["TEMPLATE"]
         with pytest.raises(EngineError, match="makes other prompts for mine") as refused:
-            ollama.require_same_prompts("mine", wanted)
-        assert "a TEMPLATE of its own" in refused.value.why
-        ollama.remove("mine")
-        assert not ollama.exists("mine")
+            program.require_same_prompts("mine", wanted)
+        assert "has a TEMPLATE" in refused.value.why
+        assert "OLLAMA_GO_TEMPLATE=0" in refused.value.fix
+        assert go_template.is_needed(PLAIN)
+        own = a_modelfile(source, go_template.written(render))
+        program.create("mine", own, tmp_path / "log")
+        program.require_same_prompts("mine", wanted)
+        program.remove("mine")
+        assert not program.exists("mine")
         file.write_text("FROM ./nothing.gguf\n", encoding="utf-8")
         with pytest.raises(EngineError, match="did not make mine") as unmade:
-            ollama.create("mine", file, tmp_path / "log")
+            program.create("mine", file, tmp_path / "log")
         assert "nothing.gguf" in unmade.value.why
     with pytest.raises(EnvironmentProblem, match="no server of it answers") as silent:
-        ollama.version()
+        program.version()
     assert "ollama serve" in silent.value.fix
+
+
+def test_a_model_in_ollama_that_drifts_is_refused_with_the_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(program, "substituted", lambda name: ["RENDERER"])
+    verdict = Verdict(
+        target="mine",
+        kind="Ollama",
+        holds=False,
+        format="8 bits",
+        allowed=0.1,
+        findings=(Finding(cause="template", text="3 prompts differ", fix="-"),),
+        conversations=(),
+    )
+    with pytest.raises(EngineError, match=r"mine in Ollama does not answer .* \(template\)") as it:
+        program.require_proved("mine", verdict)
+    assert "3 prompts differ; its model there has a RENDERER" in it.value.why
+    assert "OLLAMA_GO_TEMPLATE=0" in it.value.fix

@@ -102,7 +102,10 @@ def _of_prompts(contract: Contract, pairs: Sequence[_Pair]) -> Iterator[Finding]
 def _cause_of_prompt(pair: _Pair) -> str:
     wanted, heard = pair.wanted.prompt_ids, pair.heard.prompt_ids
     if heard is None:
-        return "bos" if pair.heard.prompt_tokens == len(wanted) + 1 else "template"
+        same = pair.heard.prompt is None or pair.wanted.prompt.endswith(pair.heard.prompt)
+        if pair.heard.prompt_tokens == len(wanted) + 1 and same:
+            return "bos"
+        return "tokenizer" if pair.heard.prompt is not None and same else "template"
     # the same ids, but in a chat the server counts more of them
     if heard == wanted or heard[1:] == wanted:
         return "bos"

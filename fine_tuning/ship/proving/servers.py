@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from fine_tuning.errors import EngineError, UsageError
-from fine_tuning.ship.ollama import NO_TEMPLATE, SUBSTITUTES
+from fine_tuning.ship.ollama.program import NO_TEMPLATE, SUBSTITUTES
 from fine_tuning.ship.proving.http import Refused, Site
 from fine_tuning.values.answers.contract import Contract, Conversation, Ended, Heard, Replay, Top
 
@@ -259,7 +259,8 @@ class Ollama:
         self._model = model or self._only()
         shown = self._shown()
         self.dtype = str((shown.get("details") or {}).get("quantization_level", ""))
-        self.notes: Sequence[str] = _substituted(shown)
+        self._system = str(shown.get("system") or "")
+        self.notes: Sequence[str] = [*_substituted(shown), *_added(self._system)]
 
     def _only(self) -> str:
         names = [str(it["name"]) for it in (self._site.get("/api/tags") or {}).get("models", ())]
@@ -287,24 +288,46 @@ class Ollama:
         }
         raw = {"prompt": one.prompt, "raw": True, "logprobs": True, "top_logprobs": MORE}
         found = self._site.post("/api/generate", {**how, **raw})
-        tokens = {}
-        if one.messages:
-            chat = {**how, "options": {**how["options"], "num_predict": 1}}  # type: ignore[dict-item]
-            messages = [{**it, "content": it.get("content") or ""} for it in one.messages]
-            asked: dict[str, Any] = {"messages": messages}  # text is never null for Ollama
-            if one.tools:
-                asked["tools"] = list(one.tools)
-            if one.options:
-                asked["think"] = bool(next(iter(one.options.values())))
-            counted = self._site.post("/api/chat", {**chat, **asked})
-            tokens = {"prompt_tokens": counted.get("prompt_eval_count")}
         return Heard(
             name=one.name,
-            **tokens,
+            **self._prompt(one, how),
             answer=found["response"],
             ended=FINISHED.get(found.get("done_reason", "")),
             tops=tuple(_texts(place) for place in found.get("logprobs") or ()),
         )
+
+    def _prompt(self, one: Conversation, how: Mapping[str, Any]) -> dict[str, Any]:
+        """The prompt of a chat, where its version tells it (DebugRenderOnly in api/types.go), and
+        the number of its tokens."""
+        if not one.messages or (self._system and one.messages[0]["role"] != "system"):
+            return {}
+        chat = {
+            **how,
+            "options": {**how["options"], "num_predict": 1},
+            # text is never null for Ollama
+            "messages": [{**it, "content": it.get("content") or ""} for it in one.messages],
+        }
+        if one.tools:
+            chat["tools"] = list(one.tools)
+        if one.options:
+            chat["think"] = bool(next(iter(one.options.values())))
+        try:
+            found = self._site.post("/api/chat", {**chat, "_debug_render_only": True})
+            told = (found.get("_debug_info") or {}).get("rendered_template")
+            if told is not None:
+                found = self._site.post("/api/chat", chat)
+        except Refused as refused:
+            return {"refused": str(refused)}
+        return {"prompt": told, "prompt_tokens": found.get("prompt_eval_count")}
+
+
+def _added(system: str) -> list[str]:
+    if not system:
+        return []
+    return [
+        "its Modelfile has a SYSTEM prompt: prompts of conversations that bring none are others by "
+        "that, and not compared"
+    ]
 
 
 def _texts(place: Mapping[str, Any]) -> Top:

@@ -83,9 +83,9 @@ def ship_model(
         written = done(asked, screen)
         path = written.path if written.path.is_file() else None
         made = done(gguf.of_model(spec, model, title, path, worker, log), screen)
-    served = ollama.of_model(spec, model, base, made, worker, log)
-    if served is not None:
-        done(served, screen)
+        served = ollama.of_model(spec, model, base, made, path, worker, log)
+        if served is not None:
+            done(served, screen)
 
 
 def done(stage: Any, screen: Screen) -> Any:

@@ -1,10 +1,7 @@
 """What a user loads with Transformers or PEFT is what was trained, or it is said why not."""
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +11,15 @@ from fine_tuning.stages.asking.prove import replay_adapters
 from fine_tuning.values.answers.verdict import Verdict
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.combining import Combining
-from tests.contracts import HERE, QUIET, Trained, build_trained
+from tests.contracts import (
+    HERE,
+    QUIET,
+    Trained,
+    build_trained,
+    json_of,
+    rounded_without_a_word,
+    weights_of,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -22,24 +27,6 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return build_trained(tmp_path_factory.mktemp("trained"))
-
-
-@contextmanager
-def json_of(path: Path) -> Iterator[dict[str, Any]]:
-    """The object in a file, which is written again as the block leaves it."""
-    value = json.loads(path.read_text(encoding="utf-8"))
-    yield value
-    path.write_text(json.dumps(value), encoding="utf-8")
-
-
-@contextmanager
-def weights_of(path: Path) -> Iterator[dict[str, Any]]:
-    """The same for tensors."""
-    from safetensors.torch import load_file, save_file
-
-    tensors = load_file(path)
-    yield tensors
-    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def test_a_contract_has_rows_of_all_kinds(trained: Trained) -> None:
@@ -144,18 +131,6 @@ def another_base(trained: Trained, folder: Path) -> tuple[Path, Path | None]:
             if weight.ndim == 2:
                 weight += torch.randn(weight.shape) * weight.float().std() * 0.5
     return place, trained.adapter
-
-
-def rounded_without_a_word(trained: Trained, folder: Path) -> tuple[Path, Path | None]:
-    """The weights were in 4 bits for a while; the file says bfloat16."""
-    from fine_tuning.engine.worker.proving.rounding import in_blocks
-
-    place = trained.copy("merged", folder / "merged")
-    with weights_of(place / "model.safetensors") as weights:
-        for name, weight in weights.items():
-            if weight.ndim == 2:
-                weights[name] = in_blocks(4, weight).contiguous()
-    return place, None
 
 
 def keys_nobody_reads(trained: Trained, folder: Path) -> tuple[Path, Path | None]:

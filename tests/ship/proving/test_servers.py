@@ -15,7 +15,12 @@ from fine_tuning.engine.process.launch import free_port
 from fine_tuning.errors import EngineError, EnvironmentProblem, UsageError
 from fine_tuning.ship.proving.causes import judge
 from fine_tuning.values.answers.verdict import Verdict
-from tests.contracts import Trained, build_trained
+from tests.contracts import (
+    Trained,
+    build_trained,
+    of_another_base,
+    rounded_without_a_word,
+)
 from tests.gguf_files import write_adapter_gguf, write_gguf
 
 pytestmark = pytest.mark.engine
@@ -141,19 +146,23 @@ def ollama(folder: Path, **models: list[tuple[str, str]]) -> Iterator[str]:
     """The address of the stand-in for Ollama with these models: the lines of their Modelfiles."""
     from http.server import ThreadingHTTPServer
 
-    from tests.ollama_stand_in import Api
+    from tests.ollama_stand_in import Api, kept_loaded
 
     for name, lines in models.items():
         (folder / f"{name}.json").write_text(json.dumps(lines), encoding="utf-8")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with kept_loaded():
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+ABLE = '{{ if .Tools }}{{ if eq .Role "tool" }}{{ .ToolCalls }}{{ end }}{{ end }}'
 
 
 def test_ollama_is_asked_for_raw_answers_and_for_the_tokens_of_a_chat(
@@ -161,7 +170,8 @@ def test_ollama_is_asked_for_raw_answers_and_for_the_tokens_of_a_chat(
 ) -> None:
     monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path))
     source = str(write_gguf(trained.merged, tmp_path / "model.gguf"))
-    go = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}"
+    # as able as the Jinja in the file, which Ollama would else prefer
+    go = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}" + ABLE
     short = replace(trained.contract, conversations=trained.contract.conversations[:2])
     asking = replace(trained.asking(tmp_path), contract=short)
     with ollama(tmp_path, right=[("FROM", source)]) as url:
@@ -177,6 +187,61 @@ def test_ollama_is_asked_for_raw_answers_and_for_the_tokens_of_a_chat(
         verdict = judge(short, asking.of_server(url, "other"))
         with pytest.raises(UsageError, match="has 2 models") as caught:
             asking.of_server(url, "")
+        # an older version counts the tokens of a prompt, and does not tell it
+        monkeypatch.setattr("tests.ollama_stand_in.TELLS_PROMPTS", False)
+        older = judge(short, asking.of_server(url, "other"))
+        # a system prompt of its own makes other prompts of conversations that bring none
+        (tmp_path / "brief.json").write_text(
+            json.dumps([("FROM", source), ("SYSTEM", "Answer briefly.")]), encoding="utf-8"
+        )
+        brief = judge(short, asking.of_server(url, "brief"))
     assert [finding.cause for finding in verdict.findings] == ["template"]
+    difference = verdict.conversations[0].prompt_difference
+    assert difference is not None and difference.found.startswith("user: ")
     assert any("has a TEMPLATE" in note for note in verdict.notes)
     assert "other, right" in caught.value.fix
+    assert [finding.cause for finding in older.findings] == ["template"]
+    difference = older.conversations[0].prompt_difference
+    assert difference is not None and difference.found.endswith("tokens")
+    assert brief.holds, brief.findings
+    assert {one.prompt for one in brief.conversations} <= {"equal", "unknown"}
+    assert any("has a SYSTEM prompt" in note for note in brief.notes)
+
+
+@pytest.mark.parametrize(
+    ("cause", "model", "how"),
+    [
+        ("stop token", "merged", {"eos": 2303}),
+        ("adapter not loaded", "base", {}),
+        ("base or weights", "other", {}),
+        ("dtype", "coarse", {}),
+    ],
+)
+def test_a_model_in_ollama_that_answers_otherwise_is_caught_with_its_cause(
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cause: str,
+    model: str,
+    how: dict[str, Any],
+) -> None:
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path))
+    if model == "other":
+        folder = of_another_base(trained, tmp_path)
+    elif model == "coarse":
+        folder, _ = rounded_without_a_word(trained, tmp_path)
+    else:
+        folder = getattr(trained, model)
+    source = str(write_gguf(folder, tmp_path / "model.gguf", **how))
+    with ollama(tmp_path, mine=[("FROM", source)]) as url:
+        verdict = judge(trained.contract, trained.asking(tmp_path).of_server(url, ""))
+    assert [finding.cause for finding in verdict.findings] == [cause], verdict.findings
+
+
+def test_a_gguf_file_of_another_base_or_of_coarse_numbers_is_caught(
+    trained: Trained, tmp_path: Path
+) -> None:
+    verdict = by_llama_cpp(trained, tmp_path, of_another_base(trained, tmp_path))
+    assert [finding.cause for finding in verdict.findings] == ["base or weights"]
+    verdict = by_llama_cpp(trained, tmp_path, rounded_without_a_word(trained, tmp_path)[0])
+    assert [finding.cause for finding in verdict.findings] == ["dtype"], verdict.findings

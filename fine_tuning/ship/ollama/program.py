@@ -1,4 +1,4 @@
-"""A Modelfile, and the model that Ollama makes of it: by Ollama's own program and HTTP API."""
+"""The model that Ollama makes of a Modelfile: by its own program and HTTP API."""
 
 import json
 import os
@@ -13,57 +13,13 @@ from typing import Any
 
 from fine_tuning.errors import EngineError, EnvironmentProblem
 from fine_tuning.ship.conversations import Chat
+from fine_tuning.values.answers.verdict import Verdict
 
 PORT = 11434
-MOST_CONTEXT = 32768  # tokens: the memory for a context is taken when the model is loaded
-# Ollama's own words for what Transformers' generation_config.json says (docs/modelfile.md).
-PARAMETERS: Mapping[str, str] = {
-    "temperature": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "repetition_penalty": "repeat_penalty",
-}
 # In a Modelfile these take the place of the chat template in the GGUF file.
 SUBSTITUTES = ("TEMPLATE", "RENDERER", "PARSER")
 NO_TEMPLATE = "{{ .Prompt }}"  # what Ollama shows where a model has none
 LOAD_S = 600
-
-
-def modelfile(
-    file: str, model: Path, *, stops: Sequence[str], system: str | None, license: str
-) -> str:
-    """The Modelfile of a GGUF file that was made of the model's directory; TEMPLATE is left out, so
-    that the chat template in the file renders the prompts."""
-    config, generation = (_json(model / f"{name}.json") for name in ("config", "generation_config"))
-    config = {**config, **(config.get("text_config") or {})}
-    context = min(int(config.get("max_position_embeddings") or MOST_CONTEXT), MOST_CONTEXT)
-    given = {
-        "num_ctx": context,
-        "repeat_penalty": 1.0,  # Ollama's own default is not that of training
-        **{ours: generation[name] for name, ours in PARAMETERS.items() if name in generation},
-    }
-    lines = [f"FROM {file}", *(f"PARAMETER {name} {value}" for name, value in given.items())]
-    lines += [f"PARAMETER stop {_quoted(stop)}" for stop in stops]
-    if system:
-        lines.append(f"SYSTEM {_quoted(system)}")
-    if license:
-        lines.append(f"LICENSE {_quoted(license)}")
-    return "\n".join(lines) + "\n"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    except FileNotFoundError:
-        return {}
-
-
-def _quoted(text: str) -> str:
-    """Ollama's parser has no escapes: three quotes end a text of several lines."""
-    text = text.replace('"""', "'''")
-    return f'"""{text}"""' if '"' in text or "\n" in text else f'"{text}"'
 
 
 def commands(name: str, file: Path) -> list[str]:
@@ -94,7 +50,7 @@ def address() -> str:
 
 def version() -> str:
     """The running server's version. Raises EnvironmentProblem if none answers."""
-    return str(_asked("/api/version")["version"])
+    return str(asked("/api/version")["version"])
 
 
 def exists(name: str) -> bool:
@@ -137,7 +93,7 @@ def prompt_tokens(name: str, chat: Chat) -> int:
         "stream": False,
         "options": {"num_predict": 1, "temperature": 0},
     }
-    return int(_asked("/api/chat", body).get("prompt_eval_count") or 0)
+    return int(asked("/api/chat", body).get("prompt_eval_count") or 0)
 
 
 def require_same_prompts(name: str, wanted: Sequence[tuple[Chat, int]]) -> None:
@@ -146,16 +102,43 @@ def require_same_prompts(name: str, wanted: Sequence[tuple[Chat, int]]) -> None:
     found = [prompt_tokens(name, chat) for chat, _ in wanted]
     if found == counts:
         return
-    put_in = substituted(name)
     raise EngineError(
         f"Ollama makes other prompts for {name} than were trained: {_listed(found)} tokens where "
         f"the tokenizer makes {_listed(counts)}.",
-        why=f"it has put in a {' and a '.join(put_in)} of its own, which it uses instead of the "
-        "trained chat template"
-        if put_in
-        else f"Ollama {version()} does not render the chat template that lies in the file",
-        fix=f"{name} was removed from Ollama again: update Ollama (from 0.30 on it renders the "
-        "template in the file), or serve the GGUF file with llama.cpp's llama-server",
+        why=_why_other_prompts(name),
+        fix=other_ways(name),
+    )
+
+
+def require_proved(name: str, verdict: Verdict) -> None:
+    """Raise EngineError unless Ollama answers the contract as was trained."""
+    if verdict.holds:
+        return
+    finding = verdict.findings[0]
+    is_prompt = finding.cause == "template"
+    raise EngineError(
+        f"{name} in Ollama does not answer as was trained ({finding.cause}).",
+        why=f"{finding.text}; {_why_other_prompts(name)}" if is_prompt else finding.text,
+        fix=other_ways(name) if is_prompt else finding.fix,
+    )
+
+
+def _why_other_prompts(name: str) -> str:
+    put_in = substituted(name)
+    if put_in:
+        return (
+            f"its model there has a {' and a '.join(put_in)}, which is used instead of the trained "
+            "chat template"
+        )
+    return f"Ollama {version()} does not render the chat template that lies in the file"
+
+
+def other_ways(name: str) -> str:
+    """What to do where Ollama renders other prompts than were trained."""
+    return (
+        f"{name} was removed from Ollama again: start its server with OLLAMA_GO_TEMPLATE=0 and "
+        "repeat the command (from 0.30 on it then renders the template in the file), or serve the "
+        "GGUF file with llama.cpp's llama-server"
     )
 
 
@@ -178,7 +161,8 @@ def _run(*words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def _asked(path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def asked(path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The server's answer. Raises EnvironmentProblem if none comes, EngineError if it refuses."""
     content = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(
         address() + path, content, {"Content-Type": "application/json"}

@@ -1,0 +1,1 @@
+"""Ollama: a Modelfile, a template of its kind where it needs one, and its program and API."""
