@@ -8,7 +8,7 @@
 docs/data-files.md lists what is accepted and every code of a problem.
 """
 
-from fine_tuning.dataset.read.codes import READ_PROBLEMS, ReadProblem
+from fine_tuning.dataset.read.codes import READ_PROBLEMS
 from fine_tuning.dataset.read.delimited import is_name
 from fine_tuning.dataset.read.json.lines import decode_block
 from fine_tuning.dataset.read.json.record import count_keys, may_repeat_keys
@@ -18,7 +18,6 @@ from fine_tuning.dataset.read.reading import Reading, open_batches, split_ranges
 __all__ = [
     "READ_PROBLEMS",
     "ByteRange",
-    "ReadProblem",
     "Reading",
     "count_keys",
     "decode_block",
