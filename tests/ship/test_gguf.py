@@ -62,6 +62,13 @@ def test_a_prompt_that_is_rendered_otherwise_refuses_the_file(
         gguf.compare_tokens(demo_gguf, replace(facts, prompts=cut), tmp_path / "log")
 
 
+def test_a_model_that_sees_is_said_to_be_written_without_its_eyes(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"vision_config": {"depth": 1}}', encoding="utf-8")
+    note = gguf.left_behind(tmp_path)
+    assert "takes pictures is not in it" in note and "BASE --mmproj" in note
+    assert gguf.left_behind(DEMO) == ""
+
+
 def test_a_tokenizer_that_llama_cpp_does_not_know_is_named(
     tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -60,6 +60,8 @@ class Gguf:
         tools = tools_for(self.spec, missing)
         facts = facts_of(self.model, self.spec, CHATS, self.worker, screen)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if missing and (note := gguf.left_behind(self.model)):
+            screen.warn(note)
         gguf.require_room(self.folder, self.model, self.dtype, missing)
         left_out: dict[str, str] = {}
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as between:

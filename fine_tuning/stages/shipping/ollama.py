@@ -1,6 +1,5 @@
 """ollama: a Modelfile beside the GGUF file, and the model that Ollama makes of it."""
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,30 +32,25 @@ MODELFILE = "Modelfile"
 
 @dataclass(frozen=True, kw_only=True)
 class Ollama:
-    """Give `file`, which was made of the directory `model`, to Ollama as `model_name`; without a
-    file it imports the directory's safetensors itself. `trained` tells one model from another."""
+    """Give `file`, which was made of the directory `model`, to Ollama as `model_name`."""
 
     name: ClassVar[str] = "ollama"
     spec: RunSpec
     model_name: str
     model: Path
-    trained: str
     base: BaseModel | None
-    file: GgufFile | None
+    file: GgufFile
     contract: Path | None = None  # what the model answers, of which Ollama's is asked
     worker: Worker
     log: Path
 
     @property
     def modelfile(self) -> Path:
-        """Beside the GGUF file, or the directory, which it names."""
-        if self.file is not None:
-            return self.file.path.with_name(MODELFILE)
-        return self.model.with_name(f"{self.model.name}-ollama") / MODELFILE
+        """Beside the GGUF file, which it names."""
+        return self.file.path.with_name(MODELFILE)
 
     def inputs(self) -> tuple[Any, ...]:
-        source = self.file.hash if self.file else f"{self.model} {self.trained}"
-        return (self.model_name, source, self.spec.system)
+        return (self.model_name, self.file.hash, self.spec.system)
 
     def holds(self, known: OllamaModel) -> bool:
         """The Modelfile is there, and so is the model if Ollama is installed."""
@@ -71,9 +65,8 @@ class Ollama:
         chats = chats_with(self.spec.system)
         facts = facts_of(self.model, self.spec, chats, self.worker, screen)
         template = self._template(facts.template)
-        source = self.file.path if self.file else self.model
         text = modelfile(
-            [f"./{os.path.relpath(source, self.modelfile.parent)}"],
+            [f"./{self.file.path.name}"],
             self.model,
             stops=facts.stops,
             system=self.spec.system,
@@ -105,7 +98,7 @@ class Ollama:
 
     def _template(self, jinja: str | None) -> str | None:
         """One of Ollama's kind, if it might use another in the place of the trained one."""
-        if self.file is None or not go_template.is_needed(jinja):
+        if not go_template.is_needed(jinja):
             return None
         with serving(self.file.path, self.log, context=CONTEXT) as url:
 
@@ -172,7 +165,6 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Olla
         spec=spec,
         model_name=spec.ollama,
         model=made.model,
-        trained=made.made_of,
         base=result_of(stages.model),
         file=next(file for file in made.files if file.type == kind),
         contract=asked.path if asked and asked.path.is_file() else None,
@@ -197,7 +189,6 @@ def of_model(
         spec=spec,
         model_name=spec.ollama,
         model=model,
-        trained=made.made_of,
         base=base,
         file=made.files[0],
         contract=contract,
