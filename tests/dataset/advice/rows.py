@@ -126,6 +126,13 @@ ROWS: dict[str, list[Case]] = {
             given="--dataset_format text",
         ),
     ],
+    "unanswered": [
+        Case(
+            {NAME: [{"prompt": q} for q, _ in PAIRS]},
+            {"nothing to do: rewards judge what the model answers": ""},
+            given="--allow_unanswered",
+        )
+    ],
     "text_empty": [row({"text": " "}, {"remove the row": [], "fill its text": {"text": A}}, TEXTS)],
     "text_not_text": [row({"text": {"a": A}}, {"write the text as a string": {"text": A}}, TEXTS)],
     "messages_missing": [
