@@ -10,6 +10,7 @@ from tests.commands import ROOT, environment
 SMALL = {
     "data.py": "--rows 2000 --near",
     "fuzz_readers.py": "--seconds 2",
+    "merge_memory.py": "--layers 2",
     "tokens.py": "--rows 300",
 }
 
