@@ -1,5 +1,6 @@
 """Tiny real models for tests: random weights, a trained tokenizer, any chat template."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,19 @@ def build_model(
     )
     built(config).to(getattr(torch, dtype)).save_pretrained(path)
     return path
+
+
+def as_published(base: Path) -> Path:
+    """The same with its files as Transformers 4 has written them, and positions of its own."""
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    dtype = config.pop("dtype")
+    del config["rope_parameters"]
+    config |= {"rope_theta": 37.0, "torch_dtype": dtype, "transformers_version": "4.51.0"}
+    (base / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    tokenizer = json.loads((base / "tokenizer_config.json").read_text(encoding="utf-8"))
+    tokenizer |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (base / "tokenizer_config.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    return base
 
 
 def build_mixture(path: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.adapters import adapter
-from tests.models import build_model
+from tests.models import as_published, build_model
 from tests.trainings import Heard
 from tests.transformers_4 import asked_of_4
 
@@ -29,16 +29,7 @@ print(json.dumps([model(torch.tensor([json.loads(sys.argv[2])])).logits[0].tolis
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model whose files Transformers 4 has written, with positions of its own."""
-    base = build_model(tmp_path_factory.mktemp("models") / "published", tied=False)
-    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    for name in ("rope_parameters", "dtype"):
-        del config[name]
-    config |= {"rope_theta": 37.0, "torch_dtype": "float32", "transformers_version": "4.51.0"}
-    (base / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    tokenizer = json.loads((base / "tokenizer_config.json").read_text(encoding="utf-8"))
-    tokenizer |= {"tokenizer_class": "PreTrainedTokenizerFast"}
-    (base / "tokenizer_config.json").write_text(json.dumps(tokenizer), encoding="utf-8")
-    return base
+    return as_published(build_model(tmp_path_factory.mktemp("models") / "published", tied=False))
 
 
 def merged(base: Path, place: Path, **how: Any) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.errors import EngineError, ModelError
-from tests.models import build_model, train_tokenizer
+from tests.models import as_published, build_model, train_tokenizer
 from tests.trainings import Heard, planned, train_here
 from tests.transformers_4 import asked_of_4
 
@@ -50,7 +50,7 @@ def exported(folder: Path, method: str, *, biases: bool, dtype: str) -> Exported
     from fine_tuning.engine.worker.merging.merge import merge
     from fine_tuning.values.spec import RunSpec
 
-    base = build_model(folder / "base", biases=biases, dtype=dtype)
+    base = as_published(build_model(folder / "base", biases=biases, dtype=dtype))
     more = {"freeze_trainable_layers": 1} if method == "freeze" else {}
     plan = planned(folder, base, "rm", method, engine_args=more)
     train_here(folder, plan, scored=False)
