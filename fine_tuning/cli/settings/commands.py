@@ -136,6 +136,7 @@ COMMANDS: Mapping[str, Command] = {
                 "use_cpu",
                 "model_name_or_path",
             ),
+            words={"score_samples": "held-out rows that --gguf ladder scores (default: 100)"},
             options=(
                 *FILES,
                 *COMBINING,
