@@ -76,6 +76,8 @@ def with_registry() -> dict[str, str]:
 
 
 def end_warm_workers() -> None:
-    """They end when their folder is gone, of itself or with the process that made it."""
-    if Path(os.environ.get(WARM, "0"), "owner").is_file():
+    """They end when their folder is gone, which only the process that made it removes: tests that
+    run other tests share it."""
+    owner = Path(os.environ.get(WARM, "0"), "owner")
+    if owner.is_file() and owner.read_text(encoding="ascii") == str(os.getpid()):
         shutil.rmtree(os.environ[WARM], ignore_errors=True)

@@ -98,7 +98,7 @@ def test_a_taken_port_is_named_and_without_port_another_is_found() -> None:
         with pytest.raises(EnvironmentProblem, match=f"Port {taken} on 127.0.0.1 is taken") as told:
             port_to_listen_on("127.0.0.1", taken, webui.USUAL_PORT)
         assert "leave --port out" in str(told.value)
-    assert port_to_listen_on("127.0.0.1", None, taken) != taken
+        assert port_to_listen_on("127.0.0.1", None, taken) != taken
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536])

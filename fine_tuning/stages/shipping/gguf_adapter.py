@@ -49,7 +49,7 @@ class GgufAdapter:
     def do(self, screen: Screen) -> GgufFile:
         refuse_unconvertible(self.adapter)
         tools = find(self.spec.llama_cpp, quantizer=False)
-        screen.begin("gguf")
+        screen.begin("gguf_adapter")
         with (
             files.written(self.target) as partial,
             tempfile.TemporaryDirectory(dir=self.target.parent, prefix=".") as between,

@@ -76,10 +76,10 @@ def test_a_model_without_room_for_a_row_is_trained_unscored(
     rows.write_text('{"conversations": []}\n', encoding="utf-8")
     network = torch.nn.Linear(1, 1)
     monkeypatch.setattr(network, "forward", full)
-    network.device = torch.device("cpu")
+    network.device, network.generate = torch.device("cpu"), full
 
     class Model:
-        model, template = network, None
+        model, template, stop_ids = network, None, ()
         tokenizer = type("Tokenizer", (), {"pad_token_id": 0})
         prompts = type("Prompts", (), {"pairs": lambda *_: [([1, 2], [3])]})()
 
