@@ -8,6 +8,7 @@ they are about. The way to the package registry is kept aside for the tests that
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -50,6 +51,9 @@ def clean() -> None:
     way = {name: value for name, value in os.environ.items() if name.upper().startswith(REGISTRY)}
     wanted = {ASIDE: json.dumps(way), **cleaned(os.environ)}
     share_kernels(os.environ.get("HOME"))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a job in the background of a script
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(wanted)
     if WARM not in os.environ and hasattr(os, "pidfd_open"):
