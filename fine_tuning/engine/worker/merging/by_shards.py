@@ -6,7 +6,6 @@ the disk; its merging of adapters is put off until Transformers saves a weight.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +17,8 @@ from transformers import AutoConfig
 
 from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.merging.reference import (
+    Models,
     Reference,
-    Sequences,
     drawn,
     expected_of,
     logits_of,
@@ -92,21 +91,12 @@ def merged_by_shards(loading: Mapping[str, Any]) -> Iterator[None]:
         loader.patch_config, loader.init_adapter = known
 
 
-def base_on_disk_with(
-    adapters: Sequence[str],
-    base: str,
-    source: Mapping[str, Any],
-    merged: Path,
-    loader: Any,
-    loading: Mapping[str, Any],
-    sequences: Sequences,
-) -> Reference:
+def base_on_disk_with(adapters: Sequence[str], models: Models) -> Reference:
     """As `reference.base_with`, with one layer in memory at a time."""
-    stored = loader.from_pretrained(base, **source, **loading)
-    dtype, trust = loading["dtype"], bool(source["trust_remote_code"])
+    stored, dtype = models.load_base(), models.loading["dtype"]
 
     def empty() -> Any:
-        return weightless(loader, stored.config, dtype, trust=trust)
+        return weightless(models.loader, stored.config, dtype, trust=models.trust)
 
     below: Weights = Stored(stored)
     for adapter in adapters[:-1]:
@@ -121,15 +111,15 @@ def base_on_disk_with(
     }
     tuned = PeftModel.from_pretrained(empty(), adapters[-1])
     tuned = with_weights(tuned, Beside(below, tuned))
-    logits = logits_of(tuned, sequences)
+    logits = logits_of(tuned, models.sequences)
     with tuned.disable_adapter():
-        plain = logits_of(tuned, sequences)
+        plain = logits_of(tuned, models.sequences)
     return Reference(
         called="base + adapter",
         dtype=dtype,
         tuned=logits,
         base=plain,
-        rounded=logits_of(with_weights(empty(), weights), sequences),
+        rounded=logits_of(with_weights(empty(), weights), models.sequences),
         names=frozenset(weights),
         expected=expected,
         untouched={name: drawn(weights[name]) for name in weights if name not in expected},

@@ -21,6 +21,7 @@ from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.merging.by_shards import base_on_disk_with
 from fine_tuning.engine.worker.merging.reference import (
     Expected,
+    Models,
     Reference,
     base_with,
     logits_of,
@@ -52,18 +53,24 @@ def prove(
     `loading` are how base and merged model are loaded; `by_shards`: so that their weights stay on
     the disk.
     """
-    loader = auto_class(AutoConfig.from_pretrained(base, **source))
+    models = Models(
+        base=base,
+        merged=merged,
+        loader=auto_class(AutoConfig.from_pretrained(base, **source)),
+        source=source,
+        loading=loading,
+        sequences=sequences,
+    )
     try:
-        known = (base, source, merged, loader, loading, sequences)
         if isinstance(trained, str):
-            reference = trained_whole(trained, *known)
+            reference = trained_whole(trained, models)
         else:
-            reference = (base_on_disk_with if by_shards else base_with)(trained, *known)
+            reference = (base_on_disk_with if by_shards else base_with)(trained, models)
     except ValueError as error:  # a class that Transformers does not know by its config
         reason = f"the base model cannot be loaded by itself: {_first_sentence(error)}"
         return {"proved": False, "reason": reason}
     free_device_memory()
-    model = loader.from_pretrained(merged, trust_remote_code=source["trust_remote_code"], **loading)
+    model = models.load(merged)
     kept = _require_weights(model, reference)
     found = logits_of(model, sequences)
     noise = distance(reference.rounded, reference.tuned)

@@ -24,6 +24,33 @@ FLOAT32_ROUNDINGS = 64  # of float32, for sums that are added in another order
 Sequences = Sequence[Sequence[int]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """The base and the merged model, how both are loaded (`loader` is their auto class, `source`
+    also says where the base's code and revision come from), and the rows that both are asked."""
+
+    base: str
+    merged: Path
+    loader: Any
+    source: Mapping[str, Any]
+    loading: Mapping[str, Any]
+    sequences: Sequences
+
+    @property
+    def trust(self) -> bool:
+        """Whether code of the base's may run."""
+        return bool(self.source["trust_remote_code"])
+
+    def load_base(self) -> Any:
+        """The base. Raises ValueError for a class that Transformers does not know."""
+        return self.loader.from_pretrained(self.base, **self.source, **self.loading)
+
+    def load(self, directory: Path | str, **otherwise: Any) -> Any:
+        """The merged model, or another one that was trained of the base."""
+        how = {**self.loading, **otherwise}
+        return self.loader.from_pretrained(directory, trust_remote_code=self.trust, **how)
+
+
 @dataclass(frozen=True)
 class Expected:
     """What some numbers of a trained weight must be, and what they are in the base."""
@@ -49,26 +76,18 @@ class Reference:
     untouched: "Mapping[str, tuple[torch.Tensor, torch.Tensor]]"
 
 
-def base_with(
-    adapters: Sequence[str],
-    base: str,
-    source: Mapping[str, Any],
-    merged: Path,
-    loader: Any,
-    loading: Mapping[str, Any],
-    sequences: Sequences,
-) -> Reference:
+def base_with(adapters: Sequence[str], models: Models) -> Reference:
     """Of several adapters all but the last are merged into the base first, as LLaMA-Factory does
-    (model/adapter.py); `source` and `loading` are how base and merged model are loaded."""
-    model = loader.from_pretrained(base, **source, **loading)
-    _grow_like(merged, model, trust=bool(source["trust_remote_code"]))
+    (model/adapter.py)."""
+    model = models.load_base()
+    _grow_like(models.merged, model, trust=models.trust)
     for adapter in adapters[:-1]:
         model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     dtype = model.dtype
     tuned_model = PeftModel.from_pretrained(model, adapters[-1])
-    tuned = logits_of(tuned_model, sequences)
+    tuned = logits_of(tuned_model, models.sequences)
     with tuned_model.disable_adapter():
-        plain = logits_of(tuned_model, sequences)
+        plain = logits_of(tuned_model, models.sequences)
     expected = dict(_expected(tuned_model))
     untouched = dict(_untouched(tuned_model, dtype))
     model = tuned_model.merge_and_unload().to(dtype)
@@ -77,35 +96,23 @@ def base_with(
         dtype=dtype,
         tuned=tuned,
         base=plain,
-        rounded=logits_of(model, sequences),
+        rounded=logits_of(model, models.sequences),
         names=frozenset(name for name, _ in weights_of(model)),
         expected=expected,
         untouched=untouched,
     )
 
 
-def trained_whole(
-    whole: str,
-    base: str,
-    source: Mapping[str, Any],
-    merged: Path,
-    loader: Any,
-    loading: Mapping[str, Any],
-    sequences: Sequences,
-) -> Reference:
+def trained_whole(whole: str, models: Models) -> Reference:
     """The model that a full or freeze training left, in the precision in which it was saved."""
-    trust = bool(source["trust_remote_code"])
-    model = loader.from_pretrained(base, **source, **loading)
+    model = models.load_base()
     dtype = model.dtype
-    _grow_like(merged, model, trust=trust)
-    plain = logits_of(model, sequences)
+    _grow_like(models.merged, model, trust=models.trust)
+    plain = logits_of(model, models.sequences)
     before = {name: drawn(weight)[1] for name, weight in weights_of(model) if not weight.is_meta}
     del model
     free_device_memory()
-    # float32 holds what any format of a training does
-    model = loader.from_pretrained(
-        whole, trust_remote_code=trust, **{**loading, "dtype": torch.float32}
-    )
+    model = models.load(whole, dtype=torch.float32)  # holds what any format of a training does
     expected = {}
     for name, weight in weights_of(model):
         if not weight.is_meta:
@@ -113,13 +120,13 @@ def trained_whole(
             known = before.get(name, numbers)  # a layer that the training has put in
             start = known if known.shape == numbers.shape else numbers
             expected[name] = Expected(places.cpu(), numbers, start, 0.0)
-    tuned = logits_of(model, sequences)
+    tuned = logits_of(model, models.sequences)
     return Reference(
         called="the trained checkpoint",
         dtype=dtype,
         tuned=tuned,
         base=plain,
-        rounded=logits_of(model.to(dtype), sequences),
+        rounded=logits_of(model.to(dtype), models.sequences),
         names=frozenset(expected),
         expected=expected,
         untouched={},
