@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from fine_tuning.cli.settings.catalogue import Setting, spec_settings
-from fine_tuning.cli.settings.commands import COMMANDS, FILES, JSON
+from fine_tuning.cli.settings.commands import COMMANDS, JSON
 from fine_tuning.cli.settings.config_file import SECTIONS
 from fine_tuning.cli.settings.help import default_text, grouped
 from fine_tuning.cli.settings.resolve import preset_names
+from fine_tuning.cli.settings.table.shared import FILES
 from fine_tuning.engine.arguments.rules import OWNED, SECRETS
 from fine_tuning.resources import CONFIGS, ROOT
 
