@@ -234,6 +234,7 @@ def test_a_run_by_hub_names_and_again_without_network(tiny_model: Path, tmp_path
         assert "downloading" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_a_run_by_modelscope_names_and_again_without_network(
     tiny_model: Path, tmp_path: Path
