@@ -217,7 +217,7 @@ CAUSES: dict[str, Cause] = {
         "add the file's column, or expect the mark to be read as plain text",
     ),
     "unanswered": warning(
-        "prompt without an answer", "nothing to do: rewards judge what the model answers"
+        "prompt without an answer", "nothing to do: what the model answers is judged, not compared"
     ),
     "pair_equal": warning("chosen and rejected are the same", "remove the row: it teaches nothing"),
     "duplicate_row": warning("repeats an earlier row", "use --dedup to keep the first only"),

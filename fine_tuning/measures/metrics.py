@@ -44,7 +44,9 @@ def _each(values: Sequence[float]) -> Floats:
 
 
 def _losses(scored: Scored) -> Floats | None:
-    return np.array(scored.losses, dtype=float) if scored.losses else None  # None becomes nan
+    if not any(tokens for _, tokens in scored.losses):  # there are none, or prompts alone
+        return None
+    return np.array(scored.losses, dtype=float)  # None becomes nan
 
 
 def _are_answered(scored: Scored) -> bool:

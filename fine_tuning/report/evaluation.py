@@ -143,7 +143,7 @@ def _rows(scored: Scored) -> Iterator[RowFound]:
         told = scored.samples[row] if scored.samples else None
         yield RowFound(
             answer=told.answer if told else "",
-            right=told.answer == told.expected if told else None,
+            right=told.answer == told.expected if told and told.expected else None,
             stopped=told.stopped if told else None,
             tokens=told.tokens if told else None,
             loss=nats / tokens if nats is not None and tokens else None,
@@ -171,6 +171,10 @@ def lines(found: SetFound, scores: Sequence[Score]) -> Iterator[str]:
         one = found.left_out[0]
         rows = counted(len(found.left_out), "row is", "rows are")
         yield f"{rows} not scored, the first {one.place}: {one.why}"
+    alone = [row for row in found.rows if row.question and not row.expected]
+    if alone:
+        rows = counted(len(alone), "row has", "rows have")
+        yield f"{rows} no answer to compare with, the first {alone[0].place}"
     if found.endless:
         rows = counted(len(found.endless), "answer does", "answers do")
         yield f"{rows} not stop, the first of {found.rows[found.endless[0]].place}"

@@ -34,7 +34,7 @@ class RowFound:
     """One row as one of the models answered it."""
 
     answer: Annotated[str, "the text; of plain text empty"]
-    right: Annotated[bool | None, "whether it is the expected one; null: of plain text"]
+    right: Annotated[bool | None, "whether it is the expected one; null: nothing is expected"]
     stopped: Annotated[bool | None, "whether the model ended it by itself"]
     tokens: Annotated[int | None, "of the answer"]
     loss: Annotated[float | None, "of the expected answer, in nats per token"]

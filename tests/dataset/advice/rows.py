@@ -129,7 +129,7 @@ ROWS: dict[str, list[Case]] = {
     "unanswered": [
         Case(
             {NAME: [{"prompt": q} for q, _ in PAIRS]},
-            {"nothing to do: rewards judge what the model answers": ""},
+            {"nothing to do: what the model answers is judged, not compared": ""},
             given="--allow_unanswered",
         )
     ],

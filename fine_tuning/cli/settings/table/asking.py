@@ -1,6 +1,6 @@
 """Commands that ask a model something."""
 
-from fine_tuning.cli.settings.table.shared import COMBINING, DATA
+from fine_tuning.cli.settings.table.shared import ANSWERED, COMBINING, DATA
 from fine_tuning.cli.settings.words.program import Command, option
 
 ASKING = (
@@ -64,7 +64,7 @@ ASKING = (
             option(
                 "max_new_tokens",
                 "int",
-                "tokens of an answer (default: twice the longest expected one)",
+                "limit of an answer (default: twice the longest expected one; 512 without any)",
                 "N",
             ),
         ),
@@ -142,7 +142,7 @@ ASKING = (
         ),
         operand="dataset_path",
         usage="[FILE ...] [flags]",
-        takes=(*DATA, "output_dir", "model_name_or_path", "use_cpu"),
+        takes=(*ANSWERED, "output_dir", "model_name_or_path", "use_cpu"),
         options=(
             option("report", "path", "write the score of each row as JSON", "FILE", "output"),
         ),

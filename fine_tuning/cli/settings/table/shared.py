@@ -30,3 +30,4 @@ COMBINING = (
     ),
 )
 DATA = tuple(item.name for item in fields(DataSpec))
+ANSWERED = tuple(name for name in DATA if name != "allow_unanswered")  # a prompt alone is no row

@@ -8,6 +8,7 @@ from typing import Any
 from fine_tuning.engine.worker.scoring.batches import OutOfMemory, Said
 from fine_tuning.engine.worker.scoring.generate import (
     Given,
+    Limit,
     Progress,
     RowLoss,
     answer,
@@ -42,7 +43,7 @@ class Part:
 
 
 def of_text(
-    model: MediaModel, rows: Sequence[Row], progress: Progress, said: Said, *, most_new: int
+    model: MediaModel, rows: Sequence[Row], progress: Progress, said: Said, *, limit: Limit
 ) -> Part:
     """Answers to rows of text, and their losses; of comparisons those of both answers."""
     network, tokenizer = model.model, model.tokenizer
@@ -51,7 +52,7 @@ def of_text(
         losses = answer_loss(network, tokenizer, pairs, said)
         compared = [row for row in rows if "rejected" in row]
         rejected = answer_loss(network, tokenizer, model.prompts.rejected(compared), said)
-        answers = answer(network, tokenizer, model.stop_ids, pairs, progress, said, most_new)
+        answers = answer(network, tokenizer, model.stop_ids, pairs, progress, said, limit)
     return Part(rows, pairs, losses, answers, rejected)
 
 
@@ -62,7 +63,7 @@ def of_documents(model: MediaModel, rows: Sequence[Row], said: Said) -> Part:
         return Part(rows, pairs, answer_loss(model.model, model.tokenizer, pairs, said), ())
 
 
-def of_media(model: MediaModel, rows: Sequence[Row], progress: Progress, *, most_new: int) -> Part:
+def of_media(model: MediaModel, rows: Sequence[Row], progress: Progress, *, limit: Limit) -> Part:
     """The same for rows with media, one by one. Raises NotScored if the model cannot be asked."""
     try:
         pairs = [model.prompt_and_answer(with_answer(row)) for row in rows]
@@ -70,7 +71,7 @@ def of_media(model: MediaModel, rows: Sequence[Row], progress: Progress, *, most
         others = [{**row, "chosen": row["rejected"]} for row in rows if "rejected" in row]
         unwanted = [model.prompt_and_answer(with_answer(row)) for row in others]
         rejected = answer_loss_with_media(model, others, unwanted)
-        answers = answer_with_media(model, rows, pairs, progress, most_new)
+        answers = answer_with_media(model, rows, pairs, progress, limit)
     except Exception as error:  # there are many kinds of such models
         raise _unasked(error) from error
     return Part(rows, pairs, losses, answers, rejected)

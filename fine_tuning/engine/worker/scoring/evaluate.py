@@ -12,8 +12,9 @@ from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.asking import NotScored
 from fine_tuning.engine.worker.scoring.batches import free_device_memory
+from fine_tuning.engine.worker.scoring.generate import Limit
 from fine_tuning.engine.worker.scoring.prompts import require_template, stop_ids_of
-from fine_tuning.engine.worker.scoring.score import Scoring, loaded, score_rows
+from fine_tuning.engine.worker.scoring.score import Scoring, is_answered, loaded, score_rows
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer
@@ -79,11 +80,18 @@ def scored(
     model: MediaModel, rows: Sequence[Row], asked: Mapping[str, Any], events: Events
 ) -> dict[str, Any]:
     """The scores of these rows. Raises EngineError where there is no memory for one of them."""
-    scoring = Scoring("", len(rows), asked["kind"], most_new=asked["most_new"] or MANY)
+    scoring = Scoring("", len(rows), asked["kind"], limit=limit_of(rows, asked["most_new"]))
     try:
         return score_rows(model, rows, scoring, events, "score")
     except NotScored as error:
         raise EngineError(f"The rows cannot be scored: {error}.") from error
+
+
+def limit_of(rows: Sequence[Row], wished: int | None) -> Limit:
+    """Tokens of an answer: as many as are wished, else by the expected ones, if there are some."""
+    if wished is not None:
+        return Limit(wished, exactly=True)
+    return Limit(MANY) if any(map(is_answered, rows)) else Limit(exactly=True)
 
 
 def load(model: Mapping[str, Any], *, is_asked: bool) -> MediaModel:

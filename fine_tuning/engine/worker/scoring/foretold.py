@@ -9,9 +9,9 @@ import torch
 from fine_tuning.engine.worker.scoring.batches import Said
 from fine_tuning.engine.worker.scoring.generate import (
     BATCH,
+    Limit,
     greedily,
     is_soft_prompt,
-    new_tokens,
 )
 from fine_tuning.engine.worker.scoring.prompts import Pair
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
@@ -32,9 +32,9 @@ class Foretold:
         self._clock = clock
         self._began = clock()
 
-    def before(self, model: MediaModel, pairs: Sequence[Pair], most_new: int) -> None:
+    def before(self, model: MediaModel, pairs: Sequence[Pair], limit: Limit) -> None:
         """Ask the model a few tokens, and say how long these rows may take."""
-        seconds = foretell(model, pairs, most_new, self._clock) if pairs else 0.0
+        seconds = foretell(model, pairs, limit, self._clock) if pairs else 0.0
         self._say(
             seconds, f"Scoring {counted(len(pairs), 'row')} may take {duration_text(seconds)}"
         )
@@ -52,7 +52,7 @@ class Foretold:
             self._note = None
 
 
-def foretell(model: MediaModel, pairs: Sequence[Pair], most_new: int, clock: Clock) -> float:
+def foretell(model: MediaModel, pairs: Sequence[Pair], limit: Limit, clock: Clock) -> float:
     """Seconds that losses of and answers to these rows may take: every prompt is read twice, and
     every batch writes as many tokens as it may.
 
@@ -68,7 +68,7 @@ def foretell(model: MediaModel, pairs: Sequence[Pair], most_new: int, clock: Clo
         return 0.0
     read = sum(2 * len(asked) + len(answer) for asked, answer in pairs)
     batches = math.ceil(len(pairs) / (1 if is_soft_prompt(model.model) else BATCH))
-    return reading / len(prompt) * read + batches * new_tokens(pairs, most_new) * writing
+    return reading / len(prompt) * read + batches * limit.tokens(pairs) * writing
 
 
 def _seconds(model: MediaModel, prompt: Sequence[int], new: int, clock: Clock) -> float:

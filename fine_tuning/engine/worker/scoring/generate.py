@@ -21,6 +21,20 @@ RowLoss = tuple[float, int]  # summed over the tokens of a row's answer in nats,
 
 
 @dataclass(frozen=True)
+class Limit:
+    """Tokens that an answer may have: by the longest expected one, at most `most`; or just so many,
+    whatever is expected."""
+
+    most: int = MOST_NEW_TOKENS
+    exactly: bool = False
+
+    def tokens(self, pairs: Sequence[tuple[list[int], list[int]]]) -> int:
+        """For these prompts and expected answers."""
+        longest = max((len(expected) for _, expected in pairs), default=0)
+        return self.most if self.exactly else min(self.most, 2 * longest + 8)
+
+
+@dataclass(frozen=True)
 class Given:
     """An answer: its text, its ids with the one that ends it, and whether it came to an end."""
 
@@ -57,14 +71,13 @@ def answer(
     pairs: Sequence[tuple[list[int], list[int]]],
     progress: Progress,
     said: Said,
-    most_new: int = MOST_NEW_TOKENS,
+    limit: Limit,
 ) -> list[Given]:
     """The model's greedy answer to each prompt, in the given order.
 
-    Generation ends at a token of `stop_ids` or at twice the length of the longest expected answer,
-    at most after `most_new` tokens.
+    Generation ends at a token of `stop_ids`, or at the limit.
     """
-    prompts, new = [prompt for prompt, _ in pairs], new_tokens(pairs, most_new)
+    prompts, new = [prompt for prompt, _ in pairs], limit.tokens(pairs)
     return answer_prompts(model, tokenizer, stop_ids, prompts, progress, said, new)
 
 
@@ -112,11 +125,11 @@ def answer_with_media(
     rows: Sequence[Mapping[str, Any]],
     pairs: Sequence[tuple[list[int], list[int]]],
     progress: Progress,
-    most_new: int = MOST_NEW_TOKENS,
+    limit: Limit,
 ) -> list[Given]:
     """As `answer`, for rows with media, one by one."""
     stop_ids = model.stop_ids
-    how = greedily(model.tokenizer, stop_ids, new_tokens(pairs, most_new))
+    how = greedily(model.tokenizer, stop_ids, limit.tokens(pairs))
     answers = []
     for row, (prompt, _) in zip(rows, pairs, strict=True):
         answers.append(given(model.tokenizer, stop_ids, model.answer(row, prompt, **how)))
@@ -135,12 +148,6 @@ def up_to_end(stop_ids: Sequence[int], ids: Sequence[int]) -> list[int]:
     """The ids with the first that ends an answer, and nothing behind it."""
     end = next((place for place, token in enumerate(ids) if token in stop_ids), len(ids))
     return list(ids[: end + 1])
-
-
-def new_tokens(pairs: Sequence[tuple[list[int], list[int]]], most: int) -> int:
-    """Tokens that an answer may have: by the longest expected one, at most so many."""
-    longest = max((len(expected) for _, expected in pairs), default=0)
-    return min(most, 2 * longest + 8)
 
 
 def greedily(tokenizer: Any, stop_ids: Sequence[int], new: int) -> dict[str, Any]:

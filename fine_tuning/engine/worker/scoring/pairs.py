@@ -11,7 +11,7 @@ from llamafactory.model import load_tokenizer
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.asking import document_ids
-from fine_tuning.engine.worker.scoring.generate import MOST_NEW_TOKENS, new_tokens
+from fine_tuning.engine.worker.scoring.generate import Limit
 from fine_tuning.engine.worker.scoring.prompts import prompts_of
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer
@@ -41,5 +41,5 @@ def held_out_pairs(
     return {
         "pairs": pairs,
         "stop_ids": stop_ids,
-        "most_new": new_tokens(pairs, MOST_NEW_TOKENS),
+        "most_new": Limit().tokens(pairs),
     }

@@ -28,7 +28,7 @@ from fine_tuning.engine.worker.scoring.asking import (
 from fine_tuning.engine.worker.scoring.batches import Said, free_device_memory
 from fine_tuning.engine.worker.scoring.foretold import Foretold
 from fine_tuning.engine.worker.scoring.generate import (
-    MOST_NEW_TOKENS,
+    Limit,
     Progress,
     RowLoss,
     scoring_mode,
@@ -38,6 +38,7 @@ from fine_tuning.engine.worker.scoring.rewards.rewarded import score_rewards
 from fine_tuning.engine.worker.scoring.rewards.values import implicit_rewards, reward_metrics
 from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.counting.media import media_of
+from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.engine.worker.training.adapters.peft import engine_arguments, installed
 from fine_tuning.errors import DataError
@@ -62,7 +63,7 @@ class Scoring:
     served: Mapping[str, Any] | None = None  # how rows are encoded ahead (values/tokens.py: Served)
     reward: str | None = None
     beta: float = 1.0
-    most_new: int = MOST_NEW_TOKENS  # tokens of an answer
+    limit: Limit = Limit()  # of an answer
     online: Mapping[str, Any] | None = None  # what judges the answers, where these are judged
 
 
@@ -106,15 +107,16 @@ def score_rows(
 
     `exact_match` is the share of answers equal to the expected text but for white space around
     it; `loss` is in nats per answer token; `stops` the share of answers that the model ended by
-    itself. Rows with media come after the others. Implicit rewards
-    are against `before`; without it the model is its own reference. Raises NotScored if the model
-    cannot be asked about the rows, or if there is no memory for it.
+    itself. Rows with media come after the others. A prompt alone has no loss, and where there are
+    such, none is right or wrong. Implicit rewards are against `before`; without it the model is its
+    own reference. Raises NotScored if the model cannot be asked about the rows, or if there is no
+    memory for it.
     """
     with scoring_mode(model.model):
         if scoring.reward == "head":
             rewards = judged(model, rows, events.note)
-            metrics = {"n": len(rows), **reward_metrics(rewards)}
-            return {"metrics": metrics, "rewards": rewards, "losses": [], "samples": []}
+            judged_so = {"n": len(rows), **reward_metrics(rewards)}
+            return {"metrics": judged_so, "rewards": rewards, "losses": [], "samples": []}
         if scoring.online:
             told = progress_of(events, stage, len(rows))
             return score_rewards(model, rows, scoring.online, told(0), events.note)
@@ -122,15 +124,18 @@ def score_rows(
         parts = _answered(model, asked, scoring, events, stage)
         others = [loss for part in parts for loss in part.rejected]
         others += losses_of(model, rejected, events.note)
-    losses = [loss for part in parts for loss in part.losses]
+    losses = [loss for part in parts for loss in _losses(part, scoring.kind)]
     tokens = sum(count for _, count in losses)
-    loss = sum(summed for summed, _ in losses) / tokens if tokens else math.nan
-    metrics = {"loss": loss, "perplexity": _perplexity(loss), "n": len(asked), "tokens": tokens}
+    metrics: dict[str, float | None] = {"n": len(asked), "tokens": tokens}
+    if tokens:
+        loss = sum(summed for summed, _ in losses) / tokens
+        metrics |= {"loss": loss, "perplexity": _perplexity(loss)}
     scores: dict[str, Any] = {"metrics": metrics, "losses": losses, "samples": []}
     if scoring.kind == "answers":
         scores["samples"] = [sample for part in parts for sample in _samples(model.tokenizer, part)]
-        right = [sample["answer"] == sample["expected"] for sample in scores["samples"]]
-        metrics["exact_match"] = _share(right)
+        if all(map(is_answered, asked)):
+            right = [sample["answer"] == sample["expected"] for sample in scores["samples"]]
+            metrics["exact_match"] = _share(right)
         metrics["stops"] = _share([sample["stopped"] for sample in scores["samples"]])
     if scoring.reward is not None and others:
         now = losses, others
@@ -179,12 +184,25 @@ def _answered(
     seen = [row for row in rows if any(media_of(row))]
     if scoring.kind == "text":
         return [of_documents(model, text, events.note)]
-    foretold, most = Foretold(events.note), scoring.most_new
+    foretold, limit = Foretold(events.note), scoring.limit
     if text:
-        foretold.before(model, model.prompts.pairs(text), most)
+        foretold.before(model, model.prompts.pairs(text), limit)
     progress = progress_of(events, stage, len(rows), foretold)
-    parts = [of_text(model, text, progress(0), events.note, most_new=most)]
-    return [*parts, of_media(model, seen, progress(len(text)), most_new=most)] if seen else parts
+    parts = [of_text(model, text, progress(0), events.note, limit=limit)]
+    return [*parts, of_media(model, seen, progress(len(text)), limit=limit)] if seen else parts
+
+
+def is_answered(row: Row) -> bool:
+    """Whether a conversation says what is expected; else it is a prompt alone."""
+    return bool(str(with_answer(row)["conversations"][-1]["value"]).strip())
+
+
+def _losses(part: Part, kind: str) -> list[RowLoss]:
+    """Those of the expected answers; a document is its own."""
+    if kind == "text":
+        return [*part.losses]
+    rows = zip(part.rows, part.losses, strict=True)
+    return [loss if is_answered(row) else (0.0, 0) for row, loss in rows]
 
 
 def _samples(tokenizer: Any, part: Part) -> Iterator[dict[str, Any]]:
@@ -192,7 +210,9 @@ def _samples(tokenizer: Any, part: Part) -> Iterator[dict[str, Any]]:
         yield {
             "prompt": decoded(tokenizer, prompt),
             "question": question_of(row),
-            "expected": tokenizer.decode(expected, skip_special_tokens=True).strip(),
+            "expected": tokenizer.decode(expected, skip_special_tokens=True).strip()
+            if is_answered(row)
+            else "",
             "answer": given.text.strip(),
             "tokens": given.tokens,
             "stopped": given.stopped,

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from fine_tuning.errors import DataError
+from fine_tuning.measures.compare import compared
+from fine_tuning.values.answers.scores import Scored
+from fine_tuning.values.codec import from_json
 from tests.models import CHATML
 from tests.trainings import Heard, rows_of
 
@@ -39,13 +42,15 @@ def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def evaluated(folder: Path, rows: list[dict[str, Any]], *models: dict[str, Any]) -> dict[str, Any]:
+def evaluated(
+    folder: Path, rows: list[dict[str, Any]], *models: dict[str, Any], most_new: int | None = 6
+) -> dict[str, Any]:
     from fine_tuning.engine.worker.scoring.evaluate import evaluate
 
     path, out = folder / "rows.jsonl", folder / "out.json"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     asked = {"name": "rows", "rows_path": str(path), "samples": None, "kind": "answers"}
-    sets = [{**asked, "unit": "rows", "most_new": 6}]
+    sets = [{**asked, "unit": "rows", "most_new": most_new}]
     evaluate(events=Heard().events, models=models, sets=sets, out=str(out))
     return dict(json.loads(out.read_text(encoding="utf-8"))["rows"])
 
@@ -83,3 +88,29 @@ def test_rows_that_cannot_be_asked_are_left_out_with_the_reason(
     assert "marked as a bad answer" in found["left_out"]["6"]
     with pytest.raises(DataError, match=r"No row of .* can be scored: it is marked as a bad"):
         evaluated(tmp_path, rows[-1:], model)
+
+
+def test_prompts_alone_are_answered_and_not_called_wrong(tiny_model: Path, tmp_path: Path) -> None:
+    """Exact match was 0%, and the loss that of an end after nothing."""
+    rows = rows_of("chat", 4)
+    for row in rows[:3]:
+        row["conversations"][-1]["value"] = ""
+    model = {"name": "after", "model": spoken(tiny_model)}
+    mixed = evaluated(tmp_path, rows, model, most_new=40)["after"]
+    assert [count > 0 for _, count in mixed["losses"]] == [False, False, False, True]
+    assert [it["expected"] for it in mixed["samples"]] == [
+        "",
+        "",
+        "",
+        rows[3]["conversations"][-1]["value"],
+    ]
+    assert max(it["tokens"] for it in mixed["samples"]) == 40, "as many as were asked for"
+    alone = evaluated(tmp_path, rows[:3], model, most_new=None)["after"]
+    assert [it["answer"][:20] for it in alone["samples"]] == [
+        it["answer"][:20] for it in mixed["samples"][:3]
+    ]
+    assert max(it["tokens"] for it in alone["samples"]) > 40, "not by answers that nobody expects"
+    for found, metrics in ((mixed, {"loss", "perplexity"}), (alone, set[str]())):
+        scored = from_json(found, Scored, named="scores")
+        names = {it.metric for it in compared(Scored(), scored)}
+        assert names == {*metrics, "stops", "length"}

@@ -49,6 +49,7 @@ def test_its_cost_is_said_before_the_first_batch(tiny_model: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from fine_tuning.engine.worker.scoring.foretold import Foretold, foretell
+    from fine_tuning.engine.worker.scoring.generate import Limit
     from fine_tuning.engine.worker.scoring.with_media import MediaModel
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
@@ -60,11 +61,13 @@ def test_its_cost_is_said_before_the_first_batch(tiny_model: Path) -> None:
     tick = count(step=10)  # each look at the clock is ten seconds later: a call takes ten
     length, new = len(pairs[0][0]), 2 * len(pairs[0][1]) + 8
     read = 10 / length * 40 * (2 * length + len(pairs[0][1]))
-    assert foretell(model, pairs, 512, lambda: next(tick)) == pytest.approx(read), "nothing written"
+    assert foretell(model, pairs, Limit(), lambda: next(tick)) == pytest.approx(read), (
+        "nothing written"
+    )
     slow = iter([0, 0, 1, 0, 10, 0, 40, 50])
     said: list[str] = []
     foretold = Foretold(said.append, lambda: float(next(slow)))
-    foretold.before(model, pairs, 512)
+    foretold.before(model, pairs, Limit())
     (text,) = said
     seconds = read + 3 * new * 10  # three batches; three more tokens took 30 s more
     minutes = f"{int(seconds) // 60}:{round(seconds) % 60:02d}"
