@@ -20,7 +20,7 @@ from fine_tuning.dataset.insight.rows import decode_row, read_lines, read_origin
 from fine_tuning.engine.process.launch import worker_for
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown
-from fine_tuning.report.scores import wilson
+from fine_tuning.report.told.scores import wilson
 from fine_tuning.run import finished_run
 from fine_tuning.screen import Screen, downloading
 from fine_tuning.stages.asking import judge

@@ -10,7 +10,7 @@ from fine_tuning.measures.compare import compared
 from fine_tuning.measures.paired import LEVEL, mcnemar
 from fine_tuning.report.facts.collect import curves_of, read_scores
 from fine_tuning.report.facts.page import CurvePoint
-from fine_tuning.report.scores import mood, value_text
+from fine_tuning.report.told.scores import mood, value_text
 from fine_tuning.units import counted
 from fine_tuning.values.answers.scores import Score, Scores
 from fine_tuning.values.codec import fingerprint, to_json

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning import files
-from fine_tuning.report import shown
 from fine_tuning.report.compare import Comparison
 from fine_tuning.report.drawing.axes import WIDE_HEIGHT, WIDE_WIDTH, Scale
 from fine_tuning.report.drawing.chart import line_chart
@@ -14,12 +13,13 @@ from fine_tuning.report.drawing.curves import charts, charts_beside
 from fine_tuning.report.drawing.histogram import histogram
 from fine_tuning.report.facts.collect import collect
 from fine_tuning.report.facts.page import CurvePoint, DataAccount, DataFacts, RunFacts, Sample
-from fine_tuning.report.findings import finding_cards
-from fine_tuning.report.ladder import sizes
-from fine_tuning.report.loading import snippets
-from fine_tuning.report.proof import proof_text, rewards_text
-from fine_tuning.report.rendering import Page, rendered
-from fine_tuning.report.scores import change_text, score_row, verdict
+from fine_tuning.report.pages import shown
+from fine_tuning.report.pages.rendering import Page, rendered
+from fine_tuning.report.told.findings import finding_cards
+from fine_tuning.report.told.ladder import sizes
+from fine_tuning.report.told.loading import snippets
+from fine_tuning.report.told.proof import proof_text, rewards_text
+from fine_tuning.report.told.scores import change_text, score_row, verdict
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.shown import MaskedRow, ProblemGroup
 

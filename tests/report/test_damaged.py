@@ -8,7 +8,7 @@ import pytest
 
 from fine_tuning import report
 from fine_tuning.errors import DataError
-from fine_tuning.report.findings import finding_cards
+from fine_tuning.report.told.findings import finding_cards
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
 from fine_tuning.values.codec import json_text

@@ -9,13 +9,13 @@ from fine_tuning.dataset.problems import CAUSES, CONTENT
 from fine_tuning.dataset.read import READ_PROBLEMS
 from fine_tuning.report import runs_page, write_report
 from fine_tuning.report.facts.page import RunFacts
-from fine_tuning.report.language import HOLE, Language, language
+from fine_tuning.report.pages.language import HOLE, Language, language
 from fine_tuning.report.write import RunRow
 from tests.report.examples import whole_run
 from tests.report.spoken import english_in, english_words, sentences
 
 PACKAGE = Path(__file__).parents[2] / "fine_tuning"
-TEMPLATES = sorted((PACKAGE / "report" / "page").glob("*.j2"))
+TEMPLATES = sorted((PACKAGE / "report" / "pages" / "templates").glob("*.j2"))
 CHINESE = language("zh")
 # Rooms whose sentences stand on a page, and what of them does not.
 WRITERS = (
@@ -99,7 +99,7 @@ def test_every_sentence_of_a_room_that_writes_for_the_page_has_its_chinese(path:
     if path.name in ON_NO_PAGE:
         pytest.skip(ON_NO_PAGE[path.name])
     missing = {text for text in sentences(path) if CHINESE.known(text) is None}
-    assert missing - PARTS == set(), "add it to fine_tuning/report/languages/zh"
+    assert missing - PARTS == set(), "add it to fine_tuning/report/pages/languages/zh"
 
 
 def test_every_cause_of_a_problem_has_its_chinese() -> None:

@@ -280,7 +280,7 @@ def _luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_has_the_contrast_that_wcag_asks_for(scheme: int) -> None:
-    css = (Path(__file__).parents[2] / "fine_tuning/report/page/page.css").read_text()
+    css = (Path(__file__).parents[2] / "fine_tuning/report/pages/templates/page.css").read_text()
     colours = _colours(css)[scheme]
     pairs = [(text, back) for text in ("ink", "soft", "blue") for back in ("paper", "card", "code")]
     pairs += [("good", "good-back"), ("bad", "bad-back"), ("unsure", "unsure-back")]

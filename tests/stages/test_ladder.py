@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fine_tuning.errors import UsageError
-from fine_tuning.report.ladder import sizes
+from fine_tuning.report.told.ladder import sizes
 from fine_tuning.ship.llama_cpp.measure import Measured, Row
 from fine_tuning.stages.shipping import ladder
 from fine_tuning.values.answers.ladder import Ladder

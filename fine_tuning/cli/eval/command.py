@@ -29,7 +29,7 @@ from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from fine_tuning.measures.compare import score_of
 from fine_tuning.measures.metrics import Metric
 from fine_tuning.paths import at_home, shown
-from fine_tuning.report.evaluation import lines, set_found
+from fine_tuning.report.told.evaluation import lines, set_found
 from fine_tuning.run import finished_run
 from fine_tuning.screen import Screen
 from fine_tuning.stages.asking import chat, evaluate

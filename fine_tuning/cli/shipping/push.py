@@ -13,7 +13,7 @@ from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.errors import UsageError
 from fine_tuning.hubs import on_modelscope, require_upload
-from fine_tuning.report.loading import snippets
+from fine_tuning.report.told.loading import snippets
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
 from fine_tuning.screen import Screen, downloading

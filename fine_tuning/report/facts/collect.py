@@ -15,7 +15,7 @@ from fine_tuning.report.facts.account import data_account, masked_of, parity_of
 from fine_tuning.report.facts.chain import link_of, shown_link
 from fine_tuning.report.facts.moved import moved
 from fine_tuning.report.facts.page import Artefact, CurvePoint, RunFacts, Sample
-from fine_tuning.report.scores import interval_text, score_row
+from fine_tuning.report.told.scores import interval_text, score_row
 from fine_tuning.values.answers.scores import Scores
 from fine_tuning.values.codec import fingerprint, from_json
 from fine_tuning.values.plan import Plan

@@ -17,7 +17,7 @@ from fine_tuning.measures.compare import score_of
 from fine_tuning.measures.metrics import METRICS, mean
 from fine_tuning.measures.paired import change_interval
 from fine_tuning.paths import shown
-from fine_tuning.report.ladder import COLUMNS, cells, fallback_text, legend
+from fine_tuning.report.told.ladder import COLUMNS, cells, fallback_text, legend
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.ladder import ROUNDS, measured, threads_for
 from fine_tuning.ship.llama_cpp.measure import Measured

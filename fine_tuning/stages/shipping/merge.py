@@ -17,7 +17,7 @@ from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import patches_the_process, served_request, shipped_template
 from fine_tuning.errors import UsageError
 from fine_tuning.paths import shown
-from fine_tuning.report import proof
+from fine_tuning.report.told import proof
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import (
     base_of,

@@ -10,7 +10,7 @@ import pytest
 
 from fine_tuning.report import collect, write_report
 from fine_tuning.report.facts.collect import loading_facts
-from fine_tuning.report.scores import verdict
+from fine_tuning.report.told.scores import verdict
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import Done, RunRecord, Stages
 from fine_tuning.values.results import Failure, Merged, Proof, Trained

@@ -124,7 +124,7 @@ def test_right_merges_pass_and_wrong_ones_do_not(place: Place, size: float, tmp_
 def test_what_a_coarse_format_does_not_hold_is_said(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
-    from fine_tuning.report.proof import is_whole, proof_text
+    from fine_tuning.report.told.proof import is_whole, proof_text
     from fine_tuning.values.results import Proof
 
     coarse = Place(

@@ -10,7 +10,7 @@ from fine_tuning.measures.compare import compared
 from fine_tuning.measures.rewards import margin_change
 from fine_tuning.report.facts.collect import read_scores, score_lines
 from fine_tuning.report.facts.page import RunFacts
-from fine_tuning.report.scores import score_row, verdict, wilson
+from fine_tuning.report.told.scores import score_row, verdict, wilson
 from fine_tuning.units import percent_text
 from fine_tuning.values.answers.scores import Rewards, Score
 from fine_tuning.values.codec import to_json

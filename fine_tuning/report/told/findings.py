@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from fine_tuning.report.shown import clip, title
+from fine_tuning.report.pages.shown import clip, title
 
 _MOST_ITEMS = 12
 

@@ -11,12 +11,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from fine_tuning.report import shown
-from fine_tuning.report.language import Language, language
+from fine_tuning.report.pages import shown
+from fine_tuning.report.pages.language import Language, language
 from fine_tuning.units import bytes_text, counted, duration_text, percent_text
 from fine_tuning.values.spec import LANGUAGES
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parent / "templates"
 NAMES = {"en": "English", "zh": "中文"}
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from fine_tuning.escaping import visible
 from fine_tuning.measures.compare import compared
 from fine_tuning.measures.paired import mcnemar
-from fine_tuning.report.scores import Mood, change_text, leading, mood, score_row, value_text
-from fine_tuning.report.shown import clip
+from fine_tuning.report.pages.shown import clip
+from fine_tuning.report.told.scores import Mood, change_text, leading, mood, score_row, value_text
 from fine_tuning.units import counted
 from fine_tuning.values.answers.evaluation import (
     LeftOut,

@@ -1,5 +1,5 @@
 from fine_tuning.report.facts.page import TokenDifference
-from fine_tuning.report.shown import (
+from fine_tuning.report.pages.shown import (
     clip,
     clip_row,
     printable,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.report.facts.page import RunFacts
-from fine_tuning.report.loading import snippets
+from fine_tuning.report.told.loading import snippets
 from fine_tuning.values.tables.objectives import OBJECTIVES
 from tests.models import CHATML, build_mixture, build_model
 from tests.pairs import planned_pair

@@ -1,4 +1,4 @@
-from fine_tuning.report.findings import finding_cards
+from fine_tuning.report.told.findings import finding_cards
 
 
 def test_findings_of_any_shape_get_a_card() -> None:

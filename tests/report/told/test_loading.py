@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.report.facts.page import RunFacts
-from fine_tuning.report.loading import snippets
+from fine_tuning.report.told.loading import snippets
 
 _MADE = RunFacts(
     base_model="/models/it's a 模型",

@@ -1,0 +1,1 @@
+"""What is concluded from values, as sentences, tables and code to copy."""
