@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from fine_tuning import ledger
+from fine_tuning.values.tables.methods import METHODS
 from tests.commands import command, start
 from tests.runs import flags, record, wait_for, write_rows
+from tests.trainings import largest_difference, weights_of
 
 pytestmark = pytest.mark.engine
 
@@ -127,6 +129,29 @@ def test_after_kill_9_no_worker_is_left_and_the_same_command_goes_on(
     done = command(*words, cwd=place)
     assert done.returncode == 0, done.stdout
     assert "Continuing from checkpoint-" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [name for name, it in METHODS.items() if it.soft_prompt])
+def test_a_killed_soft_prompt_becomes_the_one_that_would_have_been(
+    method: str, tiny_model: Path, place: Path
+) -> None:
+    """Its network and its optimizer go on too; PEFT keeps the prompt alone."""
+    more = ("--method", method, "--epochs", 4, "--save_steps", 5, "--num_virtual_tokens", 4)
+    whole, killed = f"whole {method}", f"killed {method}"
+    done = command(*flags(tiny_model, place, whole, *more), cwd=place)
+    assert done.returncode == 0, done.stdout
+    words = flags(tiny_model, place, killed, *more)
+    process = start(*words, cwd=place)
+    wait_for(process, place / killed / "checkpoint-5" / "trainer_state.json")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert record(place / killed)["status"] == "running"
+    done = command(*words, cwd=place)
+    assert done.returncode == 0, done.stdout
+    assert "Continuing from checkpoint-" in done.stdout
+    one, other = weights_of(place / whole), weights_of(place / killed)
+    assert largest_difference(one, other) < 1e-6
 
 
 def test_deleted_parts_of_a_run_come_back_as_they_were(tiny_model: Path, place: Path) -> None:
