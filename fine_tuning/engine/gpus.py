@@ -1,9 +1,13 @@
 """GPUs as the system sees them, without torch: to notice those that torch cannot use."""
 
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from fine_tuning.errors import EnvironmentProblem
 # The builds of torch for CUDA 13 begin with this compute capability; those for 12.6 with 5.0.
 LEAST_CAPABILITY = (7, 5)
 OLD_BUILD, FITTING_BUILD = "cu126", "auto"
+TORCH = ("torch", "torchvision", "torchaudio")  # of one build
 # Device files of drivers for which the usual torch is not built.
 OTHER_DRIVERS = {"dev/kfd": "an AMD GPU", "dev/davinci0": "an Ascend NPU"}
 INTEL = "0x8086"  # its number among makers of PCI devices
@@ -49,11 +54,21 @@ def other_devices(root: Path = Path("/")) -> list[str]:
 
 
 def install_torch(build: str) -> str:
-    """The commands that put another build of the tested torch into this environment."""
-    return (
-        f"`pip install uv`, then `uv pip install --reinstall --torch-backend={build} "
-        "-c constraints.txt torch torchvision torchaudio`"
-    )
+    """The commands that put another build of the installed torch into this environment.
+
+    What else it needs follows from the build: constraints.txt pins the CUDA of the usual one.
+    """
+    again = " ".join(f"--reinstall-package {name}" for name in TORCH)
+    same = " ".join(map(_installed, TORCH))
+    place = f"--python {shlex.quote(sys.executable)}"
+    return f"`pip install uv`, then `uv pip install {place} --torch-backend={build} {again} {same}`"
+
+
+def _installed(name: str) -> str:
+    """The package in the version that is here, of any build."""
+    with suppress(PackageNotFoundError):
+        return f"{name}=={version(name).partition('+')[0]}"
+    return name
 
 
 def require_usable_gpu(devices: Mapping[str, Any], use_cpu: bool, hidden: bool) -> None:

@@ -1,5 +1,6 @@
 """A GPU that torch cannot use stops a run, or is named; it is never passed over."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ def test_a_gpu_without_kernels_is_named_with_the_build_that_has_them() -> None:
     assert "GPU 0 (Tesla P100): its compute capability is 6.0" in error.what
     assert "sm_75, sm_90" in error.why
     assert "--torch-backend=cu126" in error.fix and "CUDA_VISIBLE_DEVICES=1" in error.fix
+    assert (
+        f"--reinstall-package torchaudio torch=={version('torch').partition('+')[0]} " in error.fix
+    )
+    assert "constraints" not in error.fix, "which pin CUDA 13: there was no solution"
     require_usable_gpu(DEVICES, use_cpu=True, hidden=False)
 
 
