@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from fine_tuning.dataset.insight.near.find import THRESHOLD, find_near_duplicates
 from fine_tuning.dataset.insight.near.groups import Groups
 from fine_tuning.dataset.insight.near.shingles import (
+    ABSENT,
     SHINGLE,
+    Codes,
+    ShingleBatch,
     compared_text,
     compared_texts,
     jaccard,
@@ -20,6 +23,7 @@ from fine_tuning.dataset.insight.near.shingles import (
     shingle_hashes,
     shingle_set,
 )
+from fine_tuning.dataset.insight.near.sketch import sketches
 from fine_tuning.dataset.insight.rows import Row, Turn
 from tests.dataset.canonical_files import chat, write_canonical
 
@@ -31,8 +35,17 @@ def sentence(draw: random.Random, words: int) -> str:
     return " ".join("".join(draw.choices(ENGLISH, k=draw.randint(2, 8))) for _ in range(words))
 
 
-def utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+def codes(*texts: str, wide: bool = False) -> Codes:
+    """Texts as they are, one behind the other."""
+    text = "".join(texts)
+    if text.isascii() and not wide:
+        return np.frombuffer(text.encode("ascii"), np.uint8)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+def normalised(text: str) -> str:
+    """Letter by letter: lower case, and white space of any kind and length is a space."""
+    return " ".join("".join(character.lower()[0] for character in text).split())
 
 
 def find(folder: Path, rows: list[dict[str, Any]]) -> tuple[list[int], list[tuple[int, int]]]:
@@ -100,7 +113,7 @@ def test_every_pair_is_truly_similar_and_nearly_all_are_found(tmp_path: Path) ->
             rows.append(chat(f"q{number}", " ".join(edited)))
     clusters, pairs = find(tmp_path, rows)
     texts = [f"{r['conversations'][0]['value']} {r['conversations'][1]['value']}" for r in rows]
-    sets = [shingle_set(utf8(text), None) for text in texts]
+    sets = [shingle_set(codes(text), None) for text in texts]
     true_pairs = {
         (a, b)
         for group in range(0, len(rows), 6)
@@ -128,46 +141,63 @@ def test_nothing_is_left_on_disk(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", "rows.origins"}
 
 
+def test_sketches_agree_in_about_the_share_that_two_sets_have_in_common() -> None:
+    """In long texts, and in short ones whose places are filled in further rounds."""
+    draw = np.random.default_rng(5)
+    for size in (16, 60, 400):
+        shares = []
+        for _ in range(60):
+            pieces = draw.integers(0, 1 << 32, size + size // 4, np.uint32)
+            sets = pieces[:size], pieces[size // 4 :]  # 3/5 of all are in both
+            spans = np.array([size, size])
+            sketch = sketches(ShingleBatch(np.concatenate(sets), spans, spans), 72)
+            assert np.count_nonzero(sketch == ABSENT) <= 6
+            shares.append(np.mean(sketch[0] == sketch[1]))
+        assert np.mean(shares) == pytest.approx(0.6, abs=0.04)
+
+
 # ASCII takes a fast way: texts with more than that, and none, and white space of all kinds.
-TEXTS = st.text(st.sampled_from("ab c\n\t\x1c\x00ABÉß好\u3000😀"), max_size=30) | st.text(
-    max_size=30
+TEXTS = st.text(st.sampled_from("ab c\n\t\x1cABÉßİ好\u3000😀"), max_size=30) | st.text(
+    st.characters(exclude_characters="\0"), max_size=30
 )
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=8))
 def test_a_batch_has_the_shingles_of_each_of_its_texts(texts: list[str]) -> None:
-    written = [utf8(text) for text in texts]
-    batch = shingle_batch(written, None)
-    for number, text in enumerate(texts):
-        own = batch.hashes[int(batch.starts[number]) : int(batch.starts[number + 1])]
-        count = max(0, len(text) - SHINGLE + 1)
-        assert batch.counts[number] == count
-        if count:
-            assert {*own.tolist()} == {*shingle_hashes(written[number]).tolist()}
     table = np.zeros(1 << 20, np.bool_)
     table[::3] = True
-    rest = shingle_batch(written, table)
-    for number, one in enumerate(written):
-        own = rest.hashes[int(rest.starts[number]) : int(rest.starts[number + 1])]
-        assert sorted({*own.tolist()}) == shingle_set(one, table).tolist()
-        assert rest.counts[number] == len(own)
+    for boilerplate in (None, table):
+        batch = shingle_batch(codes(*(f"{text}\0" for text in texts)), boilerplate)
+        assert batch.spans.tolist() == [len(text) + 1 for text in texts]
+        own = np.split(batch.hashes, np.cumsum(batch.spans))
+        for text, hashes, count in zip(texts, own, batch.counts, strict=False):
+            left = hashes[hashes != ABSENT]
+            assert sorted({*left.tolist()}) == shingle_set(codes(text), boilerplate).tolist()
+            assert count == len(left)
 
 
 @given(st.lists(st.lists(TEXTS, min_size=1, max_size=3), min_size=1, max_size=6))
 def test_texts_are_normalised_together_as_each_is_alone(drawn: list[list[str]]) -> None:
-    rows = [Row([Turn("user", text) for text in texts]) for texts in drawn]
-    assert compared_texts(rows) == [utf8(compared_text(row)) for row in rows]
-    ascii_rows = [
-        Row([Turn(turn.role, turn.value.encode("ascii", "ignore").decode()) for turn in turns])
-        for turns in (row.conversations for row in rows)
-    ]
-    assert compared_texts(ascii_rows) == [utf8(compared_text(row)) for row in ascii_rows]
+    for ascii_only in (False, True):
+        texts = [
+            [text.encode("ascii", "ignore").decode() if ascii_only else text for text in turns]
+            for turns in drawn
+        ]
+        rows = [Row([Turn("user", text) for text in turns]) for turns in texts]
+        expected = [normalised("\n".join(turns)) for turns in texts]
+        written = bytes(compared_texts(rows).astype("<u4")).decode("utf-32-le", "surrogatepass")
+        assert written == "".join(f"{text}\0" for text in expected)
+        assert [compared_text(row).tolist() for row in rows] == [[*map(ord, t)] for t in expected]
+
+
+def test_a_nul_in_a_text_parts_no_rows() -> None:
+    rows = [Row([Turn("user", "one\0two")]), Row([Turn("user", "three")])]
+    assert bytes(compared_texts(rows)) == b"one two\0three\0"
 
 
 @given(st.text(st.characters(max_codepoint=127), min_size=SHINGLE, max_size=30))
 def test_pieces_of_ascii_are_the_same_beside_other_characters(text: str) -> None:
-    alone = shingle_hashes(utf8(text)).tolist()
-    assert shingle_hashes(utf8(text + "é"))[: len(alone)].tolist() == alone
+    assert np.array_equal(shingle_hashes(codes(text)), shingle_hashes(codes(text, wide=True)))
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
@@ -175,7 +205,7 @@ def test_jaccard_is_that_of_the_sets_of_pieces(left: str, right: str) -> None:
     pieces = [{t[i : i + SHINGLE] for i in range(len(t) - SHINGLE + 1)} for t in (left, right)]
     union = pieces[0] | pieces[1]
     expected = len(pieces[0] & pieces[1]) / len(union) if union else 0.0
-    sets = [shingle_set(utf8(text), None) for text in (left, right)]
+    sets = [shingle_set(codes(text), None) for text in (left, right)]
     assert jaccard(*sets) == pytest.approx(expected)
 
 

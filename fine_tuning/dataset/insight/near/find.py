@@ -1,48 +1,39 @@
-"""Near-duplicate rows: MinHash finds candidates, their true similarity decides.
+"""Near-duplicate rows: sketches find candidates, their true similarity decides.
 
 Rows with the same media are compared by the Jaccard similarity of their five-character shingles
-(shingles.py): a hundred pictures may have one question, and one answer. MinHash
-signatures (rensa) are cut into bands; rows that agree in a band and whose signatures promise
-enough are compared for real (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3).
-Signatures and texts lie on disk, so memory stays at a few dozen bytes a row.
+(shingles.py): a hundred pictures may have one question, and one answer. Sketches (sketch.py) are
+cut into bands; rows that agree in a band and whose sketches promise enough are compared for real
+(Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3). Sketches lie on disk, and
+rows are read again to be compared, so memory stays at a few dozen bytes a row.
 """
 
-import struct
 import tempfile
-from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from itertools import accumulate, chain
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
-from rensa import RMinHash
 
-from fine_tuning.dataset.insight.ahead import in_a_thread
 from fine_tuning.dataset.insight.near import shingles
-from fine_tuning.dataset.insight.near.groups import Groups
-from fine_tuning.dataset.insight.rows import (
-    decode_row,
-    decode_rows,
-    read_blocks,
-    sampled_lines,
-)
+from fine_tuning.dataset.insight.near.groups import Groups, repeated
+from fine_tuning.dataset.insight.near.numbered import NumberedRows
+from fine_tuning.dataset.insight.near.sketch import sketches
+from fine_tuning.dataset.insight.rows import Row, decode_row, decode_rows, sampled_lines
 
 THRESHOLD = 0.85  # true Jaccard similarity from which two rows are near-duplicates
 DEFAULT_ROWS = 100_000  # looked for by default up to here
 PAIRS_KEPT = 5_000  # pairs that are remembered one by one
 FEWEST_SHINGLES = 16  # a shorter row is compared as a whole only
-_PERMUTATIONS, _BANDS = 72, 12  # finds 99.7% of the pairs at the threshold
-_PAIRS = _PERMUTATIONS // _BANDS // 2  # of values, each read as one of 64 bits, in a band
-_PROMISING = round((THRESHOLD - 0.126) * _PERMUTATIONS)  # three standard deviations below
-_BATCH = 1 << 16  # bytes of rows that are signed together: they stay in the processor's cache
-_SIGNATURE = struct.Struct(f"{_PERMUTATIONS}I")
+_PLACES, _BANDS = 72, 12  # finds 99.7% of the pairs at the threshold
+_WIDTH = _PLACES // _BANDS
+_PROMISING = round((THRESHOLD - 0.126) * _PLACES)  # three standard deviations below
+_BATCH = 1 << 17  # bytes of rows that are sketched together: they stay in the processor's cache
 _CENTRES = 4  # rows of a bucket that the others are compared with
-_SEED = 1
+_FACTORS = np.random.default_rng(1).integers(0, 1 << 63, _WIDTH, np.uint64) | np.uint64(1)
 
 Progress = Callable[[str, int, int], None]
 Keys = npt.NDArray[np.uint64]
@@ -87,141 +78,105 @@ def find_near_duplicates(
     sources: Sequence[Path], rows: int, *, progress: Progress | None = None
 ) -> NearDuplicates:
     """The near-duplicates among the rows of all sources, numbered through. Deterministic."""
-    with tempfile.TemporaryDirectory(prefix="near-", dir=sources[0].parent) as folder:
-        return _find(sources, rows, Path(folder), progress)
+    with (
+        tempfile.TemporaryDirectory(prefix="near-", dir=sources[0].parent) as folder,
+        NumberedRows.opened(sources, Path(folder)) as numbered,
+    ):
+        return _find(
+            numbered, _Sketched.empty(rows, Path(folder)), _sampled(sources, rows), progress
+        )
 
 
 def _find(
-    sources: Sequence[Path], rows: int, folder: Path, progress: Progress | None
+    numbered: NumberedRows, sketched: "_Sketched", sample: list[Row], progress: Progress | None
 ) -> NearDuplicates:
-    """The work itself: every file in the folder is closed when it returns, as Windows demands."""
-    boilerplate = shingles.learn_boilerplate(_sampled_texts(sources, rows))
-    with (folder / "texts").open("w+b") as spool:
-        texts = _TextStore(spool)
-        signed = _Signed.empty(rows, folder)
-        sign = partial(signed.sign, boilerplate=boilerplate)
-        for done in in_a_thread(sign, _batches(sources, texts, signed)):
-            if progress:
-                progress("near-duplicates", done, rows)
-        return _match(signed, texts, boilerplate)
+    boilerplate = shingles.learn_boilerplate(sample)
+    done = 0
+    for block in numbered.blocks(_BATCH):
+        rows = decode_rows(block)
+        sketched.set_keys(done, block, rows)
+        batch = shingles.shingle_batch(shingles.compared_texts(rows), boilerplate)
+        sketched.set_sketches(done, batch)
+        done += len(rows)
+        if progress:
+            progress("near-duplicates", done, len(sketched.contents))
+    return _match(sketched, numbered, boilerplate)
 
 
-def _sampled_texts(sources: Sequence[Path], rows: int) -> list[bytes]:
-    """The compared texts of about SAMPLE rows, from all over the files; of fewer rows, all."""
+def _sampled(sources: Sequence[Path], rows: int) -> list[Row]:
+    """About SAMPLE rows, from all over the files; of fewer rows, all."""
     sizes = [path.stat().st_size for path in sources]
     wanted = [
         None if rows <= shingles.SAMPLE else -(-shingles.SAMPLE * size // max(1, sum(sizes)))
         for size in sizes
     ]
     lines = chain.from_iterable(map(sampled_lines, sources, wanted))
-    return shingles.compared_texts([decode_row(line) for line in lines])
-
-
-class _TextStore:
-    """Texts on disk, fetched by number when a candidate is verified."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._ends = array("Q", [0])
-
-    def append(self, texts: Sequence[bytes]) -> None:
-        self._ends.extend(accumulate(map(len, texts), initial=self._ends.pop()))
-        self._file.write(b"".join(texts))
-
-    def __getitem__(self, number: int) -> bytes:
-        self._file.seek(self._ends[number])
-        return self._file.read(self._ends[number + 1] - self._ends[number])
-
-
-def _batches(
-    sources: Sequence[Path], texts: _TextStore, signed: "_Signed"
-) -> Iterator[tuple[int, list[bytes]]]:
-    """The compared texts in small batches, each with the number of its first row."""
-    start = 0
-    for block in chain.from_iterable(read_blocks(path, _BATCH) for path in sources):
-        rows = decode_rows(block)
-        digests = map(xxhash.xxh3_64_intdigest, block.split(b"\n")[:-1])
-        signed.contents[start : start + len(rows)] = np.fromiter(digests, np.uint64, len(rows))
-        for number, row in enumerate(rows, start):
-            if row.images or row.videos or row.audios:
-                paths = "\0".join(row.media).encode("utf-8", "surrogatepass")
-                signed.media[number] = xxhash.xxh3_64_intdigest(paths)
-        batch = shingles.compared_texts(rows)
-        texts.append(batch)
-        yield start, batch
-        start += len(rows)
+    return [decode_row(line) for line in lines]
 
 
 @dataclass(frozen=True)
-class _Signed:
-    """Per row: hash of the whole row, hash of its media (0: none), MinHash signature, key of each
-    band (rows with other media have others), whether to compare."""
+class _Sketched:
+    """Per row: hash of the whole row, hash of its media (0: none), sketch, whether to compare."""
 
     contents: Keys
     media: Keys
-    signatures: npt.NDArray[np.uint16]  # the lower halves: that they agree by chance is rare
-    bands: Keys
+    sketches: npt.NDArray[np.uint16]  # the lower halves: that they agree by chance is rare
     long_enough: npt.NDArray[np.bool_]
-    multipliers: Keys = field(
-        default_factory=lambda: (
-            np.random.default_rng(_SEED).integers(0, 1 << 63, _PAIRS, np.uint64) * np.uint64(2)
-            + np.uint64(1)
-        )
-    )
 
     @staticmethod
-    def empty(rows: int, folder: Path) -> "_Signed":
+    def empty(rows: int, folder: Path) -> "_Sketched":
         shape = max(rows, 1)  # an empty file cannot be mapped
-        return _Signed(
+        return _Sketched(
             contents=np.zeros(rows, np.uint64),
             media=np.zeros(rows, np.uint64),
             # plain views: indexing a memmap object costs ten times as much
-            signatures=np.asarray(
-                np.memmap(folder / "signatures", "<u2", "w+", shape=(shape, _PERMUTATIONS))
+            sketches=np.asarray(
+                np.memmap(folder / "sketches", "<u2", "w+", shape=(shape, _PLACES))
             ),
-            bands=np.asarray(np.memmap(folder / "bands", "<u8", "w+", shape=(shape, _BANDS))),
             long_enough=np.zeros(rows, np.bool_),
         )
 
-    def sign(
-        self, numbered: tuple[int, Sequence[bytes]], boilerplate: shingles.Boilerplate | None
-    ) -> int:
-        """Fills in rows, from the number of the first and their texts; gives the next number."""
-        start, texts = numbered
-        batch = shingles.shingle_batch(texts, boilerplate)
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(
-            batch.hashes, batch.starts, _PERMUTATIONS, _SEED
-        )
-        packed = b"".join([_SIGNATURE.pack(*row) for row in matrix.to_rows()])
-        signatures = np.frombuffer(packed, np.uint32).reshape(-1, _PERMUTATIONS)
-        rows = slice(start, start + len(texts))
-        by_band = signatures.view(np.uint64).reshape(len(signatures), _BANDS, _PAIRS)
-        self.signatures[rows] = signatures
-        self.bands[rows] = (by_band * self.multipliers).sum(axis=2) + self.media[rows, None]
+    def set_keys(self, start: int, block: bytes, rows: Sequence[Row]) -> None:
+        """What rows hold, and the media beside it, from the number of the first and their lines."""
+        digests = map(xxhash.xxh3_64_intdigest, block.split(b"\n")[:-1])
+        self.contents[start : start + len(rows)] = np.fromiter(digests, np.uint64, len(rows))
+        for number, row in enumerate(rows, start):
+            if row.images or row.videos or row.audios:
+                paths = "\0".join(row.media).encode("utf-8", "surrogatepass")
+                self.media[number] = xxhash.xxh3_64_intdigest(paths)
+
+    def set_sketches(self, start: int, batch: shingles.ShingleBatch) -> None:
+        """Fills in rows, from the number of the first and their pieces."""
+        rows = slice(start, start + len(batch.spans))
+        self.sketches[rows] = sketches(batch, _PLACES)
         self.long_enough[rows] = batch.counts >= FEWEST_SHINGLES
-        return rows.stop
+
+    def band(self, number: int) -> Keys:
+        """The key of each row in a band; rows with other media have others."""
+        first = number * _WIDTH
+        keys = self.media.copy()
+        for place, factor in zip(range(first, first + _WIDTH), _FACTORS, strict=True):
+            keys += self.sketches[: len(keys), place] * factor
+        return keys
 
 
 def _match(
-    signed: _Signed, texts: _TextStore, boilerplate: shingles.Boilerplate | None
+    sketched: _Sketched, rows: NumberedRows, boilerplate: shingles.Boilerplate | None
 ) -> NearDuplicates:
-    groups = Groups(len(signed.contents))
-    compared = np.flatnonzero(groups.join_equal(signed.contents) & signed.long_enough)
-    matcher = _Matcher(signed, texts, boilerplate, groups)
+    groups = Groups(len(sketched.contents))
+    compared = np.flatnonzero(groups.join_equal(sketched.contents) & sketched.long_enough)
+    matcher = _Matcher(sketched, rows, boilerplate, groups)
     for band in range(_BANDS):
-        for bucket in _buckets(signed.bands[compared, band]):
+        for bucket in _buckets(sketched.band(band)[compared]):
             matcher.compare(compared[bucket])
     return NearDuplicates(groups.labels(), matcher.pairs, matcher.found)
 
 
 def _buckets(keys: Keys) -> Iterator[npt.NDArray[np.intp]]:
     """The positions of equal keys, ascending, wherever there are at least two."""
-    order = np.argsort(keys)
-    edges = np.flatnonzero(np.diff(keys[order])) + 1
-    starts = np.concatenate(([0], edges))
-    ends = np.concatenate((edges, [len(keys)]))
-    for index in np.flatnonzero(ends - starts > 1):
-        yield np.sort(order[starts[index] : ends[index]])
+    places = repeated(keys)
+    order = places[np.argsort(keys[places], kind="stable")]
+    yield from np.split(order, np.flatnonzero(np.diff(keys[order])) + 1) if len(order) else ()
 
 
 class _Matcher:
@@ -229,16 +184,16 @@ class _Matcher:
 
     def __init__(
         self,
-        signed: _Signed,
-        texts: _TextStore,
+        sketched: _Sketched,
+        rows: NumberedRows,
         boilerplate: shingles.Boilerplate | None,
         groups: Groups,
     ) -> None:
-        self._signatures = signed.signatures
+        self._sketches = sketched.sketches
         self._groups = groups
         self._refuted: set[tuple[int, int]] = set()
         self._shingles = lru_cache(maxsize=256)(
-            lambda row: shingles.shingle_set(texts[row], boilerplate)
+            lambda row: shingles.shingle_set(shingles.compared_text(rows[row]), boilerplate)
         )
         self.pairs: list[NearPair] = []
         self.found = 0
@@ -257,7 +212,7 @@ class _Matcher:
         apart = [row for row in rows if find(row) != own]
         if not apart:
             return apart
-        agreeing = self._signatures[apart] == self._signatures[centre]
+        agreeing = self._sketches[apart] == self._sketches[centre]
         promising = np.count_nonzero(agreeing, axis=1) >= _PROMISING
         return [
             row

@@ -5,6 +5,7 @@ Characters, not words, because Chinese and Japanese put no spaces between words.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,141 +15,141 @@ from fine_tuning.dataset.insight.rows import Row
 SHINGLE = 5  # characters
 LONGEST = 100_000  # characters of a row that are looked at: bounds the memory of one huge row
 SAMPLE = 1000  # rows that tell which shingles are boilerplate
+ABSENT = np.uint32(0xFFFFFFFF)  # stands where no piece begins
 _COMMON_SHARE = 0.2
 _COMMON_ROWS = 20
 _BITS = 20  # of the table of boilerplate shingles
+_SPACE = ord(" ")
+_CASED = 0x20000  # characters from here on have one case
 
-_TOP32 = np.uint64(32)
-_ASCII_PIECE = np.uint64((1 << 8 * SHINGLE) - 1)  # its bytes, as one number
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-# What the higher bits of each of the five characters count for; ASCII has none.
-_HIGH = tuple(
-    np.uint64(prime)
-    for prime in (0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63,
-                  0x27D4EB2F165667C5, 0xD6E8FEB86659FD93)
-)  # fmt: skip
+# A piece is two overlapping numbers of four characters, a byte each; what is above ASCII counts by
+# a factor for each place.
+_FIRST, _LAST, _MIX = np.uint32(0x9E3779B1), np.uint32(0x85EBCA77), np.uint32(0xC2B2AE3D)
+_HIGH = tuple(map(np.uint32, (0x27D4EB2F, 0x165667B1, 0xD6E8FEB9, 0x2545F491)))
 
-Hashes = npt.NDArray[np.uint64]  # of 32 bits each
+Hashes = npt.NDArray[np.uint32]
+Codes = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
+Counts = npt.NDArray[np.intp]
 Boilerplate = npt.NDArray[np.bool_]
-
-# Lower case, and every white space a space, as str.lower and str.split have it; NUL parts texts.
-_PLAIN = bytes(
-    (0 if code == 0 else 32 if chr(code).isspace() else ord(chr(code).lower()))
-    if code < 128
-    else code
-    for code in range(256)
-)
 
 
 @dataclass(frozen=True)
 class ShingleBatch:
-    """The shingles of text `i` are `hashes[starts[i]:starts[i + 1]]`; some may stand twice.
+    """The pieces of several texts, one text behind the other.
 
-    `counts[i]` is how many pieces the text has, boilerplate left out. Of a text without pieces the
-    hashes mean nothing.
+    The next `spans[i]` hashes belong to text `i`. ABSENT stands where no piece begins, or one of
+    boilerplate; `counts[i]` are left, of which some may be the same.
     """
 
     hashes: Hashes
-    starts: npt.NDArray[np.uint64]
-    counts: npt.NDArray[np.int64]
+    spans: Counts
+    counts: Counts
 
 
-def compared_text(row: Row) -> str:
-    """What two rows are compared by: every turn, without system prompt and tools, normalised.
+def compared_texts(rows: Sequence[Row]) -> Codes:
+    """What rows are compared by, as codes of characters, each text followed by a zero.
 
-    Letter case and white space do not count.
+    Every turn, without system prompt and tools. Letter case and white space do not count.
     """
-    return " ".join(_whole(row).lower().split())
-
-
-def compared_texts(rows: Sequence[Row]) -> list[bytes]:
-    """As `compared_text` of each row, in UTF-8; ASCII is normalised for all rows at once."""
-    texts = [_whole(row) for row in rows]
-    joined = "\0".join(texts)
-    if not joined.isascii() or joined.count("\0") != len(texts) - 1:
-        return [" ".join(text.lower().split()).encode("utf-8", "surrogatepass") for text in texts]
-    plain = joined.encode("ascii").translate(_PLAIN)
-    if b"  " in plain:  # bytes.replace takes several times as long
-        codes = np.frombuffer(plain, np.uint8)
-        is_space = codes == ord(" ")
-        plain = codes[~(is_space & np.roll(is_space, 1))].tobytes()
-    return [text.strip(b" ") for text in plain.split(b"\0")]
+    joined = "\0".join([*map(_whole, rows), ""])
+    if joined.count("\0") != len(rows):
+        joined = "\0".join([*(_whole(row).replace("\0", " ") for row in rows), ""])
+    if not joined.isascii():
+        wide = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), "<u4")
+        return _with_single_spaces(np.where(wide < _CASED, _plain().take(wide, mode="clip"), wide))
+    narrow = joined.encode("ascii").translate(_PLAIN_ASCII)
+    codes = np.frombuffer(narrow, np.uint8)
+    return _with_single_spaces(codes) if b"  " in narrow else codes
 
 
 def _whole(row: Row) -> str:
     """The turns and answers of a row, one below the other, and no more than can be looked at."""
     parts = [turn.value for turn in row.conversations]
-    for preferred in (row.chosen, row.rejected):
-        if preferred is not None:
-            parts.append(preferred.value)
-    whole = "\n".join(parts)
-    return whole if len(whole) <= LONGEST else whole[:LONGEST]
+    if row.chosen is not None:
+        parts.append(row.chosen.value)
+    if row.rejected is not None:
+        parts.append(row.rejected.value)
+    return "\n".join(parts)[:LONGEST].strip()
 
 
-def shingle_hashes(text: bytes) -> Hashes:
-    """The 32-bit hash of every five-character piece of a text in UTF-8, in order.
+def _plain_code(code: int) -> int:
+    """Lower case, and every white space a space."""
+    return _SPACE if chr(code).isspace() else ord(chr(code).lower()[0])
 
-    Of five ASCII characters it is that of their bytes, which are read as one number.
+
+_PLAIN_ASCII = bytes([*map(_plain_code, range(128)), *range(128, 256)])
+
+
+@lru_cache(1)
+def _plain() -> Hashes:
+    return np.fromiter(map(_plain_code, range(_CASED)), np.uint32, _CASED)
+
+
+def _with_single_spaces(codes: Codes) -> Codes:
+    is_space = codes == _SPACE
+    is_space[1:] &= is_space[:-1]  # ufuncs read what overlaps before they write it
+    is_space[:1] = False
+    single: Codes = codes[~is_space]
+    return single
+
+
+def compared_text(row: Row) -> Codes:
+    """What one row is compared by."""
+    return compared_texts([row])[:-1]
+
+
+def shingle_hashes(codes: Codes) -> Hashes:
+    """The 32-bit hash of the five characters that begin at each place, with zeros behind the end.
+
+    Only the first `len(codes) - 4` are pieces of the text.
     """
-    if text.isascii():
-        pieces: Hashes = np.ndarray(
-            max(0, len(text) - SHINGLE + 1), "<u8", text + bytes(8), strides=(1,)
-        )
-        pieces = pieces & _ASCII_PIECE
-    else:
-        pieces = _pieces(text.decode("utf-8", "surrogatepass"))
-    pieces *= _MIX
-    pieces >>= _TOP32
-    return pieces
+    fours = _fours(codes)
+    hashes: Hashes = fours[:-1] * _FIRST
+    fours *= _LAST
+    hashes += fours[1:]
+    hashes ^= hashes >> np.uint32(15)
+    hashes *= _MIX
+    return hashes
 
 
-def _pieces(text: str) -> Hashes:
-    """Every five-character piece as a number, which for ASCII is that of its bytes."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
-    count = max(0, len(codes) - SHINGLE + 1)
-    high = codes >> np.uint64(7)
-    pieces = np.zeros(count, np.uint64)
-    for place, prime in enumerate(_HIGH):
-        pieces += codes[place : place + count] << np.uint64(8 * place)
-        pieces += high[place : place + count] * prime
-    return pieces
+def _fours(codes: Codes) -> Hashes:
+    """The four characters that begin at each place, and one place behind the end, as a number."""
+    count = len(codes) + 1
+    if codes.dtype == np.uint8:
+        return np.ndarray(count, "<u4", codes.tobytes() + bytes(4), strides=(1,)).copy()
+    padded: Hashes = np.pad(codes.astype(np.uint32), (0, 4))
+    high = padded >> np.uint32(7)
+    fours = np.zeros(count, np.uint32)
+    for place, factor in enumerate(_HIGH):
+        fours += padded[place : place + count] << np.uint32(8 * place)
+        fours += high[place : place + count] * factor
+    return fours
 
 
-def shingle_batch(texts: Sequence[bytes], boilerplate: Boilerplate | None) -> ShingleBatch:
-    """The shingles of several texts, without boilerplate and without those that span two texts."""
-    joined = b"".join(texts)
-    hashes = shingle_hashes(joined)
-    if joined.isascii():
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    else:
-        characters = (len(text.decode("utf-8", "surrogatepass")) for text in texts)
-        lengths = np.fromiter(characters, np.int64, len(texts))
-    ends = np.cumsum(lengths)
-    starts = np.minimum(ends - lengths, len(hashes))
-    counts = np.maximum(lengths - SHINGLE + 1, 0)
-    across = (ends[:, None] - np.arange(1, SHINGLE)).ravel()  # begin in one text, end in the next
-    inside = (across >= np.repeat(starts, SHINGLE - 1)) & (across < len(hashes))
+def shingle_batch(codes: Codes, boilerplate: Boilerplate | None) -> ShingleBatch:
+    """The pieces of texts that are each followed by a zero, without boilerplate and without those
+    that span two texts."""
+    ends = np.flatnonzero(codes == 0)
+    spans = np.diff(ends, prepend=-1)
+    hashes = shingle_hashes(codes)
+    across = (ends - np.arange(SHINGLE)[:, None]).ravel()
+    hashes[across[across >= 0]] = ABSENT
     if boilerplate is None:
-        first = np.repeat(starts, SHINGLE - 1)[inside]
-        hashes[across[inside]] = hashes[first]  # a piece of its own once more
-        edges = np.append(starts, len(hashes))
-        return ShingleBatch(hashes, edges.astype(np.uint64), counts)
-    wanted = ~boilerplate[hashes >> np.uint64(32 - _BITS)]
-    wanted[across[inside]] = False
-    edges = np.append(starts, len(hashes))
-    edges -= np.searchsorted(np.flatnonzero(~wanted), edges)
-    return ShingleBatch(hashes[wanted], edges.astype(np.uint64), np.diff(edges))
+        return ShingleBatch(hashes, spans, np.maximum(spans - SHINGLE, 0))
+    hashes[boilerplate[hashes >> np.uint32(32 - _BITS)]] = ABSENT
+    counts = np.add.reduceat(hashes != ABSENT, ends - spans + 1, dtype=np.intp)
+    return ShingleBatch(hashes, spans, counts)
 
 
-def shingle_set(text: bytes, boilerplate: Boilerplate | None) -> Hashes:
+def shingle_set(codes: Codes, boilerplate: Boilerplate | None) -> Hashes:
     """The distinct shingles of one text, sorted, without boilerplate."""
-    hashes = shingle_hashes(text)
+    hashes = shingle_hashes(codes)[: max(0, len(codes) - SHINGLE + 1)]
     if boilerplate is not None:
-        hashes = hashes[~boilerplate[hashes >> np.uint64(32 - _BITS)]]
-    return _sorted_distinct(hashes)
+        hashes = hashes[~boilerplate[hashes >> np.uint32(32 - _BITS)]]
+    return sorted_distinct(hashes)
 
 
-def _sorted_distinct(hashes: Hashes) -> Hashes:
+def sorted_distinct(hashes: Hashes) -> Hashes:
     """As np.unique, which takes three times as long on a few hundred values."""
     hashes.sort()
     first = np.ones(len(hashes), np.bool_)
@@ -165,19 +166,19 @@ def jaccard(left: Hashes, right: Hashes) -> float:
     return common / union if union else 0.0
 
 
-def learn_boilerplate(texts: Sequence[bytes]) -> Boilerplate | None:
+def learn_boilerplate(rows: Sequence[Row]) -> Boilerplate | None:
     """The shingles that over a fifth of the sampled rows share, as a table by their top bits;
     None if there are none.
 
     An instruction that every row repeats would make all rows near-duplicates of each other.
     """
-    if len(texts) < _COMMON_ROWS / _COMMON_SHARE:
+    if len(rows) < _COMMON_ROWS / _COMMON_SHARE:
         return None
-    distinct = [shingle_set(text, None) for text in texts]
+    distinct = [shingle_set(compared_text(row), None) for row in rows]
     shingles, counts = np.unique(np.concatenate(distinct), return_counts=True)
-    common = shingles[counts > _COMMON_SHARE * len(texts)]
+    common = shingles[counts > _COMMON_SHARE * len(rows)]
     if not len(common):
         return None
     table = np.zeros(1 << _BITS, np.bool_)
-    table[common >> np.uint64(32 - _BITS)] = True
+    table[common >> np.uint32(32 - _BITS)] = True
     return table
