@@ -1,14 +1,21 @@
 """What of a page, or of a module that writes for it, has no Chinese."""
 
 import ast
+import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+
+from fine_tuning import errors
 
 SPOKEN = ("aria-label", "data-label", "title")  # attributes that people read
 NAMES = frozenset(Path(__file__).with_name("names.txt").read_text(encoding="utf-8").split())
 WORD = re.compile(r"[A-Za-z][\w+.-]*[A-Za-z0-9+]|[A-Za-z]")
+CODE = re.compile(  # patterns, and lines of Python
+    r"\(\?|\\[A-Za-z|.]|\w\|\w|\bfor \w+ in\b|\bimport \w+|\[\^|\bNone\b"
+)
+ERRORS = {*vars(errors), "KnownError", "_said"}  # whose words are not a page's, or a failure's
 # What stands in a sentence as it is: flags, code, files, assignments, marks of a template.
 QUOTED = re.compile(
     r"`[^`]*`|--[\w-]+( [\w.,/{}=-]+)?|<[^<>]*>|[\w./-]+\.(py|json|jsonl|csv|md|sh)|\w+=\w+|/\w+"
@@ -60,15 +67,44 @@ def sentences(path: Path) -> Iterator[str]:
     what is counted; no docstrings, no words of errors, nothing that only a program reads.
     """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    aside = {id(part) for node in ast.walk(tree) if _is_aside(node) for part in ast.walk(node)}
+    aside = _ids(node for node in ast.walk(tree) if _is_aside(node) or _is_error(node))
     aside |= {id(key) for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys}
-    whole = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
-    inside = {id(part) for node in whole for part in ast.walk(node) if part is not node}
-    for node in ast.walk(tree):
+    yield from _texts(ast.walk(tree), aside | _inside(tree))
+
+
+def failures(path: Path) -> Iterator[str]:
+    """The same of what a module's errors say, and of its constants, of which they are put
+    together."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    said = [part for node in ast.walk(tree) if _is_error(node) for part in _words(node)]
+    said += [node.value for node in tree.body if isinstance(node, ast.Assign) and _is_text(node)]
+    aside = _ids(node for node in ast.walk(tree) if isinstance(node, ast.Compare | ast.Subscript))
+    yield from _texts((part for node in said for part in ast.walk(node)), aside | _inside(tree))
+
+
+def _words(error: ast.AST) -> list[ast.AST]:
+    """What an error is made of; a known one begins with the pattern that tells it."""
+    assert isinstance(error, ast.Call)
+    is_known = getattr(error.func, "id", "") == "KnownError"
+    return [*error.args[2 if is_known else 0 :], *(word.value for word in error.keywords)]
+
+
+def _texts(nodes: Iterable[ast.AST], aside: set[int]) -> Iterator[str]:
+    for node in nodes:
         text = _text(node)
-        worded = " " in text.strip() and len(english_words(text)) > 1
-        if worded and id(node) not in aside | inside:
+        worded = " " in text.strip() and len(english_words(text)) > 1 and not CODE.search(text)
+        if worded and id(node) not in aside:
             yield text
+
+
+def _ids(nodes: Iterable[ast.AST]) -> set[int]:
+    return {id(part) for node in nodes for part in ast.walk(node)}
+
+
+def _inside(tree: ast.AST) -> set[int]:
+    """What stands in an f-string is told by the whole of it."""
+    whole = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    return {id(part) for node in whole for part in ast.walk(node) if part is not node}
 
 
 def _text(node: ast.AST) -> str:
@@ -84,13 +120,23 @@ def _counted(node: ast.AST) -> str:
     if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "counted"):
         return ""
     words = [str(word.value) for word in node.args[1:] if isinstance(word, ast.Constant)]
-    return f"7 {words[-1]}" + ("s" if len(words) == 1 else "")
+    return f"7 {words[-1]}" + ("s" if len(words) == 1 else "") if words else ""
 
 
 def _is_aside(node: ast.AST) -> bool:
-    if isinstance(node, ast.Raise):
-        return True
     if isinstance(node, ast.Expr):  # a docstring
         return isinstance(node.value, ast.Constant)
     named = node.func if isinstance(node, ast.Call) else getattr(node, "value", None)
-    return isinstance(named, ast.Name) and named.id in ("Annotated", "Literal", "DataError")
+    return isinstance(named, ast.Name) and named.id in ("Annotated", "Literal", "TypeVar")
+
+
+def _is_error(node: ast.AST) -> bool:
+    """Whether an error of ours is made here, or one of Python's own that no user reads."""
+    called = node.func if isinstance(node, ast.Call) else None
+    name = getattr(called, "attr", getattr(called, "id", ""))
+    return name in ERRORS or (name.endswith("Error") and hasattr(builtins, name))
+
+
+def _is_text(node: ast.Assign) -> bool:
+    """A constant of the module that is a text."""
+    return isinstance(node.value, ast.Constant | ast.JoinedStr)

@@ -7,12 +7,15 @@ import pytest
 
 from fine_tuning.dataset.problems import CAUSES, CONTENT
 from fine_tuning.dataset.read import READ_PROBLEMS
+from fine_tuning.engine.process.known_errors import explain
 from fine_tuning.report import runs_page, write_report
-from fine_tuning.report.facts.page import RunFacts
+from fine_tuning.report.facts.page import DataAccount, RunFacts
 from fine_tuning.report.pages.language import HOLE, Language, language
 from fine_tuning.report.write import RunRow
+from fine_tuning.values.results import Failure
+from fine_tuning.values.shown import ProblemGroup
 from tests.report.examples import whole_run
-from tests.report.spoken import english_in, english_words, sentences
+from tests.report.spoken import english_in, english_words, failures, sentences
 
 PACKAGE = Path(__file__).parents[2] / "fine_tuning"
 TEMPLATES = sorted((PACKAGE / "report" / "pages" / "templates").glob("*.j2"))
@@ -20,16 +23,35 @@ CHINESE = language("zh")
 # Rooms whose sentences stand on a page, and what of them does not.
 WRITERS = (
     *sorted((PACKAGE / "report").rglob("*.py")),
+    *sorted((PACKAGE / "dataset").rglob("*.py")),
     *sorted((PACKAGE / "engine" / "plan").rglob("*.py")),
     PACKAGE / "engine" / "worker" / "online" / "alarms.py",
     PACKAGE / "engine" / "worker" / "served" / "choose.py",
     PACKAGE / "measures" / "metrics.py",
     PACKAGE / "measures" / "rewards.py",
 )
+# Rooms whose errors end a run that has begun, so that its page tells them.
+FAILING = (
+    *sorted((PACKAGE / "engine" / "process").glob("*.py")),
+    *sorted((PACKAGE / "engine" / "worker" / "training").rglob("*.py")),
+    *sorted((PACKAGE / "engine" / "worker" / "merging").glob("*.py")),
+    *sorted((PACKAGE / "engine" / "worker" / "scoring").glob("*.py")),
+    *sorted((PACKAGE / "engine" / "worker" / "served").glob("*.py")),
+    *sorted((PACKAGE / "stages" / "shipping").glob("*.py")),
+    *(PACKAGE / "ship" / f"{name}.py" for name in ("adapter", "base", "gguf", "ladder", "merged")),
+    *(PACKAGE / "stages" / f"{name}.py" for name in ("encode", "train")),
+    *(PACKAGE / "run" / f"{name}.py" for name in ("ending", "run")),
+    *(PACKAGE / f"{name}.py" for name in ("checkpoints", "files", "hashes", "hubs")),
+    PACKAGE / "engine" / "worker" / "attached.py",
+    PACKAGE / "ship" / "ollama" / "program.py",
+)
 ON_NO_PAGE = {
     "loading.py": "code to copy, whose titles are tested by the page of a run",
     "rendering.py": "the policy of the page",
     "evaluation.py": "what `eval` prints",
+    "register.py": "what is said before the run has begun",
+    "meanings.py": "names of columns, and what each looks like, in the question of the format",
+    "words.py": "what is wrong with a path, before the run has begun",
 }
 PARTS = {  # of a sentence that is tested whole by the test beside it
     "%Y-%m-%d %H:%M UTC",
@@ -60,6 +82,20 @@ PARTS = {  # of a sentence that is tested whole by the test beside it
     "norms and others",
     "Fine-tuning run",
     "Data report",
+    " and 7 more",
+    "; and 7 more",
+    "row is",
+    "rows are",
+    "other file was",
+    "other files were",
+    " (kept row index 7)",
+    " in all rows",
+    " in 7 rows, not in 7",
+    " with Human:/Assistant: turns",
+    "7/ (a link)",
+    "every problem: 7; the dropped rows: 7",
+    "version https://git-lfs",
+    "there is no network, or HF_HUB_OFFLINE is set",
 }
 
 
@@ -102,6 +138,12 @@ def test_every_sentence_of_a_room_that_writes_for_the_page_has_its_chinese(path:
     assert missing - PARTS == set(), "add it to fine_tuning/report/pages/languages/zh"
 
 
+@pytest.mark.parametrize("path", FAILING, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_failure_that_a_page_tells_has_its_chinese(path: Path) -> None:
+    missing = {text for text in failures(path) if CHINESE.known(text) is None}
+    assert missing - PARTS == set(), "add it to fine_tuning/report/pages/languages/zh"
+
+
 def test_every_cause_of_a_problem_has_its_chinese() -> None:
     texts = {text for it in (*CAUSES.values(), *CONTENT.values()) for text in (it.title, it.fix)}
     texts |= {text for it in READ_PROBLEMS.values() for text in (it.title, it.fix)} - {""}
@@ -109,6 +151,14 @@ def test_every_cause_of_a_problem_has_its_chinese() -> None:
 
 
 WHOLE = (
+    "end what else uses the GPU (nvidia-smi lists it); else take the first of these that is not "
+    "set: --batch_size 1, a smaller --max_seq_length, --quantization 4bit\n  log:  /r/engine",
+    "Stopped: `checkpoint-8` is saved, step 8 of 126.",
+    "Ended at once, before the first checkpoint.",
+    "turn 2 of `messages` is a number; expected an object",
+    "the file is a PDF document, not a dataset; extract its text first",
+    "`a.jsonl`: cannot be read (`x`)",
+    "37 training rows are in the validation data too (kept; --dedup drops them from training)",
     "suits 329 rows; no memory estimate with DeepSpeed or FSDP",
     "16 answers per update, 8 to each of 2 prompts",
     "usual for grpo: answers to a prompt",
@@ -163,6 +213,20 @@ def test_what_others_wrote_is_never_translated(tmp_path: Path) -> None:
     for word in ("before", "after", "wrong", "Data", "Runs"):
         assert f">{word}</" in html
     assert english_in(html) == []
+
+
+def test_a_failure_and_what_was_found_in_a_file_are_told_in_the_language_of_the_page(
+    tmp_path: Path,
+) -> None:
+    error = explain("CUDA out of memory", tmp_path / "engine.log", last_line="Tried 2 GiB")
+    failure = Failure(what=error.what, why=error.why, fix=error.fix)
+    found = "the text is in gb18030; 2 of its lines read otherwise"
+    problem = ProblemGroup("encoding", 1, "x", "a.csv", severity="warning", example=found)
+    facts = RunFacts(failure=failure, data=DataAccount(problems=(problem,)))
+    html = write_report(tmp_path, facts, "zh").read_text(encoding="utf-8")
+    assert "设备显存不足。" in html and "模型、批大小和序列长度合计所需" in html
+    assert "日志：" in html and "Tried 2 GiB" in html
+    assert "文本的编码是 gb18030" in html
 
 
 def test_the_list_of_runs_speaks_both(tmp_path: Path) -> None:

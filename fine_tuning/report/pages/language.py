@@ -2,8 +2,9 @@
 
 A catalogue (`languages/zh/*.toml`) maps an English text to a Chinese one. `{name}` in both stands
 for whatever is there, `{name:d}` for a number, `{name:t}` for a text that has a translation itself
-(else the whole has none); `{a|b}` in the English one for either. So sentences that other rooms put
-together, and that a record keeps in English, need no second form where they are made.
+(else the whole has none), `{name:m}` for one that may have one, or be empty; `{a|b}` in the English
+one for either. So sentences that other rooms put together, and that a record keeps in English, need
+no second form where they are made. A text of several lines is translated line by line.
 """
 
 import re
@@ -17,9 +18,9 @@ from markupsafe import Markup, escape
 
 TAGS = {"en": "en", "zh": "zh-CN"}  # what HTML calls them
 FOLDER = Path(__file__).parent / "languages"
-HOLE = re.compile(r"\{(?:(\w+)(?::([dt]))?|([^{}\"]*\|[^{}\"]*))\}")
+HOLE = re.compile(r"\{(?:(\w+)(?::([dmt]))?|([^{}\"]*\|[^{}\"]*))\}")
 LETTER = re.compile("[A-Za-z]")
-NUMBER = r"[-+−<>]?\d[\d.,:]*(?:e[-+]?\d+)?[%kM]?"
+ANYTHING = {"d": r"[-+−<>]?\d[\d.,:]*(?:e[-+]?\d+)?[%kM]?", "m": ".*?"}  # that fills a hole
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class Pattern:
         return self.english[: found.start()] if found else self.english
 
     @cached_property
-    def translated(self) -> frozenset[str]:
-        """The holes whose texts are translated themselves."""
-        return frozenset(hole[1] for hole in HOLE.finditer(self.english) if hole[2] == "t")
+    def kinds(self) -> Mapping[str, str]:
+        """What kind of text each hole takes."""
+        return {hole[1]: hole[2] for hole in HOLE.finditer(self.english) if hole[1]}
 
     @cached_property
     def literal(self) -> int:
@@ -55,7 +56,7 @@ class Pattern:
             if either is not None:
                 parts.append(f"(?:{'|'.join(map(re.escape, either.split('|')))})")
             else:
-                parts.append(f"(?P<{name}>{NUMBER if kind == 'd' else '.+?'})")
+                parts.append(f"(?P<{name}>{ANYTHING.get(kind, '.+?')})")
             end = hole.end()
         return re.compile("".join((*parts, re.escape(self.english[end:]))), re.DOTALL)
 
@@ -84,6 +85,8 @@ class Language:
             return exact
         if not LETTER.search(text):
             return text
+        if "\n" in text:
+            return self._line_by_line(text)
         filled = (self._filled(pattern, text) for pattern in self.patterns)
         return next((found for found in filled if found is not None), None)
 
@@ -91,11 +94,22 @@ class Language:
         """The translation with what fills the holes of this text, if the pattern fits it."""
         found = text.startswith(pattern.beginning) and pattern.expression.fullmatch(text)
         values = found.groupdict() if found else {}
-        for name in pattern.translated & values.keys():
-            values[name] = self.known(values[name])
+        for name, kind in pattern.kinds.items() if found else ():
+            if kind in ("t", "m"):
+                said = self.known(values[name])
+                values[name] = values[name] if said is None and kind == "m" else said
         if not found or None in values.values():
             return None
         return HOLE.sub(lambda hole: str(values[hole[1]]), pattern.other)
+
+    def _line_by_line(self, text: str) -> str | None:
+        """Each line by itself, with its indentation; None if no line is known."""
+        said = []
+        for line in text.splitlines():
+            bare = line.lstrip()
+            known = self.known(bare)
+            said.append((line[: len(line) - len(bare)] + (known or bare), known))
+        return "\n".join(line for line, _ in said) if any(known for _, known in said) else None
 
     def say(self, text: str) -> str:
         """The text in this language; what nobody has translated stays as it is."""
