@@ -235,14 +235,13 @@ def _unrendered(number: int, error: Refused) -> DataError:
 
 
 def _splitters(tokenizer: Any, served: Dialogues) -> list[str]:
-    """The special tokens that the template writes and that part a text: not those that take the
+    """The added tokens that the template writes and that part a text: not those that take the
     white space before them, nor those that stand in a longer token too."""
     added = [token.content for token in tokenizer.added_tokens_decoder.values()]
     return [
         token.content
         for token in _written(tokenizer, served.template)
-        if token.special
-        and not (token.normalized or token.lstrip or token.single_word)
+        if not (token.normalized or token.lstrip or token.single_word)
         and sum(token.content in other for other in added) == 1
     ]
 

@@ -5,8 +5,10 @@ of its pieces, one after the other. Headers, system prompts and earlier turns st
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from fine_tuning.engine.worker.served.words import Words, words_of
 
 Ids = list[int]
 MOST_KNOWN = 200_000  # pieces that are kept
@@ -23,6 +25,13 @@ class Pieces:
         self._begin = re.compile("|".join(map(re.escape, found))) if found else None
         self._known: dict[str, Ids] = {}
         self._ends: list[str] = []
+        if self._backend is not None:  # as Transformers does at every call: servers cut no prompt
+            self._backend.no_truncation()
+            self._backend.no_padding()
+        added = tokenizer.added_tokens_decoder.items() if self._backend else ()
+        self._words = words_of(self._backend) if self._backend else None
+        self._added = re.compile("|".join(re.escape(one.content) for _, one in added) or r"\Z.")
+        self._alone = {one.content: [number] for number, one in added if not one.rstrip}
 
     def of(self, text: str) -> list[str]:
         """The text's pieces."""
@@ -52,9 +61,30 @@ class Pieces:
             encoded = (self._tokenizer.encode(piece, add_special_tokens=False) for piece in new)
             self._known.update(zip(new, map(list, encoded), strict=True))
             return
+        if self._words is not None:
+            new = self._learn_words(self._words, new)
         found = self._backend.encode_batch_fast(new, add_special_tokens=False)
         for piece, encoding in zip(new, found, strict=True):
             self._known[piece] = encoding.ids
+
+    def _learn_words(self, words: Words, pieces: Sequence[str]) -> list[str]:
+        """Tokenize pieces by their words, and give those that are left to the library."""
+        left, parted = [], []
+        for piece in pieces:
+            begins = self._begin.match(piece) if self._begin else None
+            token = begins.group() if begins else ""
+            text = piece[len(token) :]
+            if (token and token not in self._alone) or self._added.search(text):
+                left.append(piece)
+            else:
+                parted.append((piece, token, text))
+        found = words.ids([text for _, _, text in parted])
+        for (piece, token, _), ids in zip(parted, found, strict=True):
+            if ids is None:
+                left.append(piece)
+            else:
+                self._known[piece] = [*self._alone.get(token, ()), *ids]
+        return left
 
     def ids(self, piece: str) -> Ids:
         """The ids of a piece that was learnt."""
