@@ -157,7 +157,8 @@ MOVED_BASE = Defect(
     consequence="The adapter fits a base from which a random decomposition was taken. Who loads "
     "or merges it draws another one, and gets another model in silence.",
     answer="`train.yaml` has it converted, and the run holds the converted adapter, which fits the "
-    "base as it is. By hand it lies in `pissa_converted/`.",
+    "base as it is. By hand it lies in `pissa_converted/`. PEFT converts plain LoRA alone and "
+    "drops the rest, so DoRA, `--additional_target` and new tokens are refused beside it.",
 )
 
 DEFECTS: tuple[Defect, ...] = (

@@ -194,6 +194,18 @@ REFUSED: tuple[Rule, ...] = (
         lambda job: job.spec.quantization != "none" and bool(job.engine("pissa_init")),
         "--pissa_init needs full-precision weights. Leave --quantization out.",
     ),
+    (  # peft/tuners/lora/model.py:subtract_mutated_init
+        lambda job: (
+            bool(job.engine("pissa_init"))
+            and any(
+                job.engine(name)
+                for name in ("use_dora", "additional_target", "resize_vocab", *NEW_TOKENS)
+            )
+        ),
+        "What --pissa_init trains is saved as plain LoRA, and DoRA's magnitudes, whole modules and "
+        "the rows of new tokens are lost on the way. Leave --use_dora, --additional_target and new "
+        "tokens out, or --pissa_init.",
+    ),
     (  # hparams/parser.py:_verify_model_args
         lambda job: job.spec.quantization != "none" and bool(job.engine("resize_vocab")),
         "--resize_vocab cannot change a quantised embedding. Leave --quantization out.",

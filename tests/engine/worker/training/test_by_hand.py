@@ -29,6 +29,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rslora": {"use_rslora": True},
     "lora+": {"loraplus_lr_ratio": 16.0},
     "pissa": {"pissa_init": True},
+    "dora, rslora, lora+": {"use_dora": True, "use_rslora": True, "loraplus_lr_ratio": 16.0},
+    "rslora, lora+": {"use_rslora": True, "loraplus_lr_ratio": 16.0},
+    "pissa, rslora, lora+": {"pissa_init": True, "use_rslora": True, "loraplus_lr_ratio": 16.0},
 }
 OF_PISSA = ("sft", "pt", "orpo", "simpo")  # the others are refused (stages/refusing.py)
 STAGES = ("sft", "pt", "rm", "dpo", "kto", "orpo", "simpo")
@@ -47,6 +50,7 @@ OTHERS = [
     ],
     *[(method, "none", stage) for method in ("full", "freeze") for stage in STAGES],
     *[(variant, "none", "sft") for variant in VARIANTS if variant != "pissa"],
+    *[("rslora, lora+", quantised, "sft") for quantised in ("4bit", "8bit")],
     *[("pissa", "none", stage) for stage in OF_PISSA],
 ]
 ALL = FIRST + [
@@ -89,7 +93,7 @@ def test_scoring_and_evaluating_leave_no_trace_in_what_is_trained(
 
     # LLaMA-Factory alone cannot save a reward model that is whole and tied (engine/defects.py)
     base = model_of(biases, tied=not (stage == "rm" and method in ("full", "freeze")))
-    converted = "pissa_converted" if method == "pissa" else ""
+    converted = "pissa_converted" if method.startswith("pissa") else ""
     if method in VARIANTS:
         wishes, method = {"engine_args": VARIANTS[method]}, "lora"
     plan = planned(tmp_path, base, stage, method, quantization=quantised, **wishes)
