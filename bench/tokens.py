@@ -146,7 +146,7 @@ def measured(path: Path, count: int, tokenizer: Any, own: str | None = None) -> 
         fresh = encoder_of(tokenizer, "chat")
         assert fresh is not None
         found = encoded(fresh, rows, processes)
-        total = sum(len(one.ids) for _, sequences in found for one in sequences)
+        total = sum(len(one.tokens) for _, sequences in found for one in sequences)
         os.environ["TOKENIZERS_PARALLELISM"] = "true"
         return total
 

@@ -116,7 +116,7 @@ def agrees(
     if len(ours) != len(theirs):
         return False
     for one, (ids, labels) in zip(ours, theirs, strict=True):
-        length = len(one.ids)
+        length = len(one.tokens)
         if ids[:length] != one.ids or not _blank(ids[length:], tokenizer):
             return False
         if weights and not _same_labels(one, ids, labels, tokenizer):

@@ -7,12 +7,14 @@ answer that begins with white space, say), prompt and answer are tokenized by th
 """
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from fine_tuning.engine.worker.served.packed import WIDTH, Packed, Tokens
 from fine_tuning.engine.worker.served.pieces import Pieces
 from fine_tuning.engine.worker.served.text.abilities import probe
 from fine_tuning.engine.worker.served.text.chat_template import ChatTemplate, Refused, template_of
@@ -41,16 +43,25 @@ class Span:
 class Encoded:
     """One sequence that is trained, and its answers."""
 
-    ids: Ids
+    tokens: Tokens
     spans: tuple[Span, ...]
 
-    def labels(self, masked: int) -> Ids:
+    @property
+    def ids(self) -> Ids:
+        """The ids of its tokens, as a list."""
+        return self.tokens.tolist()
+
+    def trained(self, masked: int) -> Tokens:
         """The ids that are trained, and `masked` in place of the others."""
-        labels = [masked] * len(self.ids)
+        trained = array("i", [masked]) * len(self.tokens)
         for span in self.spans:
             if span.trained:
-                labels[span.start : span.end] = self.ids[span.start : span.end]
-        return labels
+                trained[span.start : span.end] = self.tokens[span.start : span.end]
+        return trained
+
+    def labels(self, masked: int) -> Ids:
+        """The same as a list."""
+        return self.trained(masked).tolist()
 
 
 class Encoder:
@@ -143,25 +154,30 @@ class Encoder:
         return chains
 
     def _of(self, chain: list[Turn], pieces: list[str]) -> list[Encoded]:
-        ids: Ids = []
+        parts = [self.pieces.ids(piece) for piece in pieces]
         begins: dict[int, int] = {}  # where a piece begins in the text -> in the ids
-        place = 0
-        for piece in pieces:
-            begins[place] = len(ids)
+        place = at = 0
+        for piece, part in zip(pieces, parts, strict=True):
+            begins[place] = at
             place += len(piece)
-            ids += self.pieces.ids(piece)
+            at += len(part) // WIDTH
+        ids = b"".join(parts)
         spans = self._spans(chain, ids, begins)
-        return self._one_by_one(chain) if spans is None else [self._finished(ids, spans, chain[-1])]
+        if spans is None:
+            return self._one_by_one(chain)
+        return [self._finished(array("i", ids), spans, chain[-1])]
 
-    def _spans(self, chain: list[Turn], ids: Ids, begins: Mapping[int, int]) -> list[Span] | None:
+    def _spans(
+        self, chain: list[Turn], ids: Packed, begins: Mapping[int, int]
+    ) -> list[Span] | None:
         """The answers' places; None where the ids before one are not those of its prompt."""
         spans = []
         for turn in chain:
             last = self.pieces.last(turn.context)
             tail, begin = self.pieces.ids(last), begins.get(len(turn.context) - len(last))
-            if begin is None or ids[begin : begin + len(tail)] != tail:
+            if begin is None or not ids.startswith(tail, begin * WIDTH):
                 return None
-            start, end = begin + len(tail), len(ids)
+            start, end = begin + len(tail) // WIDTH, len(ids) // WIDTH
             if turn is not chain[-1]:
                 at = begins.get(len(turn.context) + len(turn.answer) - turn.ending)
                 if turn.stop != "token" or at is None:
@@ -172,28 +188,27 @@ class Encoder:
             spans.append(Span(start, end, turn.trained, turn.round_ends))
         return spans
 
-    def _finished(self, ids: Ids, spans: list[Span], last: Turn) -> Encoded:
+    def _finished(self, tokens: Tokens, spans: list[Span], last: Turn) -> Encoded:
         """The sequence; a model stops at no text, so behind that the token that ends all texts."""
-        eos = self.tokenizer.eos_token_id
-        if last.stop != "token" and eos is not None:
+        if last.stop != "token" and (eos := self.tokenizer.eos_token_id) is not None:
             end = spans[-1]
-            ids = [*ids, eos]
+            tokens.append(eos)
             spans = [*spans[:-1], Span(end.start, end.end + 1, end.trained, end.round_ends)]
-        return Encoded(ids, tuple(spans))
+        return Encoded(tokens, tuple(spans))
 
     def _one_by_one(self, chain: list[Turn]) -> list[Encoded]:
         """Prompt and answer by themselves; a sequence goes on where its ids begin the next."""
-        open_: tuple[Ids, list[Span], Turn] | None = None
+        open_: tuple[Tokens, list[Span], Turn] | None = None
         found: list[Encoded] = []
         for turn in chain:
-            context, answer = self._parted(turn)
+            context, answer = (array("i", ids) for ids in self._parted(turn))
             span = Span(len(context), len(context) + len(answer), turn.trained, turn.round_ends)
             if open_ is not None and context[: len(open_[0])] == open_[0]:
-                open_ = ([*context, *answer], [*open_[1], span], turn)
+                open_ = (context + answer, [*open_[1], span], turn)
                 continue
             if open_ is not None:
                 found.append(self._finished(*open_))
-            open_ = ([*context, *answer], [span], turn)
+            open_ = (context + answer, [span], turn)
         if open_ is not None:
             found.append(self._finished(*open_))
         return found

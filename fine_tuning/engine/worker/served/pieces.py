@@ -5,9 +5,11 @@ of its pieces, one after the other. Headers, system prompts and earlier turns st
 """
 
 import re
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fine_tuning.engine.worker.served.packed import Packed, packed
 from fine_tuning.engine.worker.served.words import Words, words_of
 
 Ids = list[int]
@@ -23,7 +25,7 @@ class Pieces:
         self._backend = tokenizer.backend_tokenizer if tokenizer.is_fast else None
         found = sorted(splitters, key=len, reverse=True) if self._backend else []
         self._begin = re.compile("|".join(map(re.escape, found))) if found else None
-        self._known: dict[str, Ids] = {}
+        self._known: dict[str, Packed] = {}
         self._ends: list[str] = []
         if self._backend is not None:  # as Transformers does at every call: servers cut no prompt
             self._backend.no_truncation()
@@ -31,7 +33,8 @@ class Pieces:
         added = tokenizer.added_tokens_decoder.items() if self._backend else ()
         self._words = words_of(self._backend) if self._backend else None
         self._added = re.compile("|".join(re.escape(one.content) for _, one in added) or r"\Z.")
-        self._alone = {one.content: [number] for number, one in added if not one.rstrip}
+        self._alone = {one.content: packed([number]) for number, one in added if not one.rstrip}
+        self._alone[""] = b""
 
     def of(self, text: str) -> list[str]:
         """The text's pieces."""
@@ -59,13 +62,13 @@ class Pieces:
         new = [piece for piece in dict.fromkeys(pieces) if piece not in self._known]
         if self._backend is None:
             encoded = (self._tokenizer.encode(piece, add_special_tokens=False) for piece in new)
-            self._known.update(zip(new, map(list, encoded), strict=True))
+            self._known.update(zip(new, map(packed, encoded), strict=True))
             return
         if self._words is not None:
             new = self._learn_words(self._words, new)
         found = self._backend.encode_batch_fast(new, add_special_tokens=False)
         for piece, encoding in zip(new, found, strict=True):
-            self._known[piece] = encoding.ids
+            self._known[piece] = packed(encoding.ids)
 
     def _learn_words(self, words: Words, pieces: Sequence[str]) -> list[str]:
         """Tokenize pieces by their words, and give those that are left to the library."""
@@ -74,7 +77,7 @@ class Pieces:
             begins = self._begin.match(piece) if self._begin else None
             token = begins.group() if begins else ""
             text = piece[len(token) :]
-            if (token and token not in self._alone) or self._added.search(text):
+            if token not in self._alone or self._added.search(text):
                 left.append(piece)
             else:
                 parted.append((piece, token, text))
@@ -83,10 +86,10 @@ class Pieces:
             if ids is None:
                 left.append(piece)
             else:
-                self._known[piece] = [*self._alone.get(token, ()), *ids]
+                self._known[piece] = self._alone[token] + ids
         return left
 
-    def ids(self, piece: str) -> Ids:
+    def ids(self, piece: str) -> Packed:
         """The ids of a piece that was learnt."""
         return self._known[piece]
 
@@ -94,4 +97,4 @@ class Pieces:
         """The ids of any text."""
         pieces = self.of(text)
         self.learn(pieces)
-        return [token for piece in pieces for token in self._known[piece]]
+        return array("i", b"".join(map(self._known.__getitem__, pieces))).tolist()

@@ -44,7 +44,7 @@ def survey(
     for number, (row, sequences) in enumerate(
         zip(again, encoder.encode(rows, found.refused), strict=True)
     ):
-        length = max((len(one.ids) for one in sequences), default=0)
+        length = max((len(one.tokens) for one in sequences), default=0)
         found.lengths.append(length)
         pairs = encoder.kind == "preference"
         found.sequences += 1 if pairs else len(sequences)
@@ -70,7 +70,7 @@ def _account(found: Survey, row: Row, sequences: Sequence[Encoded]) -> None:
     found.calls += any(turn["from"] == "function_call" for turn in answers)
     found.tools += bool(row.get("tools"))
     found.systems += bool(row.get("system"))
-    found.ends |= {one.ids[span.end - 1] for one in sequences for span in one.spans}
+    found.ends |= {one.tokens[span.end - 1] for one in sequences for span in one.spans}
 
 
 def _rounds(encoder: Encoder, row: Row) -> tuple[int, ...]:

@@ -20,13 +20,14 @@ from llamafactory.extras.constants import IGNORE_INDEX
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.served.encoder import BATCH, Encoded, Encoder, encoder_of
+from fine_tuning.engine.worker.served.packed import Tokens
 from fine_tuning.values.tokens import Served
 
 KINDS = {"sft": "chat", "rm": "preference", "dpo": "preference", "kto": "kto"}  # of its stages
 NUMBERS = ".rows"  # beside a part: the row of each of its sequences, little-endian uint32
 MEDIA = ("images", "videos", "audios")  # columns that the collators ask for
 Row = Mapping[str, Any]
-Ids = list[int]
+Pair = tuple[Tokens, Tokens]  # ids and labels
 Columns = dict[str, list[Any]]
 Coded = tuple[Row, list[Encoded]]
 
@@ -149,8 +150,8 @@ def _dialogues(coded: Iterable[Coded], encoder: Encoder, data_args: Any) -> Iter
         yield _sequences("", cut) | _no_media(len(cut))
 
 
-def _labelled(one: Encoded, data_args: Any) -> tuple[Ids, Ids]:
-    return one.ids, one.ids if data_args.train_on_prompt else one.labels(IGNORE_INDEX)
+def _labelled(one: Encoded, data_args: Any) -> Pair:
+    return one.tokens, one.tokens if data_args.train_on_prompt else one.trained(IGNORE_INDEX)
 
 
 def _comparisons(coded: Iterable[Coded], encoder: Encoder, data_args: Any) -> Iterator[Columns]:
@@ -159,10 +160,11 @@ def _comparisons(coded: Iterable[Coded], encoder: Encoder, data_args: Any) -> It
         better, worse = [], []
         for _, (chosen, rejected) in batch:
             prompt, start = chosen.spans[0].start, rejected.spans[0].start
-            longest = max(len(chosen.ids) - prompt, len(rejected.ids) - start)
+            good, bad = chosen.tokens, rejected.tokens
+            longest = max(len(good) - prompt, len(bad) - start)
             kept, answer = infer_seqlen(prompt, longest, data_args.cutoff_len)
-            better.append(_masked(chosen.ids[:prompt][:kept], chosen.ids[prompt:][:answer]))
-            worse.append(_masked(rejected.ids[:start][:kept], rejected.ids[start:][:answer]))
+            better.append(_masked(good[:prompt][:kept], good[prompt:][:answer]))
+            worse.append(_masked(bad[:start][:kept], bad[start:][:answer]))
         pairs = _sequences("chosen_", better) | _sequences("rejected_", worse)
         yield pairs | _no_media(len(batch))
 
@@ -172,11 +174,12 @@ def _rated(coded: Iterable[Coded], encoder: Encoder, data_args: Any) -> Iterator
     is what the divergence from the base model is estimated with."""
     for batch in _batches(coded, data_args.preprocessing_batch_size):
         parted = [
-            (one.ids[: one.spans[0].start], one.ids[one.spans[0].start :]) for _, (one,) in batch
+            (one.tokens[: one.spans[0].start], one.tokens[one.spans[0].start :])
+            for _, (one,) in batch
         ]
         others = [parted[-1][1], *(answer for _, answer in parted[:-1])]
-        rated: list[tuple[Ids, Ids]] = []
-        strange: list[tuple[Ids, Ids]] = []
+        rated: list[Pair] = []
+        strange: list[Pair] = []
         for (prompt, answer), other in zip(parted, others, strict=True):
             for said, found in ((answer, rated), (other, strange)):
                 kept, length = infer_seqlen(len(prompt), len(said), data_args.cutoff_len)
@@ -188,14 +191,18 @@ def _rated(coded: Iterable[Coded], encoder: Encoder, data_args: Any) -> Iterator
 COLUMNS = {"chat": _dialogues, "preference": _comparisons, "kto": _rated}
 
 
-def _masked(prompt: Ids, answer: Ids) -> tuple[Ids, Ids]:
-    return [*prompt, *answer], [IGNORE_INDEX] * len(prompt) + answer
+def _masked(prompt: Tokens, answer: Tokens) -> Pair:
+    return prompt + answer, _repeated(IGNORE_INDEX, len(prompt)) + answer
 
 
-def _sequences(prefix: str, pairs: Sequence[tuple[Ids, Ids]]) -> Columns:
+def _repeated(token: int, count: int) -> Tokens:
+    return array("i", [token]) * count
+
+
+def _sequences(prefix: str, pairs: Sequence[Pair]) -> Columns:
     return {
         f"{prefix}input_ids": [ids for ids, _ in pairs],
-        f"{prefix}attention_mask": [[1] * len(ids) for ids, _ in pairs],
+        f"{prefix}attention_mask": [_repeated(1, len(ids)) for ids, _ in pairs],
         f"{prefix}labels": [labels for _, labels in pairs],
     }
 
@@ -207,12 +214,12 @@ def _no_media(count: int) -> Columns:
 class _Packer(PackedSupervisedDatasetProcessor):  # type: ignore[misc]  # llamafactory is not checked
     """LLaMA-Factory's packing, of sequences that are encoded already."""
 
-    def _encode_data_example(self, prompt: Any, **others: Any) -> tuple[Ids, Ids]:
-        pair: tuple[Ids, Ids] = prompt[0]
-        return pair
+    def _encode_data_example(self, prompt: Any, **others: Any) -> tuple[list[int], list[int]]:
+        ids, labels = prompt[0]
+        return ids.tolist(), labels.tolist()
 
 
-def _packed(pairs: Sequence[tuple[Ids, Ids]], tokenizer: Any, data_args: Any) -> Columns:
+def _packed(pairs: Sequence[Pair], tokenizer: Any, data_args: Any) -> Columns:
     packer = _Packer(template=None, tokenizer=tokenizer, processor=None, data_args=data_args)
     nothing = [None] * len(pairs)
     names = ("_system", "_tools", "_images", "_videos", "_audios")
@@ -237,5 +244,6 @@ def _array(name: str, values: list[Any]) -> Any:
     if not name.endswith(("_ids", "_mask", "labels")):
         return pa.array(values)
     ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    flat = np.fromiter(chain.from_iterable(values), np.int32, int(ends[-1]))
+    tokens = (one if isinstance(one, array) else array("i", one) for one in values)
+    flat = np.frombuffer(b"".join(tokens), np.int32)
     return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat))

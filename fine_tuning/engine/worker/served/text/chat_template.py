@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from jinja2 import TemplateSyntaxError, meta
-from jinja2.runtime import LoopContext
-from jinja2.utils import Namespace
 from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
+from fine_tuning.engine.worker.served.text.sandbox import prepare
+
 Message = Mapping[str, Any]
-_BY_KIND = frozenset((str, dict, list, tuple, int, float, bool, Namespace, LoopContext))
-_MOST_NAMES = 1000
 SWITCHES = ("enable_thinking", "thinking")  # names by which templates switch reasoning on and off
 
 
@@ -45,7 +42,7 @@ class ChatTemplate:
         `thinking` sets the template's switches. Raises Refused for what the template does not take.
         """
         source = self.with_tools if tools else self.source
-        _prepare(source)
+        prepare(source)
         named = {**self.tokens, **self.given}
         if thinking is not None:
             named |= dict.fromkeys(SWITCHES, thinking)
@@ -73,30 +70,6 @@ class ChatTemplate:
             return set(meta.find_undeclared_variables(environment.parse(source)))
         except TemplateSyntaxError:
             return set()
-
-
-@lru_cache(16)
-def _prepare(source: str) -> None:
-    """Let the template's sandbox remember what it allows: it asks at every `message.content`, and
-    of these kinds of values the answer depends on the kind and the name alone (jinja2/sandbox.py).
-    """
-    try:
-        environment = _compile_jinja_template(source).environment
-    except TemplateSyntaxError:
-        return  # the rendering says so
-    allows = environment.is_safe_attribute
-    known: dict[tuple[type, str], bool] = {}
-
-    def is_safe_attribute(of: Any, name: str, value: Any) -> bool:
-        key = (type(of), name)
-        if key not in known:
-            safe = bool(allows(of, name, value))
-            if key[0] not in _BY_KIND or len(known) >= _MOST_NAMES:
-                return safe
-            known[key] = safe
-        return known[key]
-
-    environment.is_safe_attribute = is_safe_attribute
 
 
 def template_of(tokenizer: Any, source: str | None = None) -> ChatTemplate | None:
