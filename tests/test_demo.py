@@ -58,6 +58,9 @@ def test_fine_tuning_visibly_teaches_something(demo: tuple[Path, str]) -> None:
     assert all(it["tokens_per_second"] > 10 and it["process_memory"] > 1e8 for it in logged)
     general = scores["before"]["general"], scores["after"]["general"]
     assert [*map(len, general)] == [48, 48] and general[0] != general[1]
+    answers = [scores[side]["general_answers"] for side in ("before", "after")]
+    assert [*map(len, answers)] == [48, 5], "afterwards those alone that lost most"
+    assert all(text for _, text in answers[0]) and all(text for _, text in answers[1])
     page = (place / "run" / "report.html").read_text(encoding="utf-8")
     for title in (
         "Speed",

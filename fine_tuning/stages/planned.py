@@ -76,6 +76,7 @@ class Planned:
             "samples": min(self.spec.score_samples, self.parts.val_rows),
             "kind": objective.scored,
             "general": str(FORGETTING) if objective.scored == "answers" else "",
+            "general_samples": self.spec.score_samples,
             "served": served_request(self.look.template),
             "reward": objective.reward,
             "beta": self.spec.engine_args.get("pref_beta", PREF_BETA),

@@ -34,7 +34,21 @@ def moved(scores: Scores, ledger: Sequence[RowLoss]) -> Moved | None:
         endless=tuple(row for row in rows if row.tuned.stopped is False),
         answered=len(rows),
         general=replace(change, name=GENERAL) if change else None,
-        forgotten=tuple(general[row] for row in gained_and_lost(general)[1]),
+        forgotten=tuple(
+            _with_answers(general[row], row, (before, after)) for row in gained_and_lost(general)[1]
+        ),
+    )
+
+
+def _with_answers(row: RowsBeside, number: int, sides: tuple[Scored, Scored]) -> RowsBeside:
+    """A general row with what each side answers; neither right nor wrong, as there are many ways
+    to say it."""
+    base, tuned = (dict(side.general_answers).get(number, "") for side in sides)
+    assert row.base is not None
+    return replace(
+        row,
+        base=replace(row.base, answer=base, right=None),
+        tuned=replace(row.tuned, answer=tuned, right=None),
     )
 
 

@@ -70,7 +70,8 @@ class Scored:
     loss of its answer and the tokens of that, and its answers.
 
     Where preferences are trained, the answers are the wanted ones; `rejected_losses` are those of
-    the others. `general` are those of the general rows that come along (resources.FORGETTING).
+    the others. `general` are those of the general rows that come along (resources.FORGETTING), and
+    `general_answers` the beginning of what the model says to some of them, by their numbers.
     """
 
     metrics: Mapping[str, float | None] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class Scored:
     samples: tuple[Answer, ...] = ()
     rejected_losses: tuple[RowLoss, ...] = ()
     general: tuple[RowLoss, ...] = ()
+    general_answers: tuple[tuple[int, str], ...] = ()
     rewards: Rewards | None = None
 
 

@@ -1,5 +1,6 @@
 """Rows that gained and lost stand side by side, and what was forgotten beside them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def side(answers: list[str], losses: list[float], general: float, stops: bool = 
     )
 
 
+LAST = len(general_rows()) - 1  # the row that lost most
 SCORES = Scores(
     before=side(["no", "yes", "no", "no"], [2.0, 0.2, 1.0, 1.0], general=5.0),
     after=side(["yes", "no", "no", "no"], [0.1, 2.2, 1.5, 0.5], general=9.0, stops=False),
@@ -64,10 +66,15 @@ def test_nothing_is_said_of_what_was_not_scored_twice(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_what_got_worse_side_by_side(tmp_path: Path) -> None:
-    html = write_report(tmp_path, RunFacts(moved=moved(SCORES, [])), "en").read_text()
+    before = replace(SCORES.before, general_answers=((LAST, "It was so."), (0, "Never shown.")))
+    after = replace(SCORES.after, general_answers=((LAST, '{"it": "is so"}'),))
+    facts = RunFacts(moved=moved(Scores(before=before, after=after), []))
+    html = write_report(tmp_path, facts, "en").read_text()
     text = html[html.index('id="moved"') :]
     assert '<span class="tag bad">forgotten</span>' in text
     assert "2 held-out rows of 4 got worse, 2 got better; 1 answer does not stop." in text
     assert text.index("Lost most") < text.index("held-out row 2") < text.index("Gained most")
     assert "<details open><summary>General rows that lost most: 5 of 48" in text
-    assert general_rows()[-1].question in text, "the row that lost most"
+    assert general_rows()[LAST].question in text, "the row that lost most"
+    assert text.index("It was so.") < text.index("{&#34;it&#34;: &#34;is so&#34;}")
+    assert "Never shown." not in text and text.count("loss 1.") > 0

@@ -89,8 +89,13 @@ def answer_prompts(
     progress: Progress,
     said: Said,
     new: int,
+    *,
+    most_rows: int = BATCH,
 ) -> list[Given]:
-    """As `answer`, with `new` tokens at most. Prompts are batched by tokens, padded on the left."""
+    """As `answer`, with `new` tokens at most, `most_rows` at once.
+
+    Prompts are batched by tokens, padded on the left.
+    """
     how = greedily(tokenizer, stop_ids, new)
 
     def generated(chosen: Sequence[int]) -> list[Given]:
@@ -110,7 +115,7 @@ def answer_prompts(
         lambda i: len(prompts[i]) + new,
         generated,
         most_tokens=ANSWER_TOKENS,
-        most_rows=1 if is_soft_prompt(model) else BATCH,
+        most_rows=1 if is_soft_prompt(model) else most_rows,
         said=said,
     ):
         for i, found in zip(chosen, texts, strict=True):

@@ -15,7 +15,7 @@ from llamafactory.model import load_model, load_tokenizer
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading
-from fine_tuning.engine.worker.rows import first_rows, read_rows
+from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.asking import (
     NotScored,
     Part,
@@ -25,8 +25,9 @@ from fine_tuning.engine.worker.scoring.asking import (
     of_media,
     of_text,
 )
-from fine_tuning.engine.worker.scoring.batches import Said, free_device_memory
+from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.foretold import Foretold
+from fine_tuning.engine.worker.scoring.general import general_scores
 from fine_tuning.engine.worker.scoring.generate import (
     Limit,
     Progress,
@@ -41,7 +42,6 @@ from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.engine.worker.training.adapters.peft import engine_arguments, installed
-from fine_tuning.errors import DataError
 from fine_tuning.files import read_json, write_text
 from fine_tuning.values.answers.scores import Scored
 
@@ -59,7 +59,8 @@ class Scoring:
     rows_path: str
     samples: int
     kind: str
-    general: str = ""  # general rows, of which the losses alone are measured
+    general: str = ""  # general rows, to see what is forgotten
+    general_samples: int = 0  # so many of these are answered
     served: Mapping[str, Any] | None = None  # how rows are encoded ahead (values/tokens.py: Served)
     reward: str | None = None
     beta: float = 1.0
@@ -76,23 +77,14 @@ def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 def score_model(
     model: MediaModel, scoring: Scoring, events: Events, stage: str, before: Scored | None = None
 ) -> dict[str, Any]:
-    """The scores of the first rows of a file, as `score_rows` gives them, and the losses of the
-    general ones, which show what is forgotten."""
+    """The scores of the first rows of a file, as `score_rows` gives them, and those of the general
+    ones, which show what is forgotten."""
     rows = first_rows(Path(scoring.rows_path), scoring.samples)
     scores = score_rows(model, rows, scoring, events, stage, before)
     if scoring.general:
-        scores["general"] = general_losses(model, Path(scoring.general), events.note)
+        path = Path(scoring.general)
+        scores |= general_scores(model, path, scoring.general_samples, events.note, before)
     return scores
-
-
-def general_losses(model: MediaModel, path: Path, said: Said) -> list[RowLoss]:
-    """The loss of each answer in a file of ours; of none if this model cannot be asked them."""
-    try:
-        with scoring_mode(model.model):
-            return losses_of(model, [*read_rows(path)], said)
-    except (DataError, NotScored) as error:
-        said(f"what is forgotten is not measured: {error}")
-        return []
 
 
 def score_rows(
