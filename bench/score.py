@@ -5,15 +5,18 @@
 A run of the demo model is made first. Then, by turns, both score the same held-out rows with the
 same limit of new tokens, each in a process of its own from its start to its end: `eval` measures
 losses and greedy answers of base and tuned model, `do_predict` with `predict_with_generate` answers
-once, with the adapter.
+once, with the adapter. Processor time is the sum over their cores, and hardly depends on what else
+runs on the machine.
 """
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -26,13 +29,26 @@ TOKENS = "64"  # the longest expected answer of the sample has fewer
 KEPT = ("model_name_or_path", "template", "stage", "dataset_dir", "cutoff_len", "eval_dataset")
 
 
-def seconds(command: list[str], folder: Path) -> float:
-    """Wall time of a command that must succeed."""
-    began = time.perf_counter()
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of a command, by the clock and of processors."""
+
+    wall: float
+    cpu: float
+
+
+def taken(command: list[str], folder: Path) -> Taken:
+    """What a command that must succeed takes, with all processes that it starts."""
+    began, spent = time.perf_counter(), _spent()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return time.perf_counter() - began
+    return Taken(time.perf_counter() - began, _spent() - spent)
+
+
+def _spent() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -45,9 +61,7 @@ def main() -> None:
         folder = Path(name)
         run = folder / "run"
         trained = ["--val_size", str(given.rows), "--score_samples", "0", "--epochs", "1"]
-        seconds(
-            [*PROGRAM, "--dataset_format", "alpaca", *trained, "--output_dir", str(run)], folder
-        )
+        taken([*PROGRAM, "--dataset_format", "alpaca", *trained, "--output_dir", str(run)], folder)
         settings = yaml.safe_load((run / "train.yaml").read_text(encoding="utf-8"))
         predict = {name: settings[name] for name in KEPT} | {
             "adapter_name_or_path": str(run),
@@ -60,17 +74,20 @@ def main() -> None:
             "use_cpu": True,
             "report_to": "none",
         }
-        taken: dict[str, list[float]] = {"eval": [], "do_predict": []}
+        evals, predictions = [], []
         for turn in range(given.repeats):
             asked = ["eval", "--output_dir", str(run), "--max_new_tokens", TOKENS]
             report = ["--forgetting", "false", "--score_samples", str(given.rows)]
-            taken["eval"].append(seconds([*PROGRAM, *asked, *report], folder))
+            evals.append(taken([*PROGRAM, *asked, *report], folder))
             file = folder / f"predict-{turn}.yaml"
             file.write_text(yaml.safe_dump(predict | {"output_dir": str(folder / f"out-{turn}")}))
-            taken["do_predict"].append(seconds([*ENGINE, str(file)], folder))
-    ours, theirs = (statistics.median(taken[name]) for name in ("eval", "do_predict"))
-    print(f"eval, base and tuned, with losses  {ours:6.1f} s")
-    print(f"do_predict, tuned alone            {theirs:6.1f} s  (ours {ours / theirs:.2f} of it)")
+            predictions.append(taken([*ENGINE, str(file)], folder))
+    for name in ("wall", "cpu"):
+        ours, theirs = (
+            statistics.median(getattr(it, name) for it in side) for side in (evals, predictions)
+        )
+        print(f"{name}: eval, base and tuned, with losses  {ours:6.1f} s")
+        print(f"{name}: do_predict, tuned alone            {theirs:6.1f} s  ({ours / theirs:.2f})")
 
 
 if __name__ == "__main__":

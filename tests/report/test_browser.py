@@ -113,12 +113,21 @@ def test_the_script_shows_values_under_the_pointer_and_copies(
     page.context.close()
 
 
-def test_everything_is_open_when_printed(browser: Browser, tmp_path: Path) -> None:
+def test_what_is_printed_is_open_but_for_more_samples_and_has_margins(
+    browser: Browser, tmp_path: Path
+) -> None:
     page, _ = opened(browser, write_report(tmp_path, whole_run()), 1200, "light")
     assert page.locator("details:not([open])").count() == 2
     page.pdf(path=tmp_path / "page.pdf", format="A4")
-    assert page.locator("details:not([open])").count() == 0
+    assert page.locator("details:not([open])").all_inner_texts() == ["14 more samples"]
     page.context.close()
-    sheets = [sheet.extract_text() for sheet in PdfReader(tmp_path / "page.pdf").pages]
+    printed = PdfReader(tmp_path / "page.pdf").pages
+    sheets = [sheet.extract_text() for sheet in printed]
     assert "Exact match" in sheets[0], "it begins with the answer"
     assert min(map(len, sheets)) > 100, "no sheet is empty"
+    assert len(sheets) <= 9
+    lefts: list[float] = []
+    printed[1].extract_text(
+        visitor_text=lambda text, at, *_: lefts.append(at[4] * bool(text.strip()))
+    )
+    assert min(left for left in lefts if left) > 20, "no text at the edge of the paper"

@@ -107,6 +107,7 @@ function reachable() {
 }
 addEventListener("resize", reachable);
 
+// Paper opens nothing; but a sheet after sheet of samples helps nobody.
 addEventListener("beforeprint", () => {
-  for (const details of page.querySelectorAll("details")) { details.open = true; }
+  for (const details of page.querySelectorAll("details:not(.samples)")) { details.open = true; }
 });
