@@ -33,6 +33,10 @@ def text_rows() -> list[dict[str, Any]]:
     ]
 
 
+def sft_rows() -> list[dict[str, Any]]:
+    return [{"instruction": f"What is {i}?", "output": f"It is {i}."} for i in range(24)]
+
+
 ROWS = {
     "dpo": preference_rows,
     "orpo": preference_rows,
@@ -74,11 +78,26 @@ def test_stage(stage: str, tiny_model: Path, tmp_path: Path) -> None:
         assert (merged / name).read_bytes() == (tiny_model / name).read_bytes()
 
 
-def test_a_stopped_reward_model_starts_anew(tiny_model: Path, tmp_path: Path) -> None:
-    """LLaMA-Factory refused: "Output directory already exists ... set overwrite_output_dir"."""
-    (tmp_path / "rows.json").write_text(json.dumps(preference_rows()), encoding="utf-8")
+@pytest.mark.parametrize(
+    ("what", "rows", "more"),
+    [
+        ("a reward model", preference_rows, ("--stage", "rm")),
+        pytest.param(
+            "a training by PiSSA",
+            sft_rows,
+            ("--pissa_init", "true"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_training_that_cannot_be_continued_starts_anew(
+    what: str, rows: Any, more: tuple[str, str], tiny_model: Path, tmp_path: Path
+) -> None:
+    """LLaMA-Factory refused: "Output directory already exists ... set overwrite_output_dir". What
+    PiSSA went on with was saved as another model than the trained one."""
+    (tmp_path / "rows.json").write_text(json.dumps(rows()), encoding="utf-8")
     words = (
-        *("--model_name_or_path", tiny_model, "--dataset_path", "rows.json", "--stage", "rm"),
+        *("--model_name_or_path", tiny_model, "--dataset_path", "rows.json", *more),
         *("--output_dir", "out", "--max_steps", 40, "--save_steps", 2),
     )
     process = start(*words, cwd=tmp_path)
@@ -89,7 +108,7 @@ def test_a_stopped_reward_model_starts_anew(tiny_model: Path, tmp_path: Path) ->
     assert list((tmp_path / "out").glob("checkpoint-*"))
     done = command(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
-    assert "a reward model cannot be continued" in done.stdout
+    assert f"{what} cannot be continued" in done.stdout
 
 
 @pytest.mark.parametrize("method", ["full", "freeze", "oft"])

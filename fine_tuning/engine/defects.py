@@ -158,7 +158,8 @@ MOVED_BASE = Defect(
     "or merges it draws another one, and gets another model in silence.",
     answer="`train.yaml` has it converted, and the run holds the converted adapter, which fits the "
     "base as it is. By hand it lies in `pissa_converted/`. PEFT converts plain LoRA alone and "
-    "drops the rest, so DoRA, `--additional_target` and new tokens are refused beside it.",
+    "drops the rest, so DoRA, `--additional_target` and new tokens are refused beside it. A "
+    "checkpoint is converted by its own first state: none is continued or merged.",
 )
 
 DEFECTS: tuple[Defect, ...] = (

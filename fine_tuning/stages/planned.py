@@ -66,6 +66,14 @@ class Planned:
         return self.plan.rows.stage
 
     @property
+    def never_continues(self) -> str:
+        """What it is, if it cannot go on from a checkpoint."""
+        if not OBJECTIVES[self.stage].resumable:
+            return "a reward model"
+        # train/callbacks.py:PissaConvertCallback takes the state of the checkpoint for the first
+        return "a training by PiSSA" if self.spec.engine_args.get("pissa_init") else ""
+
+    @property
     def scoring(self) -> Mapping[str, Any] | None:
         """What is scored before and after; None if nothing is held out."""
         if not self.parts.val_path or not self.parts.val_rows or not self.spec.score_samples:

@@ -128,11 +128,12 @@ class Train:
                 f"{found[-1].name} holds no optimizer state (--save_only_model): the continued "
                 "training is not the one that would have gone on"
             )
-        if OBJECTIVES[self.planned.stage].resumable:
+        if not self.planned.never_continues:
             return found[-1]
         if self.on_first_node:
             checkpoints.put_aside(found, "unused")
-        screen.warn("a reward model cannot be continued: this training starts from the beginning")
+        what = self.planned.never_continues
+        screen.warn(f"{what} cannot be continued: this training starts from the beginning")
         return None
 
     def _watched(self, show: OnEvent) -> OnEvent:
@@ -152,7 +153,7 @@ class Train:
         """What is kept of a training that somebody ended, as it lies on the disk."""
         without_optimizer = self.planned.settings.keeps_no_optimizer
         found = checkpoints.checkpoints(self.main, without_optimizer=without_optimizer)
-        if not found or not OBJECTIVES[self.planned.stage].resumable:
+        if not found or self.planned.never_continues:
             why = "before the first checkpoint" if not found else "and it cannot be continued"
             return Interrupted(f"{how}, {why}.", fix="the same command starts the training again")
         step, steps = checkpoints.progress(found[-1])

@@ -8,7 +8,9 @@ import pytest
 
 from fine_tuning.errors import UsageError
 from fine_tuning.stages import refusing
+from fine_tuning.stages.shipping import merge
 from fine_tuning.values.data import CheckedData, SplitData
+from fine_tuning.values.record import Stages
 from fine_tuning.values.shown import ProblemGroup
 from fine_tuning.values.spec import RunSpec
 from tests.looks import WRITTEN, look_of
@@ -55,6 +57,13 @@ def test_settings_that_the_engine_refuses_late(
         return
     with pytest.raises(UsageError, match=message):
         refusing.refuse_untrainable(spec, stage, parts, look)
+
+
+def test_a_checkpoint_of_pissa_is_not_merged(tmp_path: Path) -> None:
+    """Another base than the one that it fits would be drawn for it."""
+    spec = RunSpec(checkpoint="8", export_dir=tmp_path / "m", engine_args={"pissa_init": True})
+    with pytest.raises(UsageError, match="--checkpoint 8: what PiSSA saves on its way fits no"):
+        merge.refuse_used(spec, tmp_path, Stages())
 
 
 def test_without_validation_rows_the_training_rows_count(tmp_path: Path) -> None:

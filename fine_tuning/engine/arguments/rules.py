@@ -194,6 +194,15 @@ REFUSED: tuple[Rule, ...] = (
         lambda job: job.spec.quantization != "none" and bool(job.engine("pissa_init")),
         "--pissa_init needs full-precision weights. Leave --quantization out.",
     ),
+    (  # model/adapter.py:_setup_lora_tuning begins none, and the end is taken for its difference
+        lambda job: (
+            bool(job.engine("pissa_init"))
+            and bool(job.engine("adapter_name_or_path"))
+            and not job.engine("create_new_adapter")
+        ),
+        "--pissa_init begins an adapter, and --adapter_name_or_path goes on with one. Leave "
+        "--pissa_init out, or add --create_new_adapter.",
+    ),
     (  # peft/tuners/lora/model.py:subtract_mutated_init
         lambda job: (
             bool(job.engine("pissa_init"))

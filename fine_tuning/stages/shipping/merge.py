@@ -260,6 +260,11 @@ def refuse_used(spec: RunSpec, run_dir: Path, stages: Stages) -> None:
     target = spec.export_dir
     if target is None:
         return
+    if spec.checkpoint and spec.engine_args.get("pissa_init"):
+        raise UsageError(
+            f"--checkpoint {spec.checkpoint}: what PiSSA saves on its way fits no base model.",
+            fix="leave --checkpoint out: the end of the training is merged",
+        )
     if spec.checkpoint and stages.train is not None:
         checkpoints.chosen(run_dir, spec.checkpoint)
     known, trained = result_of(stages.merge), result_of(stages.train)

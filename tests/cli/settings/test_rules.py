@@ -66,6 +66,7 @@ def test_how_the_merged_model_is_written_can_be_set() -> None:
         ("--use_swanlab", "the package swanlab is not installed"),
         ("--quantization 4bit --pissa_init", "--pissa_init needs full-precision weights"),
         ("--pissa_init --use_dora", "is saved as plain LoRA, and DoRA's magnitudes"),
+        ("--pissa_init --adapter_name_or_path a", "or add --create_new_adapter"),
         ("--pissa_init --add_tokens <a>", "the rows of new tokens are lost on the way"),
         ("--pissa_init --additional_target lm_head", "whole modules and the rows of new tokens"),
         ("--quantization 4bit --resize_vocab", "--resize_vocab cannot change"),
