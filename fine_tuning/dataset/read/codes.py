@@ -57,5 +57,8 @@ READ_PROBLEMS: dict[str, Cause] = {
         "nulls that a struct column adds left out", "write tool arguments as JSON text"
     ),
     "delimiter": warning("other delimiter than the suffix promises"),
-    "no_header": warning("first row does not look like column names", "add a header row"),
+    "no_header": warning(
+        "first row does not look like column names",
+        "add a header row, or call the columns by their numbers: --columns instruction=1,output=2",
+    ),
 }

@@ -171,7 +171,8 @@ def read_delimited(chunks: Iterable[bytes], dialect: Dialect) -> Iterator[Record
             continue
         if not header:
             header = _header(row, batch)
-            continue
+            if not _is_row(row):
+                continue
         _add_row(batch, row, header, line, feed)
         if batch.full:
             yield batch.take()
@@ -185,7 +186,22 @@ def is_name(text: str) -> bool:
     return not (long or _NUMBER.fullmatch(text) or _SENTENCE.fullmatch(text))
 
 
+def _is_row(first: list[str]) -> bool:
+    """Whether at least half of the cells of a first row are no names of columns."""
+    cells = [cell.strip() for cell in first if cell.strip()]
+    return sum(not is_name(cell) for cell in cells) * 2 >= max(1, len(cells))
+
+
 def _header(row: list[str], batch: Batch) -> list[str]:
+    if _is_row(row):
+        first = next(cell.strip() for cell in row if not is_name(cell.strip()))
+        names = [str(number) for number in range(1, len(row) + 1)]
+        batch.warn_file(
+            "no_header",
+            f'the first row does not name columns ("{first[:40]}"): it is read as a row, and'
+            f" the columns are called {', '.join(names[:6])}{', ...' if len(row) > 6 else ''}",
+        )
+        return names
     names = [name.strip() for name in row]
     while len(names) > 1 and not names[-1]:
         names.pop()
@@ -195,12 +211,11 @@ def _header(row: list[str], batch: Batch) -> list[str]:
         batch.warn_file(
             "duplicate_key", f"the header names {listed} twice; the last column is used"
         )
-    odd = [name for name in names if not is_name(name)]
-    if odd:
+    if odd := [name for name in names if not is_name(name)]:
         batch.warn_file(
             "no_header",
-            f'the first row does not look like column names ("{odd[0][:40]}"); a table needs a'
-            " first row such as instruction,output",
+            f'a column of the first row is called "{odd[0][:40]}", which looks like no name; a'
+            " table needs a first row such as instruction,output",
         )
     return names
 

@@ -10,7 +10,7 @@ from fine_tuning.dataset.read.batch import file_problem
 from fine_tuning.dataset.read.delimited import read_delimited, sniff_dialect
 from fine_tuning.dataset.read.json.document import read_document
 from fine_tuning.dataset.read.json.lines import cut_blocks, decode_block
-from fine_tuning.dataset.read.looks import doubtful_text, is_document, said_unit
+from fine_tuning.dataset.read.looks import doubtful_text, is_document, printed_records, said_unit
 from fine_tuning.dataset.read.plain import read_plain
 from fine_tuning.dataset.read.raw.content import (
     binary_content,
@@ -211,8 +211,11 @@ def _of_text(source: Source, data: bytes, encoding: Encoding) -> Content:
     whole = len(data) < HEAD
     if whole and not head.strip("\ufeff\0 \t\r\n"):
         return Content("", encoding, problem=("empty_file", "the file holds only white space"))
-    layout = json_layout(head.replace("\r\n", "\n").replace("\r", "\n"), whole=whole)
+    lines = head.replace("\r\n", "\n").replace("\r", "\n")
+    layout = json_layout(lines, whole=whole, lines_promised=source.kind == "jsonl")
     if source.kind in _JSON:
+        if printed := printed_records(source, head):
+            return Content("", encoding, problem=("kind_doubtful", printed))
         if not layout:
             start = masked(head.lstrip()[:300]).split("\n")[0][:30]
             found = looks_like(head)
@@ -222,12 +225,12 @@ def _of_text(source: Source, data: bytes, encoding: Encoding) -> Content:
     if _WEB_PAGE.match(head):
         text = "the file is a web page, not a dataset (what a failed download leaves)"
         return Content("", encoding, problem=("not_text", text))
-    by_look = source.kind == "txt" and source.text_unit == "auto" and not layout
-    if by_look and (doubt := doubtful_text(source, head)):
-        return Content("", encoding, problem=("kind_doubtful", doubt))
     # A table or a text that starts as JSON does is one only if it decodes as JSON.
     if layout and _is_json(head, layout, whole=whole):
         return Content(layout, encoding, head, whole)
+    by_look = source.kind == "txt" and source.text_unit == "auto"
+    if by_look and (doubt := doubtful_text(source, head)):
+        return Content("", encoding, problem=("kind_doubtful", doubt))
     if source.kind in ("parquet", "arrow"):
         return Content("", encoding, problem=("damaged_file", _no_columnar(source.kind, head)))
     if _ends_with_cr(head):

@@ -71,10 +71,11 @@ def is_noise(head: bytes) -> bool:
     return control > max(8, len(head[:4096]) * 0.05)
 
 
-def json_layout(text: str, *, whole: bool) -> str:
+def json_layout(text: str, *, whole: bool, lines_promised: bool = False) -> str:
     """`jsonl`, `json` (one document, or values that span lines) or `` if it is not JSON.
 
-    `text` is the beginning of a file; `whole` says that it is all of it.
+    `text` is the beginning of a file; `whole` says that it is all of it, `lines_promised` that the
+    name is that of JSON Lines.
     """
     body = text.lstrip("\ufeff\0 \t\n\r")
     if not body:
@@ -94,6 +95,8 @@ def json_layout(text: str, *, whole: bool) -> str:
         return "jsonl" if len(lines) > 1 or cut.startswith("{") else "json"
     if _wraps_a_list(body, lines):
         return "json"
+    if lines_promised and not whole and "\n" not in body:
+        return "jsonl"  # the first line is longer than what was looked at
     return "json" if _spans_lines(body, objects) else "jsonl"
 
 
