@@ -117,6 +117,10 @@ CAUSES: dict[str, Cause] = {
         "columns that may decide what is trained are not read",
         "say what they are with one of these flags",
     ),
+    "columns_unknown": question(
+        "columns of no known format", "say what they are with one of these flags"
+    ),
+    "answer_unread": question("no text is read as the answer", "choose one of these ways"),
     "rows_are_messages": question(
         "each row is one message of a dialogue", "choose one of these ways"
     ),
@@ -148,18 +152,22 @@ CAUSES: dict[str, Cause] = {
         "columns of no known format",
         "name your columns (--columns instruction=YOURS,output=YOURS) or --text_column",
     ),
-    "other_form": error("file in a form of another tool", "make rows of it as is said"),
+    "other_form": question("file in a form of another tool", "make rows of it as is said"),
     "kind_differs": error(
         "file holds rows of another kind", "train on chat, text, preference and KTO data separately"
     ),
     # repairs and doubts
     "other_format": warning("row has another format than its file; read as such", "nothing to do"),
-    "number_as_text": warning("number read as its text", "write it as text if it is meant as text"),
+    "number_as_text": warning(
+        "number, true or false read as its text", "write it as text if it is meant as text"
+    ),
     "bytes_as_text": warning("bytes read as UTF-8 text", "nothing to do"),
     "json_text": warning(
-        "list or object read from JSON text", "nothing to do; a list may be written as it is"
+        "list or object read from its text", "nothing to do; a list may be written as it is"
     ),
     "lists_as_turns": warning("object of lists read as a list of turns", "nothing to do"),
+    "texts_as_turns": warning("plain texts read as user and assistant by turns", "nothing to do"),
+    "text_as_turns": warning("dialogue in one text read as turns", "nothing to do"),
     "tool_result_json": warning("tool result read as its JSON text", "nothing to do"),
     "role_renamed": warning("role names read as user, assistant, system or tool", "nothing to do"),
     "answers_untrained": warning("answers that are not trained, as the data says", "nothing to do"),

@@ -166,8 +166,8 @@ def test_a_table_without_rows_is_not_ok(tmp_path: Path) -> None:
 def test_unknown_columns_are_named(tmp_path: Path) -> None:
     data = account(tmp_path, [{"foo": "1", "bar": "2"}])
     assert (data.format, data.rows_kept) == ("unknown", 0)
-    assert problems(data) == [(None, "format_unknown"), (1, "format_unknown")]
-    with pytest.raises(DataError, match="No row of the data is usable") as error:
+    assert problems(data) == [(None, "columns_unknown"), (1, "format_unknown")]
+    with pytest.raises(DataError, match="columns of no known format") as error:
         dataset.refuse_unusable(data, DataSpec())
     assert "--columns instruction=foo,output=bar (a prompt and its answer)" in str(error.value)
 
@@ -469,7 +469,7 @@ def test_columns_that_nobody_reads_are_named(tmp_path: Path) -> None:
 def test_the_error_of_a_failed_download_is_no_text(tmp_path: Path) -> None:
     data = account(tmp_path, [{"error": "Entry not found"}])
     assert data.rows_kept == 0
-    assert problems(data) == [(None, "format_unknown"), (1, "format_unknown")]
+    assert problems(data) == [(None, "columns_unknown"), (1, "format_unknown")]
 
 
 def test_dedup_does_not_take_rows_from_the_validation_data(tmp_path: Path) -> None:

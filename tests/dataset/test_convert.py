@@ -485,7 +485,7 @@ def test_names_in_another_case_are_told_how_to_be_read() -> None:
 
 
 def test_python_text_in_a_cell_is_called_so() -> None:
-    cell = str([{"role": "user", "content": "q"}])
+    cell = "[{'role': 'user', 'content': 'q'}\n {'role': 'assistant', 'content': 'a'}]"  # of numpy
     error = Converter(Plan("openai")).convert({"messages": cell}).error
     assert error is not None
     assert "json.dumps" in error[1]

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.dataset import check as dataset
+from fine_tuning.dataset.read.json import lines
+from fine_tuning.dataset.read.raw.stream import CHUNK
 from fine_tuning.errors import DataError
 from fine_tuning.values.spec import DataSpec
 from tests.dataset.advice.following import files_in
@@ -41,11 +43,77 @@ FORMS: dict[str, tuple[str, str]] = {
             ]
         ),
     ),
-    "openai batch": (
+    "rows under keys": (
+        "d.json",
+        json.dumps({f"q{n}": {"instruction": q, "output": a} for n, (q, a) in enumerate(PAIRS)}),
+    ),
+    "arena": (
         "d.jsonl",
         "".join(
-            json.dumps({"custom_id": q, "body": {"messages": turns(q, a)}}) + "\n" for q, a in PAIRS
+            json.dumps(
+                {
+                    "winner": "model_a",
+                    "conversation_a": turns(q, a),
+                    "conversation_b": turns(q, "No idea."),
+                }
+            )
+            + "\n"
+            for q, a in PAIRS
         ),
+    ),
+    "numbered answers": (
+        "d.jsonl",
+        "".join(
+            json.dumps({"prompt": q, "response_0": a, "response_1": "No.", "better_response_id": 0})
+            + "\n"
+            for q, a in PAIRS
+        ),
+    ),
+    "ranked answers": (
+        "d.jsonl",
+        "".join(
+            json.dumps(
+                {
+                    "prompt": f"\n\nHuman: {q}\n\nAssistant: ",
+                    "answers": [{"answer": "No.", "rank": 2}, {"answer": a, "rank": 1}],
+                }
+            )
+            + "\n"
+            for q, a in PAIRS
+        ),
+    ),
+    "moss": (
+        "d.jsonl",
+        "".join(
+            json.dumps(
+                {
+                    "num_turns": 1,
+                    "chat": {
+                        "turn_1": {
+                            "Human": f"<|Human|>: {q}<eoh>\n",
+                            "MOSS": f"<|MOSS|>: {a}<eom>\n",
+                        }
+                    },
+                }
+            )
+            + "\n"
+            for q, a in PAIRS
+        ),
+    ),
+    "json in json": (
+        "d.jsonl",
+        "".join(json.dumps(json.dumps({"prompt": q, "response": a})) + "\n" for q, a in PAIRS),
+    ),
+    "printed rows": (
+        "d.jsonl",
+        "".join(f"{ {'prompt': q, 'response': a} }\n" for q, a in PAIRS),
+    ),
+    "questions in a text": ("d.txt", "".join(f"Q: {q}\nA: {a}\n\n" for q, a in PAIRS)),
+    "questions in a chinese text": ("d.txt", "".join(f"问：{q}\n答：{a}\n\n" for q, a in PAIRS)),
+    "yaml of a dict": (
+        "d.yml",
+        "version: '3'\nrows:\n"
+        + "".join(f"- prompt: {json.dumps(q)}\n  response: {json.dumps(a)}\n" for q, a in PAIRS),
     ),
     "yaml": (
         "d.yaml",
@@ -72,6 +140,64 @@ def test_a_form_of_another_tool_is_named_with_its_conversion(
         look=None,
     )
     assert again.rows_kept == len(PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("d.csv", "".join(f'"{text}"\n' for text in SAY), len(SAY)),
+        ("d.csv", "把手轮向左转。\n用两升机油。\n", 2),
+        ("d.tsv", "".join(f"{q}\t{a}\n" for q, a in PAIRS), len(PAIRS)),
+    ],
+)
+def test_a_table_without_a_header_loses_no_row(
+    tmp_path: Path, name: str, content: str, rows: int
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    data = account_of(tmp_path, name)
+    assert (data.rows_read, "no_header" in codes(data)) == (rows, True)
+    if not data.rows_kept:
+        named = account_of(tmp_path, name, columns={"instruction": "1", "output": "2"})
+        assert named.rows_kept == rows
+    else:
+        assert data.rows_kept == rows
+
+
+def test_the_rows_after_a_first_line_that_is_too_long_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "MAX_RECORD", CHUNK)
+    content = [{"instruction": "q", "output": "word " * (CHUNK // 2)}]
+    content += [{"instruction": q, "output": a} for q, a in PAIRS]
+    text = "".join(json.dumps(row) + "\n" for row in content)
+    (tmp_path / "d.jsonl").write_text(text, encoding="utf-8")
+    data = account_of(tmp_path, "d.jsonl")
+    assert (data.rows_read, data.rows_kept) == (len(PAIRS) + 1, len(PAIRS))
+    assert codes(data) == {"record_too_long"}
+
+
+def test_a_chat_history_is_no_plain_text(tmp_path: Path) -> None:
+    lines = [
+        f"[12.03.24, 14:0{n}:11] {'Ann' if n % 2 else 'Bob'}: {q}" for n, q in enumerate(ASK * 2)
+    ]
+    (tmp_path / "_chat.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert codes(account_of(tmp_path, "_chat.txt")) == {"kind_doubtful"}
+    assert account_of(tmp_path, "_chat.txt", text_unit="line").rows_kept == len(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("d.json", {"name": "Ann", "type": "personal_chat", "messages": [{"from": "Ann"}] * 2}),
+        ("d.json", {"guild": {"id": "1"}, "messages": [{"content": "Hi", "author": {}}] * 2}),
+        ("d.json", [{"tokens": ["a", "b"], "ner_tags": [0, 1]}] * 3),
+    ],
+)
+def test_what_cannot_be_converted_is_called_by_its_name(
+    tmp_path: Path, name: str, content: object
+) -> None:
+    (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    assert "other_form" in codes(account_of(tmp_path, name))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Shapes of more than one meaning: a question, and a flag for each of its answers."""
 
 import dataclasses
+import json
 import re
 import shlex
 from pathlib import Path
@@ -65,6 +66,56 @@ QUESTIONS: dict[str, Any] = {
     "alpaca text": lambda q, a, n: {"text": f"### Instruction:\n{q}\n\n### Response:\n{a}"},
     "vicuna": lambda q, a, n: {"text": f"USER: {q}\nASSISTANT: {a}</s>"},
     "human assistant": lambda q, a, n: {"content": f"Human: {q}\n\nAssistant: {a}"},
+    "guanaco": lambda q, a, n: {"text": f"### Human: {q}### Assistant: {a}"},
+    "translation": lambda q, a, n: {"translation": {"en": q, "de": a}},
+    "languages as columns": lambda q, a, n: {"id": n, "en": q, "zh": a},
+    "source and target": lambda q, a, n: {"src": q, "tgt": a},
+    "a row within a column": lambda q, a, n: {"id": n, "data": {"instruction": q, "output": a}},
+    "squad": lambda q, a, n: {
+        "context": f"Once: {a} So it was.",
+        "question": q,
+        "answers": {"text": [a], "answer_start": [6]},
+    },
+    "triviaqa": lambda q, a, n: {"question": q, "answer": {"value": a, "aliases": [a, a.upper()]}},
+    "several answers": lambda q, a, n: {"question": q, "answer": [a, a.upper()]},
+    "lists within lists": lambda q, a, n: {"questions": [[q]], "answers": [a]},
+    "ragas": lambda q, a, n: {"question": q, "contexts": [f"{n}", "4"], "ground_truth": a},
+    "text to sql": lambda q, a, n: {
+        "question": q,
+        "query": "SELECT 1",
+        "schema": f"table t{n}, {a}",
+    },
+    "pairs by letter": lambda q, a, n: {"question": q, "response_j": a, "response_k": "No idea."},
+    "programs": lambda q, a, n: {
+        "question": q,
+        "solutions": json.dumps(["print(1)"]),
+        "input_output": json.dumps({"inputs": ["1"]}),
+    },
+    "code beside its task": lambda q, a, n: {"text": q, "code": f"return {n}", "test_list": ["x"]},
+    "documented functions": lambda q, a, n: {
+        "func_path_in_repository": "a/b.py",
+        "func_documentation_string": q,
+        "func_code_string": f"def f(): return {n}",
+    },
+    "entailment": lambda q, a, n: {"premise": a, "hypothesis": q, "label": n % 3},
+    "reviews": lambda q, a, n: {"review": a, "sentiment": "good" if n % 2 else "bad"},
+    "endings": lambda q, a, n: {"ctx": q, "endings": ["x", "y"], "label": str(n % 2)},
+    "article and highlights": lambda q, a, n: {"article": f"{q} {a}", "highlights": a},
+    "verifiable": lambda q, a, n: {
+        "prompt": turns(q),
+        "reward_model": {"style": "rule", "ground_truth": a},
+    },
+    "calls": lambda q, a, n: {
+        "query": q,
+        "answers": json.dumps([{"name": "now", "arguments": {}}]),
+        "tools": json.dumps([{"name": "now", "parameters": {"zone": {"type": "str"}}}]),
+    },
+    "a split in a column": lambda q, a, n: {
+        "instruction": q,
+        "output": a,
+        "split": "test" if n > 2 else "train",
+    },
+    "names in another language": lambda q, a, n: {"Frage": q, "Antwort": a},
 }
 
 

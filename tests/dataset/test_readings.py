@@ -1,5 +1,6 @@
 """Shapes that people post and that have one meaning: how they are read."""
 
+import json
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,40 @@ def test_a_part_of_a_weight_is_said_to_be_lost(tmp_path: Path, flag: dict[str, A
         lambda q, a, n: {"human": q, "assistant": a},
         lambda q, a, n: {"input": {"messages": turns(q)}, "expectedOutput": turns(q, a)[1]},
         lambda q, a, n: {"input": q, "expected_output": a, "metadata": {"id": n}},
+        lambda q, a, n: {"dialog": [q, a], "act": [1, 2], "emotion": [0, 0]},
+        lambda q, a, n: {"conversation": [q, a, "Thanks."]},
+        lambda q, a, n: {"conversation": f"User: {q}\nAssistant: {a}"},
+        lambda q, a, n: {"chat": f"USER: {q}\n\n\nASSISTANT: {a} <|endoftext|>\n"},
+        lambda q, a, n: {
+            "uuid": str(n),
+            "chat_messages": [{"sender": "human", "text": q}, {"sender": "assistant", "text": a}],
+        },
+        lambda q, a, n: {
+            "turns": [
+                {"speaker": "USER", "utterance": q},
+                {"speaker": "SYSTEM", "utterance": a},
+            ]
+        },
+        lambda q, a, n: {
+            "messages": [{"type": "human", "content": q}, {"type": "ai", "content": a}]
+        },
+        lambda q, a, n: {
+            "messages": [
+                {"type": "human", "data": {"content": q}},
+                {"type": "ai", "data": {"content": a}},
+            ]
+        },
+        lambda q, a, n: {"id": n, "chat": {"title": "Valve", "messages": turns(q, a)}},
+        lambda q, a, n: {
+            "messages": [{"role": "customer", "content": q}, {"role": "agent", "content": a}]
+        },
+        lambda q, a, n: {"custom_id": str(n), "body": {"model": "m", "messages": turns(q, a)}},
+        lambda q, a, n: {"messages": str(turns(q, a))},
+        lambda q, a, n: {"Question": q, "Answer": a},
+        lambda q, a, n: {"问题": q, "答案": a},
+        lambda q, a, n: {"q": q, "a": a},
+        lambda q, a, n: {"department": "内科", "title": "t", "ask": q, "answer": a},
+        lambda q, a, n: {"question": q, "answer": [a]},
     ],
 )
 def test_a_dialogue_is_read_in_every_form_of_its_turns(tmp_path: Path, make: Any) -> None:
@@ -88,6 +123,7 @@ def test_a_dialogue_is_read_in_every_form_of_its_turns(tmp_path: Path, make: Any
         ({"passage": "C"}, "{q}\nC"),
         ({"choices": ["x", "y"]}, "{q}\nA. x\nB. y"),
         ({"options": {"A": "x", "B": "y"}}, "{q}\nA. x\nB. y"),
+        ({"choices": {"text": ["x", "y"], "label": ["A", "B"]}}, "{q}\nA. x\nB. y"),
     ],
 )
 def test_what_the_question_is_about_stands_in_the_prompt(
@@ -171,3 +207,26 @@ def test_an_answer_before_its_call_is_accepted_and_said_to_be_lost(tmp_path: Pat
     row = {"messages": [*turns("Time?", "I look."), call, *end], "tools": tools}
     data = account(tmp_path, [row])
     assert (data.rows_kept, codes(data)) == (1, {"tool_call_text_dropped"})
+
+
+def test_choices_with_an_answer_key_and_answers_that_are_true_or_false(tmp_path: Path) -> None:
+    keyed = {"choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answerKey": "B"}
+    data = account(tmp_path, rows(lambda q, a, n: {"question": q, **keyed}))
+    assert [t["value"] for t in canonical(data)[0]["conversations"]] == [
+        f"{ASK[0]}\nA. x\nB. y",
+        "B",
+    ]
+    data = account(tmp_path, rows(lambda q, a, n: {"question": q, "answer": n > 0, "passage": a}))
+    said = [row["conversations"][1]["value"] for row in canonical(data)]
+    assert said == ["false", "true", "true", "true"]
+
+
+def test_calls_that_are_the_answer_are_calls_where_tools_are_listed(tmp_path: Path) -> None:
+    calls = [{"name": "now", "arguments": {"zone": "CET"}}]
+    tools = [{"name": "now", "description": "d", "parameters": {"zone": {"type": "str"}}}]
+    made = rows(
+        lambda q, a, n: {"query": q, "answer": json.dumps(calls), "tools": json.dumps(tools)}
+    )
+    row = canonical(account(tmp_path, made))[0]
+    assert row["conversations"][1] == {"from": "function_call", "value": json.dumps(calls)}
+    assert json.loads(row["tools"])[0]["parameters"]["properties"] == {"zone": {"type": "str"}}

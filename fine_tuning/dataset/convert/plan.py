@@ -59,6 +59,7 @@ class Converter:
         self.format: Format | None = all_formats().get(plan.format)
         self.notes = Notes(plan.media.root, plan.media.extracted, plan.tags, plan.allow_unanswered)
         self._named = frozenset(plan.renames.values())
+        self._inner = frozenset(name for name in plan.renames if "." in name)
         self.votes: Votes = Votes()
         self.with_reasoning = 0
         self.columns: set[str] = set()  # those that few datasets have: media, weights
@@ -91,7 +92,7 @@ class Converter:
             columns = shown(list(value), 200)
             hint = _case_hint(value)
             raise Unusable("format_unknown", f"the columns {columns} fit no known format{hint}")
-        fields = _fields(row, chosen, self._named, self.notes)
+        fields = _fields(row, chosen, self._named, self.notes, self._inner)
         return CONVERTERS[chosen.converter](fields, self.notes)
 
     def _format_of(self, row: Mapping[str, Any]) -> Format | None:
@@ -136,7 +137,9 @@ def _case_hint(row: Mapping[str, Any]) -> str:
     return f"; names are read to the letter: --columns {pairs}" if pairs else ""
 
 
-def _fields(row: Mapping[str, Any], of: Format, named: Set[str], notes: Notes) -> dict[str, Any]:
+def _fields(
+    row: Mapping[str, Any], of: Format, named: Set[str], notes: Notes, inner: Set[str]
+) -> dict[str, Any]:
     """The columns that the format reads, under our names; null and absent are the same."""
     filled = tuple([name for name, value in row.items() if value is not None])
     found = _assigned(of.name, filled, frozenset(named))
@@ -144,7 +147,7 @@ def _fields(row: Mapping[str, Any], of: Format, named: Set[str], notes: Notes) -
         read = set(found.values())
         for name in filled:
             if name not in read:
-                _note_unread(name, row, found, named, of, notes)
+                _note_unread(name, row, found, named, of, notes, inner)
     return {ours: row[name] for ours, name in found.items()}
 
 
@@ -161,10 +164,14 @@ def _note_unread(
     named: Set[str],
     of: Format,
     notes: Notes,
+    inner: Set[str],
 ) -> None:
-    """A column that is not read: of no known name, or beside another for the same thing."""
+    """A column that is not read: of no known name, or beside another for the same thing. `inner`
+    are the paths that lead into columns."""
     ours = next((ours for ours, names in of.columns.items() if name in names), None)
     rival = found.get(ours, "") if ours else ""
+    if any(path.startswith(f"{name}.") for path in inner):
+        return
     differs = not rival or (row[name] not in ("", [], row[rival]) and rival not in named)
     if differs and not name.endswith(UNUSED):
         notes.unread.see(name, row[name], beside=rival)

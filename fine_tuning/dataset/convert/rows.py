@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeGuard
 
 from fine_tuning.dataset.convert.canonical import (
@@ -13,8 +14,8 @@ from fine_tuning.dataset.convert.canonical import (
     Turn,
 )
 from fine_tuning.dataset.convert.dialogue.content import read_content, with_reasoning
-from fine_tuning.dataset.convert.dialogue.rendered import read_rendered
-from fine_tuning.dataset.convert.dialogue.tools import tools_text, warn_unlisted_calls
+from fine_tuning.dataset.convert.dialogue.rendered import is_rendered, read_rendered
+from fine_tuning.dataset.convert.dialogue.tools import call_turn, tools_text, warn_unlisted_calls
 from fine_tuning.dataset.convert.dialogue.turns import (
     Dialogue,
     all_trained,
@@ -48,8 +49,10 @@ def instruction(fields: Fields, notes: Notes) -> Row:
     """Alpaca: instruction, input and output, with history and system."""
     turns = _history(fields.get("history"), notes)
     asked = prompt_text(fields, ("instruction", "input"), notes)
-    answer = _reasoned(_answer(fields.get("output"), "output", notes), fields, notes)
-    return _chat([*turns, Turn("user", asked), Turn("assistant", answer)], {}, fields, notes)
+    written = fields.get("output")
+    written = _only_text(written, "output") if _are_texts(written) else written
+    answer = _reasoned(_answer(written, "output", notes), fields, notes)
+    return _chat([*turns, Turn("user", asked), _answer_turn(answer, fields)], {}, fields, notes)
 
 
 def prompt_completion(fields: Fields, notes: Notes) -> ChatRow:
@@ -65,9 +68,11 @@ def _prompt_completion(fields: Fields, notes: Notes) -> ChatRow:
         turns = _history(fields.get("history"), notes)
         dialogue = Dialogue([*turns, Turn("user", prompt_text(fields, ("prompt", "input"), notes))])
     completion = as_messages(fields.get("completion"), "completion", notes)
+    if _are_texts(completion):
+        completion = _only_text(completion, "completion")
     if not isinstance(completion, list):
         answer = _reasoned(_answer(completion, "completion", notes), fields, notes)
-        dialogue.turns.append(Turn("assistant", answer))
+        dialogue.turns.append(_answer_turn(answer, fields))
         return _dialogue(dialogue, fields, notes)
     after = read_messages(completion, notes, "completion messages")
     dialogue.turns += after.turns
@@ -85,8 +90,11 @@ def _messages(fields: Fields, notes: Notes) -> ChatRow:
     listed = next(
         (fields[k] for k in ("messages", "conversations", "contents") if k in fields), None
     )
-    dialogue = read_messages(as_list(listed, "messages", notes), notes)
-    return _dialogue(dialogue, fields, notes)
+    listed = as_list(listed, "messages", notes)
+    if isinstance(listed, str) and is_rendered(listed):
+        notes.warn("text_as_turns", "the dialogue is one text: read by the names of its speakers")
+        return _dialogue(read_rendered(listed), fields, notes)
+    return _dialogue(read_messages(listed, notes), fields, notes)
 
 
 def belle(fields: Fields, notes: Notes) -> Row:
@@ -218,6 +226,22 @@ def _are_texts(value: Any) -> TypeGuard[Sequence[str]]:
     return listed and all(isinstance(text, str) for text in value)
 
 
+def _answer_turn(answer: str, fields: Fields) -> Turn:
+    """The last turn: a call, where tools are listed and the answer is a JSON list of calls."""
+    if fields.get("tools") and answer.lstrip()[:2] == "[{":
+        with suppress(Unusable):
+            return Turn("function_call", call_turn(answer))
+    return Turn("assistant", answer)
+
+
+def _only_text(texts: Sequence[str], column: str) -> str:
+    """The text of a list that has one; which of several is the answer, only the user knows."""
+    if len(texts) > 1:
+        what = f"{column} is a list of {len(texts)} texts; expected one (COLUMN.0 names the first)"
+        raise Unusable("answer_not_text", what)
+    return texts[0]
+
+
 def _choices(value: Any, answer: Any, notes: Notes) -> str:
     """The choices of a question, one a line: lettered, or numbered from 0 if the answer is such."""
     listed = as_list(value, "choices", notes)
@@ -256,6 +280,9 @@ def _reasoned(answer: str, fields: Fields, notes: Notes) -> str:
 def _answer(value: Any, column: str, notes: Notes) -> str:
     if value is None:
         notes.lacks_answer("answer_missing", f"{column} is missing or null; expected text")
+    if isinstance(value, bool):
+        notes.warn("number_as_text", f"{column} is {str(value).lower()}; read as text")
+        value = str(value).lower()
     answer = as_text(value, column, "answer_not_text", notes)
     if value is not None and is_blank(answer):
         notes.lacks_answer("answer_empty", f"{column} is {blankness(answer)}; expected an answer")

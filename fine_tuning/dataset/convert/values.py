@@ -1,5 +1,6 @@
 """Single values of a row: text, numbers that stand for text, lists written as JSON text."""
 
+import ast
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ BLANKS = frozenset(
 )
 _BLANKS = "".join(BLANKS)
 UNANSWERED = "unanswered"  # the code of a row that is a prompt alone
+_PRINTED = 1_000_000  # characters of a list as Python prints it: its parser takes much memory
 _MASKED = 4096  # no message shows more
 
 
@@ -129,10 +131,22 @@ def as_list(value: Any, what: str, notes: Notes) -> Any:
         try:
             parsed = msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return value
+            return _python_list(value, what, notes)
         notes.warn("json_text", f"{what} is JSON text; read as a list")
         return parsed
     return value
+
+
+def _python_list(text: str, what: str, notes: Notes) -> Any:
+    """A list or object as Python prints it (pandas writes such cells), or the text itself."""
+    if len(text) > _PRINTED or not text.rstrip().endswith(("]", "}")):
+        return text
+    try:
+        parsed = ast.literal_eval(text.strip())  # literals only: nothing is run
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    notes.warn("json_text", f"{what} is a list as Python prints it; read as one")
+    return parsed
 
 
 def as_messages(value: Any, what: str, notes: Notes) -> Any:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from fine_tuning.dataset.recognise.formats import Format, Shape, all_formats
+from fine_tuning.dataset.recognise.paths import ABSENT, value_at
 from fine_tuning.errors import UsageError
 from fine_tuning.units import counted
 
@@ -19,7 +20,8 @@ def renamed(row: Mapping[str, Any], renames: Mapping[str, str]) -> Mapping[str, 
     """A row under our column names; where two columns would have one, the named one has it."""
     if not renames:
         return row
-    named = {renames[key]: value for key, value in row.items() if key in renames}
+    found = ((ours, value_at(row, yours)) for yours, ours in renames.items())
+    named = {ours: value for ours, value in found if value is not ABSENT}
     return {key: value for key, value in row.items() if key not in renames} | named
 
 

@@ -7,7 +7,7 @@ orders, weighs or judges rows, decides what is trained, so that it is a question
 import re
 from collections.abc import Mapping
 
-from fine_tuning.dataset.recognise.unread import Column
+from fine_tuning.dataset.recognise.unread import SPLIT_COLUMN, Column
 
 # Names of what only describes a row, whatever they hold.
 HARMLESS = re.compile(
@@ -22,6 +22,8 @@ HARMLESS = re.compile(
     r"group|cluster|page|position|offset|start|end|schemaversion|channel|format|finish_reason|"
     r"embedding|embeddings|vector|logprobs?|perplexity|moderation|openai_moderation|redacted|"
     r"toxicity|detoxify|emojis|labels_meta|repo|commit|sub_?category|section|chapter|book|"
+    r"model_?[a-z0-9]|(func|function|file|repo|repository|class|activity)_(name|label)|.*_path(_.*)?|"
+    r"input_output|test_?cases?|tests|.*_tests|test_(list|setup_code)|.*_test_list|starter_code|"
     r"prompt_id|num_turns|turns|n|no|num|number|row|line|rn)|num_.*|n_.*|.*_count|.*_len|.*_length"
     r"|.*_tokens|__.*__|_.*|unnamed.*|meta_.*|.*_meta|.*_metadata|.*_at|.*_time|is_english|kind_.*",
     re.IGNORECASE,
@@ -50,7 +52,7 @@ MEANINGS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
                    r"emotion|intent|stance|class|is_correct|verified|valid|is_valid|likes?|"
                    r"dislikes?|confidence|judg(e?)ment|polarity|hate|toxic|spam|safe|unsafe)"),
         ("choices", r"(.*_)?(choices?|options?|candidates?|alternatives|distractors?)|"
-                    r"[A-Ea-e]|option_?[a-eA-E0-9]|choice_?[a-eA-E0-9]|opa|opb|opc|opd|ending\d"),
+                    r"[A-Ea-e]|option_?[a-eA-E0-9]|choice_?[a-eA-E0-9]|opa|opb|opc|opd|endings?\d?"),
         ("reasoning", r"(.*_)?(reasoning|reason|rationales?|explanations?|thoughts?|thinking|think|"
                       r"cot|chain_of_thought|steps?|analysis|justification|derivation|scratchpad|"
                       r"reflection|plan|proof|working|solution|solutions|trace|trajectory|"
@@ -65,11 +67,13 @@ MEANINGS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("part", r"conversation_?id|conv_?id|dialog(ue)?_?id|session(_?id)?|thread(_?id)?|chat_?id|"
                  r"parent(_?id)?|turn(_?(id|idx|index|number|no))?|message_?(id|index|idx|number)|"
                  r"utterance(_?(id|idx))?|round"),
-        ("prompt", r"instructions?|prompts?|questions?|query|queries|request|user|human|problem"),
+        ("prompt", r"instructions?|prompts?|questions?|query|queries|request|user|human|problem|"
+                   r"ask|problem_statement|.*documentation_string|docstring"),
         ("answer", r"(.*_)?(answers?|responses?|outputs?|completions?|targets?|reply|replies|"
                    r"summary|summaries|highlights|translation|assistant|gpt|bot|result|final_answer|"
                    r"ground_truth|gold|gt|expected|expected_output|golden_answer|short_answer|"
-                   r"long_answer)"),
+                   r"long_answer|codes?|sql|program|(whole_)?func_string|.*code_string)|"
+                   r"(answer|response|completion|output)_[a-z0-9]|answer_?key"),
     )
 )  # fmt: skip
 SAID: Mapping[str, str] = {
@@ -86,12 +90,17 @@ SAID: Mapping[str, str] = {
     "part": "says to which dialogue, and where in it, a row belongs",
     "prompt": "looks like a prompt",
     "answer": "looks like an answer",
+    "split": "says which rows are held out; give each part as a file of its own",
     "text": "holds text",
 }
 LONG = 40  # characters on average from which text is taken for content, not for a note
 
+_HELD_OUT = frozenset(
+    ("test", "val", "valid", "validation", "dev", "eval", "evaluation", "testing")
+)
+
 # What ranks documents for a selection, and labels none.
-_JUDGED = re.compile(
+JUDGED = re.compile(
     r".*(score|rating|quality|reward|rank|votes?|likes|confidence)s?", re.IGNORECASE
 )
 _PATHS = re.compile(
@@ -121,12 +130,15 @@ def meaning_of(name: str, column: Column, kind: str, *, dialogues: bool) -> str:
     is_text = bool(column.types.get("str") or column.types.get("list") or column.types.get("dict"))
     if all(map(_PATHS.fullmatch, column.examples)) or "bytes" in column.types:
         return "media"
+    if SPLIT_COLUMN.fullmatch(name):
+        parts = {text.strip().lower() for text in column.examples}
+        return "split" if len(parts) > 1 and parts & _HELD_OUT else ""
     if column.beside:
         return "text"
     if meaning := meaning_by_name(name):
         of_parts = meaning == "part" and dialogues
         matters = not of_parts and _matters(meaning, column, kind, is_text=is_text)
-        return meaning if matters and not (kind == "text" and _JUDGED.fullmatch(name)) else ""
+        return meaning if matters and not (kind == "text" and JUDGED.fullmatch(name)) else ""
     if HARMLESS.fullmatch(_plain(name)):
         return ""
     long = column.chars >= LONG * column.values

@@ -6,18 +6,19 @@ it alone answers all that is asked about the file.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from shlex import quote
 from typing import Any
 
 from fine_tuning.dataset.convert.dialogue.rendered import is_rendered
+from fine_tuning.dataset.convert.dialogue.speakers import speaks
 from fine_tuning.dataset.convert.plan import UNUSED, Plan
 from fine_tuning.dataset.insight.sensitive import masked
-from fine_tuning.dataset.read import is_name
+from fine_tuning.dataset.recognise.by_columns import ALONE
 from fine_tuning.dataset.recognise.formats import all_formats, label_names
 from fine_tuning.dataset.recognise.mapping import mapping_of
-from fine_tuning.dataset.recognise.meanings import HARMLESS, SAID, meaning_by_name, meaning_of
+from fine_tuning.dataset.recognise.meanings import SAID, meaning_by_name, meaning_of
 from fine_tuning.dataset.recognise.unread import Column, Unread, text_within
 from fine_tuning.dataset.recognise.vendors import vendor_advice
+from fine_tuning.dataset.recognise.ways import flags, ways_to_read
 from fine_tuning.dataset.sources import Source
 from fine_tuning.values.spec import DataSpec
 
@@ -76,13 +77,28 @@ def questions_of(
         yield "other_form", form
         return
     if not plan.format:
-        if message := unknown_format(rows, spec):
-            yield "format_unknown", message
+        if message := ways_to_read(rows, spec):
+            yield "columns_unknown", message
+        return
+    if not plan.allow_unanswered and (plan.format == ALONE or (not kept and _answers_hold(rows))):
+        message = ways_to_read(rows, spec)
+        if message and "--text_column" not in message:  # else there is a prompt and nothing more
+            yield "answer_unread", f"no text is read as the answer. {message}"
         return
     if rendered := rendered_question(plan, rows):
         yield rendered
     if columns := column_question(plan, unread, rows, spec):
         yield columns
+
+
+def _answers_hold(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether what is called an answer holds objects or lists of texts."""
+    return any(
+        isinstance(value, (dict, list)) and not any(map(speaks, value))
+        for row in rows
+        for name, value in row.items()
+        if meaning_by_name(name) == "answer"
+    )
 
 
 def column_question(
@@ -178,18 +194,6 @@ def _ways_of_text(
             yield f"{flags(spec, read, rest)} (a prompt and its answer)"
 
 
-def flags(spec: DataSpec, read: Mapping[str, str], ignored: Sequence[str]) -> str:
-    """The flags that read and ignore these columns, with those that the user gave already."""
-    columns = {**spec.columns, **read}
-    words = []
-    if columns:
-        words.append("--columns " + quote(",".join(f"{o}={y}" for o, y in columns.items())))
-    left_out = dict.fromkeys((*spec.ignore_columns, *ignored))
-    if left_out:
-        words.append("--ignore_columns " + " ".join(map(quote, left_out)))
-    return " ".join(words)
-
-
 def _messages(asked: Sequence[_Asked], spec: DataSpec) -> str:
     names = [column.name for column in asked]
     described = "; ".join(column.said() for column in asked[:_MOST])
@@ -248,36 +252,3 @@ def rendered_question(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> tuple[st
         " around them. Choose: --dataset_format rendered (read back into turns: the answers are"
         " trained) | --dataset_format text (train each text as it is)"
     )
-
-
-def unknown_format(rows: Sequence[Mapping[str, Any]], spec: DataSpec) -> str:
-    """What the columns of a file of no known format may be, as flags to choose from."""
-    filled = (name for row in rows for name, value in row.items() if value not in (None, ""))
-    names = dict.fromkeys(name for name in filled if name)
-    if not all(map(is_name, names)):
-        return ""  # what stands in the first row of a table without a header
-    matter = [name for name in names if not HARMLESS.fullmatch(name)] or [*names]
-    texts = [name for name in matter if _is_text(name, rows)]
-    if len(texts) == 1 == len(matter):
-        rest = flags(spec, {}, [name for name in names if name not in texts])
-        words = " ".join(filter(None, (f"--text_column {quote(texts[0])}", rest)))
-        return f"Choose: {words} (train each value as a text)"
-    asked = next((n for n in texts if meaning_by_name(n) == "prompt"), texts[0] if texts else "")
-    others = [name for name in texts if name != asked]
-    ours = {"context": "input", "reasoning": "reasoning", "system": "system", "rating": "label"}
-    answers = [name for name in others if meaning_by_name(name) not in ours]
-    if not answers:
-        return ""
-    answer = next((n for n in answers if meaning_by_name(n) == "answer"), answers[0])
-    read = {"instruction": asked, "output": answer}
-    for name in others:
-        column = ours.get(meaning_by_name(name), "")
-        if column not in ("", "label", *read):
-            read[column] = name
-    left = [name for name in names if name not in read.values()]
-    return f"Choose, for example: {flags(spec, read, left)} (a prompt and its answer)"
-
-
-def _is_text(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-    values = [row[name] for row in rows if row.get(name) is not None]
-    return bool(values) and all(isinstance(value, str) for value in values) and any(values)

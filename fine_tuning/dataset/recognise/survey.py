@@ -1,7 +1,7 @@
 """The first look at a file: its format by its first rows, to be confirmed by all of them."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from fine_tuning.dataset.recognise.by_columns import (
     winner,
 )
 from fine_tuning.dataset.recognise.formats import all_formats
+from fine_tuning.dataset.recognise.implied import implied
 from fine_tuning.dataset.recognise.mapping import Mapped, mapping_of
 from fine_tuning.dataset.recognise.meanings import HARMLESS
+from fine_tuning.dataset.recognise.paths import values_at
 from fine_tuning.dataset.recognise.unread import Column
 from fine_tuning.dataset.sources import Source
 from fine_tuning.errors import DataError
@@ -66,6 +68,10 @@ def _recognised(
     if spec.text_column:
         return Plan("text", renames, media), rows
     votes = vote(rows, renames)
+    if votes.keys() <= {(), (ALONE,)} and (more := implied(rows, renames)):
+        again = vote(rows, {**renames, **more})
+        if not again.keys() <= {(), (ALONE,)}:
+            votes, renames = again, {**renames, **more}
     if len(votes) == 1 and len(next(iter(votes))) > 1:
         winner(votes, source.name)
     names = [names for names, _ in votes.most_common() if names and names != (ALONE,)]
@@ -80,7 +86,8 @@ def _recognised(
 def _renames(rows: list[dict[str, Any]], spec: DataSpec) -> dict[str, str]:
     """The file's columns -> ours; a column that has our name already gives way to the named one."""
     renames = {yours: ours for ours, yours in spec.columns.items()}
-    ours_here = {ours for yours, ours in renames.items() if any(yours in row for row in rows)}
+    here = {yours for yours in renames if values_at(rows, yours)}
+    ours_here = {ours for yours, ours in renames.items() if yours in here}
     if spec.text_column:
         renames[spec.text_column] = "text"
         ours_here |= {*all_formats()["text"].columns["text"]}
@@ -95,12 +102,13 @@ def _ignored(rows: list[dict[str, Any]], spec: DataSpec) -> list[str]:
     return [name for names in words for name in names]
 
 
-def unknown_columns(looks: Iterable[tuple[Plan, list[dict[str, Any]]]], spec: DataSpec) -> str:
+def unknown_columns(looks: Sequence[tuple[Plan, list[dict[str, Any]]]], spec: DataSpec) -> str:
     """What to say of a named column that no first row has, or nothing."""
     names = dict.fromkeys(name for _, rows in looks for row in rows for name in row)
     wanted = [*spec.columns.values(), *([spec.text_column] if spec.text_column else [])]
     wanted += _ignored([row for _, rows in looks for row in rows], spec)
-    absent = [name for name in wanted if name not in names]
+    every = [row for _, rows in looks for row in rows]
+    absent = [name for name in wanted if name not in names and not values_at(every, name)]
     if not absent or not names:
         return ""
     there = ", ".join(list(names)[:12])
@@ -141,7 +149,9 @@ def evidence(source: Source, plan: Plan, votes: Votes, rows: list[dict[str, Any]
     fitting = (renamed(row, plan.renames) for row in rows)
     shapes = all_formats()[plan.format].shapes
     row: Mapping[str, Any] = next((r for r in fitting if any(s.fits(r) for s in shapes)), {})
-    return evidence_for(all_formats()[plan.format], votes, row)
+    known = {yours: ours for yours, ours in plan.renames.items() if not ours.endswith(UNUSED)}
+    other = "".join(f"; {ours} is {yours}" for yours, ours in known.items())
+    return evidence_for(all_formats()[plan.format], votes, row) + other
 
 
 def _first_rows(source: Source) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Columns that no format reads, as a pass over the rows saw them."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,8 @@ import msgspec
 
 MOST_COLUMNS = 64
 MOST_VALUES = 40  # of each column, that are looked at
+# Says which rows are held out, and may do so at the end of a file: each row is looked at.
+SPLIT_COLUMN = re.compile(r"split|subset|fold|partition|data_?split", re.IGNORECASE)
 _EXAMPLE = 80
 _PARTS = 50  # of a nested value
 
@@ -29,9 +32,9 @@ class Column(msgspec.Struct):
         """Whether several values are all the same: such a column tells no row from another."""
         return self.values > 1 and len(self.examples) == 1
 
-    def see(self, value: Any) -> None:
-        """One more value."""
-        if self.values >= MOST_VALUES:
+    def see(self, value: Any, *, everywhere: bool = False) -> None:
+        """One more value; of a column that counts everywhere also beyond the first ones."""
+        if self.values >= MOST_VALUES and not everywhere:
             return
         self.values += 1
         kind = type(value).__name__
@@ -39,7 +42,7 @@ class Column(msgspec.Struct):
         text = text_within(value)
         self.chars += len(text)
         example = "(bytes)" if isinstance(value, bytes) else (text or str(value))[:_EXAMPLE]
-        if example not in self.examples:
+        if example not in self.examples and len(self.examples) < MOST_VALUES:
             self.examples.append(example)
 
     def add(self, other: "Column") -> None:
@@ -62,7 +65,7 @@ class Unread(dict[str, Column]):
             if len(self) >= MOST_COLUMNS:
                 return
             column = self[name] = Column(beside)
-        column.see(value)
+        column.see(value, everywhere=bool(SPLIT_COLUMN.fullmatch(name)))
 
 
 def text_within(value: Any) -> str:

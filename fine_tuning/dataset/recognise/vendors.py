@@ -15,11 +15,15 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """One form: how its first record is known, and Python that makes rows of the records `d`."""
+    """One form: how its first record is known, and Python that makes rows of the records `d`.
+
+    `whole`: the file is one record.
+    """
 
     name: str
     known: Callable[[Record], bool]
     rows: str
+    whole: bool = False
 
 
 _ENTRY = frozenset(
@@ -37,9 +41,35 @@ def _columns_of(kind: type) -> Callable[[Record], bool]:
     def known(record: Record) -> bool:
         values = list(record.values())
         whole = len(values) > 1 and all(isinstance(v, kind) for v in values)
-        return whole and len({len(value) for value in values}) == 1
+        return whole and len({len(value) for value in values}) == 1 and _are_columns(values)
 
     return known
+
+
+def _are_columns(values: Sequence[Any]) -> bool:
+    """Whether objects hold the cells of a column each, by the number of their row."""
+    objects = [value for value in values if isinstance(value, dict)]
+    return all(str(key).isdecimal() for value in objects for key in value)
+
+
+def _rows_under_keys(record: Record) -> bool:
+    """`{"q1": {...}, "q2": {...}}`: objects with the same columns."""
+    values = list(record.values())
+    return (
+        len(values) > 1
+        and all(isinstance(value, dict) and len(value) > 1 for value in values)
+        and len({frozenset(value) for value in values}) == 1
+    )
+
+
+def _better(record: Record) -> bool:
+    numbered = {"response_0", "response_1"} <= record.keys()
+    return numbered and record.get("better_response_id") in (0, 1)
+
+
+def _are_ranked(answers: Any) -> bool:
+    listed = isinstance(answers, list) and len(answers) > 1
+    return listed and all(isinstance(a, dict) and {"answer", "rank"} <= a.keys() for a in answers)
 
 
 VENDORS: tuple[Vendor, ...] = (
@@ -53,21 +83,19 @@ VENDORS: tuple[Vendor, ...] = (
         "a table of pandas in orient='split'",
         lambda r: _has("columns", "data")(r) and isinstance(r["columns"], list),
         "[dict(zip(d[0]['columns'], r)) for r in d[0]['data']]",
+        whole=True,
     ),
     Vendor(
         "a table of pandas written column by column",
         _columns_of(dict),
         "[dict(zip(d[0], r)) for r in zip(*(c.values() for c in d[0].values()))]",
+        whole=True,
     ),
     Vendor(
         "a table written column by column",
         _columns_of(list),
         "[dict(zip(d[0], r)) for r in zip(*d[0].values())]",
-    ),
-    Vendor(
-        "an OpenAI batch file",
-        lambda r: isinstance(r.get("body"), dict) and "messages" in r["body"],
-        "[{'messages': x['body']['messages']} for x in d]",
+        whole=True,
     ),
     Vendor(
         "a log of chat requests and responses",
@@ -104,6 +132,46 @@ VENDORS: tuple[Vendor, ...] = (
         lambda r: bool(r) and all(isinstance(v, dict) and _ENTRY & v.keys() for v in r.values()),
         "",
     ),
+    Vendor("a table with a row under each key", _rows_under_keys, "[*d[0].values()]", whole=True),
+    Vendor(
+        "votes of an arena",
+        _has("conversation_a", "conversation_b", "winner"),
+        "[{'chosen': x['conversation_' + w], 'rejected': x['conversation_' + 'ba'['ab'.index(w)]]}"
+        " for x in d for w in [x['winner'][-1]] if x['winner'] in ('model_a', 'model_b')]",
+    ),
+    Vendor(
+        "a set of two numbered answers of which one is the better",
+        _better,
+        "[{'prompt': x['prompt'], 'chosen': x['response_%d' % b], 'rejected':"
+        " x['response_%d' % (1 - b)]} for x in d for b in [x['better_response_id']]]",
+    ),
+    Vendor(
+        "a set of ranked answers",
+        lambda r: isinstance(r.get("prompt"), str) and _are_ranked(r.get("answers")),
+        "[{'prompt': x['prompt'].split('Human:')[-1].split('Assistant:')[0].strip(), 'chosen':"
+        " s[0]['answer'], 'rejected': s[-1]['answer']} for x in d for s in [sorted(x['answers'],"
+        " key=lambda a: a['rank'])] if x['prompt'].count('Human:') < 2]",
+    ),
+    Vendor(
+        "a set in MOSS's form",
+        lambda r: isinstance(r.get("chat"), dict) and "turn_1" in r["chat"],
+        "[{'messages': [{'role': r, 'content': t[k].split('|>:')[-1].rsplit('<eo', 1)[0].strip()}"
+        " for t in x['chat'].values() for k, r in (('Human', 'user'), ('MOSS', 'assistant'))]}"
+        " for x in d]",
+    ),
+    Vendor(
+        "a chat history of Telegram or Discord, which does not say who is to be the assistant:"
+        ' write each dialogue as {"messages": [{"role": "user", "content": ...}, ...]}',
+        lambda r: _has("messages", "type", "name")(r) or _has("guild", "messages")(r),
+        "",
+        whole=True,
+    ),
+    Vendor(
+        "a set of tokens with a label each, which is not what a language model is trained on:"
+        ' write {"instruction": the text, "output": what is to be found} of each',
+        _has("tokens", "ner_tags"),
+        "",
+    ),
     Vendor(
         "an export of traces from Langfuse",
         _has("observations", "input"),
@@ -123,11 +191,13 @@ def vendor_advice(source: Source, rows: Sequence[Record]) -> str:
     first = next(iter(rows), None)
     if first is None:
         return ""
-    vendor = next((vendor for vendor in VENDORS if vendor.known(first)), None)
+    forms = (vendor for vendor in VENDORS if len(rows) == 1 or not vendor.whole)
+    vendor = next((vendor for vendor in forms if vendor.known(first)), None)
     if vendor is None:
         return ""
     if not vendor.rows:
-        named = [e.get("file_name") for e in first.values() if e.get("file_name")]
+        entries = [entry for entry in first.values() if isinstance(entry, dict)]
+        named = [e["file_name"] for e in entries if e.get("file_name")]
         example = f": --dataset_path {quote(str(source.path.parent / named[0]))}" if named else ""
         return f"this is {vendor.name}{example}"
     out = str(Path(source.name).with_suffix("")) + ".rows.jsonl"

@@ -339,7 +339,23 @@ FILES: dict[str, list[Case]] = {
         text(parquet(TOOLED), {"write tool arguments as JSON text": parquet(AS_TEXT)}, "d.parquet")
     ],
     "delimiter": [fine(TABLE.replace(",", ";"), "d.csv")],
-    "no_header": [text(TABLE.split("\n", 1)[1], {"add a header row": TABLE}, "d.csv")],
+    "no_header": [
+        text(TABLE.split("\n", 1)[1], {"add a header row": TABLE}, "d.csv"),
+        Case(
+            {"d.csv": TABLE.split("\n", 1)[1]},
+            {
+                "call the columns by their numbers: --columns instruction=1,output=2": (
+                    "--columns instruction=1,output=2"
+                )
+            },
+            stays=True,
+        ),
+    ],
+    "columns_unknown": [Case({NAME: [{"frage": q, "antwort": a} for q, a in PAIRS]})],
+    "answer_unread": [
+        Case({NAME: [{"question": q, "answer": {"value": a}} for q, a in PAIRS]}),
+        Case({NAME: [{"question": q, "response_j": a, "response_k": "No."} for q, a in PAIRS]}),
+    ],
     "bytes_as_text": [
         fine(parquet([{k: v.encode() for k, v in r.items()} for r in FOUR]), "d.parquet")
     ],

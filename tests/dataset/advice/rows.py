@@ -417,6 +417,8 @@ ROWS: dict[str, list[Case]] = {
     "lists_as_turns": [
         row({"messages": {"role": ["user", "assistant"], "content": [Q, A]}}, {NOTHING: ""}, CHATS)
     ],
+    "texts_as_turns": [row({"messages": [Q, A]}, {NOTHING: ""}, CHATS)],
+    "text_as_turns": [row({"messages": f"User: {Q}\nAssistant: {A}"}, {NOTHING: ""}, CHATS)],
     "tool_result_json": [row(tooled(calling(), result({"hour": 9}), bot()), {NOTHING: ""}, CHATS)],
     "tool_parameters_missing": [
         row(tooled(calling(), result(), bot(), tools=[{"name": "now"}]), {NOTHING: ""}, CHATS)

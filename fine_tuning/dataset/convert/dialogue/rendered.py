@@ -20,7 +20,7 @@ class Markup:
 
 _SPOKEN = (
     r"Human|Assistant|User|AI|Bot|System|Question|Answer|Q|A|USER|ASSISTANT|SYSTEM|HUMAN|BOT"
-    r"|问|答|用户|助手"
+    r"|问|答|用户|助手|FUNCTION RESPONSE"
 )
 # The most telling first.
 MARKUPS: tuple[Markup, ...] = (
@@ -44,6 +44,10 @@ MARKUPS: tuple[Markup, ...] = (
         re.compile(r"\[(?P<role>/?INST)\]"),
         re.compile(r"</?s>"),
     ),
+    Markup(  # also without line breaks between the turns
+        re.compile(r"### ?(?P<role>Human|Assistant|User)\s*:[ \t]*"),
+        re.compile(r"<\|endoftext\|>|</?s>"),
+    ),
     Markup(
         re.compile(r"^#{2,3} ?(?P<role>Instruction|Input|Response|Human|Assistant|User|System)\s*:",
                    re.MULTILINE),
@@ -51,7 +55,7 @@ MARKUPS: tuple[Markup, ...] = (
     ),
     Markup(
         re.compile(rf"^[ \t]*(?P<role>{_SPOKEN})[ \t]*[:：]", re.MULTILINE),
-        re.compile(r"</?s>"),
+        re.compile(r"</?s>|<\|endoftext\|>"),
     ),
 )  # fmt: skip
 _ROLES = {
@@ -64,6 +68,7 @@ _ROLES = {
     "answer": "assistant",
     "q": "user",
     "a": "assistant",
+    "function response": "tool",
     "问": "user",
     "答": "assistant",
     "用户": "user",

@@ -151,6 +151,12 @@ def _name(tool: Any) -> str:
     return str(function.get("name"))
 
 
+def _are_properties(parameters: dict[str, Any]) -> bool:
+    """Whether each parameter is described under its name, without a schema around (xLAM)."""
+    described = (isinstance(value, dict) and "type" in value for value in parameters.values())
+    return bool(parameters) and all(described)
+
+
 def _one_tool(tool: Any, notes: Notes) -> dict[str, Any]:
     function = tool.get("function") if isinstance(tool, dict) and "function" in tool else tool
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
@@ -159,6 +165,9 @@ def _one_tool(tool: Any, notes: Notes) -> dict[str, Any]:
         function = {("parameters" if k == "input_schema" else k): v for k, v in function.items()}
         tool = function
     parameters = function.get("parameters")
+    if isinstance(parameters, dict) and _are_properties(parameters):
+        parameters = {"type": "object", "properties": parameters}
+        function = tool = {**function, "parameters": parameters}
     if isinstance(parameters, dict) and isinstance(parameters.get("properties"), dict):
         return dict(tool)
     if (

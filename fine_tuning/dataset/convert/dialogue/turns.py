@@ -12,6 +12,7 @@ from fine_tuning.dataset.convert.dialogue.content import (
     with_reasoning,
 )
 from fine_tuning.dataset.convert.dialogue.pairing import in_call_order
+from fine_tuning.dataset.convert.dialogue.speakers import ROLE_KEYS, with_role
 from fine_tuning.dataset.convert.dialogue.tools import call_turn, calls_text, join_calls
 from fine_tuning.dataset.convert.media import has_placeholder
 from fine_tuning.dataset.convert.values import (
@@ -25,10 +26,9 @@ from fine_tuning.dataset.convert.values import (
 )
 from fine_tuning.dataset.recognise.formats import native_roles, role_names
 
-ROLE_KEYS = ("role", "from")
 ANSWERS = ("assistant", "function_call")
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
-CONTENT_KEYS = ("content", "value", "text", "parts", "message")
+CONTENT_KEYS = ("content", "value", "text", "parts", "message", "utterance")
 # What a message without a role may be: one round of a dialogue, its two turns by these names.
 ROUNDS = (
     *(("input", "output"), ("prompt", "response"), ("prompt", "completion"), ("query", "response")),
@@ -69,6 +69,9 @@ def read_messages(messages: Any, notes: Notes, what: str = "messages") -> Dialog
         raise Unusable("messages_missing", f"{what} are an empty list")
     dialogue = Dialogue()
     of = "" if what == "messages" else f" of {what}"
+    texts = all(isinstance(message, str) for message in messages)
+    if texts and len(messages) > 1 and what == "messages":
+        messages = _by_turns(messages, what, notes)
     messages = [turn for message in messages for turn in _turns_within(notes.tags.ours(message))]
     messages = in_call_order(messages, of, notes)
     for number, message in enumerate(messages, 1):
@@ -76,12 +79,29 @@ def read_messages(messages: Any, notes: Notes, what: str = "messages") -> Dialog
     return dialogue
 
 
+def _by_turns(texts: list[str], what: str, notes: Notes) -> list[Any]:
+    """Texts of two who speak by turns, up to the last answer."""
+    message = f"{what} are plain texts: read as user and assistant by turns"
+    if len(texts) % 2:
+        message = (
+            f"{what} are plain texts: read as user and assistant by turns, without the last one,"
+            " which has no answer"
+        )
+    notes.warn("texts_as_turns", message)
+    roles = ("user", "assistant")
+    answered = texts[: len(texts) // 2 * 2]
+    return [{"role": roles[number % 2], "content": text} for number, text in enumerate(answered)]
+
+
 def _turns_within(message: Any) -> Sequence[Any]:
     """The messages of a list's element: itself, or the turns that its keys name.
 
     `{"human": ..., "assistant": ...}` is a round, as is `{"input": ..., "output": ...}`.
     """
-    if not isinstance(message, dict) or any(message.get(key) is not None for key in ROLE_KEYS):
+    if not isinstance(message, dict):
+        return (message,)
+    message = with_role(message)
+    if any(message.get(key) is not None for key in ROLE_KEYS):
         return (message,)
     by_key = {key: role for key in message if (role := role_names().get(key.strip().lower()))}
     pair = next((pair for pair in ROUNDS if all(message.get(key) is not None for key in pair)), ())

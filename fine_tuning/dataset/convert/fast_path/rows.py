@@ -34,6 +34,7 @@ from fine_tuning.dataset.recognise.formats import (
     native_roles,
     role_names,
 )
+from fine_tuning.dataset.recognise.unread import SPLIT_COLUMN
 
 SAMPLE_ROWS = 200
 MAX_EXTRA_COLUMNS = 24  # each may cost a scan of the block
@@ -98,12 +99,16 @@ def fast_path(plan: Plan, sample: Sequence[Any]) -> FastPath | None:
     rows = [row for row in sample if isinstance(row, dict)]
     if plan.format not in all_formats() or plan.tags.keys or plan.tags.roles:
         return None
+    if any("." in name for name in plan.renames):  # may lead into a column
+        return None
     if plan.recognised:
         names = (plan.format, *all_formats()[plan.format].includes)
         own = [(name,) for name in names]
         rows = [row for row in rows if formats_of(renamed(row, plan.renames)) in own]
     build = _BUILDERS.get(all_formats()[plan.format].converter)
     columns = [name for name, _ in Counter(key for row in rows for key in row).most_common()]
+    if any(map(SPLIT_COLUMN.fullmatch, columns)):
+        return None
     if build is None or not columns or (plan.recognised and _may_be_other(plan, columns)):
         return None
     return build(plan, columns, rows)
