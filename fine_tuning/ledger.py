@@ -121,7 +121,8 @@ def read(run_dir: Path) -> list[RowLoss]:
     if not path.exists():
         return []
     try:
-        return [RowLoss(**row) for row in pq.read_table(path).to_pylist()]
+        with pq.ParquetFile(path) as file:  # pq.read_table would import pandas
+            return [RowLoss(**row) for row in file.read().to_pylist()]
     except (OSError, pa.ArrowException, TypeError) as error:
         raise DataError(
             f"{path} cannot be read: {error}", fix="delete it", where=(str(path),)

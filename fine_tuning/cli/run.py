@@ -9,9 +9,9 @@ from pathlib import Path
 from shlex import quote
 from types import FrameType
 
-from fine_tuning import pipeline, report
+from fine_tuning import pipeline
 from fine_tuning.cli.output.outcome import Outcome
-from fine_tuning.cli.runs.summary import RunSummary, summary_of
+from fine_tuning.cli.runs.summary import RunSummary, of_record, summary_of
 from fine_tuning.cli.samples import register_samples
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
@@ -19,6 +19,8 @@ from fine_tuning.cli.settings.words.program import program_here
 from fine_tuning.paths import shown
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
+from fine_tuning.values.record import result_of
+from fine_tuning.values.tables.methods import METHODS
 
 
 def run(job: Resolved) -> Outcome[RunSummary]:
@@ -48,18 +50,19 @@ def what_is_next(run_dir: Path) -> Iterator[str]:
         yield "Nothing was trained: the same command without --dry_run trains."
     if record.status != "done":
         return
-    facts = report.collect(run_dir, record)
-    yield f"{'Adapter' if facts.adapter_path else 'Model'}: {shown(run_dir)}"
-    if facts.merged_path is not None:
-        yield f"Merged model: {shown(facts.merged_path)}"
-    for path in facts.gguf_paths:
+    summary, ollama = of_record(run_dir, record), result_of(record.stages.ollama)
+    method = METHODS[summary.method]
+    yield f"{'Adapter' if method.makes_adapter else 'Model'}: {shown(run_dir)}"
+    if summary.merged_path is not None:
+        yield f"Merged model: {shown(summary.merged_path)}"
+    for path in summary.gguf_paths:
         yield f"GGUF file: {shown(path)}"
-    if facts.ollama_model:
-        yield f"In Ollama: ollama run {facts.ollama_model}"
+    if ollama is not None and ollama.created:
+        yield f"In Ollama: ollama run {ollama.name}"
     place = quote(shown(run_dir))
-    if not facts.reward_model:
+    if summary.stage != "rm":
         yield f"Talk to it:\n    {program_here()} chat --output_dir {place}"
-    if facts.merged_path is None and facts.adapter_path and not facts.virtual_tokens:
+    if summary.merged_path is None and method.makes_adapter and not method.soft_prompt:
         target = quote(f"{shown(run_dir)}-merged")
         words = [f"{program_here()} export", f"--output_dir {place}", f"--export_dir {target}"]
         yield "Merge it:\n    " + " \\\n    ".join(words)

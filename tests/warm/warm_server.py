@@ -7,7 +7,6 @@ process, which runs the very module that the command names. The environment must
 the letter: libraries read it while they are imported. `PYTEST_WARM=0` starts all of them cold.
 """
 
-import gc
 import json
 import os
 import resource
@@ -117,8 +116,8 @@ def become(asked: dict[str, Any], pipes: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    import fine_tuning.engine.worker.stages  # noqa: F401  this is what takes its time
+    from fine_tuning.engine.worker.libraries import stages
 
-    gc.freeze()  # what nobody touches stays shared
+    stages()  # this is what takes its time; what nobody touches stays shared
     serve(Path(sys.argv[1]))
     runpy.run_module(WORKER, run_name="__main__", alter_sys=True)

@@ -79,7 +79,7 @@ def of_record(path: Path, record: RunRecord) -> RunSummary:
         trouble=record.failure.what if record.failure and record.status == "failed" else "",
         model=spec.model_name_or_path or "",
         data=spec.data.dataset_path or tuple(spec.data.mix),
-        method=spec.method,
+        method=plan.chosen.method if plan else spec.method,
         stage=plan.rows.stage if plan else spec.stage or "",
         quantization=spec.quantization,
         rows=parts.train_rows if parts else None,

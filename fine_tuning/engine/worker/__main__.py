@@ -54,11 +54,12 @@ def requests(job_path: Path | None, stream: TextIO) -> Iterator[dict[str, Any]]:
 
 def answer(request: dict[str, Any], events: Events) -> bool:
     """Run one stage and send its result or its error; False if it failed."""
-    from fine_tuning.engine.worker.stages import STAGES
+    from fine_tuning.engine.worker.libraries import stages
 
+    known = stages()
     events.send("begun", {})  # the libraries are imported
     try:
-        result = STAGES[request["stage"]](events=events, **request["args"])
+        result = known[request["stage"]](events=events, **request["args"])
     except FineTuningError as error:
         parts = {"what": error.what, "why": error.why, "fix": error.fix}
         rows = list(error.rows) if isinstance(error, RowsError) else []

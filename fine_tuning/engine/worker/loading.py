@@ -4,7 +4,7 @@ Each mend is a row of `engine/defects.py`, and ends with its block.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -38,15 +38,34 @@ def training_dtype(settings: Mapping[str, Any]) -> "torch.dtype | None":
 
 @contextmanager
 def _weights_unpacked() -> Iterator[None]:
-    """Models loaded inside keep their 4-bit weights as they are, whatever is asked of them.
+    """Quantised models loaded inside keep their 4-bit weights as they are, whatever is asked of
+    them.
 
     bitsandbytes repacks such a weight when it is first used in evaluation mode on a CPU with
     AVX512-BF16 (nn/modules.py:Linear4bit.forward). What is packed has no backward pass for the
     layer's input: a training that goes on trains another adapter, or fails if there are biases.
     """
+    known = loader.patch_config
+    with ExitStack() as mended:
+
+        def patch_config(
+            config: Any, tokenizer: Any, model_args: Any, init_kwargs: Any, is_trainable: bool
+        ) -> None:
+            known(config, tokenizer, model_args, init_kwargs, is_trainable)
+            stored = getattr(config, "quantization_config", None)
+            if stored or init_kwargs.get("quantization_config"):
+                mended.enter_context(_never_repacked())
+
+        loader.patch_config = patch_config
+        mended.callback(setattr, loader, "patch_config", known)
+        yield
+
+
+@contextmanager
+def _never_repacked() -> Iterator[None]:
     try:
         from bitsandbytes.nn import modules
-    except ImportError:  # then nothing is quantised
+    except ImportError:  # then it is quantised by another library
         yield
         return
     known = modules.has_avx512bf16
