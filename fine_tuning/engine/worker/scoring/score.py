@@ -26,7 +26,7 @@ from fine_tuning.engine.worker.scoring.asking import (
     of_text,
 )
 from fine_tuning.engine.worker.scoring.batches import free_device_memory
-from fine_tuning.engine.worker.scoring.foretold import Foretold
+from fine_tuning.engine.worker.scoring.foretold import Foretold, foretell, foretell_media
 from fine_tuning.engine.worker.scoring.general import general_scores
 from fine_tuning.engine.worker.scoring.generate import (
     Limit,
@@ -177,8 +177,8 @@ def _answered(
     if scoring.kind == "text":
         return [of_documents(model, text, events.note)]
     foretold, limit = Foretold(events.note), scoring.limit
-    if text:
-        foretold.before(model, model.prompts.pairs(text), limit)
+    seconds = foretell(model, model.prompts.pairs(text), limit)
+    foretold.before(seconds + foretell_media(model, seen, limit), len(rows))
     progress = progress_of(events, stage, len(rows), foretold)
     parts = [of_text(model, text, progress(0), events.note, limit=limit)]
     return [*parts, of_media(model, seen, progress(len(text)), limit=limit)] if seen else parts

@@ -14,7 +14,7 @@ from tests.engine.worker.tokens.looking import picture, seen
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(vision_model: Path) -> Iterator[Any]:
     import torch
     from llamafactory.data.template import get_template_and_fix_tokenizer
@@ -39,7 +39,7 @@ def model(vision_model: Path) -> Iterator[Any]:
 
 @pytest.mark.parametrize("size", [(56, 56), (280, 140)])
 def test_each_answered_token_is_the_likeliest_also_all_at_once(
-    model: Any, tmp_path: Path, size: tuple[int, int]
+    model: Any, tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Generation and loss place the tokens after a picture alike."""
     row = seen(picture(tmp_path / "a.png", *size))
@@ -50,7 +50,7 @@ def test_each_answered_token_is_the_likeliest_also_all_at_once(
         found.append(generate(**named))
         return found[0]
 
-    model.model.generate = noted
+    monkeypatch.setattr(model.model, "generate", noted)
     config = model.model.config
     places = [config.image_token_id, config.video_token_id]  # an answer holds none
     model.answer(row, prompt, max_new_tokens=12, do_sample=False, suppress_tokens=places)
@@ -73,14 +73,38 @@ def test_the_answer_depends_on_the_picture(model: Any, tmp_path: Path) -> None:
     assert (first[0, -1] - second[0, -1]).abs().max() > 1e-3
 
 
-def test_a_model_that_cannot_be_asked_is_named(model: Any, tmp_path: Path) -> None:
+def test_what_scoring_costs_is_said_before_the_first_row_with_a_picture(
+    model: Any, tmp_path: Path
+) -> None:
+    from fine_tuning.engine.worker.scoring.foretold import foretell_media
+    from fine_tuning.engine.worker.scoring.generate import Limit
+    from fine_tuning.engine.worker.scoring.score import Scoring, score_model
+
+    row = seen(picture(tmp_path / "a.png", 56, 56))
+    ticks = iter([0, 1, 0, 10, 0, 40])  # three more tokens took 30 s more
+    wanted = Limit().tokens([model.prompt_and_answer(row)])
+    found = foretell_media(model, [row] * 5, Limit(), lambda: float(next(ticks)))
+    assert found == 5 * (2 * 10 + wanted * 10)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    said: list[str] = []
+    events: Any = SimpleNamespace(note=said.append, progress=lambda *_, **__: None)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fine_tuning.engine.worker.scoring.foretold.LONG_S", 0)
+        score_model(model, Scoring(str(path), 1, "answers"), events, "score_before")
+    assert said[0].startswith("Scoring 1 row may take 0:0")
+
+
+def test_a_model_that_cannot_be_asked_is_named(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from fine_tuning.engine.worker.scoring.asking import NotScored
     from fine_tuning.engine.worker.scoring.score import Scoring, score_model
 
     path = tmp_path / "rows.jsonl"
     row = seen(picture(tmp_path / "a.png", 56, 56))
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    model.processor = None
+    monkeypatch.setattr(model, "processor", None)
     events: Any = SimpleNamespace(note=print)  # no progress is told before
     with pytest.raises(NotScored, match=r"\w+: ."):
         score_model(model, Scoring(str(path), 1, "chat"), events, "score_before")
