@@ -1,6 +1,7 @@
 """Runs that start from the model of another run: sft -> dpo, sft -> rm, for real."""
 
 import dataclasses
+import hashlib
 import io
 import json
 import math
@@ -96,7 +97,10 @@ def test_the_report_of_the_last_shows_the_whole_chain(chained: Path) -> None:
     (link,) = of(chained / "rm").chain
     assert (link.stage, link.method, link.rows) == ("sft", "lora", 24)
     assert link.scores[0].startswith("Exact match: ")
+    weights = hashlib.sha256((chained / "sft" / "adapter_model.safetensors").read_bytes())
+    assert link.weights == weights.hexdigest()[:12], "which run it was, whatever lies there now"
     page = (chained / "rm" / "report.html").read_text(encoding="utf-8")
+    assert link.weights in page
     assert english_in(page) == []
     assert "The chain of runs" in page and "sft by lora" in page and "rm by lora" in page
     assert "Reward accuracy: " in page

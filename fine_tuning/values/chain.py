@@ -16,4 +16,5 @@ class Link:
     epochs: float
     created: float  # seconds since 1970
     scores: tuple[str, ...] = ()  # before and after, a line each
+    weights: str = ""  # the beginning of the hash of what it left; empty: it was not noted
     chat_template: str | None = None  # a hash of the trained one; None: it was trained on text

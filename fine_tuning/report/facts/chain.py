@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fine_tuning import hashes
 from fine_tuning.paths import shown
 from fine_tuning.values.chain import Link
+from fine_tuning.values.codec import fingerprint
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.tables.kinds import KINDS
+
+WEIGHTS = (".safetensors", ".bin")
 
 
 def link_of(run_dir: Path, record: RunRecord, scores: Sequence[str]) -> Link:
@@ -25,8 +29,21 @@ def link_of(run_dir: Path, record: RunRecord, scores: Sequence[str]) -> Link:
         epochs=spec.epochs,
         created=record.created,
         scores=tuple(scores),
+        weights=weights_of(run_dir),
         chat_template=look.template.fingerprint if KINDS[plan.rows.kind].is_chat else None,
     )
+
+
+def weights_of(run_dir: Path) -> str:
+    """By the hash that was noted when they were written: of one file its SHA-256, as `sha256sum`
+    gives it, of several that of their hashes."""
+    known = {
+        name: digest
+        for name, digest in hashes.known(run_dir).items()
+        if Path(name).suffix in WEIGHTS and "/" not in name
+    }
+    whole = next(iter(known.values())) if len(known) == 1 else fingerprint(known)
+    return whole[:12] if known else ""
 
 
 def shown_link(link: Link) -> Link:
