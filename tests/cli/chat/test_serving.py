@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from fine_tuning.values.answers.chat import Sampling
 from tests.contracts import HERE, Trained, build_trained
 
 pytestmark = pytest.mark.engine
+# LLaMA-Factory's API would open it: a file of this machine, or an address.
+PICTURE = {"type": "image_url", "image_url": {"url": "http://127.0.0.1:9/secret.png"}}
+NAMES = ["tuned", "base"]
 HELLO = [{"role": "user", "content": "What is a shard?"}]
 
 
@@ -99,6 +103,38 @@ def test_a_stream_is_the_answer_and_says_that_it_was_cut(site: Site) -> None:
     assert (whole["finish_reason"], parts[-1]["finish_reason"]) == ("length", "length")
 
 
+def test_a_client_of_today_limits_the_answer_and_counts_a_stream(site: Site) -> None:
+    lines = site.asked(
+        max_completion_tokens=3,
+        stream=True,
+        stream_options={"include_usage": True},
+        response_format={"type": "text"},
+        seed=1,
+    ).text.splitlines()
+    *_, usage, done = [line[6:] for line in lines if line.startswith("data: ")]
+    assert done == "[DONE]"
+    told = json.loads(usage)
+    assert told["choices"] == [] and told["id"].startswith("chatcmpl-")
+    assert told["usage"]["completion_tokens"] == 3 < told["usage"]["prompt_tokens"]
+
+
+def test_requests_at_once_are_all_answered(site: Site) -> None:
+    """One after the other; one whose client leaves in the middle makes room."""
+    alone = site.asked(max_tokens=8).json()["choices"][0]["message"]["content"]
+    with httpx.stream(
+        "POST",
+        f"{site.url}/v1/chat/completions",
+        json={"model": "tuned", "messages": HELLO, "stream": True, "max_tokens": 4000},
+        timeout=120,
+    ) as left:
+        next(left.iter_lines())
+    with ThreadPoolExecutor(4) as pool:
+        answers = [*pool.map(lambda name: site.asked(model=name, max_tokens=8), NAMES * 2)]
+    assert [it.status_code for it in answers] == [200] * 4
+    said = [it.json()["choices"][0]["message"]["content"] for it in answers]
+    assert said[0] == said[2] == alone and said[1] == said[3]
+
+
 @pytest.mark.parametrize(
     ("wish", "text"),
     [
@@ -107,6 +143,13 @@ def test_a_stream_is_the_answer_and_says_that_it_was_cut(site: Site) -> None:
         ({"temperature": -1}, "temperature must be 0 or more"),
         ({"messages": [{"role": "user", "content": "river " * 9000}]}, "the model reads"),
         ({"messages": []}, "Invalid length"),
+        ({"response_format": {"type": "json_object"}}, "`response_format` is not served"),
+        ({"logprobs": True}, "`logprobs` is not served"),
+        ({"seed": 1, "temperature": 1.0}, "`seed` is not served"),
+        (
+            {"messages": [{"role": "user", "content": [PICTURE]}]},
+            "Pictures, videos and sounds are not served here.",
+        ),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])

@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 
 from fastapi import HTTPException
@@ -31,6 +32,22 @@ ROLES = {
     "observation": "tool",
     "function": "function_call",
 }
+# Wishes of OpenAI's API that LLaMA-Factory leaves out without a word, and what asks for nothing.
+NOT_SERVED: Mapping[str, tuple[Any, ...]] = {
+    "audio": (None,),
+    "frequency_penalty": (None, 0),
+    "function_call": (None, "auto"),
+    "functions": (None, []),
+    "logit_bias": (None, {}),
+    "logprobs": (None, False),
+    "modalities": (None, ["text"]),
+    "response_format": (None, {"type": "text"}),
+    "tool_choice": (None, "auto"),
+    "top_logprobs": (None, 0),
+}
+NO_MEDIA = "Pictures, videos and sounds are not served here."
+DONE = "[DONE]"  # the end of a stream
+USAGE: ContextVar[bool] = ContextVar("USAGE", default=False)  # whether a stream says what it took
 NAME, ARGUMENTS = "look_up", {"city": "Oslo", "days": 3}
 TOOL = {
     "name": NAME,
@@ -64,7 +81,7 @@ class Answering:
         self._speaker, self._usual, self._system = speaker, usual, system
         self._turn, self._over = turn, over
         self._read_calls = reader_of_calls(speaker)
-        self.ended = "stop"  # of the last stream
+        self.ended, self.used = "stop", (0, 0)  # of the last stream: tokens of prompt and answer
         self.engine = self.template = self
 
     @property
@@ -113,7 +130,9 @@ class Answering:
             try:
                 while (piece := await pieces.get()) is not None:
                     yield piece
-                self.ended = "stop" if work.result().ended == "stop" else "length"
+                answer = work.result()
+                self.ended = "stop" if answer.ended == "stop" else "length"
+                self.used = len(prompt), answer.tokens
             finally:
                 gone.set()
                 with suppress(asyncio.CancelledError):
@@ -136,7 +155,7 @@ class Answering:
     ) -> list[int]:
         """The ids of a conversation. Raises HTTPException for one that cannot be asked."""
         if any(media):
-            raise HTTPException(400, "Pictures, videos and sounds are not served here.")
+            raise HTTPException(400, NO_MEDIA)
         turns = [{"from": ROLES[message["role"]], "value": _value(message)} for message in messages]
         row = {
             "conversations": turns,
@@ -211,7 +230,15 @@ def reader_of_calls(speaker: Speaker) -> Callable[[str], Any] | None:
 
 def require_askable(body: Mapping[str, Any], model: Answering) -> None:
     """Raise HTTPException for a request that cannot be answered, while it can still be refused: a
-    stream of LLaMA-Factory's has begun before it looks (api/chat.py)."""
+    stream of LLaMA-Factory's has begun before it looks, and it opens the files and addresses of
+    media (api/chat.py)."""
+    for name, nothing in NOT_SERVED.items():
+        if body.get(name) not in nothing:
+            raise HTTPException(400, f"`{name}` is not served.")
+    if body.get("seed") is not None and (body.get("temperature") or body.get("top_p")):
+        raise HTTPException(400, "`seed` is not served: what is drawn is not drawn again.")
+    if any(map(_holds_media, _messages(body))):
+        raise HTTPException(400, NO_MEDIA)
     try:
         request = ChatCompletionRequest(**body)
     except ValidationError:  # the API says what is wrong with it
@@ -233,15 +260,42 @@ def require_askable(body: Mapping[str, Any], model: Answering) -> None:
     )
 
 
+def as_known(body: dict[str, Any]) -> dict[str, Any]:
+    """The request in the words that LLaMA-Factory knows: clients name the limit otherwise today."""
+    limit = body.pop("max_completion_tokens", None)
+    return body if limit is None else {**body, "max_tokens": limit}
+
+
+def _messages(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    given = body.get("messages")
+    yield from (it for it in given if isinstance(it, dict)) if isinstance(given, list) else ()
+
+
+def _holds_media(message: Mapping[str, Any]) -> bool:
+    parts = message.get("content")
+    return isinstance(parts, list) and any(
+        isinstance(part, dict) and part.get("type") != "text" for part in parts
+    )
+
+
 @contextmanager
 def mended_streams() -> Iterator[None]:
     """Inside, a stream that was cut says `length`: LLaMA-Factory's says `stop` at every end
-    (api/chat.py:create_stream_chat_completion_response)."""
+    (api/chat.py:create_stream_chat_completion_response). Where it is wished for, its last chunk
+    says what it took."""
     known = api.create_stream_chat_completion_response
 
     async def streamed(request: Any, model: Answering) -> AsyncIterator[str]:
         one = copy.copy(model)  # which notes how this stream has ended
+        last: dict[str, Any] = {}
         async for chunk in known(request, one):
+            if chunk == DONE and USAGE.get():
+                asked, said = one.used
+                taken = {"prompt_tokens": asked, "completion_tokens": said}
+                usage = {**taken, "total_tokens": asked + said}
+                yield json.dumps({**last, "choices": [], "usage": usage})
+            elif chunk != DONE:
+                last = json.loads(chunk)
             yield chunk.replace('"finish_reason": "stop"', f'"finish_reason": "{one.ended}"')
 
     api.create_stream_chat_completion_response = streamed

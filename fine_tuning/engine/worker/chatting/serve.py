@@ -18,7 +18,13 @@ from fastapi import HTTPException
 from llamafactory.api.app import create_app
 from starlette.responses import JSONResponse
 
-from fine_tuning.engine.worker.chatting.api import Answering, mended_streams, require_askable
+from fine_tuning.engine.worker.chatting.api import (
+    USAGE,
+    Answering,
+    as_known,
+    mended_streams,
+    require_askable,
+)
 from fine_tuning.engine.worker.chatting.speaker import speaker_of
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.errors import EnvironmentProblem
@@ -70,9 +76,14 @@ class ByName:
             return waiting.pop() if waiting else await receive()
 
         try:
-            body = json.loads(content)
+            body = as_known(json.loads(content))
             name = body["model"]
-        except (ValueError, KeyError, TypeError):  # the API says what is wrong with it
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ):  # the API says what is wrong with it
             await self.first(scope, again, send)
             return
         if name not in self.models:
@@ -85,6 +96,8 @@ class ByName:
         except HTTPException as error:
             await refusal(error.status_code, str(error.detail))(scope, again, send)
             return
+        waiting[0]["body"] = json.dumps(body).encode()
+        USAGE.set(bool((body.get("stream_options") or {}).get("include_usage")))
         await self.apps[name](scope, again, send)
 
 
