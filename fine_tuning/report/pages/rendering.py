@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from fine_tuning.report.pages import shown
@@ -63,11 +64,33 @@ def _content(page: Page, spoken: Language, *, alone: bool) -> Content:
     )
 
 
+class _Compiled(BytecodeCache):
+    """Templates are compiled once for all languages.
+
+    A filter that speaks one of them takes the context, or Jinja would put what it gives into the
+    code (jinja2/nodes.py:_FilterTestCommon.as_const).
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self.known:
+            bucket.bytecode_from_string(self.known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.known[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
 @lru_cache
 def _environment(code: str) -> Environment:
     """Escapes everything: rows and answers are untrusted, and only our own script may run."""
     environment = Environment(
         loader=FileSystemLoader(PAGE),
+        bytecode_cache=_COMPILED,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -95,7 +118,7 @@ def _environment(code: str) -> Environment:
         loss=lambda value: "–" if value is None else f"{value:.3g}",
         named_in=_named_in,
         newlines=shown.with_newlines,
-        t=spoken.say,
+        t=pass_context(lambda _, text: spoken.say(text)),
         ticks=shown.with_code,
         percent=percent_text,
         title_text=shown.title,
