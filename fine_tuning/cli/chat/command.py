@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Annotated
 
 from fine_tuning.cli.chat.editor import line_reader
@@ -47,7 +48,7 @@ def run(job: Resolved) -> Outcome[Chatted]:
     """Speak with the model; only answers go to standard output."""
     require_source(job)
     combining = combining_of(job.spec, job.options)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    told = told_to_end()
     how = sampling(job)
     serves = job.options["port"] is not None
     talking = job.options["prompt"] is None and sys.stdin.isatty()
@@ -66,13 +67,25 @@ def run(job: Resolved) -> Outcome[Chatted]:
             if serves:
                 return serving(job, how, speaker, held)
             speaker.load()
-            return talked(job, how, speaker, None if talking else question)
+            return talked(job, how, speaker, None if talking else question, told)
         except Interrupted:
             return Outcome(Chatted(answers=()), EXIT_INTERRUPTED)
 
 
+def told_to_end() -> Event:
+    """Set when SIGTERM comes, which ends at once what Ctrl-C ends at the second time."""
+    told = Event()
+
+    def ended(*_: object) -> None:
+        told.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, ended)
+    return told
+
+
 def talked(
-    job: Resolved, how: Sampling, speaker: Speaker, question: str | None
+    job: Resolved, how: Sampling, speaker: Speaker, question: str | None, told: Event
 ) -> Outcome[Chatted]:
     """One answer, or (without a question) a conversation at the terminal."""
     colour = is_live(sys.stderr, os.environ) and not os.environ.get("NO_COLOR")
@@ -86,7 +99,7 @@ def talked(
             keeps = job.options["history"] is not False
             read = line_reader([*COMMANDS], speaker.names, keeps=keeps, note=paper.note)
             paper.note(f"{welcome(speaker.keeps_history)} /help lists the commands.")
-            code = converse(state, Table(answers=answers, paper=paper, read=read))
+            code = converse(state, Table(answers=answers, paper=paper, read=read, told=told))
         else:
             answer = answered(state, question, answers, paper)
             code = EXIT_INTERRUPTED if answer.ended == "asked" else EXIT_DONE

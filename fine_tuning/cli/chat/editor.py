@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fine_tuning import files
 from fine_tuning.values.answers.chat import Sampling
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "llama-factory-fine-tuning"
 GOES_ON = "\\"  # at the end of a line
+ENTRY = "\n# "  # begins one in a FileHistory of prompt_toolkit; its lines begin with a plus
+KEPT, MOST = 1000, 1200  # entries; the file is not written anew each time
 Read = Callable[[str], str]
 
 
@@ -72,11 +75,18 @@ def _history(keeps: bool, note: Callable[[str], None]) -> "History":
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)
             path.chmod(0o600)  # questions are nobody else's business
-            path.read_bytes()
+            _trim(path)
             return FileHistory(str(path))
         except OSError as error:
             note(f"The lines of this chat are not kept: {path}: {error.strerror}.")
     return InMemoryHistory()
+
+
+def _trim(path: Path) -> None:
+    """Leave the last entries of a history that has grown long."""
+    entries = path.read_text(encoding="utf-8", errors="replace").split(ENTRY)
+    if len(entries) > MOST:
+        files.write_text(path, "".join(ENTRY + entry for entry in entries[-KEPT:]))
 
 
 def _keys() -> "KeyBindings":

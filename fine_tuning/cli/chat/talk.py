@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from threading import Event
 from typing import Protocol
 
 from fine_tuning.cli.chat.paper import Paper
@@ -59,16 +60,19 @@ class Table:
     answers: Answers
     paper: Paper
     read: Callable[[str], str]
+    told: Event = field(default_factory=Event)  # to end, by somebody else
 
 
 def converse(state: State, table: Table) -> int:
     """Read lines and answer them until the person has enough; gives the exit code.
 
     Ctrl-C during an answer ends the answer. Twice in a row, in an answer or at the prompt, it ends
-    the conversation.
+    the conversation; where it was told to end, at once.
     """
     stopped = False
     while not state.over:
+        if table.told.is_set():
+            return EXIT_INTERRUPTED
         try:
             usual = state.who == table.answers.names[0]
             line = table.read("> " if usual else f"{state.who}> ").strip()
@@ -76,7 +80,7 @@ def converse(state: State, table: Table) -> int:
             table.paper.note("")
             return EXIT_DONE
         except KeyboardInterrupt:
-            if stopped:
+            if stopped or table.told.is_set():
                 return EXIT_INTERRUPTED
             stopped = True
             table.paper.note(f"\n{TWICE}")

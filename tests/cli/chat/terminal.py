@@ -50,6 +50,10 @@ class Terminal:
         """Press these keys."""
         os.write(self._master, keys.encode())
 
+    def terminate(self) -> None:
+        """As a supervisor ends it."""
+        self._process.terminate()
+
     def until(self, text: str) -> str:
         """What is on the screen up to this text, which must appear."""
         end = time.monotonic() + PATIENCE_S

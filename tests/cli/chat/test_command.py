@@ -220,7 +220,7 @@ def test_a_conversation_beyond_the_context_is_refused(
 
 @pytest.mark.engine
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo terminals on Windows")
-def test_ctrl_c_in_a_terminal_ends_the_answer_and_twice_the_conversation(adapter: Path) -> None:
+def test_ctrl_c_in_a_terminal_ends_the_answer_and_sigterm_the_conversation(adapter: Path) -> None:
     from tests.cli.chat.terminal import READ, READING, Terminal
 
     words = (
@@ -242,8 +242,11 @@ def test_ctrl_c_in_a_terminal_ends_the_answer_and_twice_the_conversation(adapter
         terminal.type("\x03")
         terminal.until("Ctrl-C again")
         terminal.until("base>")
-        terminal.type("\x03")
-        assert terminal.ended() == 130
+        terminal.type("/base\r")
+        terminal.until("answers from here on.")
+        terminal.until(READING)
+        terminal.terminate()
+        assert terminal.ended() == 130, "at the first signal"
 
 
 def resolved(*words: object) -> Any:

@@ -57,6 +57,18 @@ def test_a_later_chat_has_the_lines_of_earlier_ones_which_nobody_else_reads() ->
         assert stat.S_IMODE(history_file().stat().st_mode) == 0o600
 
 
+def test_of_a_long_history_the_last_thousand_entries_are_kept() -> None:
+    typed("first\r")
+    path = history_file()
+    line = path.read_text(encoding="utf-8").replace("first", "entry {}\n+of two lines")
+    path.write_text("".join(line.format(number) for number in range(1300)), encoding="utf-8")
+    assert typed(f"{UP}!\r") == "entry 1299\nof two lines!"
+    kept = path.read_text(encoding="utf-8")
+    assert kept.count("\n# ") == 1001 and "entry 299\n" not in kept and "+entry 300\n" in kept
+    if os.name != "nt":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_without_history_nothing_is_left(state_home: Path) -> None:
     typed("secret\r", keeps=False)
     assert not state_home.exists()
