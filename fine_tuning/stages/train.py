@@ -14,6 +14,7 @@ from fine_tuning.dataset.prepare.split import training_places
 from fine_tuning.engine.launchers import Training, launcher_for
 from fine_tuning.engine.loading import before_training, merged_before
 from fine_tuning.engine.plan.memory.advice import advised
+from fine_tuning.engine.plan.processes import require_devices
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import adapter_template, forks_readers, served_request
 from fine_tuning.errors import Interrupted, OutOfMemory, RowsError
@@ -65,7 +66,10 @@ class Train:
         return has_weights(self.planned.run_dir) or not self.on_first_node
 
     def do(self, screen: Screen) -> Trained:
-        planned = self.planned
+        planned, chosen = self.planned, self.planned.plan.chosen
+        if chosen.device_type == "cuda":  # one that has begun may go on where there are fewer
+            devices = self.worker.request("devices", {}, worker_events(screen))
+            require_devices(chosen.processes, devices)
         checkpoint = self._continued_from(screen)
         if checkpoint is not None:
             screen.say(f"Continuing from {checkpoint.name}.")
@@ -83,8 +87,7 @@ class Train:
             rows = self._rows_of(error.rows)
             raise error.at(training_places(planned.data, planned.parts, rows)) from None
         except OutOfMemory as error:
-            chosen, model = planned.plan.chosen, planned.look.model
-            raise advised(error, planned.spec, chosen, planned.stage, model) from None
+            raise advised(error, planned.spec, chosen, planned.stage, planned.look.model) from None
         except Interrupted:
             raise self._stopped("Ended at once") from None
         if result["interrupted"]:

@@ -5,7 +5,6 @@ from typing import Any
 
 from fine_tuning.engine.launchers.training import Training
 from fine_tuning.engine.loading import TunedModel
-from fine_tuning.engine.plan.processes import require_devices
 from fine_tuning.engine.process.environment import training_environment
 from fine_tuning.engine.process.launch import OnEvent, Worker, free_port, run_distributed
 from fine_tuning.screen import Screen
@@ -22,8 +21,6 @@ def suits(training: Training) -> bool:
 
 def train(training: Training, worker: Worker, screen: Screen, on_event: OnEvent) -> dict[str, Any]:
     """Train in processes of their own, which have ended when the tuned model is scored."""
-    # a training that has begun may go on where there are fewer
-    require_devices(training.chosen.processes, worker.request("devices", {}, on_event))
     scores = training.scoring is not None and training.on_first_node
     if scores and not training.request["resume_from"]:
         _score(training, "before", training.before, worker, screen, on_event)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fine_tuning.errors import UsageError
+from fine_tuning.units import counted
 from fine_tuning.values.plan import Decision
 
 WITHOUT_HEAD = "a reward model trains no head, whose gradients the processes would wait for"
@@ -27,9 +28,15 @@ def across(stage: str, method: str, given: Mapping[str, Any], world: int) -> Ite
 
 
 def require_devices(processes: int, devices: Mapping[str, Any]) -> None:
-    """Raise UsageError for more processes than GPUs: two cannot share one (NCCL)."""
-    gpus = len(devices["names"])
-    if devices["kind"] == "cuda" and processes > gpus:
+    """Raise UsageError for a training on more GPUs than there are: no two of its processes can
+    share one (NCCL)."""
+    gpus = len(devices["names"]) if devices["kind"] == "cuda" else 0
+    if not gpus:
+        raise UsageError(
+            f"This training has begun on {counted(processes, 'GPU')}, and this machine has none.",
+            fix="go on where a GPU is, or start anew here with --restart",
+        )
+    if processes > gpus:
         raise UsageError(
             f"{processes} processes need as many GPUs, and this machine has {gpus}.",
             fix=f"take --nproc_per_node {gpus}, or leave it out: all GPUs are used then; a run "
