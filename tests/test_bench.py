@@ -1,5 +1,6 @@
 """The benchmarks still run: they are no tests, and break unseen where what they measure changes."""
 
+import re
 import subprocess
 import sys
 
@@ -15,6 +16,25 @@ SMALL = {
     "online.py": "--prompts 2 --group 2 --new 4 --repeat 2",
     "tokens.py": "--rows 300",
 }
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+def test_a_check_takes_a_part_of_the_time_of_load_and_align() -> None:
+    """By processor time, which other programs disturb little; 6 and 3 times as fast where nothing
+    else runs (docs/benchmarks.md)."""
+    words = ("--rows", "100000", "--near")
+    script = str(ROOT / "bench" / "data.py")
+    done = subprocess.run(
+        [sys.executable, script, *words],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    found = dict(re.findall(r"^(.*?) {2,}.*\((\d+\.\d) x by CPU time\)", done.stdout, re.MULTILINE))
+    assert float(found["validate, the whole command, 1 process"]) >= 5, done.stdout
+    assert float(found["validate with near-duplicates"]) >= 2.5, done.stdout
 
 
 @pytest.mark.slow

@@ -21,11 +21,13 @@ def test_an_incomplete_checkpoint_is_not_resumed_from(tmp_path: Path, lost: str)
         for name in PARTS:
             (checkpoint / name).touch()
     (tmp_path / "checkpoint-20" / lost).unlink()
+    (tmp_path / "checkpoint-25").symlink_to("checkpoint-25")  # leads nowhere
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-5", "checkpoint-10"]
     set_aside_incomplete(tmp_path)
     left = sorted(path.name for path in tmp_path.glob("checkpoint-*"))
     assert left == ["checkpoint-10", "checkpoint-5"]
-    assert len(list(tmp_path.glob("incomplete-checkpoint-*"))) == 2
+    aside = [path.name.split("-")[2] for path in tmp_path.glob("incomplete-checkpoint-*")]
+    assert sorted(aside) == ["15", "20", "25"]
 
 
 def test_a_checkpoint_without_optimizer_is_whole_only_if_it_was_to_have_none(

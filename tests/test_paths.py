@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.errors import UsageError
-from fine_tuning.paths import absolute
+from fine_tuning.paths import absolute, shown
 from fine_tuning.run.folder import require_own_folder
 from fine_tuning.ship.merged import require_usable
 
@@ -22,6 +22,14 @@ def test_a_way_back_through_a_directory_that_is_not_there_leads_to_what_is(
     with pytest.raises(UsageError, match="existing is not empty"):
         require_usable(target, tmp_path / "run")
     assert absolute("b") == tmp_path / "b"
+
+
+def test_a_path_is_shown_as_it_can_be_typed_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shown(tmp_path / "runs" / "a") == str(Path("runs", "a"))
+    assert shown(tmp_path.parent / "other") == str(tmp_path.parent / "other")
 
 
 def test_a_home_directory_with_only_hidden_files_becomes_no_run(

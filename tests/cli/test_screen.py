@@ -178,6 +178,23 @@ def test_problems_are_grouped_with_an_example_and_advice(screen: Screen, out: io
     ]
 
 
+def test_what_is_lost_looks_different_from_what_is_harmless(
+    screen: Screen, out: io.StringIO
+) -> None:
+    screen.problems(
+        [
+            ProblemGroup("bom", 5, "byte order mark", severity="warning", effect="repair"),
+            ProblemGroup("weight_ignored", 2, "weight", severity="warning", effect="loss"),
+            ProblemGroup("file_cut", 1, "file was cut off", effect="question"),
+        ]
+    )
+    assert out.getvalue().splitlines() == [
+        "question    1 row: file was cut off [file_cut]",
+        "NOT TRAINED 2 rows: weight [weight_ignored]",
+        "repaired    5 rows: byte order mark [bom]",
+    ]
+
+
 def test_masked_text_is_told_apart_in_words(screen: Screen, out: io.StringIO) -> None:
     screen.masked(
         [MaskedRow("row 0 (a.jsonl:1)", (Span("user\n你好\n", False), Span("我很好。<end>", True)))]

@@ -33,6 +33,17 @@ def test_good_data_is_ok(
     assert [path.name for path in tmp_path.iterdir()] == ["good.jsonl"]
 
 
+def test_no_ok_stands_over_text_that_is_not_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    row["messages"][1]["loss_weight"] = 0.3  # type: ignore[assignment]
+    assert validate(write_jsonl(tmp_path / "part.jsonl", [row])) == 0
+    out = capsys.readouterr().out
+    assert "USABLE, BUT NOT ALL OF IT: the 1 row is usable; in 1 place something" in out
+    assert not any(line.startswith("OK") for line in out.splitlines())
+
+
 def test_a_mixed_directory_says_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

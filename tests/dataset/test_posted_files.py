@@ -282,6 +282,24 @@ def test_texts_that_are_damaged_or_hold_marks_are_named(
 
 
 @pytest.mark.parametrize(
+    ("before", "code", "said"),
+    [
+        ("plain", "encoding", "which decides 1 of its lines: 2"),
+        ("你好 été", "undecodable", "byte 0xe9 on line 2"),
+    ],
+)
+def test_a_stray_byte_is_named_with_its_line(
+    tmp_path: Path, before: str, code: str, said: str
+) -> None:
+    lines = [
+        f'{{"instruction": "q{n}", "output": "{text}"}}\n' for n, text in enumerate((before, "é"))
+    ]
+    (tmp_path / "d.jsonl").write_bytes(lines[0].encode() + lines[1].encode("latin-1"))
+    [group] = account_of(tmp_path, "d.jsonl").problems
+    assert (group.code, said in group.example) == (code, True)
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         "NÃO é ÂNGULO, più.",

@@ -72,6 +72,12 @@ def test_a_part_of_a_weight_is_said_to_be_lost(tmp_path: Path, flag: dict[str, A
         lambda q, a, n: {"human": q, "assistant": a},
         lambda q, a, n: {"input": {"messages": turns(q)}, "expectedOutput": turns(q, a)[1]},
         lambda q, a, n: {"input": q, "expected_output": a, "metadata": {"id": n}},
+        lambda q, a, n: {
+            "id": "t",
+            "input": turns(q),
+            "output": turns(q, a)[1],
+            "observations": [],
+        },
         lambda q, a, n: {"dialog": [q, a], "act": [1, 2], "emotion": [0, 0]},
         lambda q, a, n: {"conversation": [q, a, "Thanks."]},
         lambda q, a, n: {"conversation": f"User: {q}\nAssistant: {a}"},

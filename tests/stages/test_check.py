@@ -91,3 +91,16 @@ def test_prompts_alone_are_read_for_rewards_only(
 ) -> None:
     check = Check(spec=RunSpec(stage=stage), dataset=tmp_path)
     assert check.read_as.allow_unanswered == read
+
+
+def test_how_many_rows_are_left_out_is_said_with_the_limit_and_where_they_lie(
+    tmp_path: Path,
+) -> None:
+    data = account(tmp_path, [{"instruction": "q", "output": "a"}, {"instruction": "r"}])
+    said: list[str] = []
+    spec = RunSpec(data=DataSpec(max_bad_rows=0.6))
+    Check(spec=spec, dataset=tmp_path).tell(data, screen(said), known=False)
+    assert said == [
+        "1 row of 2 (50%) are left out, at most 60% may be (--max_bad_rows); those to mend lie in"
+        f" {data.rejected_path}"
+    ]
