@@ -12,6 +12,7 @@ import pytest
 
 from fine_tuning.engine.process.launch import Worker
 from tests.shell import WARM
+from tests.warm.warm_client import has_ended, start_server, wait_for
 
 pytestmark = [
     pytest.mark.engine,
@@ -54,3 +55,19 @@ def test_a_signal_ends_the_process_and_what_works_for_it(
     while fork.is_running() and fork.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_whoever_kills_a_worker_leaves_the_warm_one_alive(tmp_path: Path) -> None:
+    """Of an environment whose server was killed with the worker that had started it, each further
+    worker waited two minutes."""
+    start_server(tmp_path)
+    with pytest.raises(TimeoutError):
+        assert not has_ended(tmp_path / "alive")
+        mine = psutil.Process().children(recursive=True)
+        assert not any("warm_server.py" in " ".join(child.cmdline()) for child in mine)
+        for known in psutil.process_iter(["cmdline"]):
+            if os.fspath(tmp_path) in (known.info["cmdline"] or ()):
+                known.kill()
+        begun = time.monotonic()
+        wait_for(tmp_path)
+    assert time.monotonic() - begun < 20

@@ -1,5 +1,6 @@
 """A worker's process that lets a fork of a warm one do its work (tests/warm/warm_server.py)."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 # What may differ between the environments of two workers: nothing reads it while it imports.
-FREE = ("FINE_TUNING_FRONT_END", "PWD", "OLDPWD", "SHLVL", "_")
+FREE = {"FINE_TUNING_FRONT_END", "PWD", "OLDPWD", "SHLVL", "_"}
+FREE |= {"NO_COLOR", "RUNS", "API_VERBOSE", "WANDB_PROJECT"}
+if not Path("/dev/nvidia0").exists():
+    FREE |= {"CUDA_VISIBLE_DEVICES", "PYTORCH_ALLOC_CONF"}
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LIMITS = ("RLIMIT_FSIZE", "RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_CPU", "RLIMIT_NOFILE", "RLIMIT_CORE")
 START_S = 120
@@ -68,39 +72,57 @@ def connected(place: Path) -> socket.socket | None:
         if not place.exists():
             place.mkdir(exist_ok=True)
             return None
-        door = place / "door"
-        if not door.exists():
-            with suppress(FileExistsError):
-                (place / "asked").mkdir()
-                start_server(place)
-            wait_for(door)
+        with suppress(FileExistsError):
+            (place / "asked").mkdir()
+            start_server(place)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.connect(os.fspath(door))
-    except OSError:
+        connection.connect(os.fspath(wait_for(place)))
+    except (OSError, subprocess.CalledProcessError):
         return None
     return connection
 
 
 def start_server(place: Path) -> None:
-    """A process that imports what a worker imports, and then waits."""
-    with (place / "log").open("wb") as log:
-        subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).with_name("warm_server.py")), str(place)],
+    """A process that imports what a worker imports, and then waits.
+
+    It is nobody's child: who kills this worker, and all that it started, must not kill it. It holds
+    a lock for as long as it lives.
+    """
+    with (place / "log").open("wb") as log, (place / "alive.new").open("wb") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        (place / "alive.new").rename(place / "alive")
+        server = [sys.executable, "-P", str(Path(__file__).with_name("warm_server.py")), str(place)]
+        subprocess.run(
+            ["setsid", "--fork", *server],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
+            pass_fds=[alive.fileno()],
             cwd="/",
+            check=True,
         )
 
 
-def wait_for(door: Path) -> None:
-    """Until the server listens; raises OSError where it does not."""
+def wait_for(place: Path) -> Path:
+    """The door at which the server listens; raises OSError where it never will."""
     deadline = time.monotonic() + START_S
-    while not door.exists():
-        if time.monotonic() > deadline:
+    while not (door := place / "door").exists():
+        if time.monotonic() > deadline or has_ended(place / "alive"):
             raise TimeoutError(door)
         time.sleep(0.05)
+    return door
+
+
+def has_ended(alive: Path) -> bool:
+    """Whether the server that held this lock has gone."""
+    if not alive.exists():
+        return False
+    with alive.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def umask() -> int:
