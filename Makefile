@@ -6,8 +6,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	"$$p" -c '$(SUITABLE)' >/dev/null 2>&1 && { echo "$$p"; exit; }; done; echo python3)
 VENV_PYTHON := .venv/bin/python
 # Two at a time: an engine run is mostly imports, which use one core. A file stays together, so
-# that its tests share their runs.
-PYTEST := $(VENV_PYTHON) -m pytest -n 2 --dist loadfile
+# that its tests share their runs; tests/conftest.py says which file comes first.
+PYTEST := $(VENV_PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo test test-all browser llama-cpp check format bench webui demo-model clean
 
