@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -246,6 +247,14 @@ def refusals_explained(*places: Path | None) -> Iterator[None]:
         if not is_refusal(error):
             raise
         raise explained(error, *places) from error
+
+
+def age(path: Path) -> float:
+    """Seconds since the file was written; 0 where there is none."""
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except OSError:
+        return 0.0
 
 
 def has_no_room(folder: Path) -> bool:

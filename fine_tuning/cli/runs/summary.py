@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from fine_tuning import files
 from fine_tuning.checkpoints import has_weights
 from fine_tuning.errors import FineTuningError
 from fine_tuning.run.folder import RunFolder
@@ -46,7 +47,7 @@ class RunSummary:
     scores: Annotated[Mapping[str, Metric], "by the metric's name"] = field(default_factory=dict)
     scored_rows: Annotated[int | None, "held-out rows behind the scores"] = None
     created: Annotated[float | None, "when it began, in seconds since 1970"] = None
-    seconds: Annotated[float, "spent in all its stages"] = 0.0
+    seconds: Annotated[float, "spent in all its stages, so far"] = 0.0
     model_path: Annotated[Path | None, "where the adapter lies, or the whole trained model"] = None
     merged_path: Annotated[Path | None, "the merged model"] = None
     gguf_paths: Annotated[tuple[Path, ...], "GGUF files of the merged model"] = ()
@@ -72,10 +73,13 @@ def of_record(path: Path, record: RunRecord) -> RunSummary:
     plan, parts = result_of(stages.plan), result_of(stages.split)
     merged, gguf = result_of(stages.merge), result_of(stages.gguf)
     page = path / "report.html"
-    logged = last_logged(path)
+    logged, state = last_logged(path), state_of(RunFolder(path), record)
+    spent = sum(stages.seconds.values()) + sum(record.unfinished.values())
+    # a record is written when a stage begins or ends
+    at_work = files.age(RunFolder(path).record) if state == "running" else 0.0
     return RunSummary(
         path=path,
-        state=state_of(RunFolder(path), record),
+        state=state,
         trouble=record.failure.what if record.failure and record.status == "failed" else "",
         model=spec.model_name_or_path or "",
         data=spec.data.dataset_path or tuple(spec.data.mix),
@@ -88,7 +92,7 @@ def of_record(path: Path, record: RunRecord) -> RunSummary:
         steps=plan.chosen.steps if plan else 0,
         epochs=spec.epochs,
         created=record.created,
-        seconds=round(sum(stages.seconds.values()) + sum(record.unfinished.values()), 3),
+        seconds=round(spent + at_work, 3),
         model_path=path if has_weights(path) else None,
         merged_path=merged.path if merged and merged.path.exists() else None,
         ladder=result_of(stages.ladder),

@@ -63,6 +63,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         durations={
             **stages.seconds,
             **{f"{name}, stopped": spent for name, spent in record.unfinished.items()},
+            **({"at work": files.age(run_dir / "run.json")} if record.status == "running" else {}),
         },
         step=max(map(_step, run_dir.glob("checkpoint-*/trainer_state.json")), default=0),
         steps=plan.chosen.steps if plan else 0,

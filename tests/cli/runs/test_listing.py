@@ -1,6 +1,7 @@
 """`runs`: every run is a line, also one that cannot be read."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -82,7 +83,11 @@ def test_a_run_whose_process_was_killed_is_not_said_to_be_running(runs: Path) ->
     (going / "logs" / "lock").touch()
     assert summary_of(going).state == "ended"
     with RunFolder(going).held():
-        assert summary_of(going).state == "running"
+        hour_ago = time.time() - 3600
+        os.utime(going / "run.json", (hour_ago, hour_ago))
+        found, done = summary_of(going), summary_of(runs / "good")
+        assert found.state == "running"
+        assert 3600 <= found.seconds - done.seconds < 3700, "also of the stage that is at work"
     assert summary_of(going).state == "ended"
 
 
