@@ -9,10 +9,10 @@ VENV_PYTHON := .venv/bin/python
 # that its tests share their runs; tests/conftest.py says which file comes first.
 PYTEST := $(VENV_PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo test test-all browser llama-cpp check format bench webui demo-model clean
+.PHONY: help install demo test test-all browser llama-cpp llm-compressor check format bench webui demo-model clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: ## make .venv with the tested versions (once)
 	@"$(PYTHON)" tools/make_environment.py
@@ -36,6 +36,9 @@ browser: install ## Chromium for the tests of pages (make test tries once)
 
 llama-cpp: install ## what writes and quantises GGUF files (make test tries once)
 	@$(VENV_PYTHON) -m fine_tuning.ship.llama_cpp
+
+llm-compressor: install ## what writes models for GPU servers (--export_quantization)
+	@$(VENV_PYTHON) -m fine_tuning.ship.llm_compressor
 
 check: install ## formatter, linter, types
 	@$(VENV_PYTHON) -m ruff format --check .

@@ -6,6 +6,7 @@ the engine needs real directories, and would make every `--help` wait for its im
 """
 
 import os
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -31,3 +32,12 @@ def python_path(inherited: str | None) -> str:
     """The PYTHONPATH with which a process that is started in any folder finds this package."""
     own = str(PACKAGE.parent) if IS_CHECKOUT else ""
     return os.pathsep.join(filter(None, [own, inherited]))
+
+
+def tool_home(name: str) -> Path:
+    """Where a set-up puts a tool that is no package of this program's: in this Python's
+    environment, outside of what it imports, or among the caches."""
+    if sys.prefix != sys.base_prefix:
+        return Path(sys.prefix) / name
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "llama-factory-fine-tuning" / name

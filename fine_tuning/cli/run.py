@@ -57,6 +57,8 @@ def what_is_next(run_dir: Path) -> Iterator[str]:
         yield f"Merged model: {shown(summary.merged_path)}"
     for path in summary.gguf_paths:
         yield f"GGUF file: {shown(path)}"
+    if summary.quantized_path is not None:
+        yield f"For GPU servers: {shown(summary.quantized_path)}"
     if ollama is not None and ollama.created:
         yield f"In Ollama: ollama run {ollama.name}"
     place = quote(shown(run_dir))

@@ -19,6 +19,7 @@ from fine_tuning.report.told.findings import finding_cards
 from fine_tuning.report.told.ladder import sizes
 from fine_tuning.report.told.loading import snippets
 from fine_tuning.report.told.proof import proof_text, rewards_text
+from fine_tuning.report.told.quantized import beside
 from fine_tuning.report.told.scores import change_text, score_row, verdict
 from fine_tuning.values.record import RunRecord
 from fine_tuning.values.shown import MaskedRow, ProblemGroup
@@ -55,6 +56,7 @@ def write_report(run_dir: Path, facts: RunFacts, lang: str | None = None) -> Pat
             for chart in charts(facts.curves)
         ],
         "sizes": sizes(facts.ladder) if facts.ladder else None,
+        "quantized": beside(facts.quantized_scores),
         "snippets": snippets(facts),
         **_data_values(facts.data, facts.masked),
     }

@@ -35,6 +35,8 @@ def with_absolute_paths(spec: RunSpec) -> RunSpec:
         export_dir=_absolute(spec.export_dir),
         gguf_dir=_absolute(spec.gguf_dir),
         llama_cpp=_absolute(spec.llama_cpp),
+        quantized_dir=_absolute(spec.quantized_dir),
+        llm_compressor=_absolute(spec.llm_compressor),
         dataset_dir=at_home(spec.dataset_dir).absolute(),
         engine_args={
             name: _each_absolute(value) if name in NAME_DIRECTORIES else value

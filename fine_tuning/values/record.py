@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 
 from fine_tuning.values.answers.ladder import Ladder
+from fine_tuning.values.answers.scores import Score
 from fine_tuning.values.chain import Link
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import Plan
@@ -19,6 +20,7 @@ from fine_tuning.values.results import (
     GgufFiles,
     Merged,
     OllamaModel,
+    Quantized,
     Trained,
 )
 from fine_tuning.values.shown import Source
@@ -57,6 +59,8 @@ class Stages:
     gguf_adapter: Done[GgufFile] | None = None
     ladder: Done[Ladder] | None = None
     ollama: Done[OllamaModel] | None = None
+    quantize: Done[Quantized] | None = None
+    weigh: Done[tuple[Score, ...]] | None = None
 
     def having(self, name: str, done: "Done[Any] | None") -> "Stages":
         """The same with this stage."""

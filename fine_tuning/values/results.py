@@ -170,6 +170,32 @@ class GgufFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """The rows of the training that a format was fitted to, drawn with this seed."""
+
+    rows: int
+    tokens: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """A merged model in a format for GPU servers. `group`: inputs that share a scale (0: all);
+    `verdict`: how Transformers answers the contract with it (None: it was not asked)."""
+
+    path: Path
+    format: str
+    method: str
+    group: int
+    calibration: Calibration | None
+    layers: int
+    bytes: int
+    bytes_before: int
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class OllamaModel:
     """What Ollama is given. `created`: it has made the model, and counted as many tokens in
     `prompts` conversations as the trained tokenizer. `template`: the Modelfile has one of Ollama's

@@ -13,6 +13,7 @@ from typing import Any
 
 from fine_tuning.paths import slug
 from fine_tuning.resources import FORMATS
+from fine_tuning.values.tables.compressed import COMPRESSED
 from fine_tuning.values.tables.gguf import ALL_SIZES, GGUF_TYPES, LADDER, USUAL, ollama_name
 from fine_tuning.values.tables.methods import METHODS, SHORT_FOR
 from fine_tuning.values.tables.objectives import OBJECTIVES
@@ -36,6 +37,9 @@ FREE = frozenset(
         "gguf_dir",
         "llama_cpp",
         "ollama",
+        "export_quantization",
+        "quantized_dir",
+        "llm_compressor",
         "system",
         "dry_run",
         "restart",
@@ -364,6 +368,26 @@ class RunSpec:
         metavar="NAME",
         alone=AUTO,
     )
+    export_quantization: str | None = flag(
+        None,
+        "write the merged model for GPU servers too, in this format, by llm-compressor (`make "
+        "llm-compressor`)",
+        group="output",
+        choices=tuple(COMPRESSED),
+    )
+    quantized_dir: Path | None = flag(
+        None,
+        "directory of that (default: beside --export_dir or the run, ending in the format)",
+        group="output",
+        metavar="DIR",
+    )
+    llm_compressor: Path | None = flag(
+        None,
+        "folder of llm-compressor (default: LLM_COMPRESSOR_DIR, or what `make llm-compressor` set "
+        "up)",
+        group="output",
+        metavar="DIR",
+    )
     system: str | None = flag(
         None,
         "system prompt of the model in Ollama, for conversations that bring none",
@@ -412,7 +436,7 @@ class RunSpec:
     @property
     def wants_merged(self) -> bool:
         """Whether something is asked for that is, or is made of, a merged model."""
-        return bool(self.export_dir or self.gguf or self.ollama)
+        return bool(self.export_dir or self.gguf or self.ollama or self.export_quantization)
 
     def with_places(
         self,
@@ -434,6 +458,9 @@ class RunSpec:
         if self.gguf or self.ollama or self.gguf_adapter:
             made = gguf or named.with_name(f"{named.name}-gguf")
             places["gguf_dir"] = self.gguf_dir or made
+        if self.export_quantization:
+            made = named.with_name(f"{named.name}-{self.export_quantization}")
+            places["quantized_dir"] = self.quantized_dir or made
         if self.ollama == AUTO:
             places["ollama"] = ollama or ollama_name(self.title if self.names_data else beside.name)
         return self.replace(gguf=self.gguf or ((USUAL,) if self.ollama else ()), **places)

@@ -215,7 +215,7 @@ def test_a_generated_file_is_shown_as_it_is(screen: Screen, out: io.StringIO) ->
 
 # Names that are put together where the stage begins.
 SIDES = {
-    "score": ("before", "after", "alone"),
+    "score": ("before", "after", "alone", "merged", "quantized"),
     "row_losses": ("before", "after"),
     "tasks": ("base", "tuned"),
 }

@@ -27,7 +27,7 @@ from fine_tuning.values.record import RunRecord, result_of
 # Places of this run, and a name in Ollama that would be taken over, beside what is no wish.
 OF_THE_RUN = frozenset(
     {
-        *("output_dir", "export_dir", "gguf_dir", "ollama", "system"),
+        *("output_dir", "export_dir", "gguf_dir", "quantized_dir", "ollama", "system"),
         *("restart", "dry_run", "node_rank"),
     }
 )

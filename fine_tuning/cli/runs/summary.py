@@ -51,6 +51,7 @@ class RunSummary:
     model_path: Annotated[Path | None, "where the adapter lies, or the whole trained model"] = None
     merged_path: Annotated[Path | None, "the merged model"] = None
     gguf_paths: Annotated[tuple[Path, ...], "GGUF files of the merged model"] = ()
+    quantized_path: Annotated[Path | None, "the merged model for GPU servers"] = None
     ladder: Annotated[Ladder | None, "sizes that --gguf ladder measured"] = None
     report: Annotated[Path | None, "its page"] = None
 
@@ -72,6 +73,7 @@ def of_record(path: Path, record: RunRecord) -> RunSummary:
     spec, stages = record.settings, record.stages
     plan, parts = result_of(stages.plan), result_of(stages.split)
     merged, gguf = result_of(stages.merge), result_of(stages.gguf)
+    made = result_of(stages.quantize)
     page = path / "report.html"
     logged, state = last_logged(path), state_of(RunFolder(path), record)
     spent = sum(stages.seconds.values()) + sum(record.unfinished.values())
@@ -95,6 +97,7 @@ def of_record(path: Path, record: RunRecord) -> RunSummary:
         seconds=round(spent + at_work, 3),
         model_path=path if has_weights(path) else None,
         merged_path=merged.path if merged and merged.path.exists() else None,
+        quantized_path=made.path if made and made.path.exists() else None,
         ladder=result_of(stages.ladder),
         gguf_paths=tuple(file.path for file in gguf.files if file.path.exists()) if gguf else (),
         report=page if page.exists() else None,

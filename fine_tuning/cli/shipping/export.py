@@ -73,12 +73,13 @@ def require_source(spec: RunSpec, options: Mapping[str, Any]) -> None:
     folder, adapters = spec.output_dir, given_adapters(spec.engine_args)
     combines = bool(options.get("combine"))
     mistakes = []
-    leaves = spec.gguf or spec.ollama
+    leaves = spec.gguf or spec.ollama or spec.export_quantization
     if folder is None and not adapters and not (leaves and spec.model_name_or_path):
         mistakes.append(
             "--output_dir is needed: the folder of a finished run; or --adapter_name_or_path and "
             "--model_name_or_path: an adapter that was trained elsewhere, and its base model; or "
-            "--model_name_or_path and --gguf: a model to write for llama.cpp."
+            "--model_name_or_path and --gguf or --export_quantization: a model to write in another "
+            "format."
         )
     if folder is None and spec.gguf_adapter:
         mistakes.append("--gguf_adapter writes the adapter of a run: add its --output_dir.")

@@ -28,8 +28,7 @@ class Owned:
 
 
 QUANTISED_LATER = Owned(
-    "it merges in full precision; give the finished directory to `llamafactory-cli export "
-    "export_quantization_bit=BITS` as model_name_or_path"
+    "it merges in full precision; --export_quantization gptq, awq or fp8 quantises what was merged"
 )
 OWNED: Mapping[str, Owned] = {
     "mix_strategy": Owned("weigh several datasets with --mix"),

@@ -1,5 +1,6 @@
 """Canonical rows from disk."""
 
+import random
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -25,3 +26,12 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def first_rows(path: Path, most: int) -> list[dict[str, Any]]:
     """At most `most` rows from the beginning."""
     return list(islice(read_rows(path), most))
+
+
+def drawn_rows(path: Path, most: int, seed: int | None) -> list[dict[str, Any]]:
+    """At most `most` rows from all over the file, in their order; without a seed the first."""
+    if seed is None:
+        return first_rows(path, most)
+    count = sum(1 for _ in read_rows(path))
+    chosen = set(random.Random(seed).sample(range(count), min(most, count)))
+    return [row for number, row in enumerate(read_rows(path)) if number in chosen]

@@ -1,6 +1,5 @@
 """The record of a run, and what its folder holds -> the facts of its page."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,7 @@ from fine_tuning.values.answers.scores import Scores
 from fine_tuning.values.codec import fingerprint, from_json
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord, result_of
-from fine_tuning.values.results import GgufFile, Merged
+from fine_tuning.values.results import GgufFile
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.kinds import KINDS
 from fine_tuning.values.tables.methods import METHODS
@@ -97,6 +96,8 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         **loading_facts(run_dir, spec, plan),
         merged_path=merged.path if merged else None,
         ollama_model=ollama.name if ollama and ollama.created else "",
+        quantized=result_of(stages.quantize),
+        quantized_scores=result_of(stages.weigh) or (),
         gguf_paths=tuple(file.path for file in gguf.files) if gguf else (),
         ladder=result_of(stages.ladder),
         proof=merged.proof if merged else None,
@@ -106,7 +107,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         )
         if record.chain and trained
         else (),
-        artefacts=_artefacts(run_dir, merged, _gguf_files(record)),
+        artefacts=_artefacts(run_dir, record),
         hashes=hashes_of(record),
     )
 
@@ -227,9 +228,8 @@ def hashes_of(record: RunRecord) -> dict[str, str]:
     return {name: digest for name, digest in {**base, **files_}.items() if digest}
 
 
-def _artefacts(
-    run_dir: Path, merged: Merged | None, gguf: Sequence[GgufFile]
-) -> tuple[Artefact, ...]:
+def _artefacts(run_dir: Path, record: RunRecord) -> tuple[Artefact, ...]:
+    merged, quantized = result_of(record.stages.merge), result_of(record.stages.quantize)
     wanted = (
         ("adapter_model.safetensors", "the adapter"),
         ("train.yaml", "what LLaMA-Factory was given"),
@@ -249,9 +249,13 @@ def _artefacts(
         found.append(Artefact(path=shown(merged.path), size=_size(merged.path), what=what))
     found += [
         Artefact(path=shown(file.path), size=file.bytes, what=f"for llama.cpp: {file.type}")
-        for file in gguf
+        for file in _gguf_files(record)
         if file.path.is_file()
     ]
+    if quantized is not None and quantized.path.is_dir():
+        what = f"the merged model in {quantized.format}, for GPU servers"
+        size = _size(quantized.path)
+        found.append(Artefact(path=shown(quantized.path), size=size, what=what))
     return tuple(found)
 
 

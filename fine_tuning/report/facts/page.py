@@ -15,7 +15,7 @@ from fine_tuning.values.answers.ladder import Ladder
 from fine_tuning.values.answers.scores import Score
 from fine_tuning.values.chain import Link
 from fine_tuning.values.record import Status
-from fine_tuning.values.results import Failure, Proof, RewardProof
+from fine_tuning.values.results import Failure, Proof, Quantized, RewardProof
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 
 
@@ -181,6 +181,8 @@ class RunFacts:
     reward_model: bool = False  # it scores conversations, and says nothing
     merged_path: Path | None = None
     gguf_paths: tuple[Path, ...] = ()
+    quantized: Quantized | None = None  # for GPU servers
+    quantized_scores: tuple[Score, ...] = ()  # beside the merged model's
     ladder: Ladder | None = None  # several sizes, measured
     ollama_model: str = ""  # its name, if Ollama has it
     proof: Proof | None = None

@@ -75,6 +75,9 @@ def snippets(facts: RunFacts) -> tuple[Snippet, ...]:
     for file in facts.gguf_paths:
         code = f"llama-server --model {shlex.quote(str(file))} --jinja"
         made.append(Snippet(title="A GGUF file, with llama.cpp", language="shell", code=code))
+    if facts.quantized is not None:
+        code = f"vllm serve {shlex.quote(str(facts.quantized.path))}"
+        made.append(Snippet(title="The quantised model, with vLLM", language="shell", code=code))
     if facts.ollama_model:
         code = f"ollama run {shlex.quote(facts.ollama_model)}"
         made.append(Snippet(title="The model in Ollama", language="shell", code=code))

@@ -9,7 +9,7 @@ from pathlib import Path
 from shlex import quote
 
 from fine_tuning.errors import EnvironmentProblem
-from fine_tuning.resources import IS_CHECKOUT
+from fine_tuning.resources import IS_CHECKOUT, tool_home
 
 VARIABLE = "LLAMA_CPP_DIR"
 CONVERTER, LORA_CONVERTER = "convert_hf_to_gguf.py", "convert_lora_to_gguf.py"
@@ -19,11 +19,8 @@ BUILT_IN = ("build/bin", "build/bin/Release", "bin", ".")
 
 
 def home() -> Path:
-    """Where the set-up puts its files: in this Python's environment, or among the caches."""
-    if sys.prefix != sys.base_prefix:
-        return Path(sys.prefix) / "llama.cpp"
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "llama-factory-fine-tuning" / "llama.cpp"
+    """Where the set-up puts its files."""
+    return tool_home("llama.cpp")
 
 
 def set_up_command() -> str:

@@ -57,6 +57,7 @@ class Evaluate:
     """Score all sets with the tuned model, and with its base if there is one.
 
     `most_new`: tokens of an answer (None: by the expected ones). `folder` is for files on the way.
+    `said` is what base and tuned model are called meanwhile (cli/screens/progress.py: score_...).
     """
 
     voices: Voices
@@ -64,6 +65,7 @@ class Evaluate:
     most_new: int | None
     folder: Path
     worker: Worker
+    said: tuple[str, str] = ("before", "after")
 
     def do(self, screen: Screen) -> dict[str, SetScores]:
         """The scores of each set, by its name."""
@@ -92,10 +94,10 @@ class Evaluate:
     def _models(self) -> Iterator[dict[str, Any]]:
         tuned, base = self.voices.tuned, self.voices.base
         if base is None:
-            yield {"name": "after", "model": asdict(tuned), "alone": True}
+            yield {"name": "after", "said": "alone", "model": asdict(tuned)}
             return
-        yield {"name": "before", "model": asdict(base)}
-        yield {"name": "after", "model": asdict(tuned)}
+        for name, said, model in zip(("before", "after"), self.said, (base, tuned), strict=True):
+            yield {"name": name, "said": said, "model": asdict(model)}
 
 
 def of_run(record: RunRecord, run_dir: Path, screen: Screen) -> Voices:

@@ -11,7 +11,7 @@ from fine_tuning.screen import Screen
 from fine_tuning.ship.adapter import refuse_uncombinable
 from fine_tuning.stages.asking import contract
 from fine_tuning.stages.model import Model
-from fine_tuning.stages.shipping import gguf, merge, ollama, shippers
+from fine_tuning.stages.shipping import gguf, merge, ollama, quantize, shippers
 from fine_tuning.stages.shipping.combine import Combine
 from fine_tuning.values.answers.contract import CONTRACT
 from fine_tuning.values.results import BaseModel
@@ -74,14 +74,19 @@ def ship_model(
     log: Path,
     screen: Screen,
 ) -> None:
-    """GGUF files of a model's directory, and Ollama's model of the first."""
-    if not spec.gguf:
+    """A model's directory for GPU servers, as GGUF files, and Ollama's model of the first."""
+    if not (spec.gguf or spec.export_quantization):
         return
     named = spec.replace(model_name_or_path=str(model), engine_args={})
     with tempfile.TemporaryDirectory() as between:
         asked = contract.of_named(named, Path(between, CONTRACT), screen, worker)
         written = done(asked, screen)
         path = written.path if written.path.is_file() else None
+        written_for_servers = quantize.of_model(spec, model, path, worker, log)
+        if written_for_servers is not None:
+            done(written_for_servers, screen)
+        if not spec.gguf:
+            return
         made = done(gguf.of_model(spec, model, title, path, worker, log), screen)
         served = ollama.of_model(spec, model, base, made, path, worker, log)
         if served is not None:

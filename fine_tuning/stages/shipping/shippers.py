@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.paths import shown
 from fine_tuning.screen import Screen
-from fine_tuning.stages.shipping import gguf, gguf_adapter, ladder, merge, ollama
+from fine_tuning.stages.shipping import gguf, gguf_adapter, ladder, merge, ollama, quantize
 from fine_tuning.values.record import Stages
 from fine_tuning.values.spec import AUTO, RunSpec
 
@@ -27,6 +27,8 @@ SHIPPERS: Mapping[str, Shipper] = {
     "ladder": ladder.of_run,
     "gguf_adapter": gguf_adapter.of_run,
     "ollama": ollama.of_run,
+    "quantize": quantize.of_run,
+    "weigh": quantize.weighed,
 }
 
 
@@ -36,11 +38,13 @@ def refuse_unmakeable(spec: RunSpec, run_dir: Path, stages: Stages) -> None:
     ladder.refuse_unmakeable(spec, stages)
     gguf.refuse_unmakeable(spec, spec.title, stages)
     ollama.refuse_unmakeable(spec, stages)
+    quantize.refuse_unmakeable(spec, stages)
 
 
 def refuse_base(spec: RunSpec, location: str) -> None:
     """Raise ModelError once the base model is there, for what cannot be made of it."""
     merge.refuse_base(spec, location)
+    quantize.refuse_base(spec, location)
 
 
 def refuse_unmakeable_of_model(spec: RunSpec, title: str) -> None:
@@ -48,11 +52,15 @@ def refuse_unmakeable_of_model(spec: RunSpec, title: str) -> None:
     ladder.refuse_without_run(spec)
     gguf.refuse_unmakeable(spec, title, Stages())
     ollama.refuse_unmakeable(spec, Stages())
+    quantize.refuse_without_run(spec)
+    quantize.refuse_unmakeable(spec, Stages())
 
 
 def tell_places(asked: RunSpec, spec: RunSpec, screen: Screen) -> None:
     """Say which places and names were derived for what was asked for without them."""
-    found = {name: getattr(spec, name) for name in ("export_dir", "gguf_dir", "ollama")}
+    found = {
+        name: getattr(spec, name) for name in ("export_dir", "gguf_dir", "quantized_dir", "ollama")
+    }
     derived = [
         f"--{name} {quote(shown(value) if isinstance(value, Path) else value)}"
         for name, value in found.items()

@@ -32,7 +32,7 @@ def test_the_tables_name_arguments_that_exist() -> None:
     ("words", "message"),
     [
         ("--export_hub_model_id me/model", "with `hf upload NAME DIRECTORY`"),
-        ("--export_quantization_bit 4", "it merges in full precision; give the finished directory"),
+        ("--export_quantization_bit 4", "it merges in full precision; --export_quantization gptq"),
         ("--export_quantization_dataset c4.json", "it merges in full precision"),
         ("--export_quantization_nsamples 64", "it merges in full precision"),
         ("--export_quantization_maxlen 512", "it merges in full precision"),

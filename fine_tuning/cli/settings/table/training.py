@@ -77,6 +77,7 @@ TRAINING = (
             "--output_dir out --export_dir merged --merge_in shards --export_size 2",
             "--output_dir out --gguf q8_0 q4_k_m",
             "--output_dir out --gguf ladder",
+            "--output_dir out --export_quantization gptq",
             "--output_dir out --ollama my-model --system 'Answer briefly.'",
             "--model_name_or_path MODEL --gguf q4_k_m",
             "--model_name_or_path BASE --adapter_name_or_path ADAPTER --export_dir merged",
@@ -95,11 +96,17 @@ TRAINING = (
             "score_samples",
             "llama_cpp",
             "ollama",
+            "export_quantization",
+            "quantized_dir",
+            "llm_compressor",
             "system",
             "use_cpu",
             "model_name_or_path",
         ),
-        words={"score_samples": "held-out rows that --gguf ladder scores (default: 100)"},
+        words={
+            "score_samples": "held-out rows that --gguf ladder and --export_quantization score "
+            "(default: 100)"
+        },
         options=(
             *FILES,
             *COMBINING,

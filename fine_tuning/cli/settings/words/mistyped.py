@@ -38,7 +38,8 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(
         ("quantize", "quantise", "gguf", "convert"),
         "`export --output_dir RUN --gguf q8_0` writes a run's merged model for llama.cpp and "
-        "Ollama (q4_k_m and others too; so does `run --gguf q8_0`). To train on a quantised base "
-        "is another thing: --quantization 4bit.",
+        "Ollama (q4_k_m and others too; so does `run --gguf q8_0`), --export_quantization gptq, "
+        "awq or fp8 for GPU servers. To train on a quantised base is another thing: "
+        "--quantization 4bit.",
     ),
 }

@@ -66,7 +66,7 @@ def replay_folder(
     and switched; `asked`: {adapter (empty: none), contract}. Gives their `replays`."""
     trust = {"trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(base, **trust)
-    dtype = str(config.dtype or torch.float32).removeprefix("torch.")
+    dtype = stored_format(config)
     # a processor computes in half precision ten times slower, and nobody serves so
     on_gpu = torch.cuda.is_available()
     loading = {"dtype": "auto", "device_map": "auto"} if on_gpu else {"dtype": torch.float32}
@@ -79,6 +79,17 @@ def replay_folder(
             replay = _of_folder(events, contract, network, base, it["adapter"], trust)
             found.append(to_json(replace(replay, dtype=dtype)))
     return {"replays": found}
+
+
+def stored_format(config: Any) -> str:
+    """The number format of a model's weights, in the words of ship/proving/tolerance.py."""
+    packed = getattr(config, "quantization_config", None) or {}
+    groups = list(packed.get("config_groups", {}).values())  # of compressed-tensors
+    weights = (groups[0].get("weights") or {}) if groups else {}
+    bits = weights.get("num_bits", packed.get("bits"))
+    if bits:
+        return f"{'fp' if weights.get('type') == 'float' else 'int'}{bits}"
+    return str(config.dtype or torch.float32).removeprefix("torch.")
 
 
 def _of_folder(

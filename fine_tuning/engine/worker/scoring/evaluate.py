@@ -44,10 +44,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score every set with every model, and write what was found to the JSON file `out`.
 
-    `models`: {name (before, after), model (process/chatting.py: SpokenModel), alone (there is no
-    other)}; `sets`: {name, rows_path, samples (None: all), kind, most_new}. Each set is scored on
-    the same rows in the same order by all models. Raises ModelError for a model without a chat
-    template, EngineError where there is no memory.
+    `models`: {name (before, after), said (what it is called meanwhile), model
+    (process/chatting.py: SpokenModel)}; `sets`: {name, rows_path, samples (None: all), kind,
+    most_new}. Each set is scored on the same rows in the same order by all models. Raises
+    ModelError for a model without a chat template, EngineError where there is no memory.
     """
     usable: dict[str, Usable] = {}
     scores: dict[str, dict[str, Any]] = {it["name"]: {} for it in sets}
@@ -65,8 +65,7 @@ def evaluate(
             for it in sets:
                 known = usable.get(it["name"]) or usable_rows(model, it)
                 usable[it["name"]] = known
-                side = "alone" if asked.get("alone") else asked["name"]
-                events.stage(f"score_{side}", len(known.rows), it["unit"])
+                events.stage(f"score_{asked['said']}", len(known.rows), it["unit"])
                 scores[it["name"]][asked["name"]] = scored(model, known.rows, it, events)
     found = {
         name: {"rows": it.numbers, "left_out": it.left_out, **scores[name]}

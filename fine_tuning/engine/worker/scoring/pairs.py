@@ -9,7 +9,7 @@ from llamafactory.hparams import get_infer_args
 from llamafactory.model import load_tokenizer
 
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.rows import first_rows
+from fine_tuning.engine.worker.rows import drawn_rows
 from fine_tuning.engine.worker.scoring.asking import document_ids
 from fine_tuning.engine.worker.scoring.generate import Limit
 from fine_tuning.engine.worker.scoring.prompts import prompts_of
@@ -19,16 +19,21 @@ from fine_tuning.engine.worker.training.adapters.peft import engine_arguments
 
 
 def held_out_pairs(
-    *, events: Events, model: Mapping[str, Any], rows_path: str, samples: int
+    *,
+    events: Events,
+    model: Mapping[str, Any],
+    rows_path: str,
+    samples: int,
+    seed: int | None = None,
 ) -> dict[str, Any]:
-    """Prompt and expected answer of each of the first rows, as `model` (engine/chatting.py:
-    SpokenModel) was trained; the ids that end an answer, and how many tokens it may have. Rows
-    with media, and those that are marked as bad, are left out."""
+    """Prompt and expected answer of the first rows, or of some that a seed draws, as `model`
+    (engine/chatting.py: SpokenModel) was trained; the ids that end an answer, and how many tokens
+    it may have. Rows with media, and those that are marked as bad, are left out."""
     model_args, data_args, _, _ = get_infer_args(engine_arguments(model["settings"]))
     tokenizer = load_tokenizer(model_args)["tokenizer"]
     read = [
         with_answer(row)
-        for row in first_rows(Path(rows_path), samples)
+        for row in drawn_rows(Path(rows_path), samples, seed)
         if not any(media_of(row)) and row.get("label") is not False
     ]
     if model["documents"]:

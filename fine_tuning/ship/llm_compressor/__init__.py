@@ -1,0 +1,1 @@
+"""llm-compressor, which writes models for GPU servers: where it is, and what it is given."""

@@ -1,0 +1,59 @@
+"""Where llm-compressor is: named by the user, or set up here."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
+
+from fine_tuning.errors import EnvironmentProblem
+from fine_tuning.resources import IS_CHECKOUT, tool_home
+
+VARIABLE = "LLM_COMPRESSOR_DIR"
+# What was tested together, beside this program's own environment (torch, accelerate, ...).
+PINNED: Mapping[str, str] = {
+    "llmcompressor": "0.12.0.2",
+    "compressed-tensors": "0.17.1",
+    "transformers": "5.9.0",
+    "datasets": "4.8.4",
+    "loguru": "0.7.3",
+    "nvidia-ml-py": "13.580.82",
+}
+
+
+def home() -> Path:
+    """Where the set-up puts it."""
+    return tool_home("llm-compressor")
+
+
+def set_up_command() -> str:
+    """What a user types to have it."""
+    if IS_CHECKOUT:
+        return "make llm-compressor"
+    return f"{quote(sys.executable)} -m fine_tuning.ship.llm_compressor"
+
+
+def is_there(place: Path) -> bool:
+    """Whether the folder has all of it."""
+    return all((place / name).is_dir() for name in ("llmcompressor", "transformers", "datasets"))
+
+
+def find(given: Path | None) -> Path:
+    """The folder that goes before all others on the path of its process: `given`
+    (--llm_compressor), LLM_COMPRESSOR_DIR, or the set-up's own.
+
+    Raises EnvironmentProblem if it is not there: it names the command that gets it.
+    """
+    named = given or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    places = [home()] if named is None else [named]
+    found = next(filter(is_there, places), None)
+    if found is None:
+        wanted = " ".join(f"{name}=={version}" for name, version in PINNED.items())
+        raise EnvironmentProblem(
+            "llm-compressor, which --export_quantization needs, is not here.",
+            why=f"it was looked for in {places[0]}",
+            fix=f"`{set_up_command()}` gets it (120 MB, beside this environment and not in it); "
+            "or give with --llm_compressor the folder of `pip install --no-deps --target FOLDER "
+            f"{wanted}`",
+        )
+    return found
