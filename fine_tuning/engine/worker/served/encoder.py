@@ -92,7 +92,7 @@ class Encoder:
         """
         rows, done = iter(rows), 0
         waiting: tuple[list[list[Chain]], list[list[str]], Future[None]] | None = None
-        with ThreadPoolExecutor(1) as pool:  # tokenizes one batch while the next is rendered
+        with ThreadPoolExecutor(1) as pool:  # for the library, while others are rendered
             while batch := list(islice(rows, BATCH)):
                 turns = self._rendered(batch, done, refused)
                 chains = [self._chains(of_row) for of_row in turns]
@@ -102,7 +102,8 @@ class Encoder:
                 parted = [self.pieces.of(chain[-1].context + chain[-1].answer) for chain in flat]
                 ends = {self.pieces.last(turn.context) for chain in flat for turn in chain}
                 wanted = {*ends, *(piece for pieces in parted for piece in pieces)}
-                waiting = (chains, parted, pool.submit(self.pieces.learn, wanted))
+                left = self.pieces.by_words(wanted)
+                waiting = (chains, parted, pool.submit(self.pieces.by_library, left))
                 done += len(batch)
             if waiting is not None:
                 yield from self._finish(*waiting)

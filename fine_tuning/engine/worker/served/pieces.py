@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fine_tuning.engine.worker.served.packed import Packed, packed
-from fine_tuning.engine.worker.served.words import Words, words_of
+from fine_tuning.engine.worker.served.words import words_of
 
 Ids = list[int]
-MOST_KNOWN = 200_000  # pieces that are kept
+MOST_KNOWN = 20_000  # pieces that are kept, of some batches
 ENDS = 16
 
 
@@ -57,23 +57,17 @@ class Pieces:
 
     def learn(self, pieces: Iterable[str]) -> None:
         """Tokenize what is not known yet, all at once."""
+        self.by_library(self.by_words(pieces))
+
+    def by_words(self, pieces: Iterable[str]) -> list[str]:
+        """Tokenize pieces by their words; gives those that are left to the library."""
         if len(self._known) > MOST_KNOWN:
             self._known.clear()
         new = [piece for piece in dict.fromkeys(pieces) if piece not in self._known]
-        if self._backend is None:
-            encoded = (self._tokenizer.encode(piece, add_special_tokens=False) for piece in new)
-            self._known.update(zip(new, map(packed, encoded), strict=True))
-            return
-        if self._words is not None:
-            new = self._learn_words(self._words, new)
-        found = self._backend.encode_batch_fast(new, add_special_tokens=False)
-        for piece, encoding in zip(new, found, strict=True):
-            self._known[piece] = packed(encoding.ids)
-
-    def _learn_words(self, words: Words, pieces: Sequence[str]) -> list[str]:
-        """Tokenize pieces by their words, and give those that are left to the library."""
+        if self._words is None:
+            return new
         left, parted = [], []
-        for piece in pieces:
+        for piece in new:
             begins = self._begin.match(piece) if self._begin else None
             token = begins.group() if begins else ""
             text = piece[len(token) :]
@@ -81,7 +75,7 @@ class Pieces:
                 left.append(piece)
             else:
                 parted.append((piece, token, text))
-        found = words.ids([text for _, _, text in parted])
+        found = self._words.ids([text for _, _, text in parted])
         for (piece, token, _), ids in zip(parted, found, strict=True):
             if ids is None:
                 left.append(piece)
@@ -89,12 +83,22 @@ class Pieces:
                 self._known[piece] = self._alone[token] + ids
         return left
 
+    def by_library(self, pieces: Sequence[str]) -> None:
+        """Tokenize pieces by the tokenizers library, which lets other threads run."""
+        if self._backend is None:
+            encoded = (self._tokenizer.encode(piece, add_special_tokens=False) for piece in pieces)
+            self._known.update(zip(pieces, map(packed, encoded), strict=True))
+            return
+        found = self._backend.encode_batch_fast(pieces, add_special_tokens=False)
+        for piece, encoding in zip(pieces, found, strict=True):
+            self._known[piece] = packed(encoding.ids)
+
     def ids(self, piece: str) -> Packed:
-        """The ids of a piece that was learnt."""
+        """The ids of a piece, which is learnt again where it was forgotten."""
+        if piece not in self._known:
+            self.learn([piece])
         return self._known[piece]
 
     def whole(self, text: str) -> Ids:
         """The ids of any text."""
-        pieces = self.of(text)
-        self.learn(pieces)
-        return array("i", b"".join(map(self._known.__getitem__, pieces))).tolist()
+        return array("i", b"".join(map(self.ids, self.of(text)))).tolist()

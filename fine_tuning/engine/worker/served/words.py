@@ -20,7 +20,8 @@ from typing import Any
 import regex
 from tokenizers import Regex
 from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel, Split
+from tokenizers.pre_tokenizers import Split
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from fine_tuning.engine.worker.served.packed import Packed, packed
 
@@ -49,6 +50,7 @@ KNOWN = {
     "[一-龥\u3040-ゟ゠-ヿ]+",
     rf"{_SIGNS}|[^\r\n\p{{L}}\p{{P}}\p{{S}}]?[\p{{L}}\p{{M}}]+| ?[\p{{P}}\p{{S}}]+[\r\n]*|{_SPACE}",
 }
+BYTES = bytes_to_unicode()  # the letter that stands for each byte in a byte-level BPE
 # All that those patterns ask of a letter beside what it is itself.
 CLASSES = (
     *(rf"\p{{{name}}}" for name in ("L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "N", "P", "S")),
@@ -65,24 +67,50 @@ class Words:
     steps: Sequence[Any]
     composed: bool  # texts are normalized (NFC) before
     known: "_Known" = field(init=False)
+    ascii: bool = field(init=False)
     letters: set[str] = field(default_factory=set)  # on which both engines agree
     others: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.known = _Known(self.model)
+        self.ascii = not _differing(map(chr, range(128)), self.composed)
 
     def ids(self, texts: Sequence[str]) -> list[Packed | None]:
         """The ids of each text; None for one that is left to the library."""
-        self._meet(text for text in texts if not self.letters.issuperset(text))
-        words = [self._of(text) if self._plain(text) else None for text in texts]
-        found = [of_one for of_one in words if of_one is not None]
-        new = sum(word not in self.known for word in set().union(*found))
-        if new > MOST_NEW * sum(map(len, found)):
-            return [None] * len(texts)
-        if len(self.known) + new > MOST_WORDS:
-            self.known.clear()
-        of_word = self.known.__getitem__
-        return [None if of_one is None else b"".join(map(of_word, of_one)) for of_one in words]
+        found: list[Packed | None] = [None] * len(texts)
+        known, count = self.known, 0
+        waiting: list[tuple[int, list[str]]] = []
+        for place in self._plain(texts):
+            words = self._of(texts[place])
+            count += len(words)
+            try:
+                found[place] = b"".join(map(known.get, words))  # type: ignore[arg-type]
+            except TypeError:  # there is None among them
+                waiting.append((place, words))
+        new = {word for _, words in waiting for word in words if word not in known}
+        if len(new) > MOST_NEW * count:
+            return found
+        if len(known) + len(new) > MOST_WORDS:
+            known.clear()
+        for place, words in waiting:
+            found[place] = b"".join(map(known.__getitem__, words))
+        return found
+
+    def _plain(self, texts: Sequence[str]) -> list[int]:
+        """The places of texts that the library would take apart in the same way."""
+        odd = {place for place, text in enumerate(texts) if not (self.ascii and text.isascii())}
+        new = set().union(*(texts[place] for place in odd)) - self.letters - self.others
+        if new:
+            differing = _differing(new, self.composed)
+            self.letters |= new - differing
+            self.others |= differing
+        left = {
+            place
+            for place in odd
+            if not self.letters.issuperset(texts[place])
+            or (self.composed and not unicodedata.is_normalized("NFC", texts[place]))
+        }
+        return [place for place in range(len(texts)) if place not in left]
 
     def _of(self, text: str) -> list[str]:
         first, *others = self.steps
@@ -91,18 +119,6 @@ class Words:
             parts = [word for part in parts for word in step(part)]
         return parts
 
-    def _meet(self, texts: Iterable[str]) -> None:
-        """Compare the letters that were not met before."""
-        new = set().union(*texts) - self.letters - self.others
-        differing = _differing(new, self.composed) if new else new
-        self.letters |= new - differing
-        self.others |= differing
-
-    def _plain(self, text: str) -> bool:
-        """Whether the text is as the library would take it apart."""
-        composed = not self.composed or text.isascii() or unicodedata.is_normalized("NFC", text)
-        return composed and self.letters.issuperset(text)
-
 
 class _Known(dict[str, Packed]):
     """Ids by word; one that is not known yet is looked up."""
@@ -110,11 +126,10 @@ class _Known(dict[str, Packed]):
     def __init__(self, model: Any):
         super().__init__()
         self._model = model
-        self._bytes = ByteLevel(add_prefix_space=False, use_regex=False)
 
     def __missing__(self, word: str) -> Packed:
-        ((written, _),) = self._bytes.pre_tokenize_str(word)
-        found = self[word] = packed(token.id for token in self._model.tokenize(written))
+        written = word.encode().decode("latin-1").translate(BYTES)
+        found = self[word] = packed([token.id for token in self._model.tokenize(written)])
         return found
 
 

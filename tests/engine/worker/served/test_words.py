@@ -160,3 +160,24 @@ def test_texts_with_added_tokens_have_the_ids_of_the_library() -> None:
         tokenizer.encode(text, add_special_tokens=False) for text in texts
     ]
     assert len(pieces._words.known) > 5
+
+
+def test_pieces_that_were_forgotten_are_learnt_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows whose answers are tokenized by themselves came between, of more pieces than are kept."""
+    from fine_tuning.engine.worker.served import pieces
+    from fine_tuning.engine.worker.served.encoder import encoder_of
+    from tests.models import CHATML, train_tokenizer
+
+    tokenizer = train_tokenizer(SPECIAL, "<|im_end|>")
+    # A space before the answer, which the tokenizer joins with some of them.
+    tokenizer.chat_template = CHATML.replace("\n{{", " {{").replace("assistant\n", "assistant ")
+    rows = [
+        {"conversations": [{"from": "user", "value": said}, {"from": "assistant", "value": answer}]}
+        for said, answer in [("a", "b"), ("c", "Paris"), ("e", "f"), ("g", "is"), ("a", "b")]
+    ]
+    encoder = encoder_of(tokenizer, "chat")
+    assert encoder is not None
+    wanted = list(encoder.encode(rows))
+    monkeypatch.setattr(pieces, "MOST_KNOWN", 0)
+    again = encoder_of(tokenizer, "chat")
+    assert again is not None and list(again.encode(rows)) == wanted
