@@ -198,7 +198,14 @@ def whole_run() -> RunFacts:
         data=account(),
         curves=curve(330),
         scores=(
-            Score(name="Exact match", before=0.025, after=0.975, n=40, kind="share"),
+            Score(
+                name="Exact match",
+                metric="exact_match",
+                before=0.025,
+                after=0.975,
+                n=40,
+                kind="share",
+            ),
             Score(name="Loss", before=3.4127, after=0.3083, n=987, better="lower"),
             Score(name="Perplexity", before=30.35, after=1.361, n=987, better="lower"),
             Score(

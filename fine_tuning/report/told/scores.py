@@ -1,17 +1,35 @@
 """What the scores say: intervals, and the one sentence at the top of the page."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from fine_tuning.measures.metrics import JUDGED
 from fine_tuning.measures.paired import LEVEL, mcnemar
+from fine_tuning.measures.rewards import ACCURACY, MARGIN, WINS
 from fine_tuning.report.facts.page import RunFacts
 from fine_tuning.units import counted, percent_text
 from fine_tuning.values.answers.scores import Score
 
 Mood = Literal["good", "bad", "unsure", "plain"]
+# What a reader of the page must know of a metric, by its name in files.
+MEANINGS: Mapping[str, str] = {
+    "exact_match": "answers that are the expected text, to the letter",
+    "loss": "how unlikely the model finds the expected text: lower is better",
+    "perplexity": "the same as a number of choices a token: lower is better",
+    "bleu": "common runs of words with the expected text, 0 to 100",
+    "chrf": "common runs of characters with the expected text, 0 to 100",
+    "rouge_1": "common words with the expected text, 0 to 1",
+    "rouge_2": "common pairs of words, 0 to 1",
+    "rouge_l": "longest common sequence of words, 0 to 1",
+    "stops": "answers that the model ended by itself",
+    "length": "how long the answers are; neither good nor bad",
+    JUDGED: "what --reward gives to the answers: higher is better",
+    ACCURACY: "pairs in which the wanted answer gets the higher reward",
+    MARGIN: "by how much the wanted answer's reward is the higher one",
+    WINS: "prompts whose new answer gets the higher reward; a tie counts half",
+}
 # A share below this on both sides tells nothing: of prose hardly any answer is the expected text.
 NEAR_ZERO = 0.05
 
@@ -44,6 +62,7 @@ class ScoreRow:
     before_share: float | None = None
     after_share: float | None = None
     signature: str = ""
+    meaning: str = ""
 
 
 def wilson(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -77,6 +96,7 @@ def score_row(score: Score) -> ScoreRow:
         before_share=score.before if score.kind == "share" else None,
         after_share=score.after if score.kind == "share" else None,
         signature=score.signature,
+        meaning=MEANINGS.get(score.metric, ""),
     )
 
 

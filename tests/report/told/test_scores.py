@@ -7,10 +7,11 @@ import pytest
 from scipy.stats import bootstrap
 
 from fine_tuning.measures.compare import compared
-from fine_tuning.measures.rewards import margin_change
+from fine_tuning.measures.metrics import METRICS
+from fine_tuning.measures.rewards import REWARDS, WINS, margin_change
 from fine_tuning.report.facts.collect import read_scores, score_lines
 from fine_tuning.report.facts.page import RunFacts
-from fine_tuning.report.told.scores import score_row, verdict, wilson
+from fine_tuning.report.told.scores import MEANINGS, score_row, verdict, wilson
 from fine_tuning.units import percent_text
 from fine_tuning.values.answers.scores import Rewards, Score
 from fine_tuning.values.codec import to_json
@@ -216,3 +217,7 @@ def test_where_rewards_judge_the_answers_the_reward_leads() -> None:
         )
     )
     assert found.headline == "Reward 1 → 2" and found.mood == "good"
+
+
+def test_every_metric_says_what_it_means_to_somebody_who_has_never_met_it() -> None:
+    assert {*METRICS, *REWARDS, WINS} == {*MEANINGS}
