@@ -88,7 +88,7 @@ def test_a_stranger_learns_from_the_page_alone_what_was_trained_and_what_came_of
         r"chat --output_dir \S*run",
         r"AutoModelForCausalLM\.from_pretrained\('\S*merged', ",
         # what it was made of
-        "What it was made of, by hashes demo_model [0-9a-f]{12}",
+        "What it was made of, by hashes ?demo_model ?[0-9a-f]{12}",
         "Speed",
         "Memory",
     ):
