@@ -13,7 +13,7 @@ SMALL = {
     "fuzz_readers.py": "--seconds 2",
     "merge_memory.py": "--layers 2",
     "on_gpu.py": "memory --only lora --steps 1",
-    "online.py": "--prompts 2 --group 2 --new 4 --repeat 2",
+    "online.py": "--repeat 2",
     "tokens.py": "--rows 300",
 }
 
