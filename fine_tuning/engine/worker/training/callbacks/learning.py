@@ -174,7 +174,9 @@ def is_silent(model: Any) -> bool:
 def probe_of(inputs: Mapping[str, Any]) -> "torch.Tensor":
     """The end of the first row of a batch, without padding: there are no media in an answer."""
     ids, mask = inputs["input_ids"][0], inputs["attention_mask"][0]
-    return ids[mask.reshape(-1) != 0][-PROBE:][None] if mask.ndim == 1 else ids[-PROBE:][None]
+    if mask.ndim > 1:  # of packed rows: each token sees itself (data/collator.py:93)
+        return ids[mask[0].diagonal() == 0][-PROBE:][None]
+    return ids[mask != 0][-PROBE:][None]
 
 
 def listed(names: list[str]) -> str:

@@ -71,6 +71,21 @@ def test_a_tensor_without_a_gradient_is_named_in_the_first_step(
         train_here(tmp_path, planned(tmp_path, tiny_model), scored=False)
 
 
+def test_the_model_is_not_asked_about_the_padding_of_packed_rows() -> None:
+    """Where the embedding of padding is zero, as it often is, nothing that is trained reaches the
+    answers: a whole training with --neat_packing ended as one that had changed nothing."""
+    import torch
+    from llamafactory.data.collator import prepare_4d_attention_mask
+
+    from fine_tuning.engine.worker.training.callbacks.learning import probe_of
+
+    numbers = torch.tensor([[1, 1, 2, 2, 2, 0, 0]])
+    ids = torch.tensor([[5, 6, 7, 8, 9, 0, 0]])
+    packed = prepare_4d_attention_mask(numbers, torch.float32)
+    for mask in (packed, numbers):
+        assert probe_of({"input_ids": ids, "attention_mask": mask}).tolist() == [[5, 6, 7, 8, 9]]
+
+
 def test_a_training_that_changes_no_answer_is_not_done(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
