@@ -191,6 +191,7 @@ def test_a_chat_history_is_no_plain_text(tmp_path: Path) -> None:
         ("d.json", {"name": "Ann", "type": "personal_chat", "messages": [{"from": "Ann"}] * 2}),
         ("d.json", {"guild": {"id": "1"}, "messages": [{"content": "Hi", "author": {}}] * 2}),
         ("d.json", [{"tokens": ["a", "b"], "ner_tags": [0, 1]}] * 3),
+        ("d.json", [{"input_ids": [1, 2], "labels": [-100, 2]}] * 3),
     ],
 )
 def test_what_cannot_be_converted_is_called_by_its_name(

@@ -115,6 +115,14 @@ QUESTIONS: dict[str, Any] = {
         "output": a,
         "split": "test" if n > 2 else "train",
     },
+    "by who speaks": lambda q, a, n: {"Description": q[:9], "Patient": q, "Doctor": a},
+    "two dialogues": lambda q, a, n: {"short": turns(q, a), "long": turns(q, a * 2)},
+    "poems": lambda q, a, n: {"title": q, "author": "x", "paragraphs": [q, a]},
+    "songs": lambda q, a, n: {"artist": "x", "album": "y", "lyrics": f"{q} {a}"},
+    "sentence pairs": lambda q, a, n: {"sentence1": q, "sentence2": a, "gold_label": "neutral"},
+    "triplets": lambda q, a, n: {"anchor": q, "positive": a, "negative": "No."},
+    "retrieval": lambda q, a, n: {"query": q, "pos": [a], "neg": ["No.", "None."]},
+    "tickets": lambda q, a, n: {"subject": q[:9], "body": q, "answer": a, "priority": "high"},
     "names in another language": lambda q, a, n: {"Frage": q, "Antwort": a},
 }
 

@@ -110,6 +110,8 @@ def test_a_part_of_a_weight_is_said_to_be_lost(tmp_path: Path, flag: dict[str, A
         lambda q, a, n: {"Question": q, "Answer": a},
         lambda q, a, n: {"问题": q, "答案": a},
         lambda q, a, n: {"q": q, "a": a},
+        lambda q, a, n: {"对话": [{"角色": "用户", "内容": q}, {"角色": "助手", "内容": a}]},
+        lambda q, a, n: {"items": [{"from": "human", "value": q}, {"from": "gpt", "value": a}]},
         lambda q, a, n: {"department": "内科", "title": "t", "ask": q, "answer": a},
         lambda q, a, n: {"question": q, "answer": [a]},
     ],

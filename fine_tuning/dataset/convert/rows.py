@@ -127,6 +127,8 @@ def text(fields: Fields, notes: Notes) -> Row:
     value = fields.get("text")
     if value is None:
         raise Unusable("text_missing", "the text column is missing or null")
+    if _are_texts(value):  # the lines of a poem, the paragraphs of an article
+        value = "\n".join(value)
     value = as_text(value, "text", "text_not_text", notes)
     if is_blank(value):
         raise Unusable("text_empty", f"the text is {blankness(value)}")

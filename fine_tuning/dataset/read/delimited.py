@@ -189,6 +189,8 @@ def is_name(text: str) -> bool:
 def _is_row(first: list[str]) -> bool:
     """Whether at least half of the cells of a first row are no names of columns."""
     cells = [cell.strip() for cell in first if cell.strip()]
+    if cells == [str(number) for number in range(len(cells))]:
+        return False  # how pandas calls columns that have no names
     return sum(not is_name(cell) for cell in cells) * 2 >= max(1, len(cells))
 
 

@@ -23,7 +23,7 @@ HARMLESS = re.compile(
     r"embedding|embeddings|vector|logprobs?|perplexity|moderation|openai_moderation|redacted|"
     r"toxicity|detoxify|emojis|labels_meta|repo|commit|sub_?category|section|chapter|book|"
     r"model_?[a-z0-9]|(func|function|file|repo|repository|class|activity)_(name|label)|.*_path(_.*)?|"
-    r"input_output|test_?cases?|tests|.*_tests|test_(list|setup_code)|.*_test_list|starter_code|"
+    r"artists?|album|singer|composer|movie|film|brand|input_output|test_?cases?|tests|.*_tests|test_(list|setup_code)|.*_test_list|starter_code|"
     r"prompt_id|num_turns|turns|n|no|num|number|row|line|rn)|num_.*|n_.*|.*_count|.*_len|.*_length"
     r"|.*_tokens|__.*__|_.*|unnamed.*|meta_.*|.*_meta|.*_metadata|.*_at|.*_time|is_english|kind_.*",
     re.IGNORECASE,
@@ -62,7 +62,8 @@ MEANINGS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("context", r"(.*_)?(contexts?|passages?|paragraphs?|documents?|docs?|articles?|background|"
                     r"evidence|knowledge|references?|story|stories|facts?|input|inputs|table|"
                     r"tables|schema|ctx|chunks?|snippets?|support|supporting_facts|premise|"
-                    r"hypothesis|content|history|conversation|dialogue|dialog|memory|query_context)"
+                    r"hypothesis|content|history|conversation|dialogue|dialog|memory|query_context|"
+                    r"(sentence|sent|question|text)_?2)"
                     r"(_text)?"),
         ("part", r"conversation_?id|conv_?id|dialog(ue)?_?id|session(_?id)?|thread(_?id)?|chat_?id|"
                  r"parent(_?id)?|turn(_?(id|idx|index|number|no))?|message_?(id|index|idx|number)|"

@@ -110,7 +110,7 @@ VENDORS: tuple[Vendor, ...] = (
     ),
     Vendor(
         "SQuAD's nested form",
-        _has("paragraphs"),
+        lambda r: isinstance(r.get("paragraphs"), list) and "qas" in (*r["paragraphs"], {})[0],
         "[{'question': q['question'], 'context': p['context'], 'answer': q['answers'][0]['text']}"
         " for x in d for p in x['paragraphs'] for q in p['qas'] if q.get('answers')]",
     ),
@@ -165,6 +165,11 @@ VENDORS: tuple[Vendor, ...] = (
         lambda r: _has("messages", "type", "name")(r) or _has("guild", "messages")(r),
         "",
         whole=True,
+    ),
+    Vendor(
+        "rows of token ids, which a tokenizer made: give the texts that they were made of",
+        _has("input_ids"),
+        "",
     ),
     Vendor(
         "a set of tokens with a label each, which is not what a language model is trained on:"

@@ -12,6 +12,7 @@ from typing import Any
 
 from fine_tuning.dataset.convert.dialogue.speakers import speaks
 from fine_tuning.dataset.read import is_name
+from fine_tuning.dataset.recognise.formats import role_names
 from fine_tuning.dataset.recognise.meanings import HARMLESS, JUDGED, meaning_by_name
 from fine_tuning.dataset.recognise.paths import paths_of, values_at
 from fine_tuning.values.spec import DataSpec
@@ -35,6 +36,7 @@ _OTHERS = {
 }
 
 
+_SPOKEN = {"user": "prompt", "assistant": "answer"}  # of columns called by who speaks
 _READ_ANYWAY = ("tools", "functions", "history", "system")
 
 
@@ -52,8 +54,9 @@ class _Part:
     @property
     def meaning(self) -> str:
         """What its name says, or that of the column that it lies in."""
-        steps = (step for step in reversed(self.path.split(".")) if not step.isdecimal())
-        return next((meaning for step in steps if (meaning := meaning_by_name(step))), "")
+        steps = [step for step in reversed(self.path.split(".")) if not step.isdecimal()]
+        named = next((meaning for step in steps if (meaning := meaning_by_name(step))), "")
+        return named or _SPOKEN.get(role_names().get(self.name.lower(), ""), "")
 
     @property
     def is_dialogue(self) -> bool:
@@ -107,6 +110,10 @@ def _readings(parts: Sequence[_Part], names: Sequence[str]) -> Iterator[tuple[di
         yield {"instruction": first.path, "output": second.path}, f"from {one} to {two}"
         yield {"instruction": second.path, "output": first.path}, f"from {two} to {one}"
         return
+    if len(several := [part for part in parts if part.is_dialogue]) > 1:
+        for part in several:
+            yield {"messages": part.path}, f"the dialogues in {part.path}"
+        return
     texts = [part for part in parts if part.is_text]
     both = any(_FROM.fullmatch(p.name) for p in texts) and any(_TO.fullmatch(p.name) for p in texts)
     matter = [p for p in texts if both or not HARMLESS.fullmatch(p.name)] or texts
@@ -118,6 +125,10 @@ def _readings(parts: Sequence[_Part], names: Sequence[str]) -> Iterator[tuple[di
         yield {column: file, "completion": said.path}, "the text is the answer to the file"
         return
     labels = [part for part in parts if part.is_label]
+    listed = [part for part in parts if part.is_list_of_texts]
+    if len(listed) == 1 and all(HARMLESS.fullmatch(part.name) for part in texts):
+        yield {"text": listed[0].path}, "train each value as a text"
+        return
     if len(matter) == 1 and not labels and len([*filter(_matters, names)]) <= 1:
         yield {"text": matter[0].path}, "train each value as a text"
         return
@@ -129,9 +140,9 @@ def _readings(parts: Sequence[_Part], names: Sequence[str]) -> Iterator[tuple[di
     answers = [part for part in rest if part.meaning == "answer" or _TO.fullmatch(part.name)]
     free = [part for part in rest if part.meaning not in (*_OTHERS, "rating", "choices")]
     answers = answers or labels or free or [part for part in rest if part.meaning == "reasoning"]
-    answer = next(iter(answers), None)
-    if answer is None:
+    if not answers:
         return
+    answer = _first_long(answers)
     ours = ("prompt", "completion") if asked.is_dialogue else ("instruction", "output")
     read = dict(zip(ours, (asked.path, answer.path), strict=True))
     for part in parts:
@@ -140,9 +151,10 @@ def _readings(parts: Sequence[_Part], names: Sequence[str]) -> Iterator[tuple[di
         if column and column not in read and readable and part not in (answer, asked):
             read[column] = part.path
     yield read, "a prompt and its answer"
-    if len(answers) > 1 and answers[1].is_text and _are_rivals(answer.name, answers[1].name):
-        pair = {"prompt": asked.path, "chosen": answer.path, "rejected": answers[1].path}
-        yield pair, f"preference pairs, in which {answer.name} is the better"
+    for other in (part for part in answers if _are_rivals(answer.name, part.name)):
+        if other is not answer and other.is_text:
+            pair = {"prompt": asked.path, "chosen": answer.path, "rejected": other.path}
+            yield pair, f"preference pairs, in which {answer.name} is the better"
 
 
 def _prompt(matter: Sequence[_Part]) -> _Part | None:
@@ -152,8 +164,13 @@ def _prompt(matter: Sequence[_Part]) -> _Part | None:
         if found := next((part for part in matter if part.meaning == meaning), None):
             return found
     free = [part for part in matter if part.meaning not in ("answer", "rating", "system")]
-    longest = max((part.length for part in free), default=0)
-    return next((part for part in free if part.length * 4 >= longest), None)
+    return _first_long(free) if free else None
+
+
+def _first_long(parts: Sequence[_Part]) -> _Part:
+    """The first that is not much shorter than the longest: a label is no question."""
+    longest = max(part.length for part in parts)
+    return next(part for part in parts if part.length * 4 >= longest)
 
 
 def _first(part: _Part) -> _Part:
@@ -171,7 +188,7 @@ def _by_language(parts: Sequence[_Part]) -> list[tuple[str, _Part]]:
 
 def _are_rivals(one: str, other: str) -> bool:
     """`response_a` and `response_b`: names that differ in their last letter."""
-    return len(one) == len(other) and one[:-1] == other[:-1]
+    return len(one) == len(other) > 2 and one[:-1] == other[:-1]
 
 
 def _matters(name: str) -> bool:

@@ -451,6 +451,7 @@ TABLES = [
         [(2, {"a": "1", "b": "2"}), (3, X)],
         [(1, "truncated", E)],
     ),
+    Case("of_pandas.csv", b"0,1\n3,4\n", [(2, {"0": "3", "1": "4"})], [(None, "no_header", W)]),
     Case(
         "no_header.csv",
         b"1,2\n3,4\n",

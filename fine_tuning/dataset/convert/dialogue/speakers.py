@@ -6,7 +6,7 @@ from typing import Any
 from fine_tuning.dataset.recognise.formats import role_names
 
 ROLE_KEYS = ("role", "from")
-_KEYS = ("sender", "speaker", "author", "type")
+_KEYS = ("sender", "speaker", "author", "type", "角色")
 # In dialogues of a user and a system (MultiWOZ and its kind) the system answers.
 _OF_SPEAKERS: Mapping[str, str] = {"system": "assistant"}
 

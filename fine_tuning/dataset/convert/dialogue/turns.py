@@ -28,7 +28,7 @@ from fine_tuning.dataset.recognise.formats import native_roles, role_names
 
 ANSWERS = ("assistant", "function_call")
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
-CONTENT_KEYS = ("content", "value", "text", "parts", "message", "utterance")
+CONTENT_KEYS = ("content", "value", "text", "parts", "message", "utterance", "内容")
 # What a message without a role may be: one round of a dialogue, its two turns by these names.
 ROUNDS = (
     *(("input", "output"), ("prompt", "response"), ("prompt", "completion"), ("query", "response")),
