@@ -23,7 +23,6 @@ from fine_tuning.dataset.account.schedule import (
     worker_count,
 )
 from fine_tuning.dataset.insight.examine import examine
-from fine_tuning.dataset.insight.near.find import DEFAULT_ROWS
 from fine_tuning.dataset.read import sha256_of
 from fine_tuning.dataset.recognise.questions import questions_of
 from fine_tuning.dataset.recognise.survey import (
@@ -41,7 +40,7 @@ from fine_tuning.paths import at_home, expanded
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.spec import DataSpec
 
-READING, NEAR = 0.4, 0.4  # shares of the time of a check; near-duplicates are not always looked for
+READING = 0.4  # its share of the time of a check
 CUT_FILE = ("truncated", "damaged_file", "missing_bracket")  # what tells that the end is missing
 
 
@@ -87,7 +86,7 @@ def account(
     shutil.rmtree(unfinished, ignore_errors=True)  # of a check that was killed
     unfinished.mkdir(parents=True)
     try:
-        way = _Way(progress or _untold, sum(source.size for source in sources), spec)
+        way = _Way(progress or _untold, sum(source.size for source in sources))
         extracted = extracted_dir or out_dir / "media"
         files = _read(sources, spec, unfinished / "parts", extracted, way.reading)
         data = outputs.write(
@@ -102,21 +101,16 @@ def account(
 
 @dataclasses.dataclass(frozen=True)
 class _Way:
-    """One progress of reading, content and near-duplicates, by the time that each mostly takes."""
+    """One progress of reading and looking at the rows, by the time that each mostly takes."""
 
     tell: Callable[[Progress], None]
     size: int
-    spec: DataSpec
 
     def reading(self, at: Progress) -> None:
         self._tell(READING * at.done / max(at.total, 1))
 
-    def looking(self, what: str, done: int, rows: int) -> None:
-        wanted = self.spec.near_duplicates
-        near = NEAR if wanted or (wanted is None and rows <= DEFAULT_ROWS) else 0.0
-        starts = {"content": READING, "near-duplicates": 1 - near}
-        length = near if what == "near-duplicates" else 1 - near - READING
-        self._tell(starts[what] + length * done / max(rows, 1))
+    def looking(self, done: int, rows: int) -> None:
+        self._tell(READING + (1 - READING) * done / max(rows, 1))
 
     def end(self) -> None:
         self._tell(1)

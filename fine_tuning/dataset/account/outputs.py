@@ -32,12 +32,12 @@ def write(
     look: Look | None,
     *,
     name_leaks: bool = False,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> CheckedData:
     """Joins the parts of all files in `out_dir`, looks at the content, and gives the account.
 
     `name_leaks`: also name training rows that the validation rows hold, as a split would do.
-    `progress` is told by the look at the content: (what, rows done, rows in all).
+    `progress` is told by the look at the content: (rows done, rows in all).
     """
     kind = _kind_of_most_rows(files)
     rare = {name for file in files for part in file.parts for name in part.result.rare_columns}

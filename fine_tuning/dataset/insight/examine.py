@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,17 @@ from fine_tuning.dataset.insight.near.find import (
     DEFAULT_ROWS,
     THRESHOLD,
     NearDuplicates,
-    Progress,
     clusters_path,
-    find_near_duplicates,
+    searching,
 )
-from fine_tuning.dataset.insight.rows import Origins, Row, decode_rows, read_origins
-from fine_tuning.dataset.insight.suspects import Block, suspect_blocks
+from fine_tuning.dataset.insight.rows import (
+    Origins,
+    Row,
+    decode_rows,
+    read_blocks,
+    read_origins,
+)
+from fine_tuning.dataset.insight.suspects import Block, find_suspects
 from fine_tuning.values.data import Problem
 
 WARNINGS_PER_CODE = 2000  # named row by row; the rest is counted
@@ -31,6 +37,7 @@ _FEWEST_ALIKE = 5  # rows from which one answer for all is no chance
 _MOST_TURNS = 20  # counted by number; more are counted with these
 
 Report = Callable[[Problem], None]
+Progress = Callable[[int, int], None]
 
 
 def examine(
@@ -46,28 +53,44 @@ def examine(
 
     `near_duplicates` None looks for them up to 100,000 rows. Their clusters are written beside the
     rows (`clusters_path`), for the split. Warnings come through `problems`, at most 2,000 of a
-    code, in the order of the rows; `progress` gets (what, rows done, rows in all).
+    code, in the order of the rows; `progress` gets (rows done, rows in all).
     """
     origins = read_origins(origins_path, files)
-    watch = _Watch()
-    started = time.perf_counter()
-    for block in suspect_blocks(rows_path):
-        watch.look(block)
-        if progress:
-            progress("content", watch.rows, len(origins))
-    findings = watch.findings(len(origins))
-    findings = replace(findings, seconds=round(time.perf_counter() - started, 3))
-    watch.report(origins, problems)
     clusters_path(rows_path).unlink(missing_ok=True)
-    if near_duplicates is False or not len(origins):
-        return findings
-    if near_duplicates is None and len(origins) > DEFAULT_ROWS:
+    rows = len(origins)
+    wanted = near_duplicates or (near_duplicates is None and rows <= DEFAULT_ROWS)
+    watch, spent = _Watch(), {"content": 0.0, "near": 0.0}
+    with searching([rows_path], rows) if wanted and rows else nullcontext() as search:
+        for block in read_blocks(rows_path):
+            decoded = decode_rows(block)
+            with _timed(spent, "content"):
+                watch.look(find_suspects(block), decoded)
+            if search is not None:
+                with _timed(spent, "near"):
+                    search.add(0, block, decoded)
+            if progress:
+                progress(watch.rows, rows)
+        with _timed(spent, "near"):
+            near = search.found() if search is not None else None
+    findings = replace(watch.findings(rows), seconds=round(spent["content"], 3))
+    watch.report(origins, problems)
+    if near is not None:
+        near.clusters.tofile(clusters_path(rows_path))
+        return _with_near_duplicates(findings, near, origins, problems, spent["near"])
+    if near_duplicates is None and rows:
         note = (
-            f"near-duplicates were not looked for, because there are {len(origins):,} rows "
+            f"near-duplicates were not looked for, because there are {rows:,} rows "
             f"(more than {DEFAULT_ROWS:,}); --near_duplicates true looks for them"
         )
         return replace(findings, notes=(*findings.notes, note))
-    return _with_near_duplicates(findings, rows_path, origins, problems, progress)
+    return findings
+
+
+@contextmanager
+def _timed(spent: dict[str, float], what: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    spent[what] += time.perf_counter() - began
 
 
 class _Watch:
@@ -85,9 +108,8 @@ class _Watch:
         self._answer: str | None = None  # of the first row
         self._same_answer = 0  # rows with that one
 
-    def look(self, block: Block) -> None:
+    def look(self, block: Block, rows: Sequence[Row]) -> None:
         """Runs every check on the rows that follow."""
-        rows = decode_rows(block.data)
         texts = content.row_texts(rows, block.suspects)
         for check in content.CHECKS:
             for index in check.may_concern(texts):
@@ -203,15 +225,8 @@ def _warning(origins: Origins, number: int, code: str, message: str) -> Problem:
 
 
 def _with_near_duplicates(
-    findings: Findings,
-    rows_path: Path,
-    origins: Origins,
-    problems: Report,
-    progress: Progress | None,
+    findings: Findings, near: NearDuplicates, origins: Origins, problems: Report, seconds: float
 ) -> Findings:
-    started = time.perf_counter()
-    near = find_near_duplicates([rows_path], len(origins), progress=progress)
-    near.clusters.tofile(clusters_path(rows_path))
     pairs = sorted(near.pairs, key=lambda pair: pair.second)[:WARNINGS_PER_CODE]
     for pair in pairs:
         file, line = origins.of(pair.first)
@@ -221,7 +236,7 @@ def _with_near_duplicates(
     return replace(
         findings,
         counts=counts,
-        near=_near_findings(near, time.perf_counter() - started),
+        near=_near_findings(near, seconds),
         notes=(*findings.notes, *_near_notes(near, len(pairs))),
     )
 

@@ -45,7 +45,7 @@ class Row(msgspec.Struct, gc=False):
         return len(turns) == 2 and not turns[1].value and self.chosen is None
 
 
-BLOCK = 1 << 18  # bytes of rows that are looked at together: they fit a processor's cache
+BLOCK = 1 << 17  # bytes of rows that are looked at together: they fit a processor's cache
 _decoder = msgspec.json.Decoder(Row)
 decode_row, decode_rows = _decoder.decode, _decoder.decode_lines
 

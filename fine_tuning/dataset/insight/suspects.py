@@ -7,7 +7,6 @@ only the others meet the rules of sensitive.py and content.py.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import hyperscan
@@ -15,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fine_tuning.dataset.insight import content, sensitive
-from fine_tuning.dataset.insight.rows import read_blocks
 
 Ends = npt.NDArray[np.intp]
 
@@ -32,11 +30,6 @@ class Block:
         """One row, without the end of line."""
         start = self.ends[index - 1] if index else 0
         return self.data[start : self.ends[index] - 1]
-
-
-def suspect_blocks(path: Path) -> Iterator[Block]:
-    """All rows of the file, block by block."""
-    return map(find_suspects, read_blocks(path))
 
 
 def find_suspects(data: bytes) -> Block:

@@ -8,7 +8,8 @@ rows are read again to be compared, so memory stays at a few dozen bytes a row.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -22,7 +23,13 @@ from fine_tuning.dataset.insight.near import shingles
 from fine_tuning.dataset.insight.near.groups import Groups, repeated
 from fine_tuning.dataset.insight.near.numbered import NumberedRows
 from fine_tuning.dataset.insight.near.sketch import sketches
-from fine_tuning.dataset.insight.rows import Row, decode_row, decode_rows, sampled_lines
+from fine_tuning.dataset.insight.rows import (
+    Row,
+    decode_row,
+    decode_rows,
+    read_blocks,
+    sampled_lines,
+)
 
 THRESHOLD = 0.85  # true Jaccard similarity from which two rows are near-duplicates
 DEFAULT_ROWS = 100_000  # looked for by default up to here
@@ -31,11 +38,10 @@ FEWEST_SHINGLES = 16  # a shorter row is compared as a whole only
 _PLACES, _BANDS = 72, 12  # finds 99.7% of the pairs at the threshold
 _WIDTH = _PLACES // _BANDS
 _PROMISING = round((THRESHOLD - 0.126) * _PLACES)  # three standard deviations below
-_BATCH = 1 << 17  # bytes of rows that are sketched together: they stay in the processor's cache
+_MEDIA = (b'"images"', b'"videos"', b'"audios"')
 _CENTRES = 4  # rows of a bucket that the others are compared with
 _FACTORS = np.random.default_rng(1).integers(0, 1 << 63, _WIDTH, np.uint64) | np.uint64(1)
 
-Progress = Callable[[str, int, int], None]
 Keys = npt.NDArray[np.uint64]
 
 
@@ -74,33 +80,66 @@ def read_clusters(rows_path: Path, rows: int) -> npt.NDArray[np.uint32] | None:
     return np.fromfile(path, "<u4")
 
 
-def find_near_duplicates(
-    sources: Sequence[Path], rows: int, *, progress: Progress | None = None
-) -> NearDuplicates:
+def find_near_duplicates(sources: Sequence[Path], rows: int) -> NearDuplicates:
     """The near-duplicates among the rows of all sources, numbered through. Deterministic."""
+    with searching(sources, rows) as search:
+        for number, path in enumerate(sources):
+            for block in read_blocks(path):
+                search.add(number, block, decode_rows(block))
+        return search.found()
+
+
+@contextmanager
+def searching(sources: Sequence[Path], rows: int) -> Iterator["Search"]:
+    """A search among so many rows of these sources, which are then given to it in their order."""
     with (
         tempfile.TemporaryDirectory(prefix="near-", dir=sources[0].parent) as folder,
         NumberedRows.opened(sources, Path(folder)) as numbered,
     ):
-        return _find(
-            numbered, _Sketched.empty(rows, Path(folder)), _sampled(sources, rows), progress
-        )
+        boilerplate = shingles.learn_boilerplate(_sampled(sources, rows))
+        search = Search(_Sketched.empty(rows, Path(folder)), numbered, boilerplate)
+        try:
+            yield search
+        finally:
+            search.close()
 
 
-def _find(
-    numbered: NumberedRows, sketched: "_Sketched", sample: list[Row], progress: Progress | None
-) -> NearDuplicates:
-    boilerplate = shingles.learn_boilerplate(sample)
-    done = 0
-    for block in numbered.blocks(_BATCH):
-        rows = decode_rows(block)
-        sketched.set_keys(done, block, rows)
-        batch = shingles.shingle_batch(shingles.compared_texts(rows), boilerplate)
-        sketched.set_sketches(done, batch)
-        done += len(rows)
-        if progress:
-            progress("near-duplicates", done, len(sketched.contents))
-    return _match(sketched, numbered, boilerplate)
+class Search:
+    """Rows come block by block, next to whatever else is done with them."""
+
+    def __init__(
+        self,
+        sketched: "_Sketched",
+        numbered: NumberedRows,
+        boilerplate: shingles.Boilerplate | None,
+    ) -> None:
+        self._sketched = sketched
+        self._numbered = numbered
+        self._boilerplate = boilerplate
+        self._done = 0
+
+    def add(self, source: int, block: bytes, rows: Sequence[Row]) -> None:
+        """The next rows, also as their lines of JSON."""
+        self._numbered.add(source, block)
+        self._sketched.set_keys(self._done, block, rows)
+        batch = shingles.shingle_batch(shingles.compared_texts(rows), self._boilerplate)
+        self._sketched.set_sketches(self._done, batch)
+        self._done += len(rows)
+
+    def found(self) -> NearDuplicates:
+        """What is nearly the same among all rows, once they were added."""
+        sketched = self._sketched
+        groups = Groups(len(sketched.contents))
+        compared = np.flatnonzero(groups.join_equal(sketched.contents) & sketched.long_enough)
+        matcher = _Matcher(sketched, self._numbered, self._boilerplate, groups)
+        for band in range(_BANDS):
+            for bucket in _buckets(sketched.band(band)[compared]):
+                matcher.compare(compared[bucket])
+        return NearDuplicates(groups.labels(), matcher.pairs, matcher.found)
+
+    def close(self) -> None:
+        """Lets go of the mapped file, which Windows does not remove before."""
+        del self._sketched
 
 
 def _sampled(sources: Sequence[Path], rows: int) -> list[Row]:
@@ -116,7 +155,8 @@ def _sampled(sources: Sequence[Path], rows: int) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Sketched:
-    """Per row: hash of the whole row, hash of its media (0: none), sketch, whether to compare."""
+    """Per row: hash of the whole row, hash of its media (0: none), sketch (a column of the table),
+    whether to compare."""
 
     contents: Keys
     media: Keys
@@ -131,7 +171,7 @@ class _Sketched:
             media=np.zeros(rows, np.uint64),
             # plain views: indexing a memmap object costs ten times as much
             sketches=np.asarray(
-                np.memmap(folder / "sketches", "<u2", "w+", shape=(shape, _PLACES))
+                np.memmap(folder / "sketches", "<u2", "w+", shape=(_PLACES, shape))
             ),
             long_enough=np.zeros(rows, np.bool_),
         )
@@ -140,15 +180,17 @@ class _Sketched:
         """What rows hold, and the media beside it, from the number of the first and their lines."""
         digests = map(xxhash.xxh3_64_intdigest, block.split(b"\n")[:-1])
         self.contents[start : start + len(rows)] = np.fromiter(digests, np.uint64, len(rows))
+        if not any(column in block for column in _MEDIA):
+            return
         for number, row in enumerate(rows, start):
-            if row.images or row.videos or row.audios:
+            if row.media:
                 paths = "\0".join(row.media).encode("utf-8", "surrogatepass")
                 self.media[number] = xxhash.xxh3_64_intdigest(paths)
 
     def set_sketches(self, start: int, batch: shingles.ShingleBatch) -> None:
         """Fills in rows, from the number of the first and their pieces."""
         rows = slice(start, start + len(batch.spans))
-        self.sketches[rows] = sketches(batch, _PLACES)
+        self.sketches[:, rows] = sketches(batch, _PLACES).T
         self.long_enough[rows] = batch.counts >= FEWEST_SHINGLES
 
     def band(self, number: int) -> Keys:
@@ -156,20 +198,8 @@ class _Sketched:
         first = number * _WIDTH
         keys = self.media.copy()
         for place, factor in zip(range(first, first + _WIDTH), _FACTORS, strict=True):
-            keys += self.sketches[: len(keys), place] * factor
+            keys += self.sketches[place, : len(keys)] * factor
         return keys
-
-
-def _match(
-    sketched: _Sketched, rows: NumberedRows, boilerplate: shingles.Boilerplate | None
-) -> NearDuplicates:
-    groups = Groups(len(sketched.contents))
-    compared = np.flatnonzero(groups.join_equal(sketched.contents) & sketched.long_enough)
-    matcher = _Matcher(sketched, rows, boilerplate, groups)
-    for band in range(_BANDS):
-        for bucket in _buckets(sketched.band(band)[compared]):
-            matcher.compare(compared[bucket])
-    return NearDuplicates(groups.labels(), matcher.pairs, matcher.found)
 
 
 def _buckets(keys: Keys) -> Iterator[npt.NDArray[np.intp]]:
@@ -212,8 +242,8 @@ class _Matcher:
         apart = [row for row in rows if find(row) != own]
         if not apart:
             return apart
-        agreeing = self._sketches[apart] == self._sketches[centre]
-        promising = np.count_nonzero(agreeing, axis=1) >= _PROMISING
+        agreeing = self._sketches[:, apart] == self._sketches[:, centre, None]
+        promising = np.count_nonzero(agreeing, axis=0) >= _PROMISING
         return [
             row
             for row, may_be in zip(apart, promising.tolist(), strict=True)

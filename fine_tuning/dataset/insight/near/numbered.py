@@ -1,56 +1,54 @@
-"""Rows of several files, numbered through: all of them once, and some again by their number."""
+"""Rows that were passed once, and some of them again by their number."""
 
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from fine_tuning.dataset.insight.rows import Row, decode_row, is_parquet, read_blocks
+from fine_tuning.dataset.insight.rows import Row, decode_row, is_parquet
 
 
 class NumberedRows:
-    """Remembers eight bytes a row."""
+    """Rows of several files, numbered through; eight bytes a row are remembered."""
 
-    def __init__(self, paths: Sequence[Path], files: Sequence[BinaryIO]) -> None:
-        """`files` are the same ones, open; all hold lines of JSON."""
-        sizes = [path.stat().st_size for path in paths]
-        self._paths, self._files = paths, files
-        self._starts = [*accumulate(sizes, initial=0)]
-        self._ends = array("Q", [0])
+    def __init__(self, files: Sequence[tuple[BinaryIO, bool]]) -> None:
+        """For each source the file of its rows as lines, and whether they are to be kept there."""
+        self._files = files
+        self._first = [0]  # row of each source that was begun
+        self._ends = [array("Q", [0])]  # of its lines
 
     @staticmethod
     @contextmanager
     def opened(sources: Sequence[Path], folder: Path) -> Iterator["NumberedRows"]:
-        """The rows of the files; those in parquet are copied as lines into `folder` first."""
+        """JSON Lines are read again where they lie; rows of parquet are kept in `folder`."""
         with ExitStack() as stack:
-            paths = [_as_lines(path, folder / f"{n}.jsonl") for n, path in enumerate(sources)]
-            yield NumberedRows(paths, [stack.enter_context(path.open("rb")) for path in paths])
+            files = [
+                (stack.enter_context((folder / f"{number}.jsonl").open("w+b")), True)
+                if is_parquet(path)
+                else (stack.enter_context(path.open("rb")), False)
+                for number, path in enumerate(sources)
+            ]
+            yield NumberedRows(files)
 
-    def blocks(self, size: int) -> Iterator[bytes]:
-        """The rows as lines of JSON, about `size` bytes of them at a time."""
-        for path in self._paths:
-            for block in read_blocks(path, size):
-                ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
-                ends += self._ends[-1] + 1
-                self._ends.frombytes(ends.astype(np.uint64).tobytes())
-                yield block
+    def add(self, source: int, block: bytes) -> None:
+        """The next rows, as lines of JSON; sources come one after the other."""
+        while len(self._ends) <= source:
+            self._first.append(self._first[-1] + len(self._ends[-1]) - 1)
+            self._ends.append(array("Q", [0]))
+        ends = self._ends[source]
+        found = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + (ends[-1] + 1)
+        ends.frombytes(found.astype(np.uint64).tobytes())
+        file, is_kept_here = self._files[source]
+        if is_kept_here:
+            file.write(block)
 
     def __getitem__(self, number: int) -> Row:
-        """A row that `blocks` has passed."""
-        start = self._ends[number]
-        file = bisect_right(self._starts, start) - 1
-        self._files[file].seek(start - self._starts[file])
-        return decode_row(self._files[file].read(self._ends[number + 1] - start))
-
-
-def _as_lines(path: Path, copy: Path) -> Path:
-    if not is_parquet(path):
-        return path
-    with copy.open("wb") as file:
-        file.writelines(read_blocks(path))
-    return copy
+        source = bisect_right(self._first, number) - 1
+        file, ends = self._files[source][0], self._ends[source]
+        place = number - self._first[source]
+        file.seek(ends[place])
+        return decode_row(file.read(ends[place + 1] - ends[place]))

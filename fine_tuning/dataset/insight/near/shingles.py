@@ -16,6 +16,7 @@ SHINGLE = 5  # characters
 LONGEST = 100_000  # characters of a row that are looked at: bounds the memory of one huge row
 SAMPLE = 1000  # rows that tell which shingles are boilerplate
 ABSENT = np.uint32(0xFFFFFFFF)  # stands where no piece begins
+_TOGETHER = 50  # of them at a time
 _COMMON_SHARE = 0.2
 _COMMON_ROWS = 20
 _BITS = 20  # of the table of boilerplate shingles
@@ -174,7 +175,7 @@ def learn_boilerplate(rows: Sequence[Row]) -> Boilerplate | None:
     """
     if len(rows) < _COMMON_ROWS / _COMMON_SHARE:
         return None
-    distinct = [shingle_set(compared_text(row), None) for row in rows]
+    distinct = [_distinct(rows[at : at + _TOGETHER]) for at in range(0, len(rows), _TOGETHER)]
     shingles, counts = np.unique(np.concatenate(distinct), return_counts=True)
     common = shingles[counts > _COMMON_SHARE * len(rows)]
     if not len(common):
@@ -182,3 +183,12 @@ def learn_boilerplate(rows: Sequence[Row]) -> Boilerplate | None:
     table = np.zeros(1 << _BITS, np.bool_)
     table[common >> np.uint32(32 - _BITS)] = True
     return table
+
+
+def _distinct(rows: Sequence[Row]) -> Hashes:
+    """The shingles of each row, once."""
+    batch = shingle_batch(compared_texts(rows), None)
+    numbers = np.repeat(np.arange(len(rows), dtype=np.uint64), batch.spans)
+    numbers <<= np.uint64(32)
+    numbers |= batch.hashes
+    return np.unique(numbers[batch.hashes != ABSENT]).astype(np.uint32)
