@@ -153,7 +153,7 @@ WAYS: Mapping[str, Callable[[Path], None]] = {
 
 def hashes_in(folder: Path) -> dict[str, str]:
     """The weights of a folder by file; then its files are gone, for the disk's sake."""
-    from fine_tuning import hashes
+    from fine_tuning.disk import hashes
 
     found = hashes.of_files(folder, ("*.safetensors",))
     shutil.rmtree(folder)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.errors import EnvironmentProblem, FineTuningError, UsageError
 from fine_tuning.hubs import (
     OnBytes,

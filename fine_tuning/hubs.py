@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.errors import DataError, EnvironmentProblem, FineTuningError, ModelError
 
 _TRUE = ("1", "true", "yes", "on", "y")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.errors import DataError
 
 LEDGER = "ledger.parquet"

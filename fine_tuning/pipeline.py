@@ -10,7 +10,8 @@ does it if an earlier command has not done it from the same inputs.
 from collections.abc import Mapping
 from pathlib import Path
 
-from fine_tuning import files, report
+from fine_tuning import report
+from fine_tuning.disk import files
 from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.run import (
     Run,

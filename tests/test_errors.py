@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from tests.commands import command, environment
 from tests.dataset.sources.hub_site import Site, serve
 from tests.runs import write_rows

@@ -104,7 +104,7 @@ def test_doctor_compares_the_versions_and_nothing_comes_from_the_checkout(
     assert "ok    versions" in done.stdout, done.stdout + done.stderr
     assert "ok    imports" in done.stdout
     assert str(ROOT) + os.sep + "fine_tuning" not in done.stdout
-    where = "import fine_tuning.resources as r; print(r.IS_CHECKOUT, r.ROOT)"
+    where = "import fine_tuning.disk.resources as r; print(r.IS_CHECKOUT, r.ROOT)"
     found = subprocess.run(
         [str(scripts / "python"), "-c", where], cwd=tmp_path, capture_output=True, text=True
     ).stdout.split()

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from fine_tuning import hubs
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.disk.resources import CONSTRAINTS, REINSTALL
 from fine_tuning.engine.gpus import (
     FITTING_BUILD,
     OLD_BUILD,
@@ -27,7 +28,6 @@ from fine_tuning.engine.gpus import (
 )
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
 from fine_tuning.escaping import visible
-from fine_tuning.resources import CONSTRAINTS, REINSTALL
 from fine_tuning.values.spec import RunSpec
 
 ENGINE_STACK = ("torch", "transformers", "peft", "datasets", "accelerate", "trl", "llamafactory")

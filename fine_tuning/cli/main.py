@@ -10,7 +10,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from fine_tuning import files
 from fine_tuning.cli.output.as_json import of_error, of_outcome, only_json
 from fine_tuning.cli.output.outcome import Outcome, Words
 from fine_tuning.cli.settings.catalogue import did_you_mean
@@ -18,6 +17,8 @@ from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.cli.settings.words.argv import LONG_DASHES
 from fine_tuning.cli.settings.words.mistyped import ELSEWHERE, SAME
+from fine_tuning.disk import files
+from fine_tuning.disk.resources import REINSTALL, ROOT
 from fine_tuning.errors import (
     EXIT_INTERRUPTED,
     Bug,
@@ -27,7 +28,6 @@ from fine_tuning.errors import (
     UsageError,
 )
 from fine_tuning.escaping import visible
-from fine_tuning.resources import REINSTALL, ROOT
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,13 +10,13 @@ from shlex import quote
 from types import FrameType
 
 from fine_tuning import pipeline
+from fine_tuning.cli.data.samples import register_samples
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.runs.summary import RunSummary, of_record, summary_of
-from fine_tuning.cli.samples import register_samples
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.settings.words.program import program_here
-from fine_tuning.paths import shown
+from fine_tuning.disk.paths import shown
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
 from fine_tuning.values.record import result_of

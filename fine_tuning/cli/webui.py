@@ -16,16 +16,16 @@ from typing import Annotated, TextIO
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from fine_tuning.cli.last_run import LastRun, last_run
+from fine_tuning.cli.data.samples import register_samples
 from fine_tuning.cli.listening import LOCAL, port_to_listen_on, url_of, warning_of
 from fine_tuning.cli.output.outcome import Outcome
+from fine_tuning.cli.runs.last_run import LastRun, last_run
 from fine_tuning.cli.runs.listing import USUAL
 from fine_tuning.cli.runs.served import served_runs
-from fine_tuning.cli.samples import register_samples
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.disk.resources import python_path
 from fine_tuning.errors import EXIT_DONE, EnvironmentProblem
 from fine_tuning.escaping import visible
-from fine_tuning.resources import python_path
 from fine_tuning.run.folder import make_directory
 
 USUAL_PORT = 7860

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fine_tuning import resources
+from fine_tuning.disk import resources
 
 SAMPLES = {
     "auto": "alpaca.json",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fine_tuning import hashes
+from fine_tuning.disk import hashes
 from fine_tuning.measures.compare import compared
 from fine_tuning.measures.paired import LEVEL, mcnemar
 from fine_tuning.report.facts.collect import curves_of, read_scores

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.report.compare import Comparison
 from fine_tuning.report.drawing.axes import WIDE_HEIGHT, WIDE_WIDTH, Scale
 from fine_tuning.report.drawing.chart import line_chart

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fine_tuning import files
+from fine_tuning.disk import files
+from fine_tuning.disk.paths import shown
 from fine_tuning.errors import FineTuningError, Interrupted
-from fine_tuning.paths import shown
 from fine_tuning.run.run import Run
 from fine_tuning.values.record import RunRecord
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from fine_tuning.disk.paths import shared_place
 from fine_tuning.errors import DataError, EnvironmentProblem, RunConflict, UsageError
-from fine_tuning.paths import shared_place
 
 if sys.platform != "win32":
     import fcntl

@@ -9,9 +9,9 @@ from importlib import metadata
 from pathlib import Path
 
 from fine_tuning import __version__, demo
-from fine_tuning.checkpoints import checkpoints, has_weights
+from fine_tuning.disk.checkpoints import checkpoints, has_weights
+from fine_tuning.disk.paths import absolute
 from fine_tuning.errors import UsageError
-from fine_tuning.paths import absolute
 from fine_tuning.run.folder import (
     RunFolder,
     make_directory,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.errors import DataError
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.values.codec import START_AGAIN, from_json

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.errors import FineTuningError, Interrupted
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.screen import Screen

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import hashes
+from fine_tuning.disk import hashes
 from fine_tuning.errors import ModelError, UsageError
 from fine_tuning.ship import weights
 from fine_tuning.values.tables.combining import COMBINATIONS

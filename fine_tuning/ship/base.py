@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import files, hashes
+from fine_tuning.disk import files, hashes
 from fine_tuning.errors import ModelError
 from fine_tuning.units import counted
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fine_tuning.disk.files import DISK_FULL, FREE_SPACE
 from fine_tuning.errors import EngineError, EnvironmentProblem, FineTuningError
-from fine_tuning.files import DISK_FULL, FREE_SPACE
 from fine_tuning.ship.conversations import CHATS
 from fine_tuning.ship.llama_cpp.place import CONVERTER, LORA_CONVERTER, LlamaCpp
 from fine_tuning.ship.llama_cpp.serve import ask, serving
@@ -111,7 +111,7 @@ def quantize(tools: LlamaCpp, source: Path, target: Path, kind: str, log: Path) 
 
 def _run(words: Sequence[str], tools: LlamaCpp, target: Path, log: Path) -> None:
     """Run a program of llama.cpp's, in Python or not; what it says goes to the log."""
-    from fine_tuning.resources import python_path
+    from fine_tuning.disk.resources import python_path
 
     program = words[0]
     command = words if program == str(tools.quantizer) else [sys.executable, *words]

@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fine_tuning.disk.files import read_json
+from fine_tuning.disk.resources import python_path
 from fine_tuning.errors import EngineError
-from fine_tuning.files import read_json
-from fine_tuning.resources import python_path
 from fine_tuning.ship.llama_cpp.measure import NOT_USABLE, Job, Measured, Pair
 from fine_tuning.ship.llama_cpp.serve import SMALL
 from fine_tuning.values.codec import from_json, json_text

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.errors import EnvironmentProblem, UsageError
 
 

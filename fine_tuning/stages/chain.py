@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import hashes
+from fine_tuning.disk import hashes
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.loading import MODEL_ARGUMENTS, QUANTIZATION, TEXT_ARGUMENTS
 from fine_tuning.errors import UsageError
-from fine_tuning.paths import shown
 from fine_tuning.report import link_of, score_lines
 from fine_tuning.screen import Screen
 from fine_tuning.values.chain import Link

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fine_tuning import hashes
 from fine_tuning.dataset.check import account, download
 from fine_tuning.dataset.prepare.media_files import files_named, media_state
+from fine_tuning.disk import hashes
+from fine_tuning.disk.paths import shown
 from fine_tuning.errors import RunConflict
-from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, downloading
 from fine_tuning.stages.split import warn_changed
 from fine_tuning.units import counted, percent_text

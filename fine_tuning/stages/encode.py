@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fine_tuning import files, hashes
+from fine_tuning.disk import files, hashes
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import forks_readers, served_request
 from fine_tuning.errors import DataError

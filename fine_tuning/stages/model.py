@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fine_tuning import hashes
+from fine_tuning.disk import hashes
 from fine_tuning.engine.models.hub import Wanted, fetch_model
 from fine_tuning.engine.models.source import is_local, model_location
 from fine_tuning.screen import Screen, downloading

@@ -8,8 +8,9 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from fine_tuning import files
 from fine_tuning.dataset.prepare import register
+from fine_tuning.disk import files
+from fine_tuning.disk.resources import FORGETTING
 from fine_tuning.engine.loading import TunedModel, after_training
 from fine_tuning.engine.requests import served_request
 from fine_tuning.engine.trainers import trainer_of
@@ -17,7 +18,6 @@ from fine_tuning.engine.trainers.llamafactory import PREF_BETA
 from fine_tuning.engine.trainers.train_yaml import by_hand, train_yaml
 from fine_tuning.engine.trainers.trainer import Trainer, TrainSettings
 from fine_tuning.errors import DataError
-from fine_tuning.resources import FORGETTING
 from fine_tuning.screen import Screen
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import GIB, OVERHEAD, MemoryPlan, Places, Plan

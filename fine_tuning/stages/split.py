@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
-from fine_tuning import hashes
 from fine_tuning.dataset.insight.rows import read_origins
 from fine_tuning.dataset.prepare.fit import (
     CUT_TURNS,
@@ -19,6 +18,7 @@ from fine_tuning.dataset.prepare.fit import (
 )
 from fine_tuning.dataset.prepare.split import split
 from fine_tuning.dataset.problems import cause_of
+from fine_tuning.disk import hashes
 from fine_tuning.screen import Screen
 from fine_tuning.units import counted
 from fine_tuning.values.codec import to_json

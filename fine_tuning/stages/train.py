@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fine_tuning import checkpoints, files, hashes
-from fine_tuning.checkpoints import has_weights
 from fine_tuning.dataset.prepare.split import training_places
+from fine_tuning.disk import checkpoints, files, hashes
+from fine_tuning.disk.checkpoints import has_weights
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.launchers import Training, launcher_for
 from fine_tuning.engine.loading import before_training, merged_before
 from fine_tuning.engine.plan.memory.advice import advised
@@ -18,7 +19,6 @@ from fine_tuning.engine.plan.processes import require_devices
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import adapter_template, forks_readers, served_request
 from fine_tuning.errors import Interrupted, OutOfMemory, RowsError
-from fine_tuning.paths import shown
 from fine_tuning.report import score_lines
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.base import note_base

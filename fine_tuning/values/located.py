@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.paths import absolute, at_home
+from fine_tuning.disk.paths import absolute, at_home
 from fine_tuning.values.codec import from_json, to_json
 from fine_tuning.values.spec import AUTO, RunSpec
 from fine_tuning.values.tables.rewards import located

@@ -17,7 +17,7 @@ class BaseModel:
 
     name: str
     location: str  # an absolute path, or the name where only the engine finds it
-    hashes: Mapping[str, str] = field(default_factory=dict)  # fine_tuning.hashes.of_base_model
+    hashes: Mapping[str, str] = field(default_factory=dict)  # fine_tuning.disk.hashes.of_base_model
 
 
 @dataclass(frozen=True, kw_only=True)

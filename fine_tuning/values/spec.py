@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.paths import slug
-from fine_tuning.resources import FORMATS
+from fine_tuning.disk.paths import slug
+from fine_tuning.disk.resources import FORMATS
 from fine_tuning.values.tables.compressed import COMPRESSED
 from fine_tuning.values.tables.gguf import ALL_SIZES, GGUF_TYPES, LADDER, USUAL, ollama_name
 from fine_tuning.values.tables.methods import METHODS, SHORT_FOR

@@ -8,7 +8,7 @@ import pytest
 
 from fine_tuning.cli import doctor
 from fine_tuning.cli.doctor import Finding
-from fine_tuning.resources import REINSTALL
+from fine_tuning.disk.resources import REINSTALL
 from tests.commands import ROOT, told
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from fine_tuning.dataset.convert.rows import CONVERTERS
 from fine_tuning.dataset.recognise.formats import all_formats
-from fine_tuning.resources import FORMATS
+from fine_tuning.disk.resources import FORMATS
 from fine_tuning.values.spec import DATASET_FORMATS
 from tests.commands import ROOT, environment
 from tests.dataset.rows_on_disk import write_jsonl

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fine_tuning import hashes
+from fine_tuning.disk import hashes
 from fine_tuning.errors import DataError, ModelError, UsageError
 from fine_tuning.ship.adapter import (
     refuse_prompts,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.checkpoints import WEIGHTS, note_weights, noted_weights
+from fine_tuning.disk.checkpoints import WEIGHTS, note_weights, noted_weights
 from fine_tuning.stages.asking.verify import compared, verdict
 
 

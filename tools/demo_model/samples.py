@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import resources
+from fine_tuning.disk import resources
 from tools.demo_model.knowledge import Thing, load_things
 from tools.demo_model.lessons import Lesson, lessons, price_lessons
 

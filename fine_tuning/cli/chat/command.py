@@ -18,11 +18,11 @@ from fine_tuning.cli.chat.opening import speaker_of
 from fine_tuning.cli.chat.paper import Paper
 from fine_tuning.cli.chat.serving import USUAL_PORT, Served, instructions, served_at
 from fine_tuning.cli.chat.talk import COMMANDS, State, Table, answered, converse
-from fine_tuning.cli.combining import combining_of
 from fine_tuning.cli.listening import LOCAL, port_to_listen_on
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.screens.screen import is_live, open_screen
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.cli.shipping.combining import combining_of
 from fine_tuning.cli.shipping.export import without_gpu
 from fine_tuning.cli.sources import source_mistakes
 from fine_tuning.engine.process.chatting import Speaker

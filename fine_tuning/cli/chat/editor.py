@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.values.answers.chat import Sampling
 
 if TYPE_CHECKING:

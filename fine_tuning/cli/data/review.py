@@ -6,14 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from fine_tuning import files, ledger
+from fine_tuning import ledger
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.dataset.insight.rows import read_lines
+from fine_tuning.disk import files
+from fine_tuning.disk.paths import absolute, shown
 from fine_tuning.errors import UsageError
 from fine_tuning.escaping import visible
 from fine_tuning.ledger import Doubtful
-from fine_tuning.paths import absolute, shown
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
 from fine_tuning.units import counted

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from fine_tuning import files
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.output.report_place import refuse_report_place, workplace
 from fine_tuning.cli.screens.screen import PLAIN_WIDTH, open_screen
 from fine_tuning.dataset.account.ledger import write_report
 from fine_tuning.dataset.account.report import copy_whole
 from fine_tuning.dataset.check import account, download
+from fine_tuning.disk import files
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, FineTuningError
 from fine_tuning.escaping import visible
 from fine_tuning.screen import Screen, downloading

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 
-from fine_tuning import files
 from fine_tuning.cli.eval.gate import ANSWERS, GENERAL, Line, read_gate
 from fine_tuning.cli.eval.judge import RUBRIC, Judge, judged
 from fine_tuning.cli.eval.junit import write_junit
@@ -22,13 +21,14 @@ from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.shipping.export import without_gpu
 from fine_tuning.cli.sources import source_mistakes
+from fine_tuning.disk import files
+from fine_tuning.disk.paths import at_home, shown
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden
 from fine_tuning.engine.process.chatting import Voices
 from fine_tuning.engine.process.launch import worker_for
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from fine_tuning.measures.compare import score_of
 from fine_tuning.measures.metrics import Metric
-from fine_tuning.paths import at_home, shown
 from fine_tuning.report.told.evaluation import lines, set_found
 from fine_tuning.run import finished_run
 from fine_tuning.screen import Screen

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.values.answers.evaluation import Held
 
 # What XML 1.0 does not allow in a text (section 2.2).

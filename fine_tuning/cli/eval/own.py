@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from fine_tuning.disk.paths import at_home
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.measures.metrics import METRICS, Metric, mean
 from fine_tuning.measures.texts import Floats
-from fine_tuning.paths import at_home
 from fine_tuning.values.answers.scores import Scored
 
 FORM = "write it as FILE.py:FUNCTION, with `def FUNCTION(question, expected, answer)`"

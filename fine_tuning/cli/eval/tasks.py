@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.disk.files import read_json
 from fine_tuning.engine.process.chatting import SpokenModel, Voices
 from fine_tuning.errors import EngineError, EnvironmentProblem, UsageError
-from fine_tuning.files import read_json
 from fine_tuning.screen import Screen
 from fine_tuning.values.answers.evaluation import TaskFound
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fine_tuning import __version__
 from fine_tuning.cli.settings.catalogue import spec_settings
-from fine_tuning.resources import IS_CHECKOUT
+from fine_tuning.disk.resources import IS_CHECKOUT
 
 STACK = ("llamafactory", "torch", "transformers", "peft", "trl", "datasets", "accelerate")
 # Rather too much than too little: this is read by strangers.

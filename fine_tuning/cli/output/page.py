@@ -14,7 +14,7 @@ from fine_tuning.cli.output.as_json import VERSION
 from fine_tuning.cli.output.outcome import Outcome, Words
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.words.program import Command
-from fine_tuning.resources import ROOT
+from fine_tuning.disk.resources import ROOT
 
 PAGE = ROOT / "docs" / "json.md"
 SIMPLE: Mapping[Any, str] = {

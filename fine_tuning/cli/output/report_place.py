@@ -8,10 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fine_tuning import files
 from fine_tuning.dataset.sources.source import is_data_name
+from fine_tuning.disk import files
+from fine_tuning.disk.paths import at_home
 from fine_tuning.errors import DataError, UsageError
-from fine_tuning.paths import at_home
 
 _ELSEWHERE = "give --report a new file name"
 _OUR_REPORT = b'{"format":"'

@@ -11,9 +11,9 @@ from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.output.tables import print_table
 from fine_tuning.cli.runs.summary import RunSummary, of_record
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.disk.paths import absolute, shown
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.escaping import visible
-from fine_tuning.paths import absolute, shown
 from fine_tuning.report.compare import Compared, Comparison, Difference
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record

@@ -11,9 +11,9 @@ from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.output.tables import print_table
 from fine_tuning.cli.runs.summary import RunSummary, summary_of
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.disk.paths import shown
 from fine_tuning.errors import UsageError
 from fine_tuning.escaping import visible
-from fine_tuning.paths import shown
 from fine_tuning.units import duration_text, percent_text
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from pathlib import Path
 from re import search
 from typing import Annotated
 
-from fine_tuning import hashes
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.runs.compare import named_runs
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.settings.words.program import program_here
 from fine_tuning.cli.settings.words.written import words_of
+from fine_tuning.disk import hashes
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from fine_tuning.escaping import visible

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fine_tuning import files
-from fine_tuning.checkpoints import has_weights
+from fine_tuning.disk import files
+from fine_tuning.disk.checkpoints import has_weights
 from fine_tuning.errors import FineTuningError
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record

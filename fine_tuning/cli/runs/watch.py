@@ -14,8 +14,8 @@ from fine_tuning.cli.runs.summary import RunSummary, State, of_record, state_of
 from fine_tuning.cli.screens.progress import stage_text
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.disk.paths import shown
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, UsageError
-from fine_tuning.paths import shown
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
 from fine_tuning.screen import Screen

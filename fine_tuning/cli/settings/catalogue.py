@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from fine_tuning.disk.paths import at_home, expanded
 from fine_tuning.engine.arguments.installed import EngineArgument, number, truth, whole
-from fine_tuning.paths import at_home, expanded
 from fine_tuning.values.spec import DataSpec, RunSpec
 
 Kind = Literal["bool", "int", "float", "text", "path", "list", "map", "weights", "engine"]

@@ -8,8 +8,8 @@ from fine_tuning.cli.settings.config_file import SECTIONS
 from fine_tuning.cli.settings.help import default_text, grouped
 from fine_tuning.cli.settings.resolve import preset_names
 from fine_tuning.cli.settings.table.shared import FILES
+from fine_tuning.disk.resources import CONFIGS, ROOT
 from fine_tuning.engine.arguments.rules import OWNED, SECRETS
-from fine_tuning.resources import CONFIGS, ROOT
 
 PAGE = ROOT / "docs" / "settings.md"
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.disk.paths import at_home
 from fine_tuning.hubs import on_modelscope
-from fine_tuning.paths import at_home
 
 NAME = "dataset_info.json"
 # A dataset_dir that is none: names are those of a hub (llamafactory/data/parser.py).

@@ -21,9 +21,9 @@ from fine_tuning.cli.settings.commands import catalogue, file_catalogue
 from fine_tuning.cli.settings.registered import FLAGS, ONLINE, NotRegistered, datasets_of
 from fine_tuning.cli.settings.words.argv import Entry, Found, read_words
 from fine_tuning.cli.settings.words.program import Command, program, program_here
+from fine_tuning.disk.resources import CONFIGS, ROOT
 from fine_tuning.engine.arguments import rules as argument_rules
 from fine_tuning.errors import UsageError
-from fine_tuning.resources import CONFIGS, ROOT
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import DataSpec, RunSpec
 from fine_tuning.values.tables.methods import SHORT_FOR

@@ -5,11 +5,12 @@ import shlex
 import shutil
 from pathlib import Path
 
-from fine_tuning import files, hashes, report
+from fine_tuning import report
 from fine_tuning.cli.settings.words.program import program
 from fine_tuning.cli.shipping.push import base_of, finished, loading, require_whole
+from fine_tuning.disk import files, hashes
+from fine_tuning.disk.paths import shown
 from fine_tuning.errors import UsageError
-from fine_tuning.paths import shown
 from fine_tuning.screen import Screen
 from fine_tuning.ship.hub.card import Card, card_text
 from fine_tuning.ship.hub.license import license_files

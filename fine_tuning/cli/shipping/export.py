@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fine_tuning import pipeline
-from fine_tuning.cli.combining import combining_of
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c, what_is_next
 from fine_tuning.cli.runs.summary import RunSummary, summary_of
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.cli.shipping.adapter_folder import write_adapter
+from fine_tuning.cli.shipping.combining import combining_of
+from fine_tuning.disk.paths import absolute
 from fine_tuning.engine.loading import given_adapters
 from fine_tuning.errors import UsageError
-from fine_tuning.paths import absolute
 from fine_tuning.stages.shipping import given
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.spec import RunSpec

@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from fine_tuning import files
-from fine_tuning.cli.combining import combining_of
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.cli.shipping.combining import combining_of
 from fine_tuning.cli.shipping.export import without_gpu
 from fine_tuning.cli.sources import HEARD
+from fine_tuning.disk import files
+from fine_tuning.disk.paths import absolute
 from fine_tuning.engine.loading import given_adapters
 from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, ModelError, UsageError
-from fine_tuning.paths import absolute
 from fine_tuning.run import finished_run
 from fine_tuning.screen import Screen
 from fine_tuning.ship.proving.causes import judge

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from fine_tuning import files, hashes, hub_folder, report
+from fine_tuning import hub_folder, report
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
+from fine_tuning.disk import files, hashes
 from fine_tuning.errors import UsageError
 from fine_tuning.hubs import on_modelscope, require_upload
 from fine_tuning.report.told.loading import snippets

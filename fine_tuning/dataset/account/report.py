@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from fine_tuning.files import explained, written
+from fine_tuning.disk.files import explained, written
 
 
 def copy_whole(made: Path, path: Path) -> None:

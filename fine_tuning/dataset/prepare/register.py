@@ -14,7 +14,7 @@ from typing import Any
 import xxhash
 from filelock import FileLock, Timeout
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.errors import DataError
 from fine_tuning.values.tables.kinds import KINDS, Kind
 

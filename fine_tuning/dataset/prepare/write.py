@@ -11,7 +11,7 @@ import pyarrow.parquet as parquet
 
 from fine_tuning.dataset.insight.rows import is_parquet, read_lines
 from fine_tuning.dataset.prepare.fit import keep_leading_rounds
-from fine_tuning.files import written
+from fine_tuning.disk.files import written
 
 
 def write_rows(

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from fine_tuning.resources import FORMATS
+from fine_tuning.disk.resources import FORMATS
 from fine_tuning.values.tables.kinds import Kind
 
 MEDIA_COLUMNS = ("images", "videos", "audios")

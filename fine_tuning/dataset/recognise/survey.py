@@ -25,8 +25,8 @@ from fine_tuning.dataset.recognise.meanings import HARMLESS
 from fine_tuning.dataset.recognise.paths import values_at
 from fine_tuning.dataset.recognise.unread import Column
 from fine_tuning.dataset.sources import Source
+from fine_tuning.disk.paths import at_home
 from fine_tuning.errors import DataError
-from fine_tuning.paths import at_home
 from fine_tuning.values.data import Block
 from fine_tuning.values.spec import DataSpec
 

@@ -17,9 +17,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.disk.files import write_text
+from fine_tuning.disk.resources import REINSTALL
 from fine_tuning.errors import EnvironmentProblem
-from fine_tuning.files import write_text
-from fine_tuning.resources import REINSTALL
 
 # The five dataclasses of hparams/parser.py:_TRAIN_ARGS, with the files that define them.
 ROOTS = (

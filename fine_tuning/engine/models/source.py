@@ -4,8 +4,8 @@ import difflib
 import json
 from pathlib import Path
 
+from fine_tuning.disk.paths import at_home
 from fine_tuning.errors import ModelError
-from fine_tuning.paths import at_home
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 WEIGHTS = ("*.safetensors", "*.bin")

@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from fine_tuning import files, hubs
+from fine_tuning import hubs
+from fine_tuning.disk import files
+from fine_tuning.disk.resources import REINSTALL
 from fine_tuning.engine.gpus import OLD_BUILD, install_torch
 from fine_tuning.errors import (
     EngineError,
@@ -16,7 +18,6 @@ from fine_tuning.errors import (
     ModelError,
     OutOfMemory,
 )
-from fine_tuning.resources import REINSTALL
 
 
 @dataclass(frozen=True)

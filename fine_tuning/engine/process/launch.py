@@ -18,11 +18,12 @@ from typing import Any
 
 import psutil
 
-from fine_tuning import errors, files
+from fine_tuning import errors
+from fine_tuning.disk import files
+from fine_tuning.disk.resources import python_path
 from fine_tuning.engine.process.environment import environment
 from fine_tuning.engine.process.known_errors import explain
 from fine_tuning.errors import FineTuningError, Interrupted
-from fine_tuning.resources import python_path
 from fine_tuning.values.spec import RunSpec
 
 MODULE = "fine_tuning.engine.worker"

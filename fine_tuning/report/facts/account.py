@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fine_tuning.paths import shown
+from fine_tuning.disk.paths import shown
 from fine_tuning.report.facts.page import DataAccount, FileRows, Lengths, Parity, TokenDifference
 from fine_tuning.values.data import CheckedData, FileAccount, SplitData
 from fine_tuning.values.results import Trained

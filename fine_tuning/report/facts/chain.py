@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fine_tuning import hashes
-from fine_tuning.paths import shown
+from fine_tuning.disk import hashes
+from fine_tuning.disk.paths import shown
 from fine_tuning.values.chain import Link
 from fine_tuning.values.codec import fingerprint
 from fine_tuning.values.record import RunRecord

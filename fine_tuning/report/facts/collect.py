@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fine_tuning import files, ledger
+from fine_tuning import ledger
+from fine_tuning.disk import files
+from fine_tuning.disk.paths import shown
 from fine_tuning.measures.compare import compared
 from fine_tuning.measures.metrics import JUDGED
 from fine_tuning.measures.rewards import REWARDS, WINS
-from fine_tuning.paths import shown
 from fine_tuning.report.facts.account import data_account, masked_of, parity_of
 from fine_tuning.report.facts.chain import link_of, shown_link
 from fine_tuning.report.facts.moved import moved

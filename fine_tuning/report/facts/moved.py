@@ -6,12 +6,12 @@ from functools import cache
 
 import msgspec
 
+from fine_tuning.disk.resources import FORGETTING
 from fine_tuning.ledger import RowLoss
 from fine_tuning.measures.compare import score_of
 from fine_tuning.measures.metrics import METRICS
 from fine_tuning.report.facts.page import Moved
 from fine_tuning.report.told.evaluation import Place, gained_and_lost, rows_beside
-from fine_tuning.resources import FORGETTING
 from fine_tuning.values.answers.evaluation import RowsBeside
 from fine_tuning.values.answers.scores import Answer, Scored, Scores
 

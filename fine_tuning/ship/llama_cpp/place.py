@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from fine_tuning.disk.resources import IS_CHECKOUT, tool_home
 from fine_tuning.errors import EnvironmentProblem
-from fine_tuning.resources import IS_CHECKOUT, tool_home
 
 VARIABLE = "LLAMA_CPP_DIR"
 CONVERTER, LORA_CONVERTER = "convert_hf_to_gguf.py", "convert_lora_to_gguf.py"

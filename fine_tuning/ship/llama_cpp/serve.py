@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.disk.resources import REINSTALL, python_path
 from fine_tuning.errors import EngineError, EnvironmentProblem
-from fine_tuning.resources import REINSTALL, python_path
 
 MODULE = "fine_tuning.ship.llama_cpp.serve"
 NOT_INSTALLED = 3  # exit code

@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fine_tuning.disk.files import DISK_FULL, FREE_SPACE
+from fine_tuning.disk.resources import python_path
 from fine_tuning.errors import EngineError
-from fine_tuning.files import DISK_FULL, FREE_SPACE
-from fine_tuning.resources import python_path
 from fine_tuning.ship.llm_compressor.plan import matrices
 from fine_tuning.ship.weights import shapes
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 
+from fine_tuning.disk.resources import IS_CHECKOUT, tool_home
 from fine_tuning.errors import EnvironmentProblem
-from fine_tuning.resources import IS_CHECKOUT, tool_home
 
 VARIABLE = "LLM_COMPRESSOR_DIR"
 # What was tested together, beside this program's own environment (torch, accelerate, ...).

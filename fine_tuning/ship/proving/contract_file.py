@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.errors import DataError, UsageError
 from fine_tuning.values.answers.contract import SCHEMA, Contract
 from fine_tuning.values.codec import from_json

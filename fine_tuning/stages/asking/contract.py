@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fine_tuning import files, hashes
+from fine_tuning.disk import files, hashes
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.process.chatting import SpokenModel
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import adapter_template, patches_the_process
 from fine_tuning.errors import FineTuningError, Interrupted
-from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.asking import chat
 from fine_tuning.stages.planned import planned_in

@@ -5,16 +5,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fine_tuning import hashes
 from fine_tuning.dataset.check import refuse_unusable
 from fine_tuning.dataset.insight.rows import Origins, read_origins
+from fine_tuning.disk import hashes
+from fine_tuning.disk.files import read_json
+from fine_tuning.disk.paths import shown
+from fine_tuning.disk.resources import FORGETTING
 from fine_tuning.engine.process.chatting import Voices
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import served_request
 from fine_tuning.errors import UsageError
-from fine_tuning.files import read_json
-from fine_tuning.paths import shown
-from fine_tuning.resources import FORGETTING
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.asking import chat
 from fine_tuning.stages.check import Check

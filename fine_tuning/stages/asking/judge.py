@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import model_arguments, served_request
 from fine_tuning.errors import UsageError
-from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.model import Model
 from fine_tuning.stages.planned import planned_in

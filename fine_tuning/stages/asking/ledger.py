@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fine_tuning import files, ledger
+from fine_tuning import ledger
 from fine_tuning.dataset.insight.rows import Row, decode_row, read_lines, read_origins
+from fine_tuning.disk import files
 from fine_tuning.ledger import BEGINNING, MOST_ROWS, Part, RowLoss
 from fine_tuning.stages.planned import Planned
 from fine_tuning.units import counted

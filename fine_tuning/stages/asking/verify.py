@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from fine_tuning import checkpoints, hashes
+from fine_tuning.disk import checkpoints, hashes
 from fine_tuning.engine.launchers import launcher_for
 from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.engine.trainers.trainer import differences

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fine_tuning import files, hashes
+from fine_tuning.disk import files, hashes
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.process.launch import Worker
-from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import chat_template_of
 from fine_tuning.ship.base import require_trained_on

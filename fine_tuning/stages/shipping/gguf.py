@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fine_tuning import files, hashes
+from fine_tuning.disk import files, hashes
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.errors import EngineError, UsageError
-from fine_tuning.paths import shown
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship import gguf
 from fine_tuning.ship.conversations import CHATS, Chat

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fine_tuning.disk.paths import slug
 from fine_tuning.engine.process.launch import Worker, worker_for
-from fine_tuning.paths import slug
 from fine_tuning.screen import Screen
 from fine_tuning.ship.adapter import refuse_uncombinable
 from fine_tuning.stages.asking import contract

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fine_tuning import hashes
+from fine_tuning.disk import hashes
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.process.chatting import SpokenModel
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.errors import UsageError
 from fine_tuning.measures.compare import score_of
 from fine_tuning.measures.metrics import METRICS, mean
 from fine_tuning.measures.paired import change_interval
-from fine_tuning.paths import shown
 from fine_tuning.report.told.ladder import COLUMNS, cells, fallback_text, legend
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.ladder import ROUNDS, measured, threads_for

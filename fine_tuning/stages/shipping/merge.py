@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fine_tuning import checkpoints, files, hashes
+from fine_tuning.disk import checkpoints, files, hashes
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.loading import (
     TunedModel,
     export_settings,
@@ -16,7 +17,6 @@ from fine_tuning.engine.loading import (
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import patches_the_process, served_request, shipped_template
 from fine_tuning.errors import UsageError
-from fine_tuning.paths import shown
 from fine_tuning.report.told import proof
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import (

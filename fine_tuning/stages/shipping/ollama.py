@@ -6,10 +6,10 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, ClassVar
 
-from fine_tuning import files
+from fine_tuning.disk import files
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.errors import EngineError, UsageError
-from fine_tuning.paths import shown
 from fine_tuning.screen import Screen
 from fine_tuning.ship.conversations import CHATS, Chat, chats_with
 from fine_tuning.ship.gguf import CONTEXT

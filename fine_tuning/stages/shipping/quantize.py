@@ -5,14 +5,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fine_tuning import files, hashes
+from fine_tuning.disk import files, hashes
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden
 from fine_tuning.engine.loading import QUANTIZATION
 from fine_tuning.engine.process.chatting import BASE, TUNED, SpokenModel, Voices
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.errors import EngineError, UsageError
 from fine_tuning.measures.compare import compared
-from fine_tuning.paths import shown
 from fine_tuning.report.told.quantized import table_lines
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.llm_compressor import compress, plan

@@ -5,8 +5,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Protocol
 
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.process.launch import Worker
-from fine_tuning.paths import shown
 from fine_tuning.screen import Screen
 from fine_tuning.stages.shipping import gguf, gguf_adapter, ladder, merge, ollama, quantize
 from fine_tuning.values.record import Stages

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fine_tuning.paths import at_home
+from fine_tuning.disk.paths import at_home
 
 RewardKind = Literal["exact_match", "json_valid", "regex", "length", "function", "model"]
 WEIGHT = re.compile(r"^(?P<what>.+)=(?P<weight>[-+]?\d+(\.\d+)?)$", re.DOTALL)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning import hashes
 from fine_tuning.cli import main as cli
 from fine_tuning.cli.runs.compare import named_runs
 from fine_tuning.cli.runs.reproduce import command_of, here_of, lines_of
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
 from fine_tuning.cli.settings.words.written import words_of
+from fine_tuning.disk import hashes
 from fine_tuning.run.opening import installed_versions
 from fine_tuning.values.data import FileAccount
 from fine_tuning.values.located import with_absolute_paths

@@ -328,13 +328,13 @@ REFUSED: dict[str, list[Refused]] = {
 }
 # What has no input of a few rows: where it is met, or what it would take.
 ELSEWHERE = {
-    "cli/data/review.py:review 1": "tests/cli/test_review.py",
-    "cli/data/review.py:review 2": "tests/cli/test_review.py",
-    "cli/data/review.py:review 3": "tests/cli/test_review.py",
+    "cli/data/review.py:review 1": "tests/cli/data/test_review.py",
+    "cli/data/review.py:review 2": "tests/cli/data/test_review.py",
+    "cli/data/review.py:review 3": "tests/cli/data/test_review.py",
     "cli/output/report_place.py:refuse_taken 1": "`score` asks as `validate` does",
-    "cli/output/report_place.py:workplace 1": "tests/cli/test_report_place.py",
-    "cli/output/report_place.py:workplace 2": "tests/cli/test_report_place.py",
-    "dataset/account/report.py:copy_whole 1": "a full disk: tests/test_files.py",
+    "cli/output/report_place.py:workplace 1": "tests/cli/output/test_report_place.py",
+    "cli/output/report_place.py:workplace 2": "tests/cli/output/test_report_place.py",
+    "dataset/account/report.py:copy_whole 1": "a full disk: tests/disk/test_files.py",
     "dataset/account/schedule.py:_run 1": "tests/dataset/test_killed.py",
     "dataset/prepare/mix.py:_sources 1": "the flag itself is refused before",
     "dataset/prepare/mix.py:_sources 2": "a path of --mix is read as one of --dataset_path",

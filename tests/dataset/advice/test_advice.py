@@ -45,8 +45,8 @@ POINTERS = {
     "say what they are with one of these flags",
     "make rows of it as is said",
 }
-# Said once tokens are counted (below), where a check cannot start (tests/cli/test_validate.py), or
-# of a row of 32 MB (tests/dataset/read/test_limits.py).
+# Said once tokens are counted (below), where a check cannot start
+# (tests/cli/data/test_validate.py), or of a row of 32 MB (tests/dataset/read/test_limits.py).
 LATER = {"overlong", "cut_turns", "cut_by_engine", "start_failed", "record_too_long"}
 PACKAGE = Path(str(fine_tuning.__file__)).parent
 ROOM = [

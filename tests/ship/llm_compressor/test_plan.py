@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fine_tuning.disk.files import read_json
 from fine_tuning.errors import EngineError, EnvironmentProblem, ModelError
-from fine_tuning.files import read_json
 from fine_tuning.ship.llm_compressor import compress, place, plan
 from fine_tuning.values.tables.compressed import COMPRESSED
 from tests.commands import ROOT

@@ -131,7 +131,7 @@ ASKING = (
     ),
     Command(
         name="score",
-        runner="fine_tuning.cli.score:run",
+        runner="fine_tuning.cli.eval.score:run",
         summary="what a reward model gives each row of a file",
         about="Let a reward model read every conversation of a file: an exported one (or any "
         "sequence classifier with one label), or that of a run of --stage rm. Of pairs it "

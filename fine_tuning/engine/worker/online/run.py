@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from trl.models import unwrap_model_for_generation
 
-from fine_tuning import hashes
+from fine_tuning.disk import hashes
 from fine_tuning.engine.worker.no_trace import RandomStates
 from fine_tuning.engine.worker.online.alarms import repeated
 from fine_tuning.engine.worker.online.asking import Question, questions_of

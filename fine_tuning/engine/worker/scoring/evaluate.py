@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from fine_tuning.disk.files import write_text
 from fine_tuning.engine.worker.attached import adapters_of, attached, require_read, with_adapter
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import first_rows
@@ -19,7 +20,6 @@ from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.errors import DataError, EngineError
-from fine_tuning.files import write_text
 from fine_tuning.units import counted
 
 Row = Mapping[str, Any]

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 from llamafactory.hparams.data_args import DataArguments
 
+from fine_tuning.disk.files import read_json, write_text
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.scoring.batches import OutOfMemory
@@ -21,7 +22,6 @@ from fine_tuning.engine.worker.served.write import served_encoder
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import engine_messages, is_trained
 from fine_tuning.engine.worker.training.weights import Marking, WeightedProcessor
-from fine_tuning.files import read_json, write_text
 from fine_tuning.values.tokens import Served
 
 Row = Mapping[str, Any]

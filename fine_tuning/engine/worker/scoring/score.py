@@ -13,6 +13,7 @@ from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import get_infer_args
 from llamafactory.model import load_model, load_tokenizer
 
+from fine_tuning.disk.files import read_json, write_text
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading import mended_loading
 from fine_tuning.engine.worker.rows import first_rows
@@ -42,7 +43,6 @@ from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.engine.worker.training.adapters.peft import engine_arguments, installed
-from fine_tuning.files import read_json, write_text
 from fine_tuning.values.answers.scores import Scored
 
 SCORED_ANEW = "delete it and repeat the command: what is scored next is kept anew"

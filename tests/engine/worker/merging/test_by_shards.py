@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fine_tuning import hashes
+from fine_tuning.disk import hashes
 from fine_tuning.errors import EngineError, UsageError
 from tests.models import build_mixture, build_model
 from tests.trainings import Heard

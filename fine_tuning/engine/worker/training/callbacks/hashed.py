@@ -9,7 +9,7 @@ from typing import Any
 import torch.distributed as dist
 from transformers import TrainerCallback
 
-from fine_tuning import checkpoints, hashes
+from fine_tuning.disk import checkpoints, hashes
 
 
 class Hashed(TrainerCallback):  # type: ignore[misc]  # transformers is not checked

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from transformers import Trainer, TrainerCallback
 
+from fine_tuning.disk.files import read_json, write_text
 from fine_tuning.engine.worker.training.callbacks.finite import rows_of
-from fine_tuning.files import read_json, write_text
 
 NAME = "spikes.json"
 WINDOW = 50  # steps that a step is compared with

@@ -9,8 +9,8 @@ import torch
 from datasets import Dataset
 from transformers import Trainer
 
+from fine_tuning.disk.files import read_json
 from fine_tuning.engine.worker.training.callbacks.spikes import FEWEST, Spikes, is_spike
-from fine_tuning.files import read_json
 
 
 def test_a_spike_stands_out_of_the_noise_of_the_steps_before() -> None:

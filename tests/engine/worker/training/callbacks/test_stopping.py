@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from fine_tuning.checkpoints import progress
+from fine_tuning.disk.checkpoints import progress
 from fine_tuning.engine.worker.training.balance import Expected
 from fine_tuning.engine.worker.training.callbacks.stopping import Stopped, Stopping
 from fine_tuning.engine.worker.training.continuing import continued_exactly

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import pytest
 from huggingface_hub import ModelCard
 
-from fine_tuning import hashes
 from fine_tuning.cli.main import main
+from fine_tuning.disk import hashes
 from fine_tuning.values.codec import json_text
 from fine_tuning.values.data import CheckedData, FileAccount, SplitData
 from fine_tuning.values.record import Done, RunRecord, Stages

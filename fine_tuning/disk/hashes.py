@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.errors import DataError
 
 HASHES = "hashes.json"

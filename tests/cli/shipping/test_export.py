@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fine_tuning.cli.combining import combining_of
 from fine_tuning.cli.settings.commands import COMMANDS
 from fine_tuning.cli.settings.resolve import resolve
+from fine_tuning.cli.shipping.combining import combining_of
 from fine_tuning.cli.shipping.export import require_source, without_gpu
 from fine_tuning.engine.process.environment import environment
 from fine_tuning.errors import UsageError

@@ -16,7 +16,7 @@ from fine_tuning.values.shown import Span
 from fine_tuning.values.spec import DataSpec, RunSpec
 from tests.looks import look_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = DataSpec(dataset_path=("a.json",))
 
 

@@ -20,7 +20,7 @@ from fine_tuning.escaping import visible
 from fine_tuning.screen import Screen
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Clock:
@@ -223,7 +223,7 @@ SIDES = {
 
 def test_every_stage_that_begins_has_its_words_and_no_other() -> None:
     """A stage stood in the list that never begins, and two that do were missing."""
-    package = Path(__file__).parents[2] / "fine_tuning"
+    package = Path(__file__).parents[3] / "fine_tuning"
     code = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
     begun = set(
         re.findall(r"(?:\.begin|events\.stage|downloading|download)\(\s*(?:\w+, )?\"(\w+)\"", code)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning import files
+from fine_tuning.disk import files
 from fine_tuning.errors import DataError, RunConflict, UsageError
 
 FAILURES = [UsageError("no"), OSError(28, "full"), KeyboardInterrupt()]
@@ -18,8 +18,12 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no o
 def another_process(code: str) -> "subprocess.Popen[str]":
     """A process that runs the code, says so, and waits to be ended in the middle of it."""
     process = subprocess.Popen(
-        [sys.executable, "-c", f"from pathlib import Path\nfrom fine_tuning import files\n{code}"],
-        cwd=Path(__file__).parents[1],
+        [
+            sys.executable,
+            "-c",
+            f"from pathlib import Path\nfrom fine_tuning.disk import files\n{code}",
+        ],
+        cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from fine_tuning import hashes
+from fine_tuning.disk import hashes
 from fine_tuning.errors import UsageError
 
 WEIGHTS = "weights.jsonl"  # of a run: the hashes of the weights at each step that was saved

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fine_tuning.disk.paths import absolute, shown
 from fine_tuning.errors import UsageError
-from fine_tuning.paths import absolute, shown
 from fine_tuning.run.folder import require_own_folder
 from fine_tuning.ship.merged import require_usable
 

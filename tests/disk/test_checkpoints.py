@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.checkpoints import checkpoints, chosen, has_optimizer, set_aside_incomplete
+from fine_tuning.disk.checkpoints import checkpoints, chosen, has_optimizer, set_aside_incomplete
 from fine_tuning.errors import UsageError
 
 PARTS = ("adapter_config.json", "adapter_model.safetensors", "optimizer.pt")

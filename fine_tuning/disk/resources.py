@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 IS_CHECKOUT = not (PACKAGE / "bundled").is_dir()
 ROOT = PACKAGE.parent if IS_CHECKOUT else PACKAGE / "bundled"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning import hashes
+from fine_tuning.disk import hashes
 from fine_tuning.errors import DataError
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from fine_tuning import demo
-from fine_tuning.cli.samples import register_samples
+from fine_tuning.cli.data.samples import register_samples
 
 NAMES = {f"sample_{form}" for form in demo.SAMPLES if form != "auto"}
 

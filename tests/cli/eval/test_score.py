@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from fine_tuning.cli.eval.score import MARK, lines, summary, write_scores
 from fine_tuning.cli.main import main
-from fine_tuning.cli.score import MARK, lines, summary, write_scores
 from fine_tuning.dataset.check import account
 from fine_tuning.values.spec import DataSpec
 

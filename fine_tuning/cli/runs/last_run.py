@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fine_tuning.cli.runs.listing import newest_first
+from fine_tuning.disk.paths import shown
 from fine_tuning.errors import FineTuningError
-from fine_tuning.paths import shown
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
 from fine_tuning.values.record import result_of

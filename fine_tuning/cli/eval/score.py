@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
 
-from fine_tuning import files
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.output.report_place import refuse_taken, workplace
 from fine_tuning.cli.run import end_like_ctrl_c
@@ -17,9 +16,10 @@ from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.dataset.check import account, download, refuse_unusable
 from fine_tuning.dataset.insight.rows import decode_row, read_lines, read_origins
+from fine_tuning.disk import files
+from fine_tuning.disk.paths import shown
 from fine_tuning.engine.process.launch import worker_for
 from fine_tuning.errors import UsageError
-from fine_tuning.paths import shown
 from fine_tuning.report.told.scores import wilson
 from fine_tuning.run import finished_run
 from fine_tuning.screen import Screen, downloading

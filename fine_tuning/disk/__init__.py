@@ -1,0 +1,1 @@
+"""What lies on disk: how it is named, written whole, hashed, and found again."""
