@@ -29,7 +29,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from bench.memory import Live
 from fine_tuning.demo import model_path
 from fine_tuning.engine.trainers.peft import CONFIGURED
-from fine_tuning.engine.worker.loading import mended_loading
+from fine_tuning.engine.worker.loading.mended import mended_loading
 from fine_tuning.engine.worker.training.adapters.peft import engine_arguments, installed
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.methods import METHODS

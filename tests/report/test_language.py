@@ -36,6 +36,7 @@ FAILING = (
     *sorted((PACKAGE / "engine" / "worker" / "training").rglob("*.py")),
     *sorted((PACKAGE / "engine" / "worker" / "merging").glob("*.py")),
     *sorted((PACKAGE / "engine" / "worker" / "scoring").glob("*.py")),
+    *sorted((PACKAGE / "engine" / "worker" / "scoring" / "inputs").glob("*.py")),
     *sorted((PACKAGE / "engine" / "worker" / "served").glob("*.py")),
     *sorted((PACKAGE / "stages" / "shipping").glob("*.py")),
     *(PACKAGE / "ship" / f"{name}.py" for name in ("adapter", "base", "gguf", "ladder", "merged")),
@@ -43,7 +44,7 @@ FAILING = (
     *(PACKAGE / "run" / f"{name}.py" for name in ("ending", "run")),
     *(PACKAGE / f"disk/{name}.py" for name in ("checkpoints", "files", "hashes")),
     PACKAGE / "hubs.py",
-    PACKAGE / "engine" / "worker" / "attached.py",
+    *sorted((PACKAGE / "engine" / "worker" / "loading").glob("*.py")),
     PACKAGE / "ship" / "ollama" / "program.py",
     *(PACKAGE / "ship" / "llm_compressor" / f"{name}.py" for name in ("compress", "place", "plan")),
 )

@@ -11,7 +11,7 @@ from fine_tuning.engine.worker.merging.merge import merge
 from fine_tuning.engine.worker.proving.record import write_contract
 from fine_tuning.engine.worker.proving.replay import replay_folder, replay_run
 from fine_tuning.engine.worker.scoring.evaluate import evaluate
-from fine_tuning.engine.worker.scoring.pairs import held_out_pairs
+from fine_tuning.engine.worker.scoring.inputs.pairs import held_out_pairs
 from fine_tuning.engine.worker.scoring.rewards.judge import judge_rows
 from fine_tuning.engine.worker.scoring.score import score_run
 from fine_tuning.engine.worker.tokens.look import look_at_tokens

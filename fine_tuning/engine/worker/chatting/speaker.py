@@ -12,10 +12,15 @@ from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import get_infer_args
 from llamafactory.model import load_model, load_tokenizer
 
-from fine_tuning.engine.worker.attached import adapters_of, attached, require_read, with_adapter
-from fine_tuning.engine.worker.loading import mended_loading
-from fine_tuning.engine.worker.scoring.batches import free_device_memory
-from fine_tuning.engine.worker.scoring.prompts import (
+from fine_tuning.engine.worker.loading.attached import (
+    adapters_of,
+    attached,
+    require_read,
+    with_adapter,
+)
+from fine_tuning.engine.worker.loading.mended import mended_loading
+from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
+from fine_tuning.engine.worker.scoring.inputs.prompts import (
     OfDocuments,
     Questions,
     prompts_of,

@@ -15,7 +15,7 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoConfig
 
-from fine_tuning.engine.worker.auto_class import auto_class
+from fine_tuning.engine.worker.loading.auto_class import auto_class
 from fine_tuning.engine.worker.merging.reference import (
     Models,
     Reference,

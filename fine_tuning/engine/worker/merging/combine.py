@@ -11,8 +11,8 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import AutoConfig
 
-from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.loading.auto_class import auto_class
 from fine_tuning.errors import EngineError
 
 MADE = "default"  # PEFT saves an adapter of any other name in a folder of that name

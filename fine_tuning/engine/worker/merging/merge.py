@@ -16,7 +16,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer
 
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.loading import mended_loading
+from fine_tuning.engine.worker.loading.mended import mended_loading
 from fine_tuning.engine.worker.merging.as_published import keep_config, keep_tokenizer_files
 from fine_tuning.engine.worker.merging.by_shards import merged_by_shards, on_disk
 from fine_tuning.engine.worker.merging.choose import goes_by_shards
@@ -27,8 +27,8 @@ from fine_tuning.engine.worker.merging.reward_model import (
     require_classifier,
 )
 from fine_tuning.engine.worker.rows import first_rows
-from fine_tuning.engine.worker.scoring.batches import free_device_memory
-from fine_tuning.engine.worker.scoring.prompts import Prompts, prompts_of
+from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
+from fine_tuning.engine.worker.scoring.inputs.prompts import Prompts, prompts_of
 from fine_tuning.engine.worker.scoring.score import template_settings
 
 PROBES, PROBE_TOKENS = 4, 1024

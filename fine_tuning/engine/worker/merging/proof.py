@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from fine_tuning.engine.worker.auto_class import auto_class
+from fine_tuning.engine.worker.loading.auto_class import auto_class
 from fine_tuning.engine.worker.merging.by_shards import base_on_disk_with
 from fine_tuning.engine.worker.merging.reference import (
     Expected,
@@ -28,7 +28,7 @@ from fine_tuning.engine.worker.merging.reference import (
     trained_whole,
 )
 from fine_tuning.engine.worker.merging.unloaded import Stored
-from fine_tuning.engine.worker.scoring.batches import free_device_memory
+from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
 from fine_tuning.errors import EngineError
 
 # A weight is rounded when the change is, when it is added, and when it is scaled (DoRA).

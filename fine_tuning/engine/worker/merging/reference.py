@@ -14,7 +14,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoConfig
 
 from fine_tuning.engine.worker.merging.unloaded import WRAPPED, usual_device
-from fine_tuning.engine.worker.scoring.batches import free_device_memory
+from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
 from fine_tuning.errors import EngineError
 
 LOOKED_AT = 4096  # numbers of each weight, at places drawn once

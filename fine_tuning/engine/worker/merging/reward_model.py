@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.scoring.batches import free_device_memory
+from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.rewards.judge import classifier_of, judge_of
 from fine_tuning.errors import EngineError, ModelError
 

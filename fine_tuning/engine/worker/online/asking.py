@@ -9,7 +9,7 @@ from typing import Any
 
 from fine_tuning.engine.worker.online.judging import Asked
 from fine_tuning.engine.worker.rows import read_rows
-from fine_tuning.engine.worker.scoring.prompts import Pair, Prompts
+from fine_tuning.engine.worker.scoring.inputs.prompts import Pair, Prompts
 
 
 @dataclass(frozen=True, slots=True)

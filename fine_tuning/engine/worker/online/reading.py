@@ -5,7 +5,7 @@ from typing import Any
 
 from fine_tuning.engine.worker.online.asking import Question
 from fine_tuning.engine.worker.online.judging import Judge
-from fine_tuning.engine.worker.scoring.prompts import Prompts
+from fine_tuning.engine.worker.scoring.inputs.prompts import Prompts
 from fine_tuning.errors import UsageError
 
 COMPARED = 8  # rows

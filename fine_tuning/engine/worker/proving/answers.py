@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from fine_tuning.engine.worker.scoring.batches import in_batches
 from fine_tuning.engine.worker.scoring.generate import (
     BATCH,
     LOSS_TOKENS,
     is_soft_prompt,
     padded_left,
 )
+from fine_tuning.engine.worker.scoring.inputs.batches import in_batches
 
 NEW_TOKENS = 32  # of each answer
 Ids = Sequence[int]

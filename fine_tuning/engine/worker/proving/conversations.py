@@ -8,7 +8,7 @@ from typing import Any
 
 from fine_tuning.engine.worker.chatting.speaker import Speaker
 from fine_tuning.engine.worker.rows import read_rows
-from fine_tuning.engine.worker.scoring.prompts import OfServer
+from fine_tuning.engine.worker.scoring.inputs.prompts import OfServer
 from fine_tuning.engine.worker.served.encoder import encoder_of
 from fine_tuning.engine.worker.served.text.chat_template import Refused
 from fine_tuning.engine.worker.served.text.guard import bounded

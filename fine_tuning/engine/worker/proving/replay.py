@@ -10,10 +10,10 @@ import torch
 from msgspec import convert
 from transformers import AutoConfig, AutoTokenizer
 
-from fine_tuning.engine.worker.attached import attached, unread, with_adapter
-from fine_tuning.engine.worker.auto_class import auto_class
 from fine_tuning.engine.worker.chatting.speaker import speaker_of
 from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.loading.attached import attached, unread, with_adapter
+from fine_tuning.engine.worker.loading.auto_class import auto_class
 from fine_tuning.engine.worker.proving.answers import greedy, log_probabilities
 from fine_tuning.engine.worker.proving.record import top_of
 from fine_tuning.engine.worker.scoring.generate import scoring_mode

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fine_tuning.engine.worker.scoring.batches import OutOfMemory, Said
 from fine_tuning.engine.worker.scoring.generate import (
     Given,
     Limit,
@@ -16,8 +15,9 @@ from fine_tuning.engine.worker.scoring.generate import (
     answer_loss_with_media,
     answer_with_media,
 )
+from fine_tuning.engine.worker.scoring.inputs.batches import OutOfMemory, Said
+from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
 from fine_tuning.engine.worker.scoring.rewards.values import head_values
-from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.values.answers.scores import Rewards

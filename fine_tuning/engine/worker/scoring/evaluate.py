@@ -8,15 +8,20 @@ from typing import Any
 import msgspec
 
 from fine_tuning.disk.files import write_text
-from fine_tuning.engine.worker.attached import adapters_of, attached, require_read, with_adapter
 from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.loading.attached import (
+    adapters_of,
+    attached,
+    require_read,
+    with_adapter,
+)
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.asking import NotScored
-from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.generate import Limit
-from fine_tuning.engine.worker.scoring.prompts import require_template, stop_ids_of
+from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
+from fine_tuning.engine.worker.scoring.inputs.prompts import require_template, stop_ids_of
+from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
 from fine_tuning.engine.worker.scoring.score import Scoring, is_answered, loaded, score_rows
-from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.errors import DataError, EngineError

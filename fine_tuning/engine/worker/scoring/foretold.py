@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from fine_tuning.engine.worker.scoring.batches import Said
 from fine_tuning.engine.worker.scoring.generate import (
     BATCH,
     Limit,
     greedily,
     is_soft_prompt,
 )
-from fine_tuning.engine.worker.scoring.prompts import Pair
-from fine_tuning.engine.worker.scoring.with_media import MediaModel
+from fine_tuning.engine.worker.scoring.inputs.batches import Said
+from fine_tuning.engine.worker.scoring.inputs.prompts import Pair
+from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.units import counted, duration_text
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.scoring.asking import NotScored, losses_of
-from fine_tuning.engine.worker.scoring.batches import Said
 from fine_tuning.engine.worker.scoring.generate import answer_prompts, scoring_mode
-from fine_tuning.engine.worker.scoring.with_media import MediaModel
+from fine_tuning.engine.worker.scoring.inputs.batches import Said
+from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
 from fine_tuning.errors import DataError
 from fine_tuning.values.answers.scores import RowLoss, Scored
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from fine_tuning.engine.worker.no_trace import random_states_kept
-from fine_tuning.engine.worker.scoring.batches import Said, in_batches
-from fine_tuning.engine.worker.scoring.with_media import MediaModel
+from fine_tuning.engine.worker.scoring.inputs.batches import Said, in_batches
+from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
 
 BATCH = 16  # rows that are answered at once, if their keys and values are not more than
 ANSWER_TOKENS = 16_384  # those of so many tokens: 2 GiB for a model of 8B

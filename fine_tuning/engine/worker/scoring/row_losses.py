@@ -11,13 +11,13 @@ from llamafactory.hparams.data_args import DataArguments
 from fine_tuning.disk.files import read_json, write_text
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import read_rows
-from fine_tuning.engine.worker.scoring.batches import OutOfMemory
 from fine_tuning.engine.worker.scoring.generate import (
     MASKED,
     RowLoss,
     scoring_mode,
     sequence_loss,
 )
+from fine_tuning.engine.worker.scoring.inputs.batches import OutOfMemory
 from fine_tuning.engine.worker.served.write import served_encoder
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import engine_messages, is_trained

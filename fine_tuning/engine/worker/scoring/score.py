@@ -15,7 +15,7 @@ from llamafactory.model import load_model, load_tokenizer
 
 from fine_tuning.disk.files import read_json, write_text
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.loading import mended_loading
+from fine_tuning.engine.worker.loading.mended import mended_loading
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.asking import (
     NotScored,
@@ -26,7 +26,6 @@ from fine_tuning.engine.worker.scoring.asking import (
     of_media,
     of_text,
 )
-from fine_tuning.engine.worker.scoring.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.foretold import Foretold, foretell, foretell_media
 from fine_tuning.engine.worker.scoring.general import general_scores
 from fine_tuning.engine.worker.scoring.generate import (
@@ -35,10 +34,11 @@ from fine_tuning.engine.worker.scoring.generate import (
     RowLoss,
     scoring_mode,
 )
-from fine_tuning.engine.worker.scoring.prompts import prompts_of, question_of
+from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
+from fine_tuning.engine.worker.scoring.inputs.prompts import prompts_of, question_of
+from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
 from fine_tuning.engine.worker.scoring.rewards.rewarded import score_rewards
 from fine_tuning.engine.worker.scoring.rewards.values import implicit_rewards, reward_metrics
-from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.engine.worker.tokens.views import decoded

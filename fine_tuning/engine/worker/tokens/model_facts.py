@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fine_tuning.engine.worker.auto_class import auto_class
+from fine_tuning.engine.worker.loading.auto_class import auto_class
 from fine_tuning.values.model import Kind, ModelFacts, Stored, Weights
 
 INDEX = re.compile(r"\.\d+(?=\.)")

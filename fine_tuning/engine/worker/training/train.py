@@ -16,12 +16,13 @@ from llamafactory.train.tuner import run_exp
 from transformers import TrainerCallback
 
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.loading import mended_loading, training_dtype
+from fine_tuning.engine.worker.loading.mended import mended_loading, training_dtype
 from fine_tuning.engine.worker.no_trace import evaluated_unseen
 from fine_tuning.engine.worker.online.alarms import Alarms
 from fine_tuning.engine.worker.online.run import run_online
 from fine_tuning.engine.worker.scoring.asking import NotScored
-from fine_tuning.engine.worker.scoring.prompts import prompts_of
+from fine_tuning.engine.worker.scoring.inputs.prompts import prompts_of
+from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
 from fine_tuning.engine.worker.scoring.rewards.rewarded import rewards_of
 from fine_tuning.engine.worker.scoring.row_losses import Measured
 from fine_tuning.engine.worker.scoring.score import (
@@ -32,7 +33,6 @@ from fine_tuning.engine.worker.scoring.score import (
     template_settings,
     write_scores,
 )
-from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.training.adapters.beside import RankBudget, SavedEncoder
 from fine_tuning.engine.worker.training.adapters.peft import as_before, engine_arguments, installed
 from fine_tuning.engine.worker.training.adapters.pissa import take_converted

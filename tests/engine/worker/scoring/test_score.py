@@ -9,7 +9,7 @@ pytestmark = pytest.mark.engine
 
 def test_a_sample_of_several_turns_shows_the_turns_before() -> None:
     """The report showed `And its capital?` alone."""
-    from fine_tuning.engine.worker.scoring.prompts import question_of
+    from fine_tuning.engine.worker.scoring.inputs.prompts import question_of
 
     turns = [
         {"from": "user", "value": "Where is Oslo?"},
@@ -50,7 +50,7 @@ def test_its_cost_is_said_before_the_first_batch(tiny_model: Path) -> None:
 
     from fine_tuning.engine.worker.scoring.foretold import Foretold, foretell
     from fine_tuning.engine.worker.scoring.generate import Limit
-    from fine_tuning.engine.worker.scoring.with_media import MediaModel
+    from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     network = AutoModelForCausalLM.from_pretrained(tiny_model)

@@ -13,11 +13,11 @@ from msgspec import to_builtins
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.loading import mended_loading
+from fine_tuning.engine.worker.loading.mended import mended_loading
 from fine_tuning.engine.worker.rows import read_rows
-from fine_tuning.engine.worker.scoring.batches import OutOfMemory
 from fine_tuning.engine.worker.scoring.generate import scoring_mode
-from fine_tuning.engine.worker.scoring.prompts import prompts_of
+from fine_tuning.engine.worker.scoring.inputs.batches import OutOfMemory
+from fine_tuning.engine.worker.scoring.inputs.prompts import prompts_of
 from fine_tuning.engine.worker.scoring.rewards.values import classifier_values, head_values
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.training.adapters.peft import engine_arguments, installed

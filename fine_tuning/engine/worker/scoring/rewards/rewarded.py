@@ -10,11 +10,11 @@ import msgspec
 
 from fine_tuning.engine.worker.online.asking import question
 from fine_tuning.engine.worker.online.judging import How, Judge, judge_of
-from fine_tuning.engine.worker.scoring.batches import Said
 from fine_tuning.engine.worker.scoring.generate import answer_prompts
-from fine_tuning.engine.worker.scoring.prompts import question_of
+from fine_tuning.engine.worker.scoring.inputs.batches import Said
+from fine_tuning.engine.worker.scoring.inputs.prompts import question_of
+from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
 from fine_tuning.engine.worker.scoring.rewards import judge
-from fine_tuning.engine.worker.scoring.with_media import MediaModel
 from fine_tuning.engine.worker.tokens.views import decoded
 from fine_tuning.errors import RowsError
 from fine_tuning.values.tables.rewards import ONE, Reward

@@ -11,7 +11,7 @@ import torch
 from llamafactory.data.collator import MultiModalDataCollatorForSeq2Seq
 from llamafactory.extras.constants import IGNORE_INDEX
 
-from fine_tuning.engine.worker.scoring.prompts import Prompts
+from fine_tuning.engine.worker.scoring.inputs.prompts import Prompts
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import engine_messages
 

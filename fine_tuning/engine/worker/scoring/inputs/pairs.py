@@ -12,7 +12,7 @@ from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import drawn_rows
 from fine_tuning.engine.worker.scoring.asking import document_ids
 from fine_tuning.engine.worker.scoring.generate import Limit
-from fine_tuning.engine.worker.scoring.prompts import prompts_of
+from fine_tuning.engine.worker.scoring.inputs.prompts import prompts_of
 from fine_tuning.engine.worker.tokens.counting.media import media_of
 from fine_tuning.engine.worker.tokens.rendering import with_answer
 from fine_tuning.engine.worker.training.adapters.peft import engine_arguments

@@ -23,8 +23,8 @@ def model(vision_model: Path) -> Iterator[Any]:
     from llamafactory.model.loader import load_tokenizer
     from transformers import AutoModelForImageTextToText
 
-    from fine_tuning.engine.worker.scoring.prompts import prompts_of
-    from fine_tuning.engine.worker.scoring.with_media import MediaModel
+    from fine_tuning.engine.worker.scoring.inputs.prompts import prompts_of
+    from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
 
     loaded = load_tokenizer(ModelArguments(model_name_or_path=str(vision_model)))
     tokenizer = loaded["tokenizer"]

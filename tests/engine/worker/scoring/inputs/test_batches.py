@@ -13,7 +13,7 @@ def scored(room: int, rows: Sequence[int], **limits: int) -> tuple[list[list[int
     """The batches of rows of so many tokens on a device with room for so many at once."""
     import torch
 
-    from fine_tuning.engine.worker.scoring.batches import in_batches
+    from fine_tuning.engine.worker.scoring.inputs.batches import in_batches
 
     said: list[str] = []
 
@@ -44,14 +44,14 @@ def test_where_memory_runs_out_the_batches_halve_and_that_is_said() -> None:
 
 
 def test_a_row_that_does_not_fit_alone_is_named() -> None:
-    from fine_tuning.engine.worker.scoring.batches import OutOfMemory
+    from fine_tuning.engine.worker.scoring.inputs.batches import OutOfMemory
 
     with pytest.raises(OutOfMemory, match="a row of 900 tokens does not fit"):
         scored(500, [100, 900])
 
 
 def test_another_failure_is_none_of_memory() -> None:
-    from fine_tuning.engine.worker.scoring.batches import in_batches
+    from fine_tuning.engine.worker.scoring.inputs.batches import in_batches
 
     def broken(batch: Any) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

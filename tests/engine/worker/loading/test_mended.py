@@ -156,7 +156,7 @@ def test_new_tokens_begin_in_rows_of_their_own(rows: int, tmp_path: Path) -> Non
     from llamafactory.hparams.model_args import ModelArguments
     from llamafactory.model import load_model, load_tokenizer
 
-    from fine_tuning.engine.worker.loading import mended_loading
+    from fine_tuning.engine.worker.loading.mended import mended_loading
 
     path = padded(tmp_path / "m", rows) if rows else build_model(tmp_path / "m", tied=False)
     arguments = ModelArguments(model_name_or_path=str(path), add_tokens="<think_a>,<think_b>")
