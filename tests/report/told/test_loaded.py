@@ -92,7 +92,8 @@ KINDS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     *[("sft", method, {}, {}) for method in ("adalora", "ia3", "vera", "ln_tuning")],
     *[(stage, "lora", {}, {}) for stage in ("pt", "dpo", "grpo", "rloo")],
     *[("grpo", method, {}, {}) for method in ("full", "vera")],
-    ("sft", "lora", {}, {"quantization": "8bit"}),
+    ("sft", "lora", {}, {}),
+    *[("sft", "lora", {}, {"quantization": bits}) for bits in ("4bit", "8bit")],
     ("sft", "freeze", {}, {}),
     ("sft", "oft", {}, {}),
     ("rm", "oft", {}, {}),
@@ -102,11 +103,9 @@ KINDS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(
     ("stage", "method", "engine_args", "wishes"),
     [
-        ("sft", "lora", {}, {}),
         ("sft", "lora", {"adapter_name_or_path": "both"}, {}),
         ("sft", "lora", {"adapter_name_or_path": "one", "create_new_adapter": True}, {}),
         ("sft", "lora", {"pissa_init": True}, {}),
-        ("sft", "lora", {}, {"quantization": "4bit"}),
         ("sft", "lora", {"enable_thinking": False}, {}),
         ("sft", "full", {}, {}),
         ("rm", "lora", {}, {}),
