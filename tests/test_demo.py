@@ -6,7 +6,10 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
+from pypdf import PdfReader
 
+from tests.browser import launch, needs_chromium, opened, unreadable
 from tests.commands import ROOT, command, told
 from tests.report.spoken import english_in
 
@@ -94,6 +97,25 @@ def test_a_stranger_learns_from_the_page_alone_what_was_trained_and_what_came_of
     ):
         assert re.search(said, page), said
     assert "完全匹配率" in html and english_in(html) == [], "each sentence has its Chinese"
+
+
+@needs_chromium
+def test_the_page_of_a_real_run_is_readable_on_a_screen_a_phone_and_paper(
+    demo: tuple[Path, str], tmp_path: Path
+) -> None:
+    path = demo[0] / "run" / "report.html"
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        for width, scheme, locale in ((360, "dark", "zh-CN"), (1200, "light", "en-GB")):
+            page, heard = opened(browser, path, width, scheme, locale)
+            assert heard == [] and unreadable(page, tables=True) == []
+            page.pdf(path=tmp_path / f"{locale}.pdf", format="A4")
+            page.context.close()
+        browser.close()
+    for locale, title in (("en-GB", "Exact match"), ("zh-CN", "完全匹配率")):
+        sheets = [sheet.extract_text() for sheet in PdfReader(tmp_path / f"{locale}.pdf").pages]
+        assert title in sheets[0], "it begins with the answer"
+        assert len(sheets) <= 13 and min(map(len, sheets)) > 100
 
 
 def test_the_scores_are_of_generated_answers_on_held_out_rows(demo: tuple[Path, str]) -> None:
