@@ -4,20 +4,21 @@
     .venv/bin/python bench/tokens.py --tokenizer QWEN3 --own_template qwen3   # its own template
 
 All take the same rows with the same tokenizer and template, by turns in one run; the figures are
-ratios of medians. The bare library tokenizes the rendered texts in batches: nobody can be faster
-with it. `encoded` makes what is trained where rows are encoded ahead (docs/template.md), by one
-thread, by all that the library takes, and by processes beside that.
+ratios of the least times. The bare library tokenizes the rendered texts in batches. `encoded` makes
+what is trained where rows are encoded ahead (docs/template.md), the columns that are written: by
+one thread, by all threads that the library takes, and by two processes.
 """
 
 import argparse
+import gc
 import json
 import os
 import random
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-REPEATS = 3
+REPEATS = 5
+ENGINE = "LLaMA-Factory's processor"
 
 
 def tokenizer_for(texts: list[str], directory: str | None) -> Any:
@@ -80,16 +82,34 @@ def write_rows(path: Path, count: int, rounds: int) -> list[str]:
     return texts[:4000]
 
 
-def by_turns(works: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
-    """The median seconds of each, which run one after the other a few times: other programs then
-    slow all of them alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of the clock, and of CPU time of all processes together."""
+
+    wall: float
+    cpu: float
+
+
+def by_turns(works: Mapping[str, Callable[[], Any]]) -> dict[str, Taken]:
+    """The least seconds of each, which run one after the other a few times: other programs slow
+    all of them, now more and now less."""
+    taken: dict[str, list[Taken]] = {name: [] for name in works}
     for _ in range(REPEATS):
         for name, work in works.items():
-            began = time.perf_counter()
+            gc.collect()
+            wall, cpu = time.perf_counter(), cpu_seconds()
             work()
-            seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(taken) for name, taken in seconds.items()}
+            taken[name].append(Taken(time.perf_counter() - wall, cpu_seconds() - cpu))
+    return {
+        name: Taken(min(one.wall for one in found), min(one.cpu for one in found))
+        for name, found in taken.items()
+    }
+
+
+def cpu_seconds() -> float:
+    """Of this process and the ones that it waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def main() -> None:
@@ -108,14 +128,16 @@ def main() -> None:
         path = Path(folder) / "rows.jsonl"
         texts = write_rows(path, options.rows, options.rounds)
         tokenizer = tokenizer_for(texts, options.tokenizer)
-        rates = measured(path, options.rows, tokenizer, options.own_template)
-    engine = rates["LLaMA-Factory's processor"]
-    for name, rate in rates.items():
-        print(f"{name:32} {rate:10,.0f} rows/s {rate / engine:7.1f} times LLaMA-Factory's")
+        taken = measured(path, options.rows, tokenizer, options.own_template)
+    engine = taken[ENGINE]
+    print(f"{'':32} {'rows/s':>10} {'times as fast as LLaMA-Factory':>32} {'by CPU time':>12}")
+    for name, one in taken.items():
+        fast, cheap = engine.wall / one.wall, engine.cpu / one.cpu
+        print(f"{name:32} {1 / one.wall:10,.0f} {fast:32.2f} {cheap:12.2f}")
 
 
-def measured(path: Path, count: int, tokenizer: Any, own: str | None = None) -> dict[str, float]:
-    """Rows per second of each way."""
+def measured(path: Path, count: int, tokenizer: Any, own: str | None = None) -> dict[str, Taken]:
+    """What one row takes in each way."""
     own_template = tokenizer.chat_template
     arguments = DataArguments(template=own or "chatml", cutoff_len=100_000, enable_thinking=False)
     template = get_template_and_fix_tokenizer(tokenizer, arguments)
@@ -145,8 +167,11 @@ def measured(path: Path, count: int, tokenizer: Any, own: str | None = None) -> 
         os.environ["TOKENIZERS_PARALLELISM"] = threads
         fresh = encoder_of(tokenizer, "chat")
         assert fresh is not None
-        found = encoded(fresh, rows, processes)
-        total = sum(len(one.tokens) for _, sequences in found for one in sequences)
+        wanted = DataArguments(cutoff_len=100_000, preprocessing_num_workers=processes)
+        total = sum(
+            len(table["input_ids"].combine_chunks().values)
+            for _, table in encoded(fresh, rows, wanted)
+        )
         os.environ["TOKENIZERS_PARALLELISM"] = "true"
         return total
 
@@ -160,19 +185,18 @@ def measured(path: Path, count: int, tokenizer: Any, own: str | None = None) -> 
     behind = count * len(tokenizer.encode("\n", add_special_tokens=False))  # the last answers
     # A template of its own may write history anew, and make two sequences of a row.
     assert own or library() == counted() == ahead(1, "true") + behind
-    taken = by_turns(
-        {
-            "tokenizers library, bare": library,
-            "counted, from the file": counted,
-            "encoded, one thread": lambda: ahead(1, "false"),
-            "encoded, threads of the library": lambda: ahead(1, "true"),
-            "encoded, two processes": lambda: ahead(2, "true"),
-            "LLaMA-Factory's processor": engine,
-        }
-    )
+    ways: dict[str, Callable[[], Any]] = {
+        "tokenizers library, bare": library,
+        "counted, from the file": counted,
+        "encoded, one thread": lambda: ahead(1, "false"),
+        "encoded, threads of the library": lambda: ahead(1, "true"),
+        "encoded, two processes": lambda: ahead(2, "true"),
+        ENGINE: engine,
+    }
+    rows_of = {name: len(few) if name == ENGINE else count for name in ways}
     return {
-        name: (len(few) if name.startswith("LLaMA") else count) / seconds
-        for name, seconds in taken.items()
+        name: Taken(one.wall / rows_of[name], one.cpu / rows_of[name])
+        for name, one in by_turns(ways).items()
     }
 
 

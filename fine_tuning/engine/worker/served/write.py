@@ -1,35 +1,29 @@
 """Encoded rows as the trainers of LLaMA-Factory read them: a dataset at `tokenized_path`."""
 
+import gc
 import multiprocessing
 import os
 import tempfile
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import chain, islice
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict
-from llamafactory.data.processor.processor_utils import infer_seqlen
-from llamafactory.data.processor.supervised import PackedSupervisedDatasetProcessor
-from llamafactory.extras.constants import IGNORE_INDEX
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import read_rows
-from fine_tuning.engine.worker.served.encoder import BATCH, Encoded, Encoder, encoder_of
-from fine_tuning.engine.worker.served.packed import Tokens
+from fine_tuning.engine.worker.served.columns import Coded, Row, table_of
+from fine_tuning.engine.worker.served.encoder import BATCH, Encoder, encoder_of
 from fine_tuning.values.tokens import Served
 
 KINDS = {"sft": "chat", "rm": "preference", "dpo": "preference", "kto": "kto"}  # of its stages
 NUMBERS = ".rows"  # beside a part: the row of each of its sequences, little-endian uint32
-MEDIA = ("images", "videos", "audios")  # columns that the collators ask for
-Row = Mapping[str, Any]
-Pair = tuple[Tokens, Tokens]  # ids and labels
-Columns = dict[str, list[Any]]
-Coded = tuple[Row, list[Encoded]]
+Made = tuple["array[int]", pa.Table]  # a batch: how many sequences each row has, and all of them
 
 
 def served_encoder(tokenizer: Any, served: Served, kind: str) -> Encoder:
@@ -62,11 +56,9 @@ def write_encoded(
         parts, numbers = {}, {}
         for part, path in files.items():
             counted = _Counted(islice(read_rows(path), data_args.max_samples), events)
-            coded = encoded(encoder, counted, data_args.preprocessing_num_workers or 1)
             numbers[part] = array("I")
-            numbered = _numbered(coded, numbers[part])
-            batches = COLUMNS[encoder.kind](numbered, encoder, data_args)
-            parts[part] = _written(batches, Path(folder) / f"{part}.arrow")
+            tables = _numbered(encoded(encoder, counted, data_args), numbers[part])
+            parts[part] = _written(tables, Path(folder) / f"{part}.arrow")
             rows[part], sequences[part] = counted.count, len(numbers[part])
         DatasetDict(parts).save_to_disk(str(out))
         for part, of_rows in numbers.items():
@@ -88,48 +80,60 @@ class _Counted:
             yield row
 
 
-def _numbered(coded: Iterable[Coded], numbers: "array[int]") -> Iterator[Coded]:
-    """The same; `numbers` gets the row of each sequence that is written."""
-    for row, (one, sequences) in enumerate(coded):
-        numbers.extend([row] * (1 if "chosen" in one else len(sequences)))
-        yield one, sequences
+def _numbered(made: Iterable[Made], numbers: "array[int]") -> Iterator[pa.Table]:
+    """The tables; `numbers` gets the row of each sequence."""
+    row = 0
+    for counts, table in made:
+        for count in counts:
+            numbers.extend([row] * count)
+            row += 1
+        yield table
 
 
-def encoded(encoder: Encoder, rows: Iterable[Row], processes: int) -> Iterator[Coded]:
-    """Each row with its sequences; by several processes if there are more rows than for one."""
-    batches = _batches(rows, BATCH)
+def encoded(encoder: Encoder, rows: Iterable[Row], data_args: Any) -> Iterator[Made]:
+    """The rows by batches, as LLaMA-Factory makes them (`preprocessing_batch_size`); with
+    `preprocessing_num_workers` by several processes, if there is more than one batch."""
+    size = data_args.preprocessing_batch_size
+    batches = _batches(rows, size)
     first = list(islice(batches, 2))
     batches = chain(first, batches)
+    processes = data_args.preprocessing_num_workers or 1
     if processes == 1 or len(first) < 2 or "fork" not in multiprocessing.get_all_start_methods():
-        for batch in batches:
-            yield from zip(batch, encoder.encode(batch), strict=True)
+        rows, again = tee(chain.from_iterable(batches))
+        for batch in _batches(zip(again, encoder.encode(rows), strict=True), size):
+            yield _made(batch, encoder, data_args)
         return
     context = multiprocessing.get_context("fork")  # which has the encoder: it is not sent
     with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_begin, initargs=(encoder,)
+        processes, mp_context=context, initializer=_begin, initargs=(encoder, data_args)
     ) as pool:
-        waiting: list[tuple[list[Row], Any]] = []
+        waiting: deque[Future[Made]] = deque()
         for batch in batches:
-            waiting.append((batch, pool.submit(_encoded, batch)))
+            waiting.append(pool.submit(_made_here, batch))
             if len(waiting) > 2 * processes:
-                rows_, coming = waiting.pop(0)
-                yield from zip(rows_, coming.result(), strict=True)
-        for rows_, coming in waiting:
-            yield from zip(rows_, coming.result(), strict=True)
+                yield waiting.popleft().result()
+        for coming in waiting:
+            yield coming.result()
 
 
-OF_THIS_PROCESS: list[Encoder] = []  # the one of a process that encodes for another
+def _made(batch: Sequence[Coded], encoder: Encoder, data_args: Any) -> Made:
+    counts = array("I", [1 if "chosen" in row else len(found) for row, found in batch])
+    return counts, table_of(batch, encoder.kind, encoder.tokenizer, data_args)
 
 
-def _begin(encoder: Encoder) -> None:
+OF_THIS_PROCESS: list[tuple[Encoder, Any]] = []  # of a process that encodes for another
+
+
+def _begin(encoder: Encoder, data_args: Any) -> None:
     """Threads of the tokenizer do not exist in a fork, but would be waited for."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    OF_THIS_PROCESS[:] = [encoder]
+    gc.freeze()  # what came with the fork is shared, until it is looked at
+    OF_THIS_PROCESS[:] = [(encoder, data_args)]
 
 
-def _encoded(rows: list[Row]) -> list[list[Encoded]]:
-    (encoder,) = OF_THIS_PROCESS
-    return list(encoder.encode(rows))
+def _made_here(rows: list[Row]) -> Made:
+    ((encoder, data_args),) = OF_THIS_PROCESS
+    return _made([*zip(rows, encoder.encode(rows), strict=True)], encoder, data_args)
 
 
 def _batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -138,112 +142,13 @@ def _batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def _dialogues(coded: Iterable[Coded], encoder: Encoder, data_args: Any) -> Iterator[Columns]:
-    pairs = (_labelled(one, data_args) for _, sequences in coded for one in sequences)
-    for batch in _batches(pairs, data_args.preprocessing_batch_size):
-        if data_args.packing:
-            yield _packed(batch, encoder.tokenizer, data_args)
-            continue
-        cut = [
-            (ids[: data_args.cutoff_len], labels[: data_args.cutoff_len]) for ids, labels in batch
-        ]
-        yield _sequences("", cut) | _no_media(len(cut))
-
-
-def _labelled(one: Encoded, data_args: Any) -> Pair:
-    return one.tokens, one.tokens if data_args.train_on_prompt else one.trained(IGNORE_INDEX)
-
-
-def _comparisons(coded: Iterable[Coded], encoder: Encoder, data_args: Any) -> Iterator[Columns]:
-    """As llamafactory/data/processor/pairwise.py."""
-    for batch in _batches(coded, data_args.preprocessing_batch_size):
-        better, worse = [], []
-        for _, (chosen, rejected) in batch:
-            prompt, start = chosen.spans[0].start, rejected.spans[0].start
-            good, bad = chosen.tokens, rejected.tokens
-            longest = max(len(good) - prompt, len(bad) - start)
-            kept, answer = infer_seqlen(prompt, longest, data_args.cutoff_len)
-            better.append(_masked(good[:prompt][:kept], good[prompt:][:answer]))
-            worse.append(_masked(bad[:start][:kept], bad[start:][:answer]))
-        pairs = _sequences("chosen_", better) | _sequences("rejected_", worse)
-        yield pairs | _no_media(len(batch))
-
-
-def _rated(coded: Iterable[Coded], encoder: Encoder, data_args: Any) -> Iterator[Columns]:
-    """As llamafactory/data/processor/feedback.py: the answer of the row before, in the same batch,
-    is what the divergence from the base model is estimated with."""
-    for batch in _batches(coded, data_args.preprocessing_batch_size):
-        parted = [
-            (one.tokens[: one.spans[0].start], one.tokens[one.spans[0].start :])
-            for _, (one,) in batch
-        ]
-        others = [parted[-1][1], *(answer for _, answer in parted[:-1])]
-        rated: list[Pair] = []
-        strange: list[Pair] = []
-        for (prompt, answer), other in zip(parted, others, strict=True):
-            for said, found in ((answer, rated), (other, strange)):
-                kept, length = infer_seqlen(len(prompt), len(said), data_args.cutoff_len)
-                found.append(_masked(prompt[:kept], said[:length]))
-        tags = {"kto_tags": [bool(row["label"]) for row, _ in batch]}
-        yield _sequences("", rated) | _sequences("kl_", strange) | tags | _no_media(len(batch))
-
-
-COLUMNS = {"chat": _dialogues, "preference": _comparisons, "kto": _rated}
-
-
-def _masked(prompt: Tokens, answer: Tokens) -> Pair:
-    return prompt + answer, _repeated(IGNORE_INDEX, len(prompt)) + answer
-
-
-def _repeated(token: int, count: int) -> Tokens:
-    return array("i", [token]) * count
-
-
-def _sequences(prefix: str, pairs: Sequence[Pair]) -> Columns:
-    return {
-        f"{prefix}input_ids": [ids for ids, _ in pairs],
-        f"{prefix}attention_mask": [_repeated(1, len(ids)) for ids, _ in pairs],
-        f"{prefix}labels": [labels for _, labels in pairs],
-    }
-
-
-def _no_media(count: int) -> Columns:
-    return {name: [None] * count for name in MEDIA}
-
-
-class _Packer(PackedSupervisedDatasetProcessor):  # type: ignore[misc]  # llamafactory is not checked
-    """LLaMA-Factory's packing, of sequences that are encoded already."""
-
-    def _encode_data_example(self, prompt: Any, **others: Any) -> tuple[list[int], list[int]]:
-        ids, labels = prompt[0]
-        return ids.tolist(), labels.tolist()
-
-
-def _packed(pairs: Sequence[Pair], tokenizer: Any, data_args: Any) -> Columns:
-    packer = _Packer(template=None, tokenizer=tokenizer, processor=None, data_args=data_args)
-    nothing = [None] * len(pairs)
-    names = ("_system", "_tools", "_images", "_videos", "_audios")
-    examples = {"_prompt": [[pair] for pair in pairs], "_response": [[None]] * len(pairs)}
-    return dict(packer.preprocess_dataset(examples | dict.fromkeys(names, nothing)))
-
-
-def _written(batches: Iterable[Columns], path: Path) -> Dataset:
-    """The columns in a file that `datasets` maps."""
+def _written(tables: Iterable[pa.Table], path: Path) -> Dataset:
+    """The tables in a file that `datasets` maps."""
     writer = None
     with pa.OSFile(str(path), "wb") as file:
-        for columns in batches:
-            table = pa.table({name: _array(name, values) for name, values in columns.items()})
+        for table in tables:
             writer = writer or pa.ipc.new_stream(file, table.schema)
             writer.write_table(table)
         if writer is not None:
             writer.close()
     return Dataset.from_file(str(path))
-
-
-def _array(name: str, values: list[Any]) -> Any:
-    if not name.endswith(("_ids", "_mask", "labels")):
-        return pa.array(values)
-    ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    tokens = (one if isinstance(one, array) else array("i", one) for one in values)
-    flat = np.frombuffer(b"".join(tokens), np.int32)
-    return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat))

@@ -91,16 +91,17 @@ def test_packed_sequences_are_the_engine_s_blocks(tmp_path: Path) -> None:
     assert max(map(max, ours["attention_mask"])) > 1  # rows of a block are told apart
 
 
-def test_several_processes_encode_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fine_tuning.engine.worker.served import write
-
-    monkeypatch.setattr(write, "BATCH", 4)
-    rows = rows_of("chat", 21)
-    _, _, alone, _ = written(tmp_path, "chat", rows)
+@pytest.mark.parametrize("kind", STAGES)
+def test_several_processes_encode_the_same(tmp_path: Path, kind: str) -> None:
+    rows = rows_of(kind, 21)  # type: ignore[arg-type]  # a kind
+    settings = {"preprocessing_batch_size": 4}
+    _, _, alone, _ = written(tmp_path, kind, rows, **settings)
     (tmp_path / "two").mkdir()
-    _, counts, shared, _ = written(tmp_path / "two", "chat", rows, preprocessing_num_workers=2)
+    settings |= {"preprocessing_num_workers": 2}
+    _, counts, shared, _ = written(tmp_path / "two", kind, rows, **settings)
     assert counts["sequences"] == {"train": 21}
-    assert read(alone)["input_ids"] == read(shared)["input_ids"]
+    assert read(alone).to_dict() == read(shared).to_dict()
+    assert (alone / "train.rows").read_bytes() == (shared / "train.rows").read_bytes()
 
 
 def test_max_samples_and_the_cutoff_hold(tmp_path: Path) -> None:
