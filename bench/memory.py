@@ -14,7 +14,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MethodType, SimpleNamespace
 from typing import Any
@@ -28,7 +28,7 @@ from accelerate.utils.operations import convert_to_fp32
 from bitsandbytes.autograd._functions import MatMul4Bit
 from bitsandbytes.functional import QuantState
 from llamafactory.hparams import FinetuningArguments, ModelArguments
-from llamafactory.model import adapter
+from llamafactory.model import adapter, loader
 from llamafactory.model.model_utils.checkpointing import prepare_model_for_training
 from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from llamafactory.train.kto.trainer import CustomKTOTrainer
@@ -48,10 +48,12 @@ from transformers import (
 from fine_tuning.engine.plan.memory.peak import estimate
 from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.engine.trainers.llamafactory import target_parameters
+from fine_tuning.engine.trainers.peft import CONFIGURED
 from fine_tuning.engine.worker.tokens.model_facts import model_facts
-from fine_tuning.engine.worker.training.adapters.peft import installed
+from fine_tuning.engine.worker.training.adapters.peft import engine_arguments, installed
 from fine_tuning.values.plan import OVERHEAD
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.methods import METHODS
 
 GIB = 1024**3
 BLOCK = 512  # bytes; CUDA's allocator gives whole blocks
@@ -146,6 +148,7 @@ class Case:
     optimizer: str = "adamw_torch_fused"
     attention: str = "sdpa"  # or eager, which makes the scores of all pairs of tokens
     layers: int | None = None  # fewer than the shape has
+    given: Mapping[str, Any] = field(default_factory=dict)  # the engine's other arguments
 
     @property
     def step(self) -> str:
@@ -161,8 +164,14 @@ class Case:
             "stored in fp32" if self.wide else "",
             "" if self.attention == "sdpa" else f"{self.attention} attention",
             "" if self.optimizer.endswith("fused") else self.optimizer,
+            *(f"--{name} {value}" for name, value in self.given.items()),
         ]
         return ", ".join(filter(None, words))
+
+    @property
+    def casts(self) -> bool:
+        """Whether autocast computes in 16 bits what is kept in more."""
+        return self.half and not self.given.get("pure_bf16")
 
 
 class Live(TorchDispatchMode):  # type: ignore[misc]  # torch is not checked
@@ -250,27 +259,41 @@ def build(case: Case) -> Any:
     if case.quantization == "4bit":
         _quantise(model)
     prepare_model_for_training(model, arguments)
+    settings = _adapter_of(case, config)
     finetuning = FinetuningArguments(
         stage=case.stage,
-        finetuning_type=case.method,
+        finetuning_type=engine_arguments(settings)["finetuning_type"],
         lora_rank=case.rank,
         lora_alpha=2 * case.rank,
+        **case.given,
     )
-    with installed(_adapter_of(case, config)):
-        return adapter.init_adapter(config, model, arguments, finetuning, True).train()
+    with installed(settings):
+        known = loader if METHODS[case.method].trainer == "peft" else adapter
+        made = known.init_adapter(config, model, arguments, finetuning, True).train()
+    for module in made.modules():
+        if type(module) is torch.nn.Dropout:
+            module.__class__ = CudaDropout
+    return made
+
+
+class CudaDropout(torch.nn.Dropout):  # type: ignore[misc]  # torch is not checked
+    """Keeps a mask of bytes, as CUDA's kernel does; the CPU's keeps numbers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.native_dropout(x, self.p, True)[0]
 
 
 def _adapter_of(case: Case, config: Any) -> dict[str, Any]:
     """What a run gives PEFT beside LLaMA-Factory (engine/trainers/llamafactory.py)."""
-    if not case.targeted:
-        return {}
-    spec = RunSpec(target_parameters=case.targeted)
-    names = target_parameters(spec, model_facts(config, trust=False))
-    return {
-        "model_name_or_path": "x",
-        "finetuning_type": "lora",
-        "peft": {"target_parameters": names},
-    }
+    given: dict[str, Any] = {}
+    if case.targeted:
+        spec = RunSpec(target_parameters=case.targeted)
+        names = target_parameters(spec, model_facts(config, trust=False))
+        given = {"peft": {"target_parameters": names}}
+    elif METHODS[case.method].trainer == "peft":
+        spec = RunSpec(lora_rank=case.rank)
+        given = {"peft": {**CONFIGURED[case.method](spec), "init_text": ""}}
+    return {"model_name_or_path": "x", "finetuning_type": case.method, **given}
 
 
 def _config(case: Case) -> Any:
@@ -360,7 +383,7 @@ def measure(case: Case) -> Measured:
         weights = live.now
         optimizer = _optimizer(case, model)
         for network in filter(None, (model, reference)):
-            _as_accelerate_does(network, case.half)
+            _as_accelerate_does(network, case.casts)
         for _ in range(2):
             for _ in range(case.accumulation):
                 loss = LOSSES[case.stage](model, reference, case)
@@ -479,6 +502,13 @@ CASES = (
     Case(shape="8B", stage="kto", batch=2, quantization="4bit"),
     Case(shape="8B", method="freeze", batch=2),
     Case(shape="8B", method="full", length=2048),
+    Case(shape="8B", batch=2, checkpointing=False, given={"lora_dropout": 0.1}),
+    Case(shape="8B", batch=2, checkpointing=False, given={"use_dora": True}),
+    Case(shape="8B", batch=2, checkpointing=False, given={"pure_bf16": True}),
+    Case(shape="8B", batch=2, method="freeze", given={"freeze_trainable_layers": -2}),
+    Case(shape="8B", batch=2, method="p_tuning"),
+    Case(shape="8B", batch=2, method="vera", checkpointing=False),
+    Case(shape="8B", batch=2, method="ia3", checkpointing=False),
     Case(shape="30B-A3B"),
     Case(shape="30B-A3B", targeted=("experts",)),
     Case(shape="30B-A3B", targeted=("experts",), checkpointing=False),
@@ -503,7 +533,7 @@ def estimated(case: Case) -> float:
         accumulation=case.accumulation,
         checkpointing=case.checkpointing,
         optimizer=case.optimizer,
-        given={"flash_attn": "disabled" if case.attention == "eager" else "fa2"},
+        given={"flash_attn": "disabled" if case.attention == "eager" else "fa2", **case.given},
     )
     plan = estimate(facts, step)
     assert plan is not None

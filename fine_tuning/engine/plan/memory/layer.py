@@ -7,7 +7,16 @@ Attention is torch's sdpa, which keeps queries, keys, values and its output; key
 repeated for all heads, and the mask of a padded batch becomes a number for each pair of tokens.
 """
 
-from fine_tuning.engine.plan.memory.weights import FLOAT, Step, is_adapted
+from collections.abc import Callable, Mapping
+
+from fine_tuning.engine.plan.memory.weights import (
+    FLOAT,
+    VERA_RANK,
+    Step,
+    ia3_width,
+    is_adapted,
+    is_linear,
+)
 from fine_tuning.values.model import ModelFacts, Weights
 
 
@@ -32,6 +41,22 @@ def backward_bytes(model: ModelFacts, step: Step) -> float:
     return step.number * 2.0 * widest
 
 
+def dora_bytes(model: ModelFacts, step: Step) -> float:
+    """What DoRA makes at once of its largest weight, to see how long the rows are that it trains.
+
+    An identity as wide as the inputs, of which the adapter makes its update, and weight and update
+    in one (peft/tuners/lora/dora.py). Nothing of it is kept.
+    """
+    if not step.given.get("use_dora"):
+        return 0.0
+    wide, number = step.trained_bytes, step.adapter_number
+    of_inputs = wide + (number if number != wide else 0)
+    of_weight = wide + 2 * number + (wide if model.weight_bytes != wide else 0)
+    adapted = [w.shape for w in model.weights if w.layered and is_adapted(w, step)]
+    sizes = (of_inputs * i * i + of_weight * o * i for o, i in adapted)
+    return float(max(sizes, default=0))
+
+
 def scores_are_made(model: ModelFacts, step: Step) -> bool:
     """Whether attention makes the scores of all pairs of tokens, as torch's own does not."""
     wanted = step.given.get("flash_attn", "auto")
@@ -40,7 +65,7 @@ def scores_are_made(model: ModelFacts, step: Step) -> bool:
 
 def _of_weights(weights: Weights, model: ModelFacts, step: Step) -> float:
     if weights.linear:
-        return _of_linear(weights, step)
+        return _of_linear(weights, model, step)
     if weights.kind == "experts" and len(weights.shape) == 3:
         _, outputs, inputs = weights.shape
         return float(step.number * model.experts_per_token * (inputs + 2 * outputs))
@@ -51,23 +76,57 @@ def _of_weights(weights: Weights, model: ModelFacts, step: Step) -> float:
         if model.heads and width * model.heads == model.attention:
             of_keys = weights.module.startswith("k")
             times = (_keys(model) if of_keys else model.attention) / width
-        multiplied = {"full": FLOAT, "freeze": step.number}.get(step.method, 0)
+        of_method = {"full": FLOAT, "freeze": step.number, "ln_tuning": step.number}
+        multiplied = of_method.get(step.method, 0) * step.trained_share(model)
         return times * (FLOAT * width + FLOAT + multiplied * width)
     return 0.0
 
 
-def _of_linear(weights: Weights, step: Step) -> float:
+def _of_linear(weights: Weights, model: ModelFacts, step: Step) -> float:
     """The copy of its input, in 16 bits; in float32 the input is that of other operations."""
     _, inputs = weights.shape
-    kept = 0.0
-    if step.adapts and is_adapted(weights, step):
-        kept += step.number * step.rank
-        kept += step.number * inputs if step.half else 0
-        if step.quantization == "8bit":  # bitsandbytes keeps the input besides
-            kept += step.number * inputs
-    elif not step.adapts and step.half:
+    if not step.adapts:
+        return step.number * inputs * step.trained_share(model) if step.half else 0.0
+    return OF_ADAPTERS.get(step.method, _of_nothing)(weights, step)
+
+
+def _of_lora(weights: Weights, step: Step) -> float:
+    """What goes into the first factor and what comes out of it."""
+    if not is_adapted(weights, step):
+        return 0.0
+    outputs, inputs = weights.shape
+    number = step.adapter_number
+    kept = float(number * step.rank + (number * inputs if step.half else 0))
+    if step.quantization == "8bit":  # bitsandbytes keeps the input besides
         kept += step.number * inputs
+    if step.given.get("lora_dropout"):  # a mask of bytes, and what it leaves of the input
+        kept += inputs if step.half else (1 + number) * inputs
+    if step.given.get("use_dora"):  # both results, of which a magnitude makes one
+        kept += 2 * number * outputs
     return kept
+
+
+def _of_vera(weights: Weights, step: Step) -> float:
+    """What its two vectors are multiplied with, beside frozen matrices."""
+    return step.number * weights.shape[0] + 2 * FLOAT * VERA_RANK if is_linear(weights) else 0.0
+
+
+def _of_ia3(weights: Weights, step: Step) -> float:
+    return float(FLOAT * ia3_width(weights))  # its factors are in float32, so what they meet is too
+
+
+def _of_nothing(weights: Weights, step: Step) -> float:
+    return 0.0
+
+
+# What an adapter keeps of a token at one linear layer; methods that are not here put none on it.
+OF_ADAPTERS: Mapping[str, Callable[[Weights, Step], float]] = {
+    "lora": _of_lora,
+    "adalora": _of_lora,
+    "oft": _of_lora,
+    "vera": _of_vera,
+    "ia3": _of_ia3,
+}
 
 
 def _keys(model: ModelFacts) -> int:
@@ -86,7 +145,7 @@ def _of_attention(model: ModelFacts, step: Step) -> float:
     if not step.half:
         return kept + FLOAT * 2 * model.hidden  # what the norms hand to several layers at once
     # the output layer, if it is trained, saves what attention keeps anyway
-    return kept if step.adapts else kept - b * width
+    return kept if step.adapts else kept - b * width * step.trained_share(model)
 
 
 def _of_gates(model: ModelFacts, step: Step) -> float:

@@ -5,13 +5,14 @@ What is alive at once is summed for the moments at which a step can be at its pe
 5.5 (norms and loss in float32), PEFT 0.18 (an adapter casts its input), bitsandbytes 0.50,
 LLaMA-Factory 0.9.5 (`model/adapter.py`: trained weights in float32; `train/*/trainer.py`: the
 reference model), accelerate 1.11 (outputs in float32). docs/benchmarks.md compares this with the
-same steps on tensors without storage. Layers are taken as alike.
+same steps on tensors without storage. Layers are taken as alike. Scoring is not counted: it takes
+as many rows at once as there is memory for.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fine_tuning.engine.plan.memory.layer import backward_bytes, layer_bytes
+from fine_tuning.engine.plan.memory.layer import backward_bytes, dora_bytes, layer_bytes
 from fine_tuning.engine.plan.memory.weights import (
     FLOAT,
     HALF,
@@ -71,12 +72,14 @@ class _Sizes:
 def estimate(model: ModelFacts, step: Step) -> MemoryPlan | None:
     """Bytes on one device at the step's peak; None where they are not known.
 
-    Not known: a method that is not in the table, what NOT_COUNTED names, and a model of which an
-    older version kept no weights.
+    Not known: a method that is not in the table, what NOT_COUNTED names, DoRA with dropout (which
+    keeps weights of its own), and a model of which an older version kept no weights.
     """
     if step.method not in TRAINED or not model.weights or not model.layers:
         return None
     if any(step.given.get(name) for name in NOT_COUNTED):
+        return None
+    if step.given.get("use_dora") and step.given.get("lora_dropout"):
         return None
     sizes = _sizes(model, step)
     gradients, activations = max(_peaks(model, step, sizes), key=sum)
@@ -108,10 +111,12 @@ def _sizes(model: ModelFacts, step: Step) -> _Sizes:
         matrix = float(weights.parameters) if len(weights.shape) > 1 else 0.0
         copied = matrix if share or stays_wide else 0.0
         if weights.layered:
+            of_trained = matrix * step.trained_share(model) if share else 0.0
+            copied = matrix if stays_wide else of_trained
             if is_targeted(weights, step):
                 targeted += model.weight_bytes * weights.parameters / model.layers
             layer_copies += HALF * (copied + new) / model.layers
-            cached += HALF * ((matrix if share else 0) + new) / model.layers
+            cached += HALF * (of_trained + new) / model.layers
         elif weights.kind == "head" or (model.tied and weights.kind == "embeddings"):
             head_copy += HALF * copied
     if not step.half or step.given.get("pure_bf16"):
@@ -127,12 +132,16 @@ def _peaks(model: ModelFacts, step: Step, sizes: _Sizes) -> tuple[tuple[float, f
     wide = not step.half or step.method == "full" or model.weight_bytes == FLOAT
     inputs = width * (FLOAT if wide else step.number)  # what the layers hand to each other
     saved = step.tokens * layer_bytes(model, step)
-    one = saved + sizes.layer_copies + step.tokens * backward_bytes(model, step)
+    passing = max(step.tokens * backward_bytes(model, step), dora_bytes(model, step))
+    one = saved + sizes.layer_copies + passing
     # what PEFT makes of the weights themselves and of what is added to them, which is saved, and
     # its gradient (peft/tuners/lora/layer.py:ParamWrapper)
     one += 2 * sizes.targeted
-    if step.checkpointing:  # only the inputs are kept, and a layer is computed again
-        kept, copies, last = float(layers * inputs), 0.0, layers * inputs + one
+    if step.checkpointing:  # only the inputs are kept, and a layer is computed again; LLaMA-Factory
+        # leaves layers as they are of which nothing is trained (model_utils/checkpointing.py)
+        again = layers * step.trained_share(model)
+        kept = again * inputs + (layers - again) * saved
+        copies, last = 0.0, kept + one
     else:
         kept, copies = layers * (saved + sizes.targeted), layers * sizes.layer_copies
         last = kept + copies + one - saved - sizes.layer_copies - sizes.targeted

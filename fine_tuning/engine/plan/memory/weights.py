@@ -47,8 +47,10 @@ class Step:
 
     @property
     def tokens(self) -> int:
-        """Of all sequences that are computed at once."""
-        return self.batch * self.length * (2 if KINDS[OBJECTIVES[self.stage].takes].is_pair else 1)
+        """Of all sequences that are computed at once, with the virtual ones before each."""
+        before = METHODS[self.method].soft_prompt and self.method != "prefix_tuning"
+        length = self.length + (self.virtual_tokens if before else 0)
+        return self.batch * length * (2 if KINDS[OBJECTIVES[self.stage].takes].is_pair else 1)
 
     @property
     def number(self) -> int:
@@ -57,8 +59,14 @@ class Step:
 
     @property
     def trained_bytes(self) -> int:
-        """Bytes of a trained number, of its gradient, and of each of its moments."""
-        return HALF if self.given.get("pure_bf16") else FLOAT
+        """Bytes of a trained number, of its gradient, and of each of its moments: PEFT keeps
+        adapters in float32 whatever is asked for (autocast_adapter_dtype)."""
+        return HALF if self.given.get("pure_bf16") and not self.adapts else FLOAT
+
+    @property
+    def adapter_number(self) -> int:
+        """Bytes of a number that an adapter computes with: without autocast, as it is kept."""
+        return self.trained_bytes if self.given.get("pure_bf16") else self.number
 
     @property
     def adapts(self) -> bool:
@@ -71,6 +79,16 @@ class Step:
             return model.layers
         wanted = int(self.given.get("freeze_trainable_layers") or FREEZE_LAYERS)
         return min(wanted, model.layers) if wanted > 0 else model.layers
+
+    def trained_share(self, model: ModelFacts) -> float:
+        """Of these layers those of which something is trained: none with virtual tokens, with a
+        negative number of `freeze` the first."""
+        if METHODS[self.method].soft_prompt:
+            return 0.0
+        if self.method != "freeze":
+            return 1.0
+        wanted = int(self.given.get("freeze_trainable_layers") or FREEZE_LAYERS)
+        return min(abs(wanted), model.layers) / self.layers(model)
 
 
 @dataclass(frozen=True)
@@ -136,10 +154,14 @@ def _of_vera(weights: Weights, step: Step) -> float:
     return float((weights.shape[0] + VERA_RANK) * weights.count) if is_linear(weights) else 0.0
 
 
-def _of_ia3(weights: Weights, step: Step) -> float:
-    """Factors of keys or queries, and values, and of the MLP's last layer's inputs."""
+def ia3_width(weights: Weights) -> int:
+    """Factors of keys, values, or the inputs of the MLP's last layer; 0 for others."""
     side = {"k_proj": 0, "v_proj": 0, "down_proj": 1}.get(weights.module)
-    return 0.0 if side is None else float(weights.shape[side] * weights.count)
+    return 0 if side is None else weights.shape[side]
+
+
+def _of_ia3(weights: Weights, step: Step) -> float:
+    return float(ia3_width(weights) * weights.count)
 
 
 def _of_prompt(weights: Weights, step: Step) -> float:

@@ -31,7 +31,6 @@ def bench() -> Any:
         {"shape": "0.5B"},
         {"shape": "8B", "rank": 128, "checkpointing": False},
         {"shape": "4B", "quantization": "4bit", "checkpointing": False},
-        {"shape": "8B", "quantization": "4bit"},
         {"shape": "0.5B", "method": "full"},
         {"shape": "8B", "method": "full", "checkpointing": False, "accumulation": 2},
         {"shape": "8B", "method": "full", "optimizer": "adamw_torch"},
@@ -43,11 +42,18 @@ def bench() -> Any:
         {"shape": "8B", "wide": True, "checkpointing": False},
         {"shape": "2.6B", "attention": "eager", "checkpointing": False},
         {"shape": "3.8B", "checkpointing": False},
+        {"shape": "8B", "given": {"lora_dropout": 0.1}, "checkpointing": False},
+        {"shape": "8B", "given": {"use_dora": True}, "checkpointing": False},
+        {"shape": "8B", "given": {"pure_bf16": True}, "checkpointing": False},
+        {"shape": "8B", "method": "freeze", "given": {"freeze_trainable_layers": -1}},
+        {"shape": "8B", "method": "p_tuning"},
+        {"shape": "8B", "method": "vera", "checkpointing": False},
+        {"shape": "8B", "method": "ia3", "checkpointing": False},
         {"shape": "30B-A3B", "checkpointing": False},
         {"shape": "30B-A3B", "targeted": ("experts",)},
         {"shape": "30B-A3B", "targeted": ("experts",), "checkpointing": False},
     ],
-    ids=lambda case: " ".join(str(value) for value in case.values()),
+    ids=lambda case: " ".join(map(str, case.values())),
 )
 def test_the_estimate_is_within_5_percent_of_the_live_tensors(
     bench: Any, case: dict[str, Any]
