@@ -63,7 +63,7 @@ def write_report(run_dir: Path, facts: RunFacts, lang: str | None = None) -> Pat
     named = dict(zip(("model", "data"), facts.subject, strict=True)) if facts.subject else {}
     page = Page(
         kind="run",
-        title="{model} on {data}" if named else facts.title,
+        title="{model:v} on {data:v}" if named else facts.title,
         named=named,
         values=values,
         watched=facts.status == "running",

@@ -26,6 +26,8 @@ WRITERS = (
     *sorted((PACKAGE / "dataset").rglob("*.py")),
     *sorted((PACKAGE / "engine" / "plan").rglob("*.py")),
     PACKAGE / "engine" / "worker" / "online" / "alarms.py",
+    PACKAGE / "engine" / "worker" / "training" / "callbacks" / "finite.py",
+    PACKAGE / "engine" / "worker" / "training" / "callbacks" / "learning.py",
     PACKAGE / "engine" / "worker" / "served" / "choose.py",
     PACKAGE / "measures" / "metrics.py",
     PACKAGE / "measures" / "rewards.py",
@@ -110,6 +112,9 @@ def test_a_sentence_with_holes_is_found_by_what_fills_them() -> None:
             "{n:d} rows are kept as they were": "原样保留 {n} 条",
             "{what:t}: it was {name}": "{what}：是 {name}",
             "the {a} of {b}": "{b} 的 {a}",
+            "{a:v} on {b:v}": "{b}：{a}",
+            "ask {who:m} again": "再问{who}",
+            "them": "他们",
         },
     )
     assert spoken("1 row is kept") == "保留 1 条"
@@ -119,6 +124,9 @@ def test_a_sentence_with_holes_is_found_by_what_fills_them() -> None:
     assert spoken("2 rows are kept: it was x") == "保留 2 条：是 x"
     assert spoken("unknown words: it was x") == "unknown words: it was x", "never half of it"
     assert spoken("the {a} of {b}", a="<b>", b="c") == "c 的 &lt;b&gt;"
+    assert spoken("{a:v} on {b:v}", a="x", b="y") == "y：x"
+    assert spoken("a rug on a floor") == "a rug on a floor", "a template's own"
+    assert spoken("ask them again\n  ask Bob again") == "再问他们\n  再问Bob"
     assert language("en")("12 to 34") == "12 to 34"
 
 
@@ -195,6 +203,16 @@ def test_a_translation_fills_the_holes_that_the_english_has() -> None:
     for english, chinese in CHINESE.catalogue.items():
         holes = {hole[1] for hole in HOLE.finditer(english) if hole[1]}
         assert holes == {hole[1] for hole in HOLE.finditer(chinese)}, english
+
+
+def test_no_translation_fits_nearly_every_text() -> None:
+    """`{model} on {data}` made nonsense of what held an "on", and hid what had no Chinese."""
+    open_ended = [
+        pattern
+        for pattern in CHINESE.patterns
+        if not pattern.beginning and {*pattern.kinds.values()} - {"d", "t"}
+    ]
+    assert [it.english for it in open_ended if it.literal < 8] == []
 
 
 def test_without_a_language_the_page_carries_both_and_with_one_that_alone(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 A catalogue (`languages/zh/*.toml`) maps an English text to a Chinese one. `{name}` in both stands
 for whatever is there, `{name:d}` for a number, `{name:t}` for a text that has a translation itself
-(else the whole has none), `{name:m}` for one that may have one, or be empty; `{a|b}` in the English
-one for either. So sentences that other rooms put together, and that a record keeps in English, need
-no second form where they are made. A text of several lines is translated line by line.
+(else the whole has none), `{name:m}` for one that may have one, or be empty, `{name:v}` for a value
+that a template gives, so that no text is matched to the whole; `{a|b}` in the English one for
+either. So sentences that other rooms put together, and that a record keeps in English, need no
+second form where they are made. A text of several lines is translated line by line.
 """
 
 import re
@@ -18,7 +19,7 @@ from markupsafe import Markup, escape
 
 TAGS = {"en": "en", "zh": "zh-CN"}  # what HTML calls them
 FOLDER = Path(__file__).parent / "languages"
-HOLE = re.compile(r"\{(?:(\w+)(?::([dmt]))?|([^{}\"]*\|[^{}\"]*))\}")
+HOLE = re.compile(r"\{(?:(\w+)(?::([dmtv]))?|([^{}\"]*\|[^{}\"]*))\}")
 LETTER = re.compile("[A-Za-z]")
 ANYTHING = {"d": r"[-+−<>]?\d[\d.,:]*(?:e[-+]?\d+)?[%kM]?", "m": ".*?"}  # that fills a hole
 
@@ -77,7 +78,8 @@ class Language:
     def patterns(self) -> tuple[Pattern, ...]:
         """The texts with holes, the most exact first."""
         holed = (Pattern(*pair) for pair in self.catalogue.items() if HOLE.search(pair[0]))
-        return tuple(sorted(holed, key=lambda pattern: pattern.literal, reverse=True))
+        matched = (pattern for pattern in holed if "v" not in pattern.kinds.values())
+        return tuple(sorted(matched, key=lambda pattern: pattern.literal, reverse=True))
 
     def known(self, text: str) -> str | None:
         """The text in this language; None if the catalogue has none."""
