@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 HOME = ROOT / ".pytest_cache" / "home"  # kept between runs: the list of fonts ...
@@ -23,6 +24,11 @@ BROWSERS = ROOT / ".venv" / "browsers"  # where tools/make_chromium.py puts one
 KEPT = ("PATH", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH", "SYSTEMROOT", "COMSPEC", "PATHEXT")
 KEPT_FAMILIES = ("PYTEST_", "OPENBLAS_")  # OpenBLAS computes wrongly on some processors without
 REGISTRY = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+# What a job in the background of a script, or one under nohup, does not hear.
+USUAL: Mapping[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+}
 WARM = "PYTEST_WARM"  # folder of the warm workers (tests/warm); 0: every worker starts cold
 ASIDE = "PYTEST_WAY_TO_REGISTRY"  # in the environment, as processes of pytest-xdist need it too
 
@@ -51,9 +57,10 @@ def clean() -> None:
     way = {name: value for name, value in os.environ.items() if name.upper().startswith(REGISTRY)}
     wanted = {ASIDE: json.dumps(way), **cleaned(os.environ)}
     share_kernels(os.environ.get("HOME"))
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a job in the background of a script
-        with suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+    with suppress(ValueError):  # not in the main thread
+        for number, usual in USUAL.items():
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, usual)
     os.environ.clear()
     os.environ.update(wanted)
     if WARM not in os.environ and can_wait_for_a_fork():
