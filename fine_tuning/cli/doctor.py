@@ -102,7 +102,14 @@ def findings(spec: RunSpec) -> Iterator[Finding]:
     """Everything that is tested, the quick tests first."""
     yield python_finding(sys.version_info[:3])
     yield memory_finding()
-    yield from disk_findings(_folders(spec))
+    yield from disk_findings(
+        {
+            "runs": spec.output_dir or Path("runs"),
+            "data folder": spec.dataset_dir,
+            "model cache": hubs.cache(),
+            "temporary": Path(tempfile.gettempdir()),
+        }
+    )
     yield from hub_findings()
     yield from version_findings(pins())
     yield Finding("note", "imports", "importing the engine, which takes some seconds ...")
@@ -138,15 +145,6 @@ def memory_finding() -> Finding:
     if memory.available < 2 * GIB:
         return Finding("warn", "memory", text, "close other programs; loading a model needs room")
     return Finding("ok", "memory", text)
-
-
-def _folders(spec: RunSpec) -> dict[str, Path]:
-    return {
-        "runs": spec.output_dir or Path("runs"),
-        "data folder": spec.dataset_dir,
-        "model cache": hubs.cache(),
-        "temporary": Path(tempfile.gettempdir()),
-    }
 
 
 def disk_findings(folders: Mapping[str, Path]) -> Iterator[Finding]:

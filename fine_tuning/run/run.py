@@ -84,7 +84,11 @@ class Run:
         try:
             result = stage.do(self.screen)
         except BaseException:
-            self._spent(stage.name, time.time() - began)
+            # Count the time of a stage that somebody, or a fault, has ended.
+            seconds = time.time() - began
+            total = round(self.record.unfinished.get(stage.name, 0.0) + seconds, 3)
+            unfinished = {**self.record.unfinished, stage.name: total}
+            self.record = replace(self.record, unfinished=unfinished)
             raise
         done = Done(
             inputs=fingerprint(*stage.inputs()),
@@ -96,12 +100,6 @@ class Run:
         self.save()
         stage.tell(result, self.screen, known=False)
         return result
-
-    def _spent(self, name: str, seconds: float) -> None:
-        """Count the time of a stage that somebody, or a fault, has ended."""
-        total = round(self.record.unfinished.get(name, 0.0) + seconds, 3)
-        unfinished = {**self.record.unfinished, name: total}
-        self.record = replace(self.record, unfinished=unfinished)
 
     def known(self, stage: Stage[T]) -> T | None:
         """What `once` would give without doing it; None if it must be done."""

@@ -123,24 +123,20 @@ def planned_rows(
         look.sequences > look.rows and not OBJECTIVES[stage].online
     ):  # history is rewritten: a row becomes several sequences
         train = round(train * look.sequences / look.rows)
+    # The share of the prepared rows, by their size on disk, that is held out.
+    sizes = [path.stat().st_size for path in (parts.train_path, parts.val_path) if path]
     return Rows(
         kind=data.kind,
         stage=stage,
         train=train,
         validation=validation,
         tokens=look.tokens * (train + validation) // max(1, there),
-        held_out=_held_out(parts),
+        held_out=sizes[1] / max(1, sum(sizes)) if len(sizes) > 1 else 0.0,
         # the engine by itself knows no weights; TRL is given prompts, and none of the answers
         encoded_ahead=not OBJECTIVES[stage].online
         and (look.template.ahead is not None or WEIGHT in data.columns),
         packed=not KINDS[data.kind].is_chat and spec.engine_args.get("packing") is not False,
     )
-
-
-def _held_out(parts: SplitData) -> float:
-    """The share of the prepared rows, by their size on disk, that is held out."""
-    sizes = [path.stat().st_size for path in (parts.train_path, parts.val_path) if path]
-    return sizes[1] / max(1, sum(sizes)) if len(sizes) > 1 else 0.0
 
 
 def refuse_another_training(

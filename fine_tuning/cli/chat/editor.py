@@ -75,18 +75,14 @@ def _history(keeps: bool, note: Callable[[str], None]) -> "History":
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.touch(mode=0o600)
             path.chmod(0o600)  # questions are nobody else's business
-            _trim(path)
+            # Leave the last entries of a history that has grown long.
+            entries = path.read_text(encoding="utf-8", errors="replace").split(ENTRY)
+            if len(entries) > MOST:
+                files.write_text(path, "".join(ENTRY + entry for entry in entries[-KEPT:]))
             return FileHistory(str(path))
         except OSError as error:
             note(f"The lines of this chat are not kept: {path}: {error.strerror}.")
     return InMemoryHistory()
-
-
-def _trim(path: Path) -> None:
-    """Leave the last entries of a history that has grown long."""
-    entries = path.read_text(encoding="utf-8", errors="replace").split(ENTRY)
-    if len(entries) > MOST:
-        files.write_text(path, "".join(ENTRY + entry for entry in entries[-KEPT:]))
 
 
 def _keys() -> "KeyBindings":

@@ -261,15 +261,10 @@ def _unusable_files(count: int) -> str:
     return counted(count, "file cannot be used as it is", "files cannot be used as they are")
 
 
-def _short(path: str) -> str:
-    """A path relative to the working directory where it lies below it."""
-    here = str(Path.cwd()) + "/"
-    return path.removeprefix(here)
-
-
 def _name(path: str) -> str:
     """A path for a line of the terminal: a file name may hold a line break or an escape."""
-    return visible(_short(path)).replace("\n", "\\n")
+    # A path relative to the working directory where it lies below it.
+    return visible(path.removeprefix(str(Path.cwd()) + "/")).replace("\n", "\\n")
 
 
 def _show(

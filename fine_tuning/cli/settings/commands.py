@@ -36,7 +36,7 @@ def catalogue(command: Command) -> Catalogue:
     elsewhere |= dict.fromkeys(everything, "run")
     return Catalogue(
         settings=settings,
-        engine=_passed_through if command.passes else _no_arguments,
+        engine=_passed_through if command.passes else dict,
         elsewhere={name: other for name, other in elsewhere.items() if name not in settings},
         operand=settings[command.operand] if isinstance(command.operand, str) else command.operand,
     )
@@ -68,7 +68,3 @@ def _passed_through() -> Mapping[str, EngineArgument]:
     not reach the engine past a command that does not take them."""
     ours = spec_settings()
     return {name: known for name, known in engine_arguments().items() if name not in ours}
-
-
-def _no_arguments() -> Mapping[str, EngineArgument]:
-    return {}

@@ -65,13 +65,19 @@ class Lengths:
         lengths = sorted(self._counts)
         if not rows:
             return LengthDistribution(0, 0, 0, 0.0, {}, ())
+        bins: Counter[int] = Counter()
+        for length in lengths:
+            bins[length.bit_length()] += self._counts[length]
         return LengthDistribution(
             rows=rows,
             shortest=lengths[0],
             longest=self._longest,
             mean=round(self._total / rows, 1),
             percentiles=self._percentiles(lengths, rows),
-            histogram=self._histogram(lengths),
+            histogram=tuple(
+                Bin((1 << bits) >> 1, (1 << bits) - 1, bins[bits])
+                for bits in range(min(bins), max(bins) + 1)
+            ),
         )
 
     def _percentiles(self, lengths: list[int], rows: int) -> dict[str, int]:
@@ -83,12 +89,3 @@ class Lengths:
             while wanted and seen * 100 >= wanted[0] * rows:
                 found[f"p{wanted.pop(0)}"] = length
         return found
-
-    def _histogram(self, lengths: list[int]) -> tuple[Bin, ...]:
-        bins: Counter[int] = Counter()
-        for length in lengths:
-            bins[length.bit_length()] += self._counts[length]
-        return tuple(
-            Bin((1 << bits) >> 1, (1 << bits) - 1, bins[bits])
-            for bits in range(min(bins), max(bins) + 1)
-        )

@@ -77,7 +77,7 @@ def fit_rows(
     if policy == "truncate" or (policy == "auto" and cut == "blocks"):
         truncated = frozenset(cuttable)
     elif policy == "auto" and cut == "rounds":
-        fitting = {row: _rounds_that_fit(over[row], cutoff) for row in cuttable}
+        fitting = {row: sum(1 for tokens in over[row] if tokens <= cutoff) for row in cuttable}
         keep_rounds = {row: rounds for row, rounds in fitting.items() if rounds}
     return Fit(
         cutoff=cutoff,
@@ -132,10 +132,6 @@ def keep_leading_rounds(row: Mapping[str, Any], rounds: int) -> dict[str, Any]:
     turns = row["conversations"]
     ends = round_ends(turns)
     return {**row, "conversations": turns[: ends[rounds - 1]]}
-
-
-def _rounds_that_fit(rounds: Sequence[int], cutoff: int) -> int:
-    return sum(1 for tokens in rounds if tokens <= cutoff)
 
 
 def _overlong_error(over: TurnLengths, cutoff: int, origins: Origins) -> DataError:

@@ -45,7 +45,10 @@ class Mending:
         if types.is_dictionary(kind):
             return self._of(kind.value_type, doubtful=doubtful)
         if types.is_float32(kind) or types.is_float16(kind):
-            return _shortest(kind)
+            import numpy as np
+
+            narrow = np.float32 if str(kind) == "float" else np.float16
+            return lambda value: None if value is None else float(str(narrow(value)))
         if types.is_struct(kind):
             return self._struct(kind, doubtful=doubtful)
         if _is_list(kind):
@@ -82,13 +85,6 @@ def _is_list(kind: Any) -> bool:
 
     types = pa.types
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
-
-
-def _shortest(kind: Any) -> Mend:
-    import numpy as np
-
-    narrow = np.float32 if str(kind) == "float" else np.float16
-    return lambda value: None if value is None else float(str(narrow(value)))
 
 
 def _each(mend: Mend) -> Mend:

@@ -152,7 +152,8 @@ def engine_arguments() -> Mapping[str, EngineArgument]:
         path: packages[path.split("/")[0]].parent / path
         for path in dict.fromkeys([*(root for root, _ in (*ROOTS, *ONLINE_ROOTS)), *BASES, *ENUMS])
     }
-    cache = _cache_dir() / f"arguments-{_stamp(files.values())}.json"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = Path(base) / "llama-factory-fine-tuning" / f"arguments-{_stamp(files.values())}.json"
     cached = _load(cache)
     if cached is not None:
         return cached
@@ -177,11 +178,6 @@ def _stamp(files: Iterable[Path]) -> str:
     seen = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     own = Path(__file__).stat().st_mtime_ns
     return hashlib.sha256(repr((own, sorted(seen))).encode()).hexdigest()[:16]
-
-
-def _cache_dir() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "llama-factory-fine-tuning"
 
 
 def _load(cache: Path) -> dict[str, EngineArgument] | None:
@@ -265,11 +261,13 @@ def _argument(statement: ast.AnnAssign, source: str, enums: Enums) -> EngineArgu
     if "init" in keywords and ast.unparse(keywords["init"]) == "False":
         return None
     types, choices = _types(statement.annotation, enums)
+    node = _metadata(keywords.get("metadata"), "help")
+    parts = _texts(ast.walk(node)) if node is not None else ()
     return EngineArgument(
         name=statement.target.id,
         types=types,
         default=_default(default, enums),
-        help=_help(_metadata(keywords.get("metadata"), "help")),
+        help=" ".join("".join(parts).replace("%%", "%").split()),
         choices=choices or _named_choices(_metadata(keywords.get("metadata"), "choices")),
         source=source,
     )
@@ -333,11 +331,6 @@ def _metadata(node: ast.expr | None, name: str) -> ast.expr | None:
             if isinstance(key, ast.Constant) and key.value == name:
                 return value
     return None
-
-
-def _help(node: ast.expr | None) -> str:
-    parts = _texts(ast.walk(node)) if node is not None else ()
-    return " ".join("".join(parts).replace("%%", "%").split())
 
 
 def _named_choices(node: ast.expr | None) -> tuple[str, ...]:

@@ -30,10 +30,6 @@ def _prompt(spec: RunSpec) -> dict[str, Any]:
     return {"num_virtual_tokens": spec.num_virtual_tokens, "init_text": spec.prompt_init or PROMPT}
 
 
-def _encoder(spec: RunSpec) -> dict[str, Any]:
-    return {"num_virtual_tokens": spec.num_virtual_tokens}
-
-
 def _budget(spec: RunSpec) -> dict[str, Any]:
     """AdaLoRA's ranks: each weight begins with half as many again as are left of them on average
     (Zhang et al., arXiv:2303.10512, section 4.1)."""
@@ -48,7 +44,7 @@ def _nothing(spec: RunSpec) -> dict[str, Any]:
 CONFIGURED: Mapping[str, Callable[[RunSpec], dict[str, Any]]] = {
     "prompt_tuning": _prompt,
     "prefix_tuning": _prompt,
-    "p_tuning": _encoder,
+    "p_tuning": lambda spec: {"num_virtual_tokens": spec.num_virtual_tokens},
     "ia3": _nothing,
     "vera": _nothing,
     "ln_tuning": _nothing,

@@ -88,7 +88,13 @@ class Language:
         if not LETTER.search(text):
             return text
         if "\n" in text:
-            return self._line_by_line(text)
+            # Each line by itself, with its indentation; None if no line is known.
+            said = []
+            for line in text.splitlines():
+                bare = line.lstrip()
+                known = self.known(bare)
+                said.append((line[: len(line) - len(bare)] + (known or bare), known))
+            return "\n".join(line for line, _ in said) if any(known for _, known in said) else None
         filled = (self._filled(pattern, text) for pattern in self.patterns)
         return next((found for found in filled if found is not None), None)
 
@@ -103,15 +109,6 @@ class Language:
         if not found or None in values.values():
             return None
         return HOLE.sub(lambda hole: str(values[hole[1]]), pattern.other)
-
-    def _line_by_line(self, text: str) -> str | None:
-        """Each line by itself, with its indentation; None if no line is known."""
-        said = []
-        for line in text.splitlines():
-            bare = line.lstrip()
-            known = self.known(bare)
-            said.append((line[: len(line) - len(bare)] + (known or bare), known))
-        return "\n".join(line for line, _ in said) if any(known for _, known in said) else None
 
     def say(self, text: str) -> str:
         """The text in this language; what nobody has translated stays as it is."""

@@ -11,7 +11,6 @@ from fine_tuning.values.answers.contract import (
     Noise,
     Replay,
     Token,
-    Top,
 )
 from fine_tuning.values.answers.verdict import Compared, Difference, Same
 
@@ -134,7 +133,7 @@ def apart_of(wanted: Conversation, heard: Heard) -> Apart:
     scaled: dict[str, list[float]] = {}
     for position, top in zip(positions, heard.tops, strict=False):
         for place, token in enumerate(position.top):
-            value = _value(top, token)
+            value = next((it[2] for it in top if _is(token, it)), None)
             by_text = top[0][0] is None
             if (value is None and (place or by_text)) or (by_text and not _is_plain(token[1])):
                 continue  # it is not among those that the server tells
@@ -150,10 +149,6 @@ def apart_of(wanted: Conversation, heard: Heard) -> Apart:
         scaled={times: tuple(values) for times, values in scaled.items()},
         places=len(positions),
     )
-
-
-def _value(top: Top, token: Token) -> float | None:
-    return next((it[2] for it in top if _is(token, it)), None)
 
 
 def _is_plain(text: str) -> bool:

@@ -66,7 +66,12 @@ class Asking:
     def of_run(self, voices: Voices, run_dir: Path, worker: Worker) -> Replay:
         """The model that lies in a run, as it was when it was trained."""
         request = {"model": asdict(voices.tuned), "target": str(run_dir)}
-        return self._by_worker("replay_run", request, worker)
+        self.screen.begin("load")
+        asked = {**request, "contract": to_builtins(self.contract)}
+        found = worker.request("replay_run", asked, worker_events(self.screen))
+        replay = from_json(found, Replay)
+        self.screen.end(counted(len(replay.heard), "conversation"))
+        return replay
 
     def of_folder(
         self, spec: RunSpec, worker: Worker, together: chat.Together | None = None
@@ -79,14 +84,6 @@ class Asking:
             adapters = [str(chat.combined(spec, base, together, self.screen))]
         adapter = adapters[0] if adapters else ""
         (replay,) = replay_adapters(spec, {adapter: self.contract}, worker, self.screen)
-        return replay
-
-    def _by_worker(self, stage: str, request: Mapping[str, object], worker: Worker) -> Replay:
-        self.screen.begin("load")
-        asked = {**request, "contract": to_builtins(self.contract)}
-        found = worker.request(stage, asked, worker_events(self.screen))
-        replay = from_json(found, Replay)
-        self.screen.end(counted(len(replay.heard), "conversation"))
         return replay
 
     def of_gguf(self, file: Path, adapter: Path | None = None) -> Replay:

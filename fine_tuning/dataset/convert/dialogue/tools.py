@@ -128,7 +128,10 @@ def _declared(tool: Any) -> list[Any]:
 def warn_unlisted_calls(turns: Sequence[Turn], tools: str, notes: Notes) -> None:
     """Say which calls are of a tool that the row does not list: a model can only guess those."""
     known = msgspec.json.decode(tools) if tools else []
-    listed = {_name(tool) for tool in (known if isinstance(known, list) else [known])}
+    listed = {
+        str(tool.get("function", tool).get("name"))
+        for tool in (known if isinstance(known, list) else [known])
+    }
     for number, turn in enumerate(turns, 1):
         if turn.role != "function_call":
             continue
@@ -144,11 +147,6 @@ def warn_unlisted_calls(turns: Sequence[Turn], tools: str, notes: Notes) -> None
                 there = ", ".join(sorted(listed))[:100]
                 what = f"turn {number} calls {call['name']!r}, which is not listed ({there})"
                 notes.warn("tool_unlisted", what)
-
-
-def _name(tool: Any) -> str:
-    function = tool.get("function", tool)
-    return str(function.get("name"))
 
 
 def _are_properties(parameters: dict[str, Any]) -> bool:

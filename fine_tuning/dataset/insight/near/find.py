@@ -96,7 +96,14 @@ def searching(sources: Sequence[Path], rows: int) -> Iterator["Search"]:
         tempfile.TemporaryDirectory(prefix="near-", dir=sources[0].parent) as folder,
         NumberedRows.opened(sources, Path(folder)) as numbered,
     ):
-        boilerplate = shingles.learn_boilerplate(_sampled(sources, rows))
+        # About SAMPLE rows, from all over the files; of fewer rows, all.
+        sizes = [path.stat().st_size for path in sources]
+        wanted = [
+            None if rows <= shingles.SAMPLE else -(-shingles.SAMPLE * size // max(1, sum(sizes)))
+            for size in sizes
+        ]
+        lines = chain.from_iterable(map(sampled_lines, sources, wanted))
+        boilerplate = shingles.learn_boilerplate([decode_row(line) for line in lines])
         search = Search(_Sketched.empty(rows, Path(folder)), numbered, boilerplate)
         try:
             yield search
@@ -140,17 +147,6 @@ class Search:
     def close(self) -> None:
         """Lets go of the mapped file, which Windows does not remove before."""
         del self._sketched
-
-
-def _sampled(sources: Sequence[Path], rows: int) -> list[Row]:
-    """About SAMPLE rows, from all over the files; of fewer rows, all."""
-    sizes = [path.stat().st_size for path in sources]
-    wanted = [
-        None if rows <= shingles.SAMPLE else -(-shingles.SAMPLE * size // max(1, sum(sizes)))
-        for size in sizes
-    ]
-    lines = chain.from_iterable(map(sampled_lines, sources, wanted))
-    return [decode_row(line) for line in lines]
 
 
 @dataclass(frozen=True)

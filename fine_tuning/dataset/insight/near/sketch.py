@@ -49,20 +49,16 @@ def _fill(table: Hashes) -> None:
         hashes, starts = first[rows, places], (rows * first.shape[1]).astype(np.uint32)
         more = np.full_like(first, ABSENT)
         for copy in range(1 << round_ - 1, 1 << round_):
-            _keep_least(more, starts, _rehashed(hashes, copy))
+            # Other hashes of the same pieces, different for each copy.
+            other = hashes + _COPY * np.array(copy, np.uint32)
+            other ^= other >> _HALF
+            other *= _MIX
+            other ^= other >> np.uint32(13)
+            other *= _COPY
+            other ^= other >> _HALF
+            _keep_least(more, starts, other)
         own = table[open_rows]
         np.copyto(own, more, where=own == ABSENT)
         table[open_rows] = own
         still = (own == ABSENT).any(axis=1)
         open_rows, first, round_ = open_rows[still], first[still], round_ + 1
-
-
-def _rehashed(hashes: Hashes, copy: int) -> Hashes:
-    """Other hashes of the same pieces, different for each copy."""
-    other = hashes + _COPY * np.array(copy, np.uint32)
-    other ^= other >> _HALF
-    other *= _MIX
-    other ^= other >> np.uint32(13)
-    other *= _COPY
-    other ^= other >> _HALF
-    return other

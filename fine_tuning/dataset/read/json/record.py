@@ -225,7 +225,9 @@ def _parse(text: str, findings: list[Finding]) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(items)
         if len(value) < len(items):
-            repeated.extend(_more_than_once(items))
+            repeated.extend(
+                [key for key, count in Counter(key for key, _ in items).items() if count > 1]
+            )
         return value
 
     def loads(strict: bool) -> Any:
@@ -252,10 +254,6 @@ def _parse(text: str, findings: list[Finding]) -> Any:
         )
     findings.extend(_repeated(repeated))
     return value
-
-
-def _more_than_once(items: list[tuple[str, Any]]) -> list[str]:
-    return [key for key, count in Counter(key for key, _ in items).items() if count > 1]
 
 
 def _repeated(names: list[str]) -> list[Finding]:
@@ -291,16 +289,12 @@ def _too_deep() -> str:
     return f"lists and objects nest deeper than {MAX_DEPTH} levels; no training row looks like this"
 
 
-def _shown(text: str, at: int) -> str:
-    """A few characters from here, and nothing of a secret that they may be part of."""
-    nearby = text[max(0, at - 200) : at + 200]
-    return text[at : at + 12] if masked(nearby) == nearby else "..."
-
-
 def _syntax_message(text: str, error: json.JSONDecodeError, line: int) -> str:
     where = f"line {line + error.lineno - 1}, column {error.colno}"
     if not text.lstrip("[{ \t\r\n").startswith("'"):
-        found = _shown(text, error.pos)
+        # A few characters from here, and nothing of a secret that they may be part of.
+        nearby = text[max(0, error.pos - 200) : error.pos + 200]
+        found = text[error.pos : error.pos + 12] if masked(nearby) == nearby else "..."
         what = f"{error.msg[0].lower()}{error.msg[1:]}"
         return f"not valid JSON at {where}: {what}" + (
             f", found {json.dumps(found)}" if found else ", but the record ends there"

@@ -80,7 +80,9 @@ def record_lists(window: Window) -> list[Member]:
     rest = probe.data[probe.pos :].lstrip(b" \t\n\r\0,")  # a comma may stand before the brace
     if rest[:1] != b"}" or rest[1:].strip(b" \t\r\n\0"):
         return [] if rest else _of_records(members)
-    return _of_records(members) or [m for m in members if _is_empty_list(probe.data, m.start)]
+    return _of_records(members) or [
+        m for m in members if re.compile(rb"\[\s*\]").match(probe.data, m.start) is not None
+    ]
 
 
 def next_record_list(window: Window) -> str | None:
@@ -106,10 +108,6 @@ def next_record_list(window: Window) -> str | None:
 
 def _of_records(members: list[Member]) -> list[Member]:
     return [member for member in members if member.records]
-
-
-def _is_empty_list(data: bytes, start: int) -> bool:
-    return re.compile(rb"\[\s*\]").match(data, start) is not None
 
 
 def _holds_records(data: bytes, start: int) -> bool:

@@ -87,16 +87,12 @@ def estimate(model: ModelFacts, step: Step) -> MemoryPlan | None:
         (n for part, n in STATE_OF_OPTIMIZER.items() if part in step.optimizer), TWO_MOMENTS
     )
     kept = sizes.trained * step.trained_bytes * (1 + state / FLOAT)
-    return MemoryPlan(step.batch, _frozen(model, step), kept + gradients, activations)
-
-
-def _frozen(model: ModelFacts, step: Step) -> float:
-    """The weights that are not trained, and the reference model, if it is one of its own."""
+    # The weights that are not trained, and the reference model, if it is one of its own.
     share = TRAINED[step.method].share
     frozen = sum((1 - share(w, step, model)) * frozen_bytes(w, step, model) for w in model.weights)
     if step.stage in REFERENCE and step.method != "lora":
         frozen += sum(frozen_bytes(weights, step, model) for weights in model.weights)
-    return frozen
+    return MemoryPlan(step.batch, frozen, kept + gradients, activations)
 
 
 def _sizes(model: ModelFacts, step: Step) -> _Sizes:

@@ -160,10 +160,6 @@ def ia3_width(weights: Weights) -> int:
     return 0 if side is None else weights.shape[side]
 
 
-def _of_ia3(weights: Weights, step: Step) -> float:
-    return float(ia3_width(weights) * weights.count)
-
-
 def _of_prompt(weights: Weights, step: Step) -> float:
     return float(step.virtual_tokens * weights.shape[1]) if weights.kind == "embeddings" else 0.0
 
@@ -212,7 +208,9 @@ TRAINED: Mapping[str, Trains] = {
     "prompt_tuning": Trains(new=_of_prompt, share=_nothing_own),
     "prefix_tuning": Trains(new=_of_prefix, share=_nothing_own),
     "p_tuning": Trains(new=_of_encoder, share=_nothing_own),
-    "ia3": Trains(new=_of_ia3, share=_nothing_own),
+    "ia3": Trains(
+        new=lambda weights, step: float(ia3_width(weights) * weights.count), share=_nothing_own
+    ),
     "vera": Trains(new=_of_vera, share=_nothing_own),
     "ln_tuning": Trains(new=_nothing_new, share=_in_norms),
     "adalora": Trains(new=_of_adalora, share=_nothing_own),

@@ -54,15 +54,12 @@ class ByName:
         if not _has_key(scope):
             await refusal(401, "The key is missing, or another.")(scope, receive, send)
         elif scope["path"] == "/v1/models":
-            await JSONResponse(self._listed())(scope, receive, send)
+            listed = [{"id": name, "object": "model", "owned_by": "owner"} for name in self.models]
+            await JSONResponse({"object": "list", "data": listed})(scope, receive, send)
         elif scope["path"] != CHAT or scope["method"] != "POST":
             await self.first(scope, receive, send)
         else:
             await self._asked(scope, receive, send)
-
-    def _listed(self) -> dict[str, Any]:
-        listed = [{"id": name, "object": "model", "owned_by": "owner"} for name in self.models]
-        return {"object": "list", "data": listed}
 
     async def _asked(self, scope: Scope, receive: Receive, send: Send) -> None:
         content, more = b"", True

@@ -98,7 +98,9 @@ def needs_whole(
     config = AutoConfig.from_pretrained(base, **source)
     for adapter in adapters:
         try:
-            model = weightless(auto_class(config), config, torch.float32, trust=_trusts(source))
+            model = weightless(
+                auto_class(config), config, torch.float32, trust=bool(source["trust_remote_code"])
+            )
         except ValueError:
             return f"Transformers has no class for {config.model_type} by its configuration"
         tied = model.all_tied_weights_keys
@@ -108,10 +110,6 @@ def needs_whole(
         if reason := _reason_of(adapter, model, {*tied, *tied.values()}):
             return f"{adapter} {reason}"
     return ""
-
-
-def _trusts(source: Mapping[str, Any]) -> bool:
-    return bool(source["trust_remote_code"])
 
 
 def _reason_of(adapter: str, model: Any, tied: set[str]) -> str:

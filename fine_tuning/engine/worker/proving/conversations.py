@@ -107,7 +107,10 @@ def conversations(
     goes out with the model (`as_engine`: by LLaMA-Factory's, which renders otherwise)."""
     if documents:
         texts = [*_beginnings(rows), *((text, text) for text in TEXTS)]
-        asked = (_text(speaker, name, text) for name, text in texts[:MOST])
+        asked = (
+            Asked(name=name, prompt=text, ids=speaker.questions.prompt(_row(("user", text))))
+            for name, text in texts[:MOST]
+        )
         return list(asked)
     served = _dialogues(speaker, chat_template)
     found = []
@@ -191,8 +194,3 @@ def _beginnings(rows: Path | None) -> list[tuple[str, str]]:
             break
         found.append((f"held-out text {number + 1}", row["conversations"][0]["value"][:BEGINNING]))
     return found
-
-
-def _text(speaker: Speaker, name: str, text: str) -> Asked:
-    row = _row(("user", text))
-    return Asked(name=name, prompt=text, ids=speaker.questions.prompt(row))

@@ -121,7 +121,7 @@ def score_rows(
     metrics: dict[str, float | None] = {"n": len(asked), "tokens": tokens}
     if tokens:
         loss = sum(summed for summed, _ in losses) / tokens
-        metrics |= {"loss": loss, "perplexity": _perplexity(loss)}
+        metrics |= {"loss": loss, "perplexity": (math.exp(loss) if loss < 700 else math.inf)}
     scores: dict[str, Any] = {"metrics": metrics, "losses": losses, "samples": []}
     if scoring.kind == "answers":
         scores["samples"] = [sample for part in parts for sample in _samples(model.tokenizer, part)]
@@ -209,10 +209,6 @@ def _samples(tokenizer: Any, part: Part) -> Iterator[dict[str, Any]]:
             "tokens": given.tokens,
             "stopped": given.stopped,
         }
-
-
-def _perplexity(loss: float) -> float:
-    return math.exp(loss) if loss < 700 else math.inf
 
 
 def loaded(

@@ -63,24 +63,20 @@ def encoded(dataset: Any, expected: Expected, told: Counted) -> int:
     row begins where a 0 is followed by a 1.
     """
     if expected.workers:
-        return _streamed(dataset, expected, told)
+        # One pass over the stream, as the training reads it.
+        count = 0
+        for number, example in enumerate(_epoch(dataset, expected.workers)):
+            packed = expected.unit == "rows" and "position_ids" in example
+            count += _starts(np.asarray(example["position_ids"])) if packed else 1
+            if number % 100 == 0:
+                told(count)
+        return count
     if expected.unit == "blocks" or "position_ids" not in dataset.column_names:
         return len(dataset)
     starts = 0
     for batch in dataset.select_columns(["position_ids"]).with_format("arrow").iter(1000):
         starts += _starts(batch["position_ids"].combine_chunks().flatten().to_numpy())
     return starts
-
-
-def _streamed(dataset: Any, expected: Expected, told: Counted) -> int:
-    """One pass over the stream, as the training reads it."""
-    count = 0
-    for number, example in enumerate(_epoch(dataset, expected.workers)):
-        packed = expected.unit == "rows" and "position_ids" in example
-        count += _starts(np.asarray(example["position_ids"])) if packed else 1
-        if number % 100 == 0:
-            told(count)
-    return count
 
 
 def _epoch(dataset: Any, workers: int) -> Iterator[Any]:

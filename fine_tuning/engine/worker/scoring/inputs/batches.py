@@ -35,7 +35,14 @@ def in_batches(
     """
     waiting = sorted(rows, key=tokens)
     while waiting:
-        batch = _first(waiting, tokens, most_tokens, most_rows)
+        # The longest beginning that is small enough; the last of its rows is the longest.
+        size = 1
+        while (
+            size < min(most_rows, len(waiting))
+            and (size + 1) * tokens(waiting[size]) <= most_tokens
+        ):
+            size += 1
+        batch = waiting[:size]
         result = _unless_out_of_memory(compute, batch)
         if result is not None:
             yield batch, result[0]
@@ -47,16 +54,6 @@ def in_batches(
         most_tokens = len(batch) // 2 * tokens(batch[-1])
         half = counted(len(batch) // 2, "row")
         said(f"memory ran out with {len(batch)} rows at once; scoring goes on with {half}")
-
-
-def _first(
-    waiting: Sequence[Row], tokens: Callable[[Row], int], most_tokens: int, most_rows: int
-) -> Sequence[Row]:
-    """The longest beginning that is small enough; the last of its rows is the longest."""
-    size = 1
-    while size < min(most_rows, len(waiting)) and (size + 1) * tokens(waiting[size]) <= most_tokens:
-        size += 1
-    return waiting[:size]
 
 
 def _unless_out_of_memory(

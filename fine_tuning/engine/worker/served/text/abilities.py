@@ -89,18 +89,14 @@ def _shows(template: ChatTemplate, messages: list[Any], *marks: str, tools: Any 
     return text is not None and all(mark in text for mark in marks)
 
 
-def _call(able: Abilities) -> dict[str, Any]:
+def _calling(able: Abilities, calls: int = 1) -> dict[str, Any]:
     written = f'{{"{ARGUMENT}": "{RESULT}"}}'
     arguments: Any = {ARGUMENT: RESULT} if able.arguments == "object" else written
     function = {"name": NAME, "arguments": arguments}
-    return {"id": "zq0000000", "type": "function", "function": function}
-
-
-def _calling(able: Abilities, calls: int = 1) -> dict[str, Any]:
     return {
         "role": "assistant",
         "content": able.beside_calls,
-        "tool_calls": [_call(able)] * calls,
+        "tool_calls": [{"id": "zq0000000", "type": "function", "function": function}] * calls,
     }
 
 

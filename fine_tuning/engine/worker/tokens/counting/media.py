@@ -60,7 +60,10 @@ def expanded(
     `with_media` gets the numbers of those that have files. A row whose files cannot be read stays
     as it is; `unreadable` then says why, by its number.
     """
-    sees = _sees(how)
+    # Whether model and template take media: then each mark in a text wants its file.
+    plugin = how.template.mm_plugin
+    takes = how.processor is not None and how.kind != "text"  # documents are trained as they are
+    sees = takes and any(getattr(plugin, name) for name in TOKENS)
     for number, row in enumerate(rows):
         has_files = any(media_of(row))
         if has_files:
@@ -93,13 +96,6 @@ def _why(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "it is not there any more"
     return str(error) or type(error).__name__
-
-
-def _sees(how: Rendering) -> bool:
-    """Whether model and template take media: then each mark in a text wants its file."""
-    plugin = how.template.mm_plugin
-    takes = how.processor is not None and how.kind != "text"  # documents are trained as they are
-    return takes and any(getattr(plugin, name) for name in TOKENS)
 
 
 def _mark_without_file(row: Mapping[str, Any]) -> str | None:
