@@ -39,6 +39,7 @@ from fine_tuning.stages import (
     refusing,
 )
 from fine_tuning.stages.asking import contract, judge
+from fine_tuning.stages.shipping import card
 from fine_tuning.stages.shipping import shippers as shipping
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
@@ -161,6 +162,7 @@ def ship(job: Run, worker: Worker) -> None:
             stage = make(job.spec, job.folder.path, job.record.stages, worker)
             if stage is not None:
                 job.once(stage)
+        card.write_cards(job.folder.path, job.record)
 
 
 def export(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command: str) -> Path:

@@ -1,6 +1,7 @@
 """A run that ends with a model for GPU servers, by llm-compressor itself."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_four_bits_are_fitted_to_training_rows(name: str, run: tuple[Path, str])
     done = command("export", "--output_dir", "run", *words, cwd=place)
     assert done.returncode == 0, done.stdout
     assert "Calibrated on 256 training rows" in done.stdout and "with seed 42" in done.stdout
-    assert "about 0:" in done.stdout, "how long it takes without a GPU"
+    assert re.search(r"slow: about \d+:\d\d", done.stdout), "without a GPU"
     found = result(place, "quantize")
     assert (found["format"], found["group"]) == (name, 64)
     verdict = found["verdict"]

@@ -137,6 +137,13 @@ def test_export_alone_merges_with_the_run_s_settings_and_does_not_train(
     assert (basic / "adapter_model.safetensors").stat().st_mtime_ns == before
     assert record(basic)["stages"]["train"] == trained
     assert_merged_like_base_and_adapter(place / "merged 模型", tiny_model, basic)
+    assert done.stdout.index("The base model's license: unknown") < done.stdout.index("\nmerging")
+    card = (place / "merged 模型" / "README.md").read_text(encoding="utf-8")
+    for part in ("library_name: transformers", "license: unknown", "## Data", "## Settings"):
+        assert part in card
+    assert "## Scores\n\n- " in card and "from_pretrained('merged 模型'" in card
+    assert str(place) not in card
+    (place / "merged 模型" / "README.md").write_text("by hand", encoding="utf-8")
     again = ("export", "--output_dir", basic, "--export_dir", place / "merged 模型")
     done = command(*again, "--export_size", 1, cwd=place)
     assert done.returncode == 2
@@ -145,6 +152,7 @@ def test_export_alone_merges_with_the_run_s_settings_and_does_not_train(
     assert done.returncode == 0, done.stdout
     assert record(basic)["settings"]["use_cpu"] is False
     assert "The merged model is already in" in done.stdout
+    assert (place / "merged 模型" / "README.md").read_text(encoding="utf-8") == "by hand"
 
 
 def test_the_adapter_alone_loads_in_one_call(basic: Path, place: Path, tiny_model: Path) -> None:

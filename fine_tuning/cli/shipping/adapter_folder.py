@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fine_tuning import report
 from fine_tuning.cli.settings.words.program import program
-from fine_tuning.cli.shipping.push import base_of, finished, loading, require_whole
+from fine_tuning.cli.shipping.push import finished, require_whole
 from fine_tuning.disk import files, hashes
 from fine_tuning.disk.paths import shown
 from fine_tuning.errors import UsageError
@@ -16,6 +16,7 @@ from fine_tuning.ship.hub.card import Card, card_text
 from fine_tuning.ship.hub.license import license_files
 from fine_tuning.ship.hub.upload import TOKENIZER, chosen
 from fine_tuning.ship.weights import warning_of_names
+from fine_tuning.stages.shipping.card import base_of, loading
 from fine_tuning.values.record import result_of
 
 TRAINED_TEMPLATE = "chat_template.jinja"

@@ -6,22 +6,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from fine_tuning import hub_folder, report
+from fine_tuning import report
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
-from fine_tuning.disk import files, hashes
+from fine_tuning.disk import hashes
 from fine_tuning.errors import UsageError
 from fine_tuning.hubs import on_modelscope, require_upload
-from fine_tuning.report.told.loading import snippets
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
 from fine_tuning.screen import Screen, downloading
-from fine_tuning.ship.hub.card import Base, Card, card_text
-from fine_tuning.ship.hub.license import license_of
+from fine_tuning.ship.hub.card import MARK, Base, Card, card_text
 from fine_tuning.ship.hub.upload import Sent, chosen, push
 from fine_tuning.ship.weights import warning_of_names
+from fine_tuning.stages.shipping.card import CARD, base_of, loading, local_card
 from fine_tuning.units import bytes_text
 from fine_tuning.values.record import RunRecord, result_of
 
@@ -50,7 +49,8 @@ def run(job: Resolved) -> Outcome[Pushed]:
     require_whole(folder, run_dir, record)
     base = base_of(record, job.options["base_model"])
     is_adapter = (folder / "adapter_config.json").is_file()
-    sent, stay = chosen(folder, base, is_adapter=is_adapter)
+    sent, others = chosen(folder, base, is_adapter=is_adapter)
+    stay = [name for name in others if name != CARD]
     text = card_text(
         Card(
             repo_id=repo_id,
@@ -61,7 +61,11 @@ def run(job: Resolved) -> Outcome[Pushed]:
             loading=loading(run_dir, record, repo_id, base, is_adapter=is_adapter),
         )
     )
-    sent.append(Sent("README.md", text.encode()))
+    own = local_card(folder) if folder != run_dir else None
+    known = record is not None or job.options["base_model"]
+    if own is not None and (MARK not in own or not known):
+        text = own  # somebody wrote it, or it says more than is known here
+    sent.append(Sent(CARD, text.encode()))
     if not job.options["dry_run"]:
         require_upload("push", "look with --dry_run, which sends nothing")
     told = Pushed(
@@ -76,7 +80,7 @@ def run(job: Resolved) -> Outcome[Pushed]:
             screen.warn(warning)
         show(screen, repo_id, sent, stay, base)
         if job.options["dry_run"]:
-            screen.file(Path("README.md"), text)
+            screen.file(Path(CARD), text)
             screen.say(f"Nothing was sent to {repo_id}.")
             return Outcome(told)
         with downloading(screen, "push", repo_id) as on_bytes:
@@ -135,56 +139,6 @@ def require_whole(folder: Path, run_dir: Path | None, record: RunRecord | None) 
             fix="leave one of the two out: the card would describe another model",
         )
     hashes.require_unchanged(folder, DAMAGED, hashes=merged.hashes)
-
-
-def base_of(record: RunRecord | None, named: str | None) -> Base:
-    """The base model as the run knows it; `named` is its name on the Hub if the user says so."""
-    known = result_of(record.stages.model) if record else None
-    asked = known.name if known else ""
-    folder = next(
-        (
-            Path(place)
-            for place in (asked, known.location if known else "")
-            if place and Path(place).is_dir()
-        ),
-        None,
-    )
-    is_name = bool(asked) and not Path(asked).is_dir() and not Path(asked).is_absolute()
-    name = named or (asked if is_name else None)
-    given = record.settings.engine_args.get("model_revision") if record else None
-    revision = str(given) if given else None
-    if folder is not None and (folder / hub_folder.NOTE).is_file():
-        note = files.read_json(folder / hub_folder.NOTE, "delete it, and the revision is unknown")
-        name, revision = named or str(note.get("name")), str(note.get("commit"))
-    return Base(
-        name=name,
-        shown=name or (Path(asked).name if asked else "a base model"),
-        revision=revision,
-        license=license_of(folder, name, revision),
-    )
-
-
-def loading(
-    run_dir: Path | None, record: RunRecord | None, repo_id: str, base: Base, *, is_adapter: bool
-) -> list[tuple[str, str, str]]:
-    """How to load what lies in the repository, as code to copy: it is no run any more."""
-    if run_dir is None or record is None:
-        return []
-    facts = report.collect(run_dir, record)
-    if facts.reward_model:  # its head is loaded from a file that must lie on the disk
-        return []
-    place = Path(repo_id)
-    facts = replace(
-        facts,
-        base_model=base.name or base.shown,
-        adapter_path=place if is_adapter else None,
-        merged_path=None,
-        model_path=None if is_adapter else place,
-        adapters_before=tuple(Path(name).name for name in facts.adapters_before),
-        train_yaml=None,
-        command="",
-    )
-    return [(item.title, item.language, item.code) for item in snippets(facts)]
 
 
 def location_of(record: RunRecord | None) -> Path:

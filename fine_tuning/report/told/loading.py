@@ -126,6 +126,11 @@ def _python(title: str, facts: RunFacts, folder: Path) -> Snippet:
     return Snippet(title=title, language="python", code=code.rstrip())
 
 
+def merged_code(folder: str) -> str:
+    """Code that loads a merged model of chats and asks it once."""
+    return _python("", RunFacts(), Path(folder)).code
+
+
 def _program(command: str) -> str:
     """How this program was called in a command: the script by Python, or an installed name."""
     words = command.split()

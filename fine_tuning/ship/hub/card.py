@@ -1,4 +1,4 @@
-"""The model card that is uploaded: what the model is, from which base and data, how to load it."""
+"""The model card: what the model is, from which base and data, how to load it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +38,7 @@ class Card:
     record: RunRecord | None
     scores: Sequence[str] = ()
     loading: Sequence[tuple[str, str, str]] = ()  # title, language, code
+    notes: Sequence[str] = ()  # what became of its weights
 
 
 def card_text(card: Card) -> str:
@@ -103,8 +104,10 @@ def _sections(card: Card) -> list[str]:
     name = card.repo_id.rpartition("/")[2]
     parts = [f"# {name}\n\n{kind} {card.base.text}, trained with LLaMA-Factory."]
     parts.append(f"## Base model\n\n- {card.base.text}\n- license: {card.base.license.text}")
+    if card.notes:
+        parts.append("## Quantised\n\n" + "\n".join(f"- {note}" for note in card.notes))
     if card.record is None:
-        parts.append("## Training\n\nHow it was trained is not recorded in what was uploaded.")
+        parts.append("## Training\n\nHow it was trained is not recorded beside it.")
     else:
         parts += [_data(card.record), _settings(card.record)]
         told = [f"- {line}" for line in card.scores]

@@ -21,6 +21,7 @@ PROGRESS = re.compile(r"\((\d+)/(\d+)\): Propagating")
 SMALL = 256 * 2**20  # bytes of a model for which more threads only wait for each other
 # What it writes; everything else in the directory is that of the merged model.
 WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "recipe.yaml")
+OWN = ("hashes.json", "README.md")  # of the merged model alone
 OnProgress = Callable[[int, int], None]
 
 
@@ -122,7 +123,7 @@ def take(made: Path, model: Path, target: Path) -> None:
         shutil.move(path, target / path.name)
     for path in model.iterdir():
         is_weight = path.suffix in (".safetensors", ".bin") or path.name.endswith(".index.json")
-        if path.is_file() and not is_weight and path.name != "hashes.json":
+        if path.is_file() and not is_weight and path.name not in OWN:
             shutil.copy(path, target / path.name)
     written = json.loads((made / "config.json").read_text(encoding="utf-8"))
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))

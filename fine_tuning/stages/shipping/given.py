@@ -11,7 +11,7 @@ from fine_tuning.screen import Screen
 from fine_tuning.ship.adapter import refuse_uncombinable
 from fine_tuning.stages.asking import contract
 from fine_tuning.stages.model import Model
-from fine_tuning.stages.shipping import gguf, merge, ollama, quantize, shippers
+from fine_tuning.stages.shipping import card, gguf, merge, ollama, quantize, shippers
 from fine_tuning.stages.shipping.combine import Combine
 from fine_tuning.values.answers.contract import CONTRACT
 from fine_tuning.values.results import BaseModel
@@ -48,6 +48,8 @@ def export_adapters(
         if spec.export_dir is not None:
             stage = merge.of_adapters(spec, base, adapters, worker)
             done(stage, screen)
+            given = spec.engine_args.get("model_revision")
+            card.write_card_without_run(spec.export_dir, base, str(given) if given else None)
             ship_model(spec, spec.export_dir, base, title, worker, log=log, screen=screen)
     return spec.export_dir or adapters[-1]
 

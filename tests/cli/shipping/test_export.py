@@ -134,3 +134,5 @@ def test_two_adapters_become_one_and_a_model_that_answers_like_it(
     for folder in ("one", "merged"):
         template = (tmp_path / folder / "chat_template.jinja").read_text(encoding="utf-8")
         assert template == "{{ messages[0].content }}"
+    card = (tmp_path / "merged" / "README.md").read_text(encoding="utf-8")
+    assert "How it was trained is not recorded" in card and "from_pretrained('merged'" in card

@@ -240,6 +240,11 @@ def test_a_merged_model_with_and_without_its_run(
     alone = ["push", "--export_dir", str(merged), "--repo_id", "me/alone", "--base_model", BASE]
     assert main(alone) == 0
     assert b"How it was trained is not recorded" in hub.repositories["me/alone"]["README.md"]
+    (merged / "README.md").write_text("by hand")
+    assert push(run.parent / "other", "--export_dir", merged) == 0
+    assert hub.repositories["me/alone"].keys() == held.keys()
+    assert main([*alone[:3], "--repo_id", "me/by-hand"]) == 0
+    assert hub.repositories["me/by-hand"]["README.md"] == b"by hand"
 
 
 def test_what_cannot_be_sent_is_refused(
