@@ -23,6 +23,7 @@ VALUES = {
     "escaping",
     "hubs",
     "hub_folder",
+    "importing",
     "ledger",
     "origins",
 }
@@ -35,6 +36,7 @@ ALLOWED = {
     "ledger": {"errors", "disk"},
     "origins": set(),
     "hubs": {"errors", "disk"},
+    "importing": set(),
     "hub_folder": {"errors", "disk", "hubs"},
     "values": {"errors", "units", "disk"},
     "screen": {"errors", "values", "units"},

@@ -28,6 +28,7 @@ from fine_tuning.errors import (
     UsageError,
 )
 from fine_tuning.escaping import visible
+from fine_tuning.importing import uncollected
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,7 +107,9 @@ def dispatch(words: Sequence[str]) -> tuple[str, Sequence[str], Outcome[Any]]:
             return "help", (), _help(asked if asked[:1] == ["engine"] else name.split())
     module, _, function = COMMANDS[name].runner.partition(":")
     job = resolve(COMMANDS[name], rest)
-    outcome: Outcome[Any] = getattr(import_module(module), function)(job)
+    with uncollected():
+        run = getattr(import_module(module), function)
+    outcome: Outcome[Any] = run(job)
     return name, job.warnings, outcome
 
 

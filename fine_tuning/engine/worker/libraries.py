@@ -10,22 +10,17 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from fine_tuning.importing import uncollected
+
 
 @cache
 def stages() -> Mapping[str, Callable[..., Any]]:
-    """The stages by name, with all that they import.
-
-    The garbage collector would look again and again through classes and functions that all stay:
-    a fifth of the time of the imports, and as much in each later collection.
-    """
-    gc.disable()
-    try:
+    """The stages by name, with all that they import; no later collection looks through that."""
+    with uncollected():
         from fine_tuning.engine.worker.stages import STAGES
 
         import_no_more_than_is_used()
         gc.freeze()
-    finally:
-        gc.enable()
     return STAGES
 
 
