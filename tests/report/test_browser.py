@@ -22,10 +22,20 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+PHONE, DESK = (360, "dark", "zh-CN"), (1200, "light", "en-GB")
+
+
 @pytest.mark.parametrize(
-    ("width", "scheme", "locale"), [(360, "dark", "zh-CN"), (1200, "light", "en-GB")]
+    ("kind", "width", "scheme", "locale"),
+    [
+        ("run", *PHONE),
+        ("run", *DESK),
+        ("data", *PHONE),  # of parts that the page of a run has, too
+        ("hostile", *PHONE),
+        ("compared", *PHONE),
+        ("compared", *DESK),
+    ],
 )
-@pytest.mark.parametrize("kind", ["run", "data", "hostile", "compared"])
 def test_the_page_opens_without_a_complaint(
     browser: Browser, tmp_path: Path, kind: str, width: int, scheme: str, locale: str
 ) -> None:
