@@ -58,7 +58,8 @@ def choose(
             length=length,
             half=precision != "fp32",
             accumulation=_accumulation(spec, units, batch, world, groups)[0],
-            checkpointing=not spec.engine_args.get("disable_gradient_checkpointing"),
+            checkpointing=METHODS[method].checkpoints
+            and not spec.engine_args.get("disable_gradient_checkpointing"),
             optimizer=optimizer,
             processes=world,
             given=spec.engine_args,

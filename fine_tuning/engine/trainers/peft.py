@@ -68,6 +68,6 @@ def settings(
         name: value for name, value in made.by_hand.items() if keeps or not name.startswith("lora_")
     }
     by_hand |= {"finetuning_type": chosen.method, "peft": CONFIGURED[chosen.method](spec)}
-    if chosen.method == "prefix_tuning":  # PEFT gives no prefix to a layer that is computed twice
+    if not METHODS[chosen.method].checkpoints:
         by_hand["disable_gradient_checkpointing"] = True
     return TrainSettings(by_hand=by_hand, of_worker=made.of_worker, alone=ALONE)

@@ -19,6 +19,7 @@ class Method:
     mergeable: bool = True  # what it leaves can become one model with the base
     adds_loss: bool = False  # a term of its own, in the loss that the model computes
     soft_prompt: bool = False  # it trains virtual tokens before each row, and no layer
+    checkpoints: bool = True  # layers can be computed twice (gradient checkpointing)
     rate: float | None = None  # usual peak learning rate; None: the objective's for what it leaves
     trainer: str = "llamafactory"  # engine/trainers
 
@@ -60,7 +61,8 @@ METHODS: Mapping[str, Method] = {
     # prefixes at 5e-5, Liu et al. (arXiv:2110.07602) at 5e-3 to 1e-2; Liu et al.
     # (arXiv:2103.10385) the encoder of P-tuning at 1e-3 or less.
     "prompt_tuning": _soft_prompt(3e-2),
-    "prefix_tuning": _soft_prompt(1e-2),
+    # PEFT gives no prefix to a layer that is computed twice
+    "prefix_tuning": replace(_soft_prompt(1e-2), checkpoints=False),
     "p_tuning": _soft_prompt(1e-3),
     # (IA)3: Liu et al. (arXiv:2205.05638) at 3e-3; VeRA: Kopiczko et al. (arXiv:2310.11454) at
     # 4e-3; norms alone: Zhao et al. (arXiv:2312.11420) at 1e-3.

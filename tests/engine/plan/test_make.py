@@ -74,6 +74,15 @@ def test_layers_are_computed_twice_only_where_activations_do_not_fit() -> None:
     assert plan(asked, GPU).settings["disable_gradient_checkpointing"] is False
 
 
+def test_a_prefix_keeps_all_activations() -> None:
+    """It was counted as if its layers were computed twice."""
+    small = {**GPU, "memory": [24 * 1024**3]}
+    kept, twice = (plan(RunSpec(method=it), small) for it in ("prefix_tuning", "p_tuning"))
+    assert kept.memory and twice.memory
+    assert kept.memory.batch_size < twice.memory.batch_size
+    assert all("--disable_gradient_checkpointing" not in text for text in kept.warnings)
+
+
 def test_a_training_that_does_not_fit_names_the_smallest_change_that_does() -> None:
     full = RunSpec(method="full")
     with pytest.raises(EnvironmentProblem, match="does not fit") as refused:

@@ -12,6 +12,7 @@ from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.errors import EnvironmentProblem
 from fine_tuning.values.model import ModelFacts
 from fine_tuning.values.plan import GIB, OVERHEAD, MemoryPlan
+from fine_tuning.values.tables.methods import METHODS
 
 BATCHES = (16, 8, 4, 2, 1)
 BLIND_BATCH = 8  # where nothing is known of the memory
@@ -135,7 +136,7 @@ def _fits(model: ModelFacts, step: Step, free: float) -> bool:
 
 def ways_down(model: ModelFacts | None, step: Step) -> Iterator[tuple[str, Callable[[Step], Step]]]:
     """What can be changed, the least first; what is set already is not among it."""
-    if not step.checkpointing:
+    if not step.checkpointing and METHODS[step.method].checkpoints:
         yield TO_GRADIENT_CHECKPOINTING, lambda step: replace(step, checkpointing=True)
     for batch in (batch for batch in BATCHES if batch < step.batch):
         yield f"--batch_size {batch}", _batch(batch)

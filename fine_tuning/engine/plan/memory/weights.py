@@ -81,10 +81,8 @@ class Step:
         return min(wanted, model.layers) if wanted > 0 else model.layers
 
     def trained_share(self, model: ModelFacts) -> float:
-        """Of these layers those of which something is trained: none with virtual tokens, with a
-        negative number of `freeze` the first."""
-        if METHODS[self.method].soft_prompt:
-            return 0.0
+        """Of these layers those of which something is trained: with a negative number of `freeze`
+        the first."""
         if self.method != "freeze":
             return 1.0
         wanted = int(self.given.get("freeze_trainable_layers") or FREEZE_LAYERS)

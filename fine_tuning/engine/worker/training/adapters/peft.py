@@ -220,7 +220,18 @@ def put(model: Any, fresh: Fresh) -> Any:
             parameter.data = parameter.data.to(torch.float32)
     if fresh.method == "prefix_tuning":
         start_from_text(tuned, fresh.base, fresh.given["init_text"])
-    return without_virtual(tuned)
+    return without_virtual(checkpointed(tuned))
+
+
+def checkpointed(tuned: Any) -> Any:
+    """The model, with gradient checkpointing in its layers also where virtual tokens alone are
+    trained: LLaMA-Factory leaves out layers of which nothing is (model_utils/checkpointing.py)."""
+    if tuned.active_peft_config.is_prompt_learning:
+        for module in tuned.modules():
+            known = getattr(module, "_gradient_checkpointing_func", None)
+            if known is not None:
+                module._gradient_checkpointing_func = getattr(known, "__wrapped__", known)
+    return tuned
 
 
 def taken_up(model: Any, folder: Path, *, is_trainable: bool) -> Any:
@@ -239,7 +250,7 @@ def taken_up(model: Any, folder: Path, *, is_trainable: bool) -> Any:
         if (folder / ENCODER).exists():
             tuned.prompt_encoder[tuned.active_adapter].load_state_dict(load_file(folder / ENCODER))
     tuned.taken_up = True
-    return without_virtual(tuned)
+    return without_virtual(checkpointed(tuned))
 
 
 def _begun_again(config: Any) -> Any:

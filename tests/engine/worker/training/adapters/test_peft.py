@@ -126,6 +126,31 @@ def heard() -> Any:
     return Heard().events
 
 
+def test_layers_behind_virtual_tokens_are_computed_again(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LLaMA-Factory left such layers out, and the activations of all of them were kept."""
+    from transformers.models.llama.modeling_llama import LlamaMLP
+
+    known: Any = LlamaMLP.forward
+    passes = []
+    for off in (False, True):
+        count = [0]
+
+        def forward(layer: Any, *given: Any, count: list[int] = count) -> Any:
+            count[0] += layer.training
+            return known(layer, *given)
+
+        monkeypatch.setattr(LlamaMLP, "forward", forward)
+        engine = {"disable_gradient_checkpointing": off, "eval_strategy": "no", "max_steps": 1}
+        plan = planned(tmp_path / str(off), tiny_model, method="prompt_tuning", engine_args=engine)
+        train_here(tmp_path / str(off), plan, scored=False)
+        passes.append(count[0])
+    assert passes[0] == 2 * passes[1] > 0
+    again, once = (weights_of(tmp_path / str(off) / "run") for off in (False, True))
+    assert largest_difference(again, once) < 1e-6
+
+
 def test_a_prefix_begins_as_what_the_model_computes_for_the_text(tiny_model: Path) -> None:
     """A random one learns far worse."""
     import torch
