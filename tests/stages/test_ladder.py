@@ -2,20 +2,23 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fine_tuning.errors import UsageError
+from fine_tuning.errors import EnvironmentProblem, UsageError
 from fine_tuning.report.told.ladder import sizes
 from fine_tuning.ship.llama_cpp.measure import Measured, Row
-from fine_tuning.stages.shipping import ladder
+from fine_tuning.stages.shipping import ladder, shippers
 from fine_tuning.values.answers.ladder import Ladder
 from fine_tuning.values.record import Stages
 from fine_tuning.values.results import GgufFile
 from fine_tuning.values.spec import RunSpec
+from tests.commands import ROOT
 
 ROWS = 40
+DEMO = ROOT / "demo_model"
 
 
 def measured(*, worse: float = 0.0, wrong: int = 0, noise: float = 0.0, stored: str) -> Measured:
@@ -107,6 +110,22 @@ def test_a_ladder_without_held_out_rows_is_refused_before_the_training() -> None
     ladder.refuse_unmakeable(spec.replace(gguf=("q8_0",)), Stages())
     with pytest.raises(UsageError, match="rows that a run held out"):
         ladder.refuse_without_run(spec)
+
+
+def test_a_disk_without_room_is_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sizes were added up once the model was trained and merged."""
+    spec = RunSpec(model_name_or_path=str(DEMO), gguf=("ladder",)).with_places(tmp_path / "run")
+    shippers.refuse_base(spec, str(DEMO))
+    stored = (DEMO / "model.safetensors").stat().st_size
+    free = SimpleNamespace(free=int(stored * 3.8))  # they need 2.85, and 1 meanwhile
+    monkeypatch.setattr("fine_tuning.ship.gguf.shutil.disk_usage", lambda place: free)
+    with pytest.raises(EnvironmentProblem, match=r"f16, q8_0, .*q3_k_m need about .* free"):
+        shippers.refuse_base(spec, str(DEMO))
+    (tmp_path / "run-gguf").mkdir()
+    (tmp_path / "run-gguf" / f"{spec.title}-f16.gguf").touch()  # what is there needs none
+    shippers.refuse_base(spec, str(DEMO))
 
 
 def test_one_row_tells_no_difference() -> None:

@@ -225,6 +225,19 @@ def tools_for(spec: RunSpec, types: "tuple[str, ...] | list[str]") -> LlamaCpp:
     return find(spec.llama_cpp, quantizer=quantizer)
 
 
+def refuse_base(spec: RunSpec, location: str) -> None:
+    """Raise EnvironmentProblem once the base model is there, if the disk has no room for files of
+    its size. Those that are there already need none."""
+    base, folder = Path(location), spec.gguf_dir
+    if folder is None or not any(base.glob("*.safetensors")):
+        return
+    missing = [
+        kind for kind in spec.gguf_types if not (folder / f"{spec.title}-{kind}.gguf").exists()
+    ]
+    place = next(it for it in (folder, *folder.absolute().parents) if it.is_dir())
+    gguf.require_room(place, base, gguf.dtype_of(base), missing)
+
+
 def refuse_unmakeable(spec: RunSpec, title: str, stages: Stages) -> None:
     """Raise before the work for llama.cpp's programs that are not here, and for files of others
     that would be written over."""

@@ -42,8 +42,10 @@ def refuse_unmakeable(spec: RunSpec, run_dir: Path, stages: Stages) -> None:
 
 
 def refuse_base(spec: RunSpec, location: str) -> None:
-    """Raise ModelError once the base model is there, for what cannot be made of it."""
+    """Raise ModelError, or EnvironmentProblem for a disk without room, once the base model is
+    there, for what cannot be made of it."""
     merge.refuse_base(spec, location)
+    gguf.refuse_base(spec, location)
     quantize.refuse_base(spec, location)
 
 

@@ -134,6 +134,7 @@ def test_the_adapter_of_a_run_and_a_card_that_says_what_it_is(
     told = capfd.readouterr()
     result = read_told(told.out, told.err, code).result
     assert code == 0 and result.sent and {*result.files} == SENT
+    assert told.err.index("Its license: [llama3.2]") < told.err.index("(private), commit")
     held = hub.repositories[REPO]
     assert {*held} == SENT and hub.private[REPO]
     assert held["adapter_model.safetensors"] == b"adapter" * 1000

@@ -20,6 +20,7 @@ from fine_tuning.units import bytes_text
 # What a merge in memory takes with its proof: 1.9 times the weights, and 0.94 GB of libraries
 # (bench/merge_memory.py).
 TIMES_WEIGHTS, BESIDE = 2, 10**9
+SHARDS_AT_ONCE = 2  # one that is written, and the next that is merged
 # Kinds of adapters of which PEFT merges a layer by that layer's weights alone, and beginnings of
 # LoRA's factors that leave the base model's weights as they are.
 BY_LAYER = ("LORA", "ADALORA", "OFT", "IA3", "VERA", "LN_TUNING")
@@ -59,6 +60,19 @@ def goes_by_shards(
         )
     events.note(f"There may be too little memory: {because}. By shards it cannot be: {reason}.")
     return False
+
+
+def fitting_size(wished: int, events: Events) -> int:
+    """The shard size in GB, lowered to what is free: two shards lie in memory at most."""
+    free = free_memory()
+    fitting = max(1, (free - BESIDE) // (SHARDS_AT_ONCE * 10**9))
+    if wished <= fitting:
+        return wished
+    events.note(
+        f"Shards are of {fitting} GB instead of {wished} (--export_size): two lie in memory at a "
+        f"time, and {bytes_text(free)} is free."
+    )
+    return fitting
 
 
 def free_memory() -> int:

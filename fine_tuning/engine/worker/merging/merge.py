@@ -19,7 +19,7 @@ from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading.mended import mended_loading
 from fine_tuning.engine.worker.merging.as_published import keep_config, keep_tokenizer_files
 from fine_tuning.engine.worker.merging.by_shards import merged_by_shards, on_disk
-from fine_tuning.engine.worker.merging.choose import goes_by_shards
+from fine_tuning.engine.worker.merging.choose import fitting_size, goes_by_shards
 from fine_tuning.engine.worker.merging.proof import prove
 from fine_tuning.engine.worker.merging.reward_model import (
     make_classifier,
@@ -77,6 +77,7 @@ def merge(
     by_shards = goes_by_shards(merge_in, base, source, settings, adapters, events)
     if by_shards:
         loading |= on_disk(base, source)
+        settings = {**settings, "export_size": fitting_size(settings["export_size"], events)}
     elif torch.cuda.is_available():
         loading["device_map"] = "auto"
     merging = merged_by_shards(loading) if by_shards else nullcontext()

@@ -67,6 +67,7 @@ def merged(base: Path, out: Path, *adapters: Path, merge_in: str, **how: Any) ->
             "model_name_or_path": str(base),
             "adapter_name_or_path": ",".join(map(str, adapters)),
             "template": "empty",
+            "export_size": 5,
             "finetuning_type": "lora",
             **how,
         },
@@ -107,7 +108,20 @@ def test_short_memory_alone_makes_it_so_and_adapters_stand_one_upon_the_other(
     shards = merged(base, tmp_path / "shards", *both, merge_in="auto")
     assert whole["by_shards"] is False and whole["notes"] == []
     assert shards["notes"][0].startswith("The model is merged a shard at a time: merging in memory")
+    assert shards["notes"][1].startswith("Shards are of 1 GB instead of 5 (--export_size)")
     assert whole["files"] == shards["files"]
+
+
+@pytest.mark.parametrize(("free", "size"), [(11, 5), (8, 3), (2, 1)])
+def test_shards_are_no_larger_than_the_memory_holds_two_of(
+    free: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fine_tuning.engine.worker.merging import choose
+
+    monkeypatch.setattr(choose, "free_memory", lambda: free * 10**9)
+    heard = Heard()
+    assert choose.fitting_size(5, heard.events) == size
+    assert choose.fitting_size(1, heard.events) == 1
 
 
 def test_a_file_that_was_spoilt_is_found_without_loading_the_model(
