@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, TextIO
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
@@ -135,16 +134,12 @@ def _board(
         env=environment(os.environ),
         start_new_session=True,
     )
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield board
     finally:
         signal.signal(signal.SIGTERM, before)
         _end(board)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _end(board: subprocess.Popen[bytes]) -> None:

@@ -52,18 +52,13 @@ def _not_callable(reward: Reward) -> str:
         return f"{reward.file} is not Python ({error})."
     defined = {it.name: it for it in tree.body if isinstance(it, ast.FunctionDef)}
     function = defined.get(reward.name)
-    if function is None:
-        return _not_defined(reward, tree, list(defined))
-    return _not_given(function)
-
-
-def _not_defined(reward: Reward, tree: ast.Module, functions: Sequence[str]) -> str:
+    if function is not None:
+        return _not_given(function)
     if any(reward.name in ast.dump(it) for it in tree.body if not isinstance(it, ast.FunctionDef)):
         return ""  # it may be made otherwise than by `def`
-    near = get_close_matches(reward.name, functions, n=1)
-    return f"{reward.file} defines no function {reward.name}" + (
-        f" (did you mean {near[0]}?)." if near else "."
-    )
+    near = get_close_matches(reward.name, list(defined), n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"{reward.file} defines no function {reward.name}{hint}."
 
 
 def _not_given(function: ast.FunctionDef) -> str:

@@ -60,19 +60,14 @@ def _right(scored: Scored) -> Floats | None:
     return _each([it.answer == it.expected for it in scored.samples])
 
 
-def _stopped(scored: Scored) -> Floats | None:
-    known = [it.stopped for it in scored.samples]
-    return None if not known or None in known else _each([bool(it) for it in known])
+def _of_each(field: str) -> Callable[[Scored], Floats | None]:
+    """A field of the samples, where all of them have it."""
 
+    def rows(scored: Scored) -> Floats | None:
+        values = [getattr(it, field) for it in scored.samples]
+        return _each(values) if values and None not in values else None
 
-def _tokens(scored: Scored) -> Floats | None:
-    known = [it.tokens for it in scored.samples if it.tokens is not None]
-    return _each(known) if known and len(known) == len(scored.samples) else None
-
-
-def _judged(scored: Scored) -> Floats | None:
-    known = [it.reward for it in scored.samples if it.reward is not None]
-    return _each(known) if known and len(known) == len(scored.samples) else None
+    return rows
 
 
 def _pairs(scored: Scored) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -115,7 +110,7 @@ JUDGED = "reward"  # of answers that rewards judge (--reward)
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric(name=JUDGED, title="Reward", rows=_judged, of=mean),
+        Metric(name=JUDGED, title="Reward", rows=_of_each("reward"), of=mean),
         Metric(name="exact_match", title="Exact match", kind="share", rows=_right, of=mean),
         Metric(name="loss", title="Loss of the answers", better="lower", rows=_losses, of=mean),
         Metric(name="perplexity", title="Perplexity", better="lower", rows=_losses, of=_perplexity),
@@ -149,7 +144,7 @@ METRICS: Mapping[str, Metric] = {
             name="stops",
             title="Answers that stop",
             kind="share",
-            rows=_stopped,
+            rows=_of_each("stopped"),
             of=mean,
             leads=False,
         ),
@@ -157,7 +152,7 @@ METRICS: Mapping[str, Metric] = {
             name="length",
             title="Tokens of an answer",
             better="neither",
-            rows=_tokens,
+            rows=_of_each("tokens"),
             of=mean,
             leads=False,
         ),

@@ -55,7 +55,9 @@ class Check:
         """The rows lie as they were written, and the media that they name are the same."""
         if not _are_there(known) or hashes.changed(self.dataset):
             return False
-        return bool(self._gone()) or self._may_have_lost_media(known) or _same_media(known)
+        if self._gone() or self._may_have_lost_media(known):
+            return True
+        return known.media is not None and media_state(known) == known.media
 
     def do(self, screen: Screen) -> CheckedData:
         gone = self._gone()
@@ -128,11 +130,6 @@ def file_states(names: Sequence[str]) -> list[tuple[str, int, int]]:
 def _are_there(data: CheckedData) -> bool:
     parts = (data.rows_path, data.origins_path, data.validation_path, data.validation_origins_path)
     return all(path.exists() for path in parts if path is not None)
-
-
-def _same_media(data: CheckedData) -> bool:
-    now = media_state(data)
-    return now is not None and now == data.media
 
 
 def _moved(data: CheckedData, checking: Path, dataset: Path) -> CheckedData:

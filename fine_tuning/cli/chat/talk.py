@@ -179,12 +179,9 @@ def _adapter(state: State, argument: str, table: Table) -> State:
         there = NO_BASE if who == BASE else f"There is no {who}; there are {', '.join(names)}."
         table.paper.note(there)
         return state
-    table.paper.note(f"{_called(who)} answers from here on.")
+    called = f"The {who} model" if who in (BASE, "tuned") else who
+    table.paper.note(f"{called} answers from here on.")
     return replace(state, who=who, comparing=())
-
-
-def _called(who: str) -> str:
-    return f"The {who} model" if who in (BASE, "tuned") else who
 
 
 def _compare(state: State, argument: str, table: Table) -> State:

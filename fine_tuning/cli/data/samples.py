@@ -1,7 +1,6 @@
 """The bundled samples, prepared and registered, so that LLaMA Board lists them."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from fine_tuning import demo
@@ -19,7 +18,10 @@ def register_samples(dataset_dir: Path) -> tuple[str, ...]:
     folder = dataset_dir.absolute()
     known = _registered(folder / DATASET_INFO)
     entries = {}
-    for name, sample in _samples():
+    for form in demo.SAMPLES:
+        if form == "auto":
+            continue
+        name, sample = f"sample_{form}", demo.sample_path(form)
         rows = folder / "prepared" / name / "rows.jsonl"
         if name in known and rows.is_file() and rows.stat().st_mtime >= sample.stat().st_mtime:
             continue
@@ -29,12 +31,6 @@ def register_samples(dataset_dir: Path) -> tuple[str, ...]:
     if entries:
         register(folder, entries)
     return tuple(entries)
-
-
-def _samples() -> Iterator[tuple[str, Path]]:
-    for form in demo.SAMPLES:
-        if form != "auto":
-            yield f"sample_{form}", demo.sample_path(form)
 
 
 def _registered(info: Path) -> frozenset[str]:

@@ -140,8 +140,9 @@ def pairs_of(path: Path, what: str = "settings file") -> list[tuple[Any, Any]]:
         alias = _first_alias(yaml.parse(text, Loader=yaml.SafeLoader), path, what)
         root = yaml.compose(text, Loader=yaml.SafeLoader) if alias is None else None
     except yaml.YAMLError as error:
+        found = "\n  ".join(str(error).splitlines())
         raise UsageError(
-            f"The {what} {path} is not YAML.\n  {_indented(error)}",
+            f"The {what} {path} is not YAML.\n  {found}",
             fix="Write one `name: value` per line; a nested setting is indented with spaces.",
         ) from None
     if alias is not None:
@@ -204,7 +205,3 @@ def written_of(node: object) -> Written:
         return [written_of(item) for item in node.value]
     assert isinstance(node, yaml.ScalarNode)
     return str(node.value)
-
-
-def _indented(error: Exception) -> str:
-    return "\n  ".join(str(error).splitlines())

@@ -91,7 +91,10 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
         line=" ".join([program(), command.name, *(shlex.quote(w) for w in words if w != "--json")]),
         spec=asked.spec,
         sources=sources,
-        options={item.name: _option(values, item) for item in own},
+        options={
+            item.name: values[item.name].value if item.name in values else item.default
+            for item in own
+        },
         warnings=(
             *_repeated(flags.entries),
             *([f"not used: {', '.join(ignored)}."] if ignored else []),
@@ -281,11 +284,8 @@ def _unwrapped(entry: Entry) -> Written:
 def _sentence(setting: Setting, entry: Entry, complaint: str) -> str:
     word = _unwrapped(entry)
     advice = argument_rules.CHOICES.get((setting.name, str(word).lower()))
-    return f"{word}: {advice}" if advice else f"{complaint.rstrip('.?')}{_stop(complaint)}"
-
-
-def _stop(complaint: str) -> str:
-    return "?" if complaint.endswith("?") else "."
+    end = "?" if complaint.endswith("?") else "."
+    return f"{word}: {advice}" if advice else f"{complaint.rstrip('.?')}{end}"
 
 
 def _spec(values: Mapping[str, _Value]) -> RunSpec:
@@ -307,8 +307,3 @@ def _short_forms(asked: argument_rules.Asked, mistakes: list[str]) -> argument_r
         )
     chosen = quantization if quantization != "none" else usual
     return argument_rules.Asked(asked.spec.replace(method=method, quantization=chosen), asked.given)
-
-
-def _option(values: Mapping[str, _Value], setting: Setting) -> Any:
-    item = values.get(setting.name)
-    return setting.default if item is None else item.value

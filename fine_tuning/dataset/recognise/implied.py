@@ -48,12 +48,9 @@ def implied(rows: Sequence[Mapping[str, Any]], renames: Mapping[str, str]) -> di
 def _meant(name: str, names: Iterable[str]) -> str:
     folded = re.sub(r"[\s-]+", "_", name.strip().lower())
     ours = _OTHER_NAMES.get(folded, folded)
-    return ours if ours in _known() and ours != name and ours not in names else ""
-
-
-def _known() -> set[str]:
     formats = all_formats().values()
-    return {name for known in formats for names in known.columns.values() for name in names}
+    known = {name for it in formats for names in it.columns.values() for name in names}
+    return ours if ours in known and ours != name and ours not in names else ""
 
 
 def _is_dialogue(path: str, rows: Sequence[Mapping[str, Any]]) -> bool:

@@ -129,7 +129,8 @@ def _readings(parts: Sequence[_Part], names: Sequence[str]) -> Iterator[tuple[di
     if len(listed) == 1 and all(HARMLESS.fullmatch(part.name) for part in texts):
         yield {"text": listed[0].path}, "train each value as a text"
         return
-    if len(matter) == 1 and not labels and len([*filter(_matters, names)]) <= 1:
+    names_that_matter = [name for name in names if not HARMLESS.fullmatch(name)]
+    if len(matter) == 1 and not labels and len(names_that_matter) <= 1:
         yield {"text": matter[0].path}, "train each value as a text"
         return
     dialogues = (part for part in parts if part.is_dialogue and part.meaning == "prompt")
@@ -189,10 +190,6 @@ def _by_language(parts: Sequence[_Part]) -> list[tuple[str, _Part]]:
 def _are_rivals(one: str, other: str) -> bool:
     """`response_a` and `response_b`: names that differ in their last letter."""
     return len(one) == len(other) > 2 and one[:-1] == other[:-1]
-
-
-def _matters(name: str) -> bool:
-    return not HARMLESS.fullmatch(name)
 
 
 def _words(read: Mapping[str, str], names: Sequence[str], spec: DataSpec) -> str:

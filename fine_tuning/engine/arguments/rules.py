@@ -390,17 +390,13 @@ def refused(job: Asked) -> list[str]:
         *filter(None, [pair_mismatch(job.spec.method, job.spec.stage or "sft")]),
         *_out_of_range(job.spec),
         *_missing_reporters(job.spec),
-        *_missing_packages(job.spec),
-    ]
-
-
-def _missing_packages(spec: RunSpec) -> list[str]:
-    """The engine asks for them late, or takes another way without a word (attention.py)."""
-    return [
-        f"--{name} {value}: the package {package} is not installed. `pip install {package}` into "
-        f"this environment, or leave --{name} out."
-        for name, value, module, package in PACKAGES
-        if str(spec.engine_args.get(name, "")).lower() == value and not find_spec(module)
+        # the engine asks for them late, or takes another way without a word (attention.py)
+        *(
+            f"--{name} {value}: the package {package} is not installed. `pip install {package}` "
+            f"into this environment, or leave --{name} out."
+            for name, value, module, package in PACKAGES
+            if str(job.spec.engine_args.get(name, "")).lower() == value and not find_spec(module)
+        ),
     ]
 
 

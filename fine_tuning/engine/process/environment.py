@@ -47,13 +47,9 @@ def training_environment(
         found["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
     if settings.get("fsdp"):
         found["ACCELERATE_USE_FSDP"] = "true"
-        found["FSDP_VERSION"] = str(_fsdp_version(settings.get("fsdp_config")))
+        config = settings.get("fsdp_config")  # a table or a JSON file
+        if isinstance(config, str) and Path(config).is_file():
+            config = json.loads(Path(config).read_text(encoding="utf-8"))
+        table = config if isinstance(config, Mapping) else {}
+        found["FSDP_VERSION"] = str(table.get("version", table.get("fsdp_version", 1)))
     return found
-
-
-def _fsdp_version(config: Any) -> Any:
-    """As the configuration says, which is a table or a JSON file."""
-    if isinstance(config, str) and Path(config).is_file():
-        config = json.loads(Path(config).read_text(encoding="utf-8"))
-    table = config if isinstance(config, Mapping) else {}
-    return table.get("version", table.get("fsdp_version", 1))

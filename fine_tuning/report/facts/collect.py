@@ -20,7 +20,6 @@ from fine_tuning.values.answers.scores import Scores
 from fine_tuning.values.codec import fingerprint, from_json
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord, result_of
-from fine_tuning.values.results import GgufFile
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.kinds import KINDS
 from fine_tuning.values.tables.methods import METHODS
@@ -111,12 +110,6 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
         artefacts=_artefacts(run_dir, record),
         hashes=hashes_of(record),
     )
-
-
-def _gguf_files(record: RunRecord) -> tuple[GgufFile, ...]:
-    """Those of the merged model, and that of the adapter."""
-    made, adapter = result_of(record.stages.gguf), result_of(record.stages.gguf_adapter)
-    return (*(made.files if made else ()), *((adapter,) if adapter else ()))
 
 
 def loading_facts(run_dir: Path, spec: RunSpec, plan: Plan | None) -> dict[str, Any]:
@@ -248,9 +241,10 @@ def _artefacts(run_dir: Path, record: RunRecord) -> tuple[Artefact, ...]:
             f", of {merged.checkpoint}, not the end of the training" if merged.checkpoint else ""
         )
         found.append(Artefact(path=shown(merged.path), size=_size(merged.path), what=what))
+    gguf, adapter = result_of(record.stages.gguf), result_of(record.stages.gguf_adapter)
     found += [
         Artefact(path=shown(file.path), size=file.bytes, what=f"for llama.cpp: {file.type}")
-        for file in _gguf_files(record)
+        for file in (*(gguf.files if gguf else ()), *((adapter,) if adapter else ()))
         if file.path.is_file()
     ]
     if quantized is not None and quantized.path.is_dir():

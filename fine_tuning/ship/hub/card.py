@@ -109,7 +109,12 @@ def _sections(card: Card) -> list[str]:
     if card.record is None:
         parts.append("## Training\n\nHow it was trained is not recorded beside it.")
     else:
-        parts += [_data(card.record), _settings(card.record)]
+        versions = {name: version for name, version in card.record.versions.items() if version}
+        settings = [*settings_of(card.record).items(), *versions.items()]
+        parts += [
+            _data(card.record),
+            f"## Settings\n\n{_table(('setting', 'value'), settings)}",
+        ]
         told = [f"- {line}" for line in card.scores]
         parts.append("## Scores\n\n" + ("\n".join(told) or "It was not scored."))
     if card.loading:
@@ -133,12 +138,6 @@ def _data(record: RunRecord) -> str:
         text += f"; {parts.train_rows:,} to train on, {parts.val_rows:,} held out"
     table = _table(("file", "format", "rows", "kept", "sha256"), rows)
     return f"## Data\n\n{text}. Fingerprint of the kept rows: `{data.fingerprint}`.\n\n{table}"
-
-
-def _settings(record: RunRecord) -> str:
-    versions = {name: version for name, version in record.versions.items() if version}
-    table = _table(("setting", "value"), [*settings_of(record).items(), *versions.items()])
-    return f"## Settings\n\n{table}"
 
 
 def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from fine_tuning.errors import EngineError, UsageError
 from fine_tuning.ship.ollama.program import NO_TEMPLATE, SUBSTITUTES
 from fine_tuning.ship.proving.http import Refused, Site
-from fine_tuning.values.answers.contract import Contract, Conversation, Ended, Heard, Replay, Top
+from fine_tuning.values.answers.contract import Contract, Conversation, Ended, Heard, Replay
 
 MORE = 20  # likeliest tokens at each place, among which the contract's are looked for
 FINISHED: Mapping[str, Ended] = {
@@ -260,7 +260,13 @@ class Ollama:
         shown = self._shown()
         self.dtype = str((shown.get("details") or {}).get("quantization_level", ""))
         self._system = str(shown.get("system") or "")
-        self.notes: Sequence[str] = [*_substituted(shown), *_added(self._system)]
+        notes = [*_substituted(shown)]
+        if self._system:
+            notes.append(
+                "its Modelfile has a SYSTEM prompt: prompts of conversations that bring none are "
+                "others by that, and not compared"
+            )
+        self.notes: Sequence[str] = notes
 
     def _only(self) -> str:
         names = [str(it["name"]) for it in (self._site.get("/api/tags") or {}).get("models", ())]
@@ -293,7 +299,10 @@ class Ollama:
             **self._prompt(one, how),
             answer=found["response"],
             ended=FINISHED.get(found.get("done_reason", "")),
-            tops=tuple(_texts(place) for place in found.get("logprobs") or ()),
+            tops=tuple(
+                tuple((None, it["token"], it["logprob"]) for it in place["top_logprobs"])
+                for place in found.get("logprobs") or ()
+            ),
         )
 
     def _prompt(self, one: Conversation, how: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,19 +328,6 @@ class Ollama:
         except Refused as refused:
             return {"refused": str(refused)}
         return {"prompt": told, "prompt_tokens": found.get("prompt_eval_count")}
-
-
-def _added(system: str) -> list[str]:
-    if not system:
-        return []
-    return [
-        "its Modelfile has a SYSTEM prompt: prompts of conversations that bring none are others by "
-        "that, and not compared"
-    ]
-
-
-def _texts(place: Mapping[str, Any]) -> Top:
-    return tuple((None, it["token"], it["logprob"]) for it in place["top_logprobs"])
 
 
 def _substituted(shown: Mapping[str, Any]) -> list[str]:

@@ -81,16 +81,13 @@ class WriteContract:
         }
         found = self.worker.request("contract", request, worker_events(screen))
         made = from_json(found, Contract)
-        return replace(made, adapter=_adapter_hash(self.model), stored=_stored(Path(self.base)))
+        weights = Path(self.model.adapter).glob("adapter_model.*") if self.model.adapter else ()
+        adapter = next(map(hashes.of, sorted(weights)), "")
+        return replace(made, adapter=adapter, stored=_stored(Path(self.base)))
 
     def tell(self, result: Contracted, screen: Screen, *, known: bool) -> None:
         if result.reason:
             screen.warn(f"no contract was written, so nothing can be proved of it: {result.reason}")
-
-
-def _adapter_hash(model: SpokenModel) -> str:
-    weights = sorted(Path(model.adapter).glob("adapter_model.*")) if model.adapter else []
-    return hashes.of(weights[0]) if weights else ""
 
 
 def _stored(base: Path) -> str:

@@ -237,7 +237,9 @@ def require_askable(body: Mapping[str, Any], model: Answering) -> None:
             raise HTTPException(400, f"`{name}` is not served.")
     if body.get("seed") is not None and (body.get("temperature") or body.get("top_p")):
         raise HTTPException(400, "`seed` is not served: what is drawn is not drawn again.")
-    if any(map(_holds_media, _messages(body))):
+    given = body.get("messages")
+    messages = given if isinstance(given, list) else ()
+    if any(_holds_media(it) for it in messages if isinstance(it, dict)):
         raise HTTPException(400, NO_MEDIA)
     try:
         request = ChatCompletionRequest(**body)
@@ -264,11 +266,6 @@ def as_known(body: dict[str, Any]) -> dict[str, Any]:
     """The request in the words that LLaMA-Factory knows: clients name the limit otherwise today."""
     limit = body.pop("max_completion_tokens", None)
     return body if limit is None else {**body, "max_tokens": limit}
-
-
-def _messages(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    given = body.get("messages")
-    yield from (it for it in given if isinstance(it, dict)) if isinstance(given, list) else ()
 
 
 def _holds_media(message: Mapping[str, Any]) -> bool:

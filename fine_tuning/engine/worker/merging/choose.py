@@ -40,7 +40,8 @@ def goes_by_shards(
 
     Raises UsageError for `shards` where that cannot be done.
     """
-    needed = TIMES_WEIGHTS * _bytes_of(Path(base)) + BESIDE
+    weights = (*Path(base).glob("*.safetensors"), *Path(base).glob("*.bin"))
+    needed = TIMES_WEIGHTS * sum(file.stat().st_size for file in weights) + BESIDE
     free = free_memory()
     if wish == "memory" or (wish == "auto" and needed <= free):
         return False
@@ -86,11 +87,6 @@ def free_memory() -> int:
         )
         free = min(free, limit - used)
     return free
-
-
-def _bytes_of(base: Path) -> int:
-    files = [*base.glob("*.safetensors"), *base.glob("*.bin")]
-    return sum(file.stat().st_size for file in files)
 
 
 def needs_whole(

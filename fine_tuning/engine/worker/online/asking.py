@@ -37,12 +37,8 @@ def question(row: Mapping[str, Any], pair: Pair) -> Question:
 
 def questions_of(settings: Mapping[str, Any], prompts: Prompts) -> list[Question]:
     """The questions of the training rows."""
-    rows = list(islice(read_rows(_rows_path(settings)), settings.get("max_samples")))
-    return list(map(question, rows, prompts.pairs(rows)))
-
-
-def _rows_path(settings: Mapping[str, Any]) -> Path:
-    """Where LLaMA-Factory's entry of the training rows says that they are."""
     folder = Path(settings["dataset_dir"])
     entries = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
-    return folder / str(entries[settings["dataset"]]["file_name"])
+    path = folder / str(entries[settings["dataset"]]["file_name"])
+    rows = list(islice(read_rows(path), settings.get("max_samples")))
+    return list(map(question, rows, prompts.pairs(rows)))

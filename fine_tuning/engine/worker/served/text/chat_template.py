@@ -62,14 +62,12 @@ class ChatTemplate:
     @property
     def switches(self) -> frozenset[str]:
         """The switches of reasoning that the template reads."""
-        return frozenset(SWITCHES) & self._read(self.source)
-
-    def _read(self, source: str) -> set[str]:
         try:
-            environment = _compile_jinja_template(source).environment
-            return set(meta.find_undeclared_variables(environment.parse(source)))
+            environment = _compile_jinja_template(self.source).environment
+            read = meta.find_undeclared_variables(environment.parse(self.source))
         except TemplateSyntaxError:
-            return set()
+            return frozenset()
+        return frozenset(SWITCHES) & read
 
 
 def template_of(tokenizer: Any, source: str | None = None) -> ChatTemplate | None:

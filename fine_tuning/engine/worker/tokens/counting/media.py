@@ -82,12 +82,9 @@ def expanded(
                 fix="install it into this environment, or take these files out of the data",
             ) from error
         except Exception as error:  # decoders raise anything
-            unreadable[number] = f"{_files(row)}: {_why(error)}"
+            files = ", ".join(chain(*media_of(row)))
+            unreadable[number] = f"{files}: {_why(error)}"
             yield row
-
-
-def _files(row: Mapping[str, Any]) -> str:
-    return ", ".join(chain(*media_of(row)))
 
 
 def _why(error: Exception) -> str:

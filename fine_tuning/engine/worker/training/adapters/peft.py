@@ -67,14 +67,6 @@ def _prompt_tuning(fresh: Fresh, model: Any) -> Any:
     )
 
 
-def _prefix_tuning(fresh: Fresh, model: Any) -> Any:
-    return PrefixTuningConfig(**CAUSAL, num_virtual_tokens=fresh.given["num_virtual_tokens"])
-
-
-def _p_tuning(fresh: Fresh, model: Any) -> Any:
-    return PromptEncoderConfig(**CAUSAL, num_virtual_tokens=fresh.given["num_virtual_tokens"])
-
-
 def _ia3(fresh: Fresh, model: Any) -> Any:
     """Keys, values and the inputs of the MLP's last layer (Liu et al., arXiv:2205.05638)."""
     kind = model.config.get_text_config().model_type
@@ -88,10 +80,6 @@ def _ia3(fresh: Fresh, model: Any) -> Any:
         target_modules=targets or list(fresh.linear),
         feedforward_modules=inputs,
     )
-
-
-def _vera(fresh: Fresh, model: Any) -> Any:
-    return VeraConfig(**CAUSAL, target_modules=list(fresh.linear), modules_to_save=fresh.modules)
 
 
 def _ln_tuning(fresh: Fresh, model: Any) -> Any:
@@ -119,10 +107,16 @@ def _adalora(fresh: Fresh, model: Any) -> Any:
 
 CONFIGS: Mapping[str, Callable[[Fresh, Any], Any]] = {
     "prompt_tuning": _prompt_tuning,
-    "prefix_tuning": _prefix_tuning,
-    "p_tuning": _p_tuning,
+    "prefix_tuning": lambda fresh, _: PrefixTuningConfig(
+        **CAUSAL, num_virtual_tokens=fresh.given["num_virtual_tokens"]
+    ),
+    "p_tuning": lambda fresh, _: PromptEncoderConfig(
+        **CAUSAL, num_virtual_tokens=fresh.given["num_virtual_tokens"]
+    ),
     "ia3": _ia3,
-    "vera": _vera,
+    "vera": lambda fresh, _: VeraConfig(
+        **CAUSAL, target_modules=list(fresh.linear), modules_to_save=fresh.modules
+    ),
     "ln_tuning": _ln_tuning,
     "adalora": _adalora,
 }

@@ -120,13 +120,12 @@ def rows_of(dataset: Any, inputs: Iterable[Mapping[str, Any]]) -> tuple[int, ...
     column = next((name for name in IDS if name in columns), None)
     if column is None or not has_length(dataset) or "position_ids" in columns:
         return ()
-    wanted = {ids for batch in inputs for ids in _without_padding(batch)}
+    # without padding; of pairs the rejected ones, too, which no row is looked up by
+    wanted = {
+        tuple(ids[mask != 0].tolist())
+        for batch in inputs
+        for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    }
     rows = (row[column] for row in dataset.select_columns([column]))
     found = (number for number, ids in enumerate(rows) if tuple(ids) in wanted)
     return tuple(islice(found, NAMED))
-
-
-def _without_padding(batch: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
-    """The sequences of a batch; of pairs the rejected ones, too, which no row is looked up by."""
-    for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
-        yield tuple(ids[mask != 0].tolist())
