@@ -3,12 +3,19 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2 import (
+    Environment,
+    FileSystemBytecodeCache,
+    FileSystemLoader,
+    StrictUndefined,
+    pass_context,
+)
 from jinja2.bccache import Bucket
 from markupsafe import Markup
 
@@ -64,22 +71,30 @@ def _content(page: Page, spoken: Language, *, alone: bool) -> Content:
     )
 
 
-class _Compiled(BytecodeCache):
-    """Templates are compiled once for all languages.
+class _Compiled(FileSystemBytecodeCache):
+    """Templates are compiled once for all languages, and kept where Python keeps compiled modules,
+    if that can be written to.
 
     A filter that speaks one of them takes the context, or Jinja would put what it gives into the
     code (jinja2/nodes.py:_FilterTestCommon.as_const).
     """
 
     def __init__(self) -> None:
+        super().__init__(str(PAGE / "__pycache__"))
         self.known: dict[str, bytes] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
         if bucket.key in self.known:
             bucket.bytecode_from_string(self.known[bucket.key])
+            return
+        with suppress(OSError):
+            super().load_bytecode(bucket)
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         self.known[bucket.key] = bucket.bytecode_to_string()
+        with suppress(OSError):
+            Path(self.directory).mkdir(exist_ok=True)
+            super().dump_bytecode(bucket)
 
 
 _COMPILED = _Compiled()

@@ -38,7 +38,6 @@ FEWEST_SHINGLES = 16  # a shorter row is compared as a whole only
 _PLACES, _BANDS = 72, 12  # finds 99.7% of the pairs at the threshold
 _WIDTH = _PLACES // _BANDS
 _PROMISING = round((THRESHOLD - 0.126) * _PLACES)  # three standard deviations below
-_MEDIA = (b'"images"', b'"videos"', b'"audios"')
 _CENTRES = 4  # rows of a bucket that the others are compared with
 _FACTORS = np.random.default_rng(1).integers(0, 1 << 63, _WIDTH, np.uint64) | np.uint64(1)
 
@@ -176,10 +175,8 @@ class _Sketched:
         """What rows hold, and the media beside it, from the number of the first and their lines."""
         digests = map(xxhash.xxh3_64_intdigest, block.split(b"\n")[:-1])
         self.contents[start : start + len(rows)] = np.fromiter(digests, np.uint64, len(rows))
-        if not any(column in block for column in _MEDIA):
-            return
         for number, row in enumerate(rows, start):
-            if row.media:
+            if row.images or row.videos or row.audios:
                 paths = "\0".join(row.media).encode("utf-8", "surrogatepass")
                 self.media[number] = xxhash.xxh3_64_intdigest(paths)
 

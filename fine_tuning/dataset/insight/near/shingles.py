@@ -52,13 +52,16 @@ def compared_texts(rows: Sequence[Row]) -> Codes:
 
     Every turn, without system prompt and tools. Letter case and white space do not count.
     """
-    joined = "\0".join([*map(_whole, rows), ""])
-    if joined.count("\0") != len(rows):
-        joined = "\0".join([*(_whole(row).replace("\0", " ") for row in rows), ""])
+    texts = [*map(_whole, rows), ""]
+    joined = "\0".join(texts)
     if not joined.isascii():
+        joined = "\0".join([text.replace("\0", " ") for text in texts])
         wide = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), "<u4")
         return _with_single_spaces(np.where(wide < _CASED, _plain().take(wide, mode="clip"), wide))
     narrow = joined.encode("ascii").translate(_PLAIN_ASCII)
+    if narrow.count(0) != len(rows):
+        narrow = b"\0".join([text.replace("\0", " ").encode() for text in texts])
+        narrow = narrow.translate(_PLAIN_ASCII)
     codes = np.frombuffer(narrow, np.uint8)
     return _with_single_spaces(codes) if b"  " in narrow else codes
 
