@@ -64,10 +64,11 @@ def examine(
         for block in read_blocks(rows_path):
             decoded = decode_rows(block)
             with _timed(spent, "content"):
-                watch.look(find_suspects(block), decoded)
+                suspects = find_suspects(block)
+                watch.look(suspects, decoded)
             if search is not None:
                 with _timed(spent, "near"):
-                    search.add(0, block, decoded)
+                    search.add(0, suspects.data, suspects.ends, decoded)
             if progress:
                 progress(watch.rows, rows)
         with _timed(spent, "near"):
@@ -121,7 +122,7 @@ class _Watch:
         self._answer = texts.answers[0] if self._answer is None and rows else self._answer
         self._same_answer += texts.answers.count(self._answer or "")
         self.long_answers += len(texts.long)
-        self.languages.update(languages(texts.answers))
+        self.languages.update(languages(texts.bare_answers))
         self.turns.update([len(row.conversations) for row in rows])
         self.prompts.add(texts.prompt_lengths[texts.prompt_lengths > 0])
         self.answers.add(texts.answer_lengths)

@@ -48,7 +48,7 @@ _TABLE = _script_table()
 def languages(texts: Sequence[str]) -> list[str]:
     """Of each text `latin`, `zh`, `ja`, `ko`, `cyrillic` ..., or `none` where it has no letter."""
     found = ["latin"] * len(texts)
-    begins_latin = [text.isascii() and text[:2].strip().isalpha() for text in texts]
+    begins_latin = [text[:1].isalpha() and text.isascii() for text in texts]
     rest = [index for index, is_latin in enumerate(begins_latin) if not is_latin]
     if rest:
         for index, language in zip(rest, _by_count([texts[i] for i in rest]), strict=True):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as parquet
 
+Ends = npt.NDArray[np.intp]
 ORIGIN = np.dtype([("file", "<u4"), ("line", "<u8")])
 
 
@@ -103,6 +104,11 @@ def read_blocks(path: Path, size: int = BLOCK) -> Iterator[bytes]:
             waiting.clear()
     if waiting:
         yield bytes(waiting)
+
+
+def line_ends(block: bytes) -> Ends:
+    """Where the lines of a block end, behind their line ends."""
+    return np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,9 @@ from typing import Any
 
 import hyperscan
 import numpy as np
-import numpy.typing as npt
 
 from fine_tuning.dataset.insight import content, sensitive
-
-Ends = npt.NDArray[np.intp]
+from fine_tuning.dataset.insight.rows import Ends, line_ends
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Block:
 
 def find_suspects(data: bytes) -> Block:
     """The rows in which a rule of sensitive.py or content.py may find what is rare."""
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
+    ends = line_ends(data)
     return Block(data, ends, list(_matching(data, ends)))
 
 

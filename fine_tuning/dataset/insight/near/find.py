@@ -24,9 +24,11 @@ from fine_tuning.dataset.insight.near.groups import Groups, repeated
 from fine_tuning.dataset.insight.near.numbered import NumberedRows
 from fine_tuning.dataset.insight.near.sketch import sketches
 from fine_tuning.dataset.insight.rows import (
+    Ends,
     Row,
     decode_row,
     decode_rows,
+    line_ends,
     read_blocks,
     sampled_lines,
 )
@@ -84,7 +86,7 @@ def find_near_duplicates(sources: Sequence[Path], rows: int) -> NearDuplicates:
     with searching(sources, rows) as search:
         for number, path in enumerate(sources):
             for block in read_blocks(path):
-                search.add(number, block, decode_rows(block))
+                search.add(number, block, line_ends(block), decode_rows(block))
         return search.found()
 
 
@@ -124,9 +126,9 @@ class Search:
         self._boilerplate = boilerplate
         self._done = 0
 
-    def add(self, source: int, block: bytes, rows: Sequence[Row]) -> None:
-        """The next rows, also as their lines of JSON."""
-        self._numbered.add(source, block)
+    def add(self, source: int, block: bytes, ends: Ends, rows: Sequence[Row]) -> None:
+        """The next rows, also as their lines of JSON and where these end."""
+        self._numbered.add(source, block, ends)
         self._sketched.set_keys(self._done, block, rows)
         batch = shingles.shingle_batch(shingles.compared_texts(rows), self._boilerplate)
         self._sketched.set_sketches(self._done, batch)

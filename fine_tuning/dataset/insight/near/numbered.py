@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from fine_tuning.dataset.insight.rows import Row, decode_row, is_parquet
+from fine_tuning.dataset.insight.rows import Ends, Row, decode_row, is_parquet
 
 
 class NumberedRows:
@@ -34,14 +34,13 @@ class NumberedRows:
             ]
             yield NumberedRows(files)
 
-    def add(self, source: int, block: bytes) -> None:
+    def add(self, source: int, block: bytes, line_ends: Ends) -> None:
         """The next rows, as lines of JSON; sources come one after the other."""
         while len(self._ends) <= source:
             self._first.append(self._first[-1] + len(self._ends[-1]) - 1)
             self._ends.append(array("Q", [0]))
         ends = self._ends[source]
-        found = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + (ends[-1] + 1)
-        ends.frombytes(found.astype(np.uint64).tobytes())
+        ends.frombytes((line_ends + ends[-1]).astype(np.uint64).tobytes())
         file, is_kept_here = self._files[source]
         if is_kept_here:
             file.write(block)
