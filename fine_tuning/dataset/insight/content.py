@@ -183,14 +183,14 @@ class Check:
 
 
 def _short_answers(texts: Texts) -> Iterable[int]:
-    return [index for index, answer in enumerate(texts.bare_answers) if len(answer) <= ONE_WORD]
+    lengths = np.fromiter(map(len, texts.bare_answers), np.int64, len(texts.bare_answers))
+    found: list[int] = np.flatnonzero(lengths <= ONE_WORD).tolist()
+    return found
 
 
 def _same_beginnings(texts: Texts) -> Iterable[int]:
-    both = zip(texts.bare_prompts, texts.bare_answers, strict=True)
-    return [
-        index for index, (prompt, answer) in enumerate(both) if prompt and answer.startswith(prompt)
-    ]
+    begin = map(str.startswith, texts.bare_answers, texts.bare_prompts)
+    return [index for index, same in enumerate(begin) if same and texts.bare_prompts[index]]
 
 
 def _open_ends(texts: Texts) -> Iterable[int]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +129,7 @@ class Search:
     def add(self, source: int, block: bytes, ends: Ends, rows: Sequence[Row]) -> None:
         """The next rows, also as their lines of JSON and where these end."""
         self._numbered.add(source, block, ends)
-        self._sketched.set_keys(self._done, block, rows)
+        self._sketched.set_keys(self._done, block, ends, rows)
         batch = shingles.shingle_batch(shingles.compared_texts(rows), self._boilerplate)
         self._sketched.set_sketches(self._done, batch)
         self._done += len(rows)
@@ -173,9 +173,10 @@ class _Sketched:
             long_enough=np.zeros(rows, np.bool_),
         )
 
-    def set_keys(self, start: int, block: bytes, rows: Sequence[Row]) -> None:
+    def set_keys(self, start: int, block: bytes, ends: Ends, rows: Sequence[Row]) -> None:
         """What rows hold, and the media beside it, from the number of the first and their lines."""
-        digests = map(xxhash.xxh3_64_intdigest, block.split(b"\n")[:-1])
+        lines, digest = memoryview(block), xxhash.xxh3_64_intdigest
+        digests = [digest(lines[a:b]) for a, b in pairwise([0, *ends.tolist()])]
         self.contents[start : start + len(rows)] = np.fromiter(digests, np.uint64, len(rows))
         for number, row in enumerate(rows, start):
             if row.images or row.videos or row.audios:
