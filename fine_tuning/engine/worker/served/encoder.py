@@ -6,10 +6,12 @@ parts, so it is enough to compare the last piece of the prompt (pieces.py). Wher
 answer that begins with white space, say), prompt and answer are tokenized by themselves.
 """
 
+import gc
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -92,7 +94,10 @@ class Encoder:
         """
         rows, done = iter(rows), 0
         waiting: tuple[list[list[Chain]], list[list[str]], Future[None]] | None = None
-        with ThreadPoolExecutor(1) as pool:  # for the library, while others are rendered
+        with (
+            _at_rest(),
+            ThreadPoolExecutor(1) as pool,
+        ):  # for the library, while others are rendered
             while batch := list(islice(rows, BATCH)):
                 turns = self._rendered(batch, done, refused)
                 chains = [self._chains(of_row) for of_row in turns]
@@ -234,6 +239,17 @@ class Encoder:
             if self.tokenizer.decode([*context, *answer]) == wanted:
                 return context, answer
         return context, alone
+
+
+@contextmanager
+def _at_rest() -> Iterator[None]:
+    """What lies in memory already is not searched for garbage: beside torch one such search takes
+    as long as a thousand rows, and making rows asks for many."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _worth_keeping(sequences: list[Encoded]) -> list[Encoded]:
