@@ -147,6 +147,14 @@ def memory_finding() -> Finding:
     return Finding("ok", "memory", text)
 
 
+OTHER_FOLDER = {
+    "runs": "choose another with --output_dir",
+    "data folder": "choose another with --dataset_dir",
+    "model cache": "set HF_HOME to a folder of yours",
+    "temporary": "set TMPDIR to a folder of yours",
+}
+
+
 def disk_findings(folders: Mapping[str, Path]) -> Iterator[Finding]:
     """Folders that a run writes to: may it, and is there room."""
     for name, folder in folders.items():
@@ -154,7 +162,7 @@ def disk_findings(folders: Mapping[str, Path]) -> Iterator[Finding]:
         while not there.exists():
             there = there.parent
         if not there.is_dir() or not _writable(there):
-            yield Finding("fail", name, f"{folder} cannot be written to", _other_folder(name))
+            yield Finding("fail", name, f"{folder} cannot be written to", OTHER_FOLDER[name])
             continue
         free = shutil.disk_usage(there).free / GIB
         text = f"{folder}: writable, {free:.0f} GiB free"
@@ -172,14 +180,6 @@ def _writable(folder: Path) -> bool:
             return True
     except OSError:
         return False
-
-
-def _other_folder(name: str) -> str:
-    return {
-        "runs": "choose another with --output_dir",
-        "data folder": "choose another with --dataset_dir",
-        "model cache": "set HF_HOME to a folder of yours",
-    }.get(name, "set TMPDIR to a folder of yours")
 
 
 def hub_findings() -> Iterator[Finding]:

@@ -96,11 +96,9 @@ class PlainScreen:
         if due or "eval_loss" in self._stage.facts:
             # Whole tenths, so that the lines stay at 10%, 20% ... however large the steps are.
             self._said = (now, max(share, int(reached / _EVERY_SHARE + 1e-9) * _EVERY_SHARE))
-            self.say(f"  {self._progress_line(self._stage, now)}")
-
-    def _progress_line(self, stage: Progress, now: float) -> str:
-        percent = "" if stage.share is None else f"{stage.share:4.0%}  "
-        return percent + fitting(describe(stage, now), PLAIN_WIDTH - 2 - len(percent))
+            percent = "" if self._stage.share is None else f"{self._stage.share:4.0%}  "
+            said = fitting(describe(self._stage, now), PLAIN_WIDTH - 2 - len(percent))
+            self.say(f"  {percent}{said}")
 
     def end(self, outcome: str) -> None:
         if self._stage is None:

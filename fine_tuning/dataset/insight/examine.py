@@ -233,20 +233,15 @@ def _with_near_duplicates(
         file, line = origins.of(pair.first)
         message = f"{pair.similarity:.0%} of its text is the same as in {file}:{line}"
         problems(_warning(origins, pair.second, "near_duplicate", message))
+    more = near.found - len(pairs)
+    notes = [f"near_duplicate: {len(pairs):,} rows are named, and {more:,} more are counted"]
     counts = {**findings.counts, "near_duplicate": near.found} if near.found else findings.counts
     return replace(
         findings,
         counts=counts,
         near=_near_findings(near, seconds),
-        notes=(*findings.notes, *_near_notes(near, len(pairs))),
+        notes=(*findings.notes, *(notes if more else ())),
     )
-
-
-def _near_notes(near: NearDuplicates, named: int) -> list[str]:
-    more = near.found - named
-    if not more:
-        return []
-    return [f"near_duplicate: {named:,} rows are named, and {more:,} more are counted"]
 
 
 def _near_findings(near: NearDuplicates, seconds: float) -> NearFindings:

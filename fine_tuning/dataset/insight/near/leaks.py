@@ -1,14 +1,14 @@
 """Training rows that the validation data holds as well: their score would flatter the model."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fine_tuning.dataset.insight.near.find import find_near_duplicates
-from fine_tuning.dataset.insight.near.keys import Hashes, RowKeys
+from fine_tuning.dataset.insight.near.keys import RowKeys
 from fine_tuning.dataset.insight.rows import Origins
 from fine_tuning.values.data import Problem
 
@@ -44,7 +44,9 @@ def find_leaks(training: RowFile, validation: RowFile, *, near_duplicates: bool)
         ("leak_duplicate", training.keys.contents, validation.keys.contents),
         ("leak_prompt", training.keys.prompts, validation.keys.prompts),
     ):
-        for row, other in _shared(ours, theirs):
+        order = np.argsort(theirs, kind="stable")
+        for row in np.flatnonzero(np.isin(ours, theirs)).tolist():
+            other = int(order[np.searchsorted(theirs, ours[row], sorter=order)])
             found.setdefault(row, Leak(row, other, code))
     if near_duplicates:
         held_out = len(validation.keys)
@@ -54,12 +56,6 @@ def find_leaks(training: RowFile, validation: RowFile, *, near_duplicates: bool)
             if cluster < held_out:
                 found.setdefault(row, Leak(row, cluster, "leak_near_duplicate"))
     return [found[row] for row in sorted(found)]
-
-
-def _shared(ours: Hashes, theirs: Hashes) -> Iterator[tuple[int, int]]:
-    order = np.argsort(theirs, kind="stable")
-    for row in np.flatnonzero(np.isin(ours, theirs)).tolist():
-        yield row, int(order[np.searchsorted(theirs, ours[row], sorter=order)])
 
 
 def report_leaks(
