@@ -24,7 +24,8 @@ from fine_tuning.dataset.account.schedule import (
 )
 from fine_tuning.dataset.insight.examine import examine
 from fine_tuning.dataset.read import sha256_of
-from fine_tuning.dataset.recognise.questions import questions_of
+from fine_tuning.dataset.recognise.asking.questions import questions_of
+from fine_tuning.dataset.recognise.asking.unread import Unread
 from fine_tuning.dataset.recognise.survey import (
     confirmed,
     evidence,
@@ -32,7 +33,6 @@ from fine_tuning.dataset.recognise.survey import (
     unknown_columns,
     unread_note,
 )
-from fine_tuning.dataset.recognise.unread import Unread
 from fine_tuning.dataset.sources import HubChoice, Source, find_sources
 from fine_tuning.disk.paths import at_home, expanded
 from fine_tuning.errors import DataError, UsageError

@@ -20,7 +20,7 @@ import msgspec
 import xxhash
 
 from fine_tuning.dataset.insight.sensitive import masked
-from fine_tuning.dataset.recognise.unread import Column
+from fine_tuning.dataset.recognise.asking.unread import Column
 from fine_tuning.values.data import Severity
 
 ROWS, LINES, HASHES = "rows.jsonl", "lines.u64", "hashes.u64"

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from fine_tuning.dataset.insight.sensitive import masked
-from fine_tuning.dataset.recognise.unread import Unread
+from fine_tuning.dataset.recognise.asking.unread import Unread
 from fine_tuning.values.data import WrittenNumber
 
 # Control, format and filler characters: a text of nothing else shows nothing.

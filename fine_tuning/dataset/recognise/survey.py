@@ -10,6 +10,8 @@ from fine_tuning.dataset.convert.fast_path.rows import SAMPLE_ROWS
 from fine_tuning.dataset.convert.plan import UNUSED, Media, Plan
 from fine_tuning.dataset.insight.sensitive import masked
 from fine_tuning.dataset.read import decode_block, open_batches, text_unit
+from fine_tuning.dataset.recognise.asking.meanings import HARMLESS
+from fine_tuning.dataset.recognise.asking.unread import Column
 from fine_tuning.dataset.recognise.by_columns import (
     ALONE,
     Votes,
@@ -21,9 +23,7 @@ from fine_tuning.dataset.recognise.by_columns import (
 from fine_tuning.dataset.recognise.formats import all_formats
 from fine_tuning.dataset.recognise.implied import implied
 from fine_tuning.dataset.recognise.mapping import Mapped, mapping_of
-from fine_tuning.dataset.recognise.meanings import HARMLESS
 from fine_tuning.dataset.recognise.paths import values_at
-from fine_tuning.dataset.recognise.unread import Column
 from fine_tuning.dataset.sources import Source
 from fine_tuning.disk.paths import at_home
 from fine_tuning.errors import DataError

@@ -27,6 +27,7 @@ from fine_tuning.dataset.convert.fast_path.spelling import (
     text_of,
 )
 from fine_tuning.dataset.convert.plan import Plan
+from fine_tuning.dataset.recognise.asking.unread import SPLIT_COLUMN
 from fine_tuning.dataset.recognise.by_columns import formats_of, renamed
 from fine_tuning.dataset.recognise.formats import (
     MEDIA_COLUMNS,
@@ -34,7 +35,6 @@ from fine_tuning.dataset.recognise.formats import (
     native_roles,
     role_names,
 )
-from fine_tuning.dataset.recognise.unread import SPLIT_COLUMN
 
 SAMPLE_ROWS = 200
 MAX_EXTRA_COLUMNS = 24  # each may cost a scan of the block

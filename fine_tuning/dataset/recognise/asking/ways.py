@@ -12,8 +12,8 @@ from typing import Any
 
 from fine_tuning.dataset.convert.dialogue.speakers import speaks
 from fine_tuning.dataset.read import is_name
+from fine_tuning.dataset.recognise.asking.meanings import HARMLESS, JUDGED, meaning_by_name
 from fine_tuning.dataset.recognise.formats import role_names
-from fine_tuning.dataset.recognise.meanings import HARMLESS, JUDGED, meaning_by_name
 from fine_tuning.dataset.recognise.paths import paths_of, values_at
 from fine_tuning.values.spec import DataSpec
 

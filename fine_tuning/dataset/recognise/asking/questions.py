@@ -12,13 +12,13 @@ from fine_tuning.dataset.convert.dialogue.rendered import is_rendered
 from fine_tuning.dataset.convert.dialogue.speakers import speaks
 from fine_tuning.dataset.convert.plan import UNUSED, Plan
 from fine_tuning.dataset.insight.sensitive import masked
+from fine_tuning.dataset.recognise.asking.meanings import SAID, meaning_by_name, meaning_of
+from fine_tuning.dataset.recognise.asking.unread import Column, Unread, text_within
+from fine_tuning.dataset.recognise.asking.ways import flags, ways_to_read
 from fine_tuning.dataset.recognise.by_columns import ALONE
 from fine_tuning.dataset.recognise.formats import all_formats, label_names
 from fine_tuning.dataset.recognise.mapping import mapping_of
-from fine_tuning.dataset.recognise.meanings import SAID, meaning_by_name, meaning_of
-from fine_tuning.dataset.recognise.unread import Column, Unread, text_within
 from fine_tuning.dataset.recognise.vendors import vendor_advice
-from fine_tuning.dataset.recognise.ways import flags, ways_to_read
 from fine_tuning.dataset.sources import Source
 from fine_tuning.values.spec import DataSpec
 

@@ -7,7 +7,7 @@ orders, weighs or judges rows, decides what is trained, so that it is a question
 import re
 from collections.abc import Mapping
 
-from fine_tuning.dataset.recognise.unread import SPLIT_COLUMN, Column
+from fine_tuning.dataset.recognise.asking.unread import SPLIT_COLUMN, Column
 
 # Names of what only describes a row, whatever they hold.
 HARMLESS = re.compile(
