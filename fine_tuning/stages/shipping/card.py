@@ -7,7 +7,7 @@ from pathlib import Path
 from fine_tuning import hub_folder, report
 from fine_tuning.disk import files
 from fine_tuning.report.told.loading import merged_code, snippets
-from fine_tuning.ship.hub.card import MARK, Base, Card, card_text
+from fine_tuning.ship.hub.card import Base, Card, card_text
 from fine_tuning.ship.hub.license import license_of
 from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.results import BaseModel, Quantized
@@ -75,16 +75,17 @@ def loading(
 
 
 def write_cards(run_dir: Path, record: RunRecord) -> None:
-    """A card in the run's merged model, and in the quantised one."""
+    """A card in the run's merged model, and in the quantised one, where there is none yet."""
     made, quantized = result_of(record.stages.merge), result_of(record.stages.quantize)
     folders = [
         *([(made.path, ())] if made else []),
         *([(quantized.path, _quantized(quantized))] if quantized else []),
     ]
-    if not folders:
+    missing = [(folder, notes) for folder, notes in folders if lacks_card(folder)]
+    if not missing:
         return
     base, scores = base_of(record, None), report.score_lines(run_dir)
-    for folder, notes in folders:
+    for folder, notes in missing:
         card = Card(
             repo_id=folder.name,
             is_adapter=False,
@@ -94,26 +95,20 @@ def write_cards(run_dir: Path, record: RunRecord) -> None:
             loading=loading(run_dir, record, folder.name, base, is_adapter=False),
             notes=notes,
         )
-        _write(folder, card)
+        files.write_text(folder / CARD, card_text(card))
+
+
+def lacks_card(folder: Path) -> bool:
+    """Whether a card is to be written: one that is there is of this model, or of somebody's own."""
+    return folder.is_dir() and not (folder / CARD).exists()
 
 
 def write_card_without_run(folder: Path, known: BaseModel, revision: str | None) -> None:
     """A card in a merged model whose training is not known."""
     base = base_from(known, None, revision)
     code = ("The merged model, with Transformers", "python", merged_code(folder.name))
-    _write(
-        folder,
-        Card(repo_id=folder.name, is_adapter=False, base=base, record=None, loading=[code]),
-    )
-
-
-def _write(folder: Path, card: Card) -> None:
-    """A card that somebody wrote is left alone, and so is a folder that is gone."""
-    path = folder / CARD
-    known = path.read_text(encoding="utf-8") if path.is_file() else MARK
-    text = card_text(card)
-    if folder.is_dir() and MARK in known and known != text:
-        files.write_text(path, text)
+    card = Card(repo_id=folder.name, is_adapter=False, base=base, record=None, loading=[code])
+    files.write_text(folder / CARD, card_text(card))
 
 
 def local_card(folder: Path) -> str | None:
