@@ -265,7 +265,7 @@ BAD: dict[str, tuple[str, Any]] = {
     "history_malformed": ("alpaca", {"instruction": "q", "output": "a", "history": "h"}),
     "text_missing": ("text", {"text": None}),
     "text_empty": ("text", {"text": " "}),
-    "text_not_text": ("text", {"text": ["t"]}),
+    "text_not_text": ("text", {"text": {"a": "t"}}),
     "messages_missing": ("openai", {"messages": []}),
     "messages_not_list": ("openai", {"messages": "hello"}),
     "turn_malformed": ("openai", {"messages": [{"role": "user"}]}),
