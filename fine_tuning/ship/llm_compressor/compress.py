@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fine_tuning.disk.files import DISK_FULL, FREE_SPACE
@@ -33,6 +33,7 @@ def compress(
     method: str,
     group: int,
     rows: Sequence[Sequence[int]],
+    environment: Mapping[str, str],
     log: Path,
     told: OnProgress,
 ) -> list[str]:
@@ -42,13 +43,20 @@ def compress(
         job, made = Path(folder, "job.json"), Path(folder, "made")
         asked = {"model": str(model), "target": str(made), "method": method, "group": group}
         job.write_text(json.dumps({**asked, "rows": rows}), encoding="utf-8")
-        _run(tool, model, job, log, told)
+        _run(tool, model, job, environment, log, told)
         layers = require_all(made, model)
         take(made, model, target)
     return layers
 
 
-def _run(tool: Path, model: Path, job: Path, log: Path, told: OnProgress) -> None:
+def _run(
+    tool: Path,
+    model: Path,
+    job: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    told: OnProgress,
+) -> None:
     stored = sum(path.stat().st_size for path in model.glob("*.safetensors"))
     threads = {"OMP_NUM_THREADS": "1"} if stored < SMALL else {}
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +70,7 @@ def _run(tool: Path, model: Path, job: Path, log: Path, told: OnProgress) -> Non
             cwd=job.parent,  # it writes a folder of logs where it stands
             env={
                 **os.environ,
+                **environment,
                 **threads,
                 "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
                 "HF_HUB_OFFLINE": "1",

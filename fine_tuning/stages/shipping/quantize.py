@@ -10,6 +10,7 @@ from fine_tuning.disk.paths import shown
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden
 from fine_tuning.engine.loading import QUANTIZATION
 from fine_tuning.engine.process.chatting import BASE, TUNED, SpokenModel, Voices
+from fine_tuning.engine.process.environment import environment
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.errors import EngineError, UsageError
 from fine_tuning.measures.compare import compared
@@ -87,6 +88,7 @@ class Quantize:
         tokens = calibration.tokens if calibration else 0
         for line in needs(self.spec, self.model, self.kind, tokens):
             screen.say(line)
+        self.worker.restart()  # what it has loaded is not needed, and its memory is
         screen.begin("quantize")
         with files.written_whole(self.target) as partial:
             layers = compress.compress(
@@ -96,6 +98,7 @@ class Quantize:
                 method=self.kind.method,
                 group=group,
                 rows=rows,
+                environment=environment(self.spec),
                 log=self.log,
                 told=screen.advance,
             )
