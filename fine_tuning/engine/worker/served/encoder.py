@@ -245,6 +245,9 @@ class Encoder:
 def _at_rest() -> Iterator[None]:
     """What lies in memory already is not searched for garbage: beside torch one such search takes
     as long as a thousand rows, and making rows asks for many."""
+    if gc.get_freeze_count():  # by another encoder, or for good by a process that only encodes
+        yield
+        return
     gc.freeze()
     try:
         yield

@@ -50,7 +50,7 @@ def parted_by(patterns: tuple[str, ...], composed: bool) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(fuzzed(500, 1), trainer)
+    tokenizer.train_from_iterator(fuzzed(150, 1), trainer)
     return tokenizer
 
 
@@ -76,8 +76,8 @@ def test_every_known_pattern_finds_the_words_of_the_library(
     from fine_tuning.engine.worker.served.packed import packed
 
     monkeypatch.setattr(words, "MOST_NEW", 1.0)
-    texts = fuzzed(2000, 2)
-    texts += ["a".join(map(chr, range(place, place + 20))) for place in range(0, 0x3100, 20)]
+    texts = fuzzed(1200, 2)
+    texts += ["a".join(map(chr, range(place, place + 50))) for place in range(0, 0x3100, 50)]
     for steps in known_steps():
         backend = parted_by(steps, composed)
         found = words.words_of(backend)
@@ -154,7 +154,7 @@ def test_texts_with_added_tokens_have_the_ids_of_the_library() -> None:
     assert pieces._words is not None
     chosen = random.Random(3)
     parts = [*SPECIAL, "<tool>", "user\n", " What is", "Paris", "\n", "  ", "<|im", "_end|>", "é"]
-    texts = ["".join(chosen.choices(parts, k=chosen.randint(0, 12))) for _ in range(2000)]
+    texts = ["".join(chosen.choices(parts, k=chosen.randint(0, 12))) for _ in range(600)]
     pieces.learn(piece for text in texts for piece in pieces.of(text))
     assert [pieces.whole(text) for text in texts] == [
         tokenizer.encode(text, add_special_tokens=False) for text in texts
