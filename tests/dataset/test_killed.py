@@ -121,7 +121,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: list[Path]) -> d
     [
         ("fine_tuning.dataset.passes._run_part", 2),
         ("fine_tuning.dataset.account.join._write_origins", 2),
-        ("fine_tuning.dataset.insight.near.find._match", 1),
+        ("fine_tuning.dataset.insight.near.find._buckets", 1),
         ("shutil.copyfile", 2),
     ],
 )
