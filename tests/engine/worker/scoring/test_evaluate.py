@@ -51,7 +51,8 @@ def evaluated(
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     asked = {"name": "rows", "rows_path": str(path), "samples": None, "kind": "answers"}
     sets = [{**asked, "unit": "rows", "most_new": most_new}]
-    evaluate(events=Heard().events, models=models, sets=sets, out=str(out))
+    named = [{"said": model["name"], **model} for model in models]
+    evaluate(events=Heard().events, models=named, sets=sets, out=str(out))
     return dict(json.loads(out.read_text(encoding="utf-8"))["rows"])
 
 
