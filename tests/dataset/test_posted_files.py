@@ -167,7 +167,7 @@ def test_the_rows_after_a_first_line_that_is_too_long_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lines, "MAX_RECORD", CHUNK)
-    content = [{"instruction": "q", "output": "word " * (CHUNK // 4)}]
+    content = [{"instruction": "q", "output": "word " * (CHUNK // 2)}]
     content += [{"instruction": q, "output": a} for q, a in PAIRS]
     text = "".join(json.dumps(row) + "\n" for row in content)
     (tmp_path / "d.jsonl").write_text(text, encoding="utf-8")
