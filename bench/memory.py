@@ -33,6 +33,7 @@ from llamafactory.model.model_utils.checkpointing import prepare_model_for_train
 from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from llamafactory.train.kto.trainer import CustomKTOTrainer
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from transformers import (
@@ -369,8 +370,9 @@ class Measured:
     at: str
 
 
-def measure(case: Case) -> Measured:
-    """The peak of two steps, so that the optimizer's states are there."""
+def measure(case: Case, *, scored: bool = False) -> Measured:
+    """The peak of two steps, so that the optimizer's states are there; with `scored` that of one
+    row whose loss is then computed beside them, as scoring does it where memory is short."""
     model = build(case)
     reference = None
     if case.stage in ("dpo", "kto") and case.method != "lora":
@@ -392,6 +394,12 @@ def measure(case: Case) -> Measured:
             torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
             optimizer.step()
             model.zero_grad()
+        if scored:
+            live.peak = live.now
+            with torch.no_grad():
+                ids = _ids(1, case)
+                logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1).float()
+                cross_entropy(logits, ids[0, 1:], reduction="none")
     return Measured(weights, live.peak, live.at_peak)
 
 

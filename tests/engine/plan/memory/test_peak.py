@@ -62,6 +62,15 @@ def test_the_estimate_is_within_5_percent_of_the_live_tensors(
     assert bench.estimated(step) == pytest.approx(bench.measure(step).peak, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    "case", [{"shape": "0.5B"}, {"shape": "4B", "quantization": "4bit"}], ids=["lora", "4bit"]
+)
+def test_a_row_is_scored_in_the_memory_of_a_step(bench: Any, case: dict[str, Any]) -> None:
+    """Scoring begins with more rows at once, and halves down to one where memory is short."""
+    step = bench.Case(**case, layers=3, length=512, batch=1)
+    assert bench.measure(step, scored=True).peak < bench.estimated(step)
+
+
 def test_a_layer_counts_also_where_the_vocabulary_is_small(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
