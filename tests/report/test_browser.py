@@ -80,8 +80,10 @@ def test_the_script_shows_values_under_the_pointer_and_copies(
     page, heard = opened(browser, write_report(tmp_path, whole_run()), 1200, "light")
     chart = page.locator(".chart.wide-only > svg")
     chart.scroll_into_view_if_needed()
-    box = chart.bounding_box()
-    assert box is not None
+    box, other = chart.bounding_box(), page.locator(".chart:visible > svg").last.bounding_box()
+    assert box is not None and other is not None
+    assert page.locator(".chart.wide-only h3").inner_text() == "Loss"
+    assert box["width"] > 1.8 * other["width"], "the chart that matters is the large one"
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
     tip = page.locator(".tip").inner_text().split("\n")
     assert tip[0].startswith("step 1")

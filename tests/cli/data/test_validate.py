@@ -124,6 +124,18 @@ def test_a_file_name_is_shown_to_the_letter(
     assert f"\n{name}  alpaca" in capsys.readouterr().out
 
 
+def test_a_pattern_that_no_shell_has_expanded_names_its_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my data").mkdir()
+    for name in ("part 1.jsonl", "part 2.jsonl", "other.jsonl"):
+        write_jsonl(Path("my data", name), [{**GOOD, "output": name}])
+    assert validate(Path("my data/part *.jsonl")) == 0
+    out = capsys.readouterr().out
+    assert "my data/part 2.jsonl  alpaca" in out and "other" not in out
+
+
 def test_a_line_break_in_a_file_name_does_not_break_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

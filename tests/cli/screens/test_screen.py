@@ -17,7 +17,7 @@ from fine_tuning.cli.screens.progress import STAGES, Progress, describe, fitting
 from fine_tuning.cli.screens.screen import PlainScreen, is_live, open_screen
 from fine_tuning.cli.screens.tables import choices_table
 from fine_tuning.escaping import visible
-from fine_tuning.screen import Screen
+from fine_tuning.screen import Screen, worker_events
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup, Span
 
 ROOT = Path(__file__).parents[3]
@@ -362,3 +362,13 @@ def test_no_color_and_dumb_terminals_are_respected() -> None:
     assert "\x1b[1manswered" in colourless
     dumb = on_a_terminal(80, TERM="dumb")
     assert "\x1b" not in dumb
+
+
+def test_the_first_ctrl_c_says_what_a_second_one_loses() -> None:
+    out = io.StringIO()
+    worker_events(PlainScreen(out))({"event": "stopping"})
+    said = " ".join(out.getvalue().split())
+    assert said.startswith("Stopping: this step is finished and a checkpoint is saved.")
+    assert said.endswith(
+        "Ctrl-C again ends at once, and loses the steps since the last checkpoint."
+    )
