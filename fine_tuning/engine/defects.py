@@ -161,6 +161,17 @@ MOVED_BASE = Defect(
     "drops the rest, so DoRA, `--additional_target` and new tokens are refused beside it. A "
     "checkpoint is converted by its own first state: none is continued or merged.",
 )
+TOKENIZER_OF_ITS_CLASS = Defect(
+    name="a tokenizer of its class alone",
+    certain=False,
+    source="transformers/models/llama/tokenization_llama.py",
+    when="a base of type llama with byte-level tokens whose `tokenizer_config.json` names "
+    "LlamaTokenizer or LlamaTokenizerFast, as models made of DeepSeek's and Llama 3's tokens do",
+    applies=lambda settings: True,
+    consequence="The class brings rules of its own instead of those of `tokenizer.json`: spaces, "
+    "and letters of many languages, are dropped from every row, and nothing says so.",
+    answer="Refused before anything is trained, scored or answered, with the line to change.",
+)
 
 DEFECTS: tuple[Defect, ...] = (
     REPACKED_4BIT,
@@ -174,6 +185,7 @@ DEFECTS: tuple[Defect, ...] = (
     IGNORED_NEW_ADAPTER,
     ADDED_LOSS,
     VIRTUAL_LOGITS,
+    TOKENIZER_OF_ITS_CLASS,
 )
 
 

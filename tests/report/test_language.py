@@ -60,6 +60,8 @@ ON_NO_PAGE = {
 }
 PARTS = {  # of a sentence that is tested whole by the test beside it
     "%Y-%m-%d %H:%M UTC",
+    # what a tokenizer is asked to read
+    "Hello world, it's 42 degrees.\n\n    return x  # 你好，世界",
     "delete it, and the page is made without it, or put a copy back",
     "7 x 7",
     "suits 7 rows7",

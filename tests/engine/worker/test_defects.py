@@ -2,6 +2,7 @@
 so that its row in fine_tuning/engine/defects.py, and what mends it, can go too."""
 
 import inspect
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 
 from fine_tuning.engine import defects
 from fine_tuning.engine.defects import DEFECTS, Defect
+from fine_tuning.errors import ModelError
 from tests.models import build_model
 from tests.trainings import planned, train_by_hand
 
@@ -172,6 +174,28 @@ def virtual_logits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     tuned = small_peft(folder, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4))
     assert tuned(input_ids=torch.tensor([[5, 6, 7]])).logits.shape[1] == 7
+
+
+@of(defects.TOKENIZER_OF_ITS_CLASS)
+def tokenizer_of_its_class(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from llamafactory.model import load_tokenizer
+
+    from fine_tuning.engine.worker.loading.tokenizer import whole_tokenizer
+
+    path = build_model(folder / "m")
+    known = arguments(model_name_or_path=str(path))
+    whole_tokenizer(known)
+    config = json.loads((path / "tokenizer_config.json").read_text())
+    config["tokenizer_class"] = "LlamaTokenizerFast"
+    (path / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer = load_tokenizer(known)["tokenizer"]
+    assert tokenizer.decode(tokenizer.encode("Hello world")) == "Helloworld"
+    with pytest.raises(ModelError, match="drops parts of a text") as caught:
+        whole_tokenizer(known)
+    assert '"tokenizer_class": "PreTrainedTokenizerFast"' in caught.value.fix
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (path / "tokenizer_config.json").write_text(json.dumps(config))
+    whole_tokenizer(known)
 
 
 TRAINED = (defects.TIED_HEAD.name,)  # what it strikes is a whole training

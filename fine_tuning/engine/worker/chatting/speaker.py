@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import get_infer_args
-from llamafactory.model import load_model, load_tokenizer
+from llamafactory.model import load_model
 
 from fine_tuning.engine.worker.loading.attached import (
     adapters_of,
@@ -19,6 +19,7 @@ from fine_tuning.engine.worker.loading.attached import (
     with_adapter,
 )
 from fine_tuning.engine.worker.loading.mended import mended_loading
+from fine_tuning.engine.worker.loading.tokenizer import whole_tokenizer
 from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.inputs.prompts import (
     OfDocuments,
@@ -90,7 +91,7 @@ def forget_speakers() -> None:
 def _loaded(asked: str) -> Loaded:
     settings, adapters = json.loads(asked)
     model_args, data_args, finetuning_args, _ = get_infer_args(settings)
-    tokenizer = load_tokenizer(model_args)["tokenizer"]
+    tokenizer = whole_tokenizer(model_args)["tokenizer"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
     with mended_loading(None if torch.cuda.is_available() else torch.float32):
         network = load_model(tokenizer, model_args, finetuning_args)

@@ -11,11 +11,12 @@ import msgspec
 import torch
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import get_infer_args
-from llamafactory.model import load_model, load_tokenizer
+from llamafactory.model import load_model
 
 from fine_tuning.disk.files import read_json, write_text
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading.mended import mended_loading
+from fine_tuning.engine.worker.loading.tokenizer import whole_tokenizer
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.asking import (
     NotScored,
@@ -216,7 +217,7 @@ def loaded(
 ) -> MediaModel:
     """The model that these settings of LLaMA-Factory load, asked as `served` says."""
     model_args, data_args, finetuning_args, _ = get_infer_args(engine_arguments(settings))
-    module = load_tokenizer(model_args)
+    module = whole_tokenizer(model_args)
     tokenizer = module["tokenizer"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
     prompts = prompts_of(template, tokenizer, served)

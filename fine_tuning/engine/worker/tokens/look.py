@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from llamafactory.hparams.model_args import ModelArguments
-from llamafactory.model.loader import load_config, load_tokenizer
+from llamafactory.model.loader import load_config
 from transformers import GenerationConfig
 
 from fine_tuning.engine.models.source import refuse_untrainable
 from fine_tuning.engine.plan.cutoff import choose_cutoff
 from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.loading.tokenizer import whole_tokenizer
 from fine_tuning.engine.worker.served.choose import Model
 from fine_tuning.engine.worker.tokens.counting.lengths import histogram, percentiles
 from fine_tuning.engine.worker.tokens.model_facts import model_facts
@@ -49,13 +50,13 @@ def look_at_tokens(
     Writes each row's length as a little-endian uint32 to `lengths_path`. Text is packed into blocks
     unless `packing` is False; then the engine cuts each document at the cutoff. `media` names the
     columns of media that the rows have; `whole`: the model is to judge conversations. Raises
-    ModelError if the model's tokenizer cannot be loaded, if the template would grow its vocabulary,
-    or if the model takes no such media.
+    ModelError if the model's tokenizer cannot be loaded or drops text, if the template would grow
+    its vocabulary, or if the model takes no such media.
     """
     arguments = ModelArguments(model_name_or_path=model, **model_args)
     config = load_config(arguments)
     refuse_untrainable(config.model_type)
-    loaded = load_tokenizer(arguments)
+    loaded = whole_tokenizer(arguments)
     asked = Asked(
         model=Model(
             tokenizer=loaded["tokenizer"],
