@@ -8,6 +8,7 @@ the engine needs real directories, and would make every `--help` wait for its im
 import os
 import sys
 from pathlib import Path
+from shlex import quote
 
 PACKAGE = Path(__file__).resolve().parents[1]
 IS_CHECKOUT = not (PACKAGE / "bundled").is_dir()
@@ -32,6 +33,11 @@ def python_path(inherited: str | None) -> str:
     """The PYTHONPATH with which a process that is started in any folder finds this package."""
     own = str(PACKAGE.parent) if IS_CHECKOUT else ""
     return os.pathsep.join(filter(None, [own, inherited]))
+
+
+def tool_command(target: str, module: str) -> str:
+    """What a user types to have such a tool: a target of the Makefile, else the module itself."""
+    return f"make {target}" if IS_CHECKOUT else f"{quote(sys.executable)} -m {module}"
 
 
 def tool_home(name: str) -> Path:

@@ -2,16 +2,15 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 
-from fine_tuning.disk.resources import IS_CHECKOUT, tool_home
+from fine_tuning.disk.resources import tool_command, tool_home
 from fine_tuning.errors import EnvironmentProblem
 
 VARIABLE = "LLAMA_CPP_DIR"
+SET_UP = ("llama-cpp", "fine_tuning.ship.llama_cpp")
 CONVERTER, LORA_CONVERTER = "convert_hf_to_gguf.py", "convert_lora_to_gguf.py"
 QUANTIZER = "llama-quantize"
 # Where a build of llama.cpp, or a release of it, has its programs.
@@ -21,13 +20,6 @@ BUILT_IN = ("build/bin", "build/bin/Release", "bin", ".")
 def home() -> Path:
     """Where the set-up puts its files."""
     return tool_home("llama.cpp")
-
-
-def set_up_command() -> str:
-    """What a user types to have converter and quantiser."""
-    if IS_CHECKOUT:
-        return "make llama-cpp"
-    return f"{quote(sys.executable)} -m fine_tuning.ship.llama_cpp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +38,7 @@ def find(given: Path | None, *, quantizer: bool) -> LlamaCpp:
     Raises EnvironmentProblem if one is missing: it names the command that gets it.
     """
     places = list(_places(given))
-    gets_it = f"`{set_up_command()}` gets it, or give a folder of llama.cpp with --llama_cpp"
+    gets_it = f"`{tool_command(*SET_UP)}` gets it, or give a folder of llama.cpp with --llama_cpp"
     if given is not None and not (_has_converter(given) or _quantizer(given)):
         raise EnvironmentProblem(
             f"--llama_cpp {given} holds nothing of llama.cpp's: neither {CONVERTER} nor "

@@ -1,15 +1,14 @@
 """Where llm-compressor is: named by the user, or set up here."""
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from shlex import quote
 
-from fine_tuning.disk.resources import IS_CHECKOUT, tool_home
+from fine_tuning.disk.resources import tool_command, tool_home
 from fine_tuning.errors import EnvironmentProblem
 
 VARIABLE = "LLM_COMPRESSOR_DIR"
+SET_UP = ("llm-compressor", "fine_tuning.ship.llm_compressor")
 # What was tested together, beside this program's own environment (torch, accelerate, ...).
 PINNED: Mapping[str, str] = {
     "llmcompressor": "0.12.0.2",
@@ -24,13 +23,6 @@ PINNED: Mapping[str, str] = {
 def home() -> Path:
     """Where the set-up puts it."""
     return tool_home("llm-compressor")
-
-
-def set_up_command() -> str:
-    """What a user types to have it."""
-    if IS_CHECKOUT:
-        return "make llm-compressor"
-    return f"{quote(sys.executable)} -m fine_tuning.ship.llm_compressor"
 
 
 def is_there(place: Path) -> bool:
@@ -52,8 +44,8 @@ def find(given: Path | None) -> Path:
         raise EnvironmentProblem(
             "llm-compressor, which --export_quantization needs, is not here.",
             why=f"it was looked for in {places[0]}",
-            fix=f"`{set_up_command()}` gets it (120 MB, beside this environment and not in it); "
-            "or give with --llm_compressor the folder of `pip install --no-deps --target FOLDER "
-            f"{wanted}`",
+            fix=f"`{tool_command(*SET_UP)}` gets it (120 MB, beside this environment and not in "
+            "it); or give with --llm_compressor the folder of "
+            f"`pip install --no-deps --target FOLDER {wanted}`",
         )
     return found

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fine_tuning.disk import resources
 from fine_tuning.errors import EnvironmentProblem
 from fine_tuning.ship.llama_cpp import place
 
@@ -50,7 +51,7 @@ def test_a_quantizer_on_the_path_is_found_beside_the_converter_that_was_set_up(
 def test_what_is_missing_names_the_command_that_gets_it(
     checkout: bool, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, "IS_CHECKOUT", checkout)
+    monkeypatch.setattr(resources, "IS_CHECKOUT", checkout)
     with pytest.raises(EnvironmentProblem) as missing:
         place.find(None, quantizer=False)
     assert "converter" in missing.value.what
