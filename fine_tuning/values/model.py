@@ -59,6 +59,12 @@ class ModelFacts:
     caps_scores: bool = False  # attention's scores go through a tanh
     caps_logits: bool = False  # and so do the logits
 
+    @property
+    def keys(self) -> int:
+        """Width of the keys of all their heads."""
+        widths = [w.shape[0] for w in self.weights if w.module == "k_proj" and w.linear]
+        return min(widths, default=self.attention)
+
     def by_kind(self) -> Mapping[Kind, int]:
         """Parameters by kind."""
         sums: dict[Kind, int] = dict.fromkeys(KINDS, 0)

@@ -30,7 +30,8 @@ def coverage_table(model: ModelFacts | None, step: Step) -> dict[str, tuple[str,
         return {}
     count = trained_parameters(model, step)
     share = count / sum(w.parameters for w in covered)
-    numbers = {"trained_parameters": (f"{count:,}", f"{_percent(share)} of the model's own number")}
+    percent = f"{share:.3%}" if share < SMALL else f"{share:.1%}"
+    numbers = {"trained_parameters": (f"{count:,}", f"{percent} of the model's own number")}
     if METHODS[step.method].soft_prompt:
         return numbers
     shares = {w.kind: w.trained for w in covered}
@@ -40,10 +41,6 @@ def coverage_table(model: ModelFacts | None, step: Step) -> dict[str, tuple[str,
         shares = {w.kind: w.quantised for w in covered}
         table["quantized_weights"] = _row(covered, shares, left_out="in 16 bits")
     return numbers | table
-
-
-def _percent(share: float) -> str:
-    return f"{share:.3%}" if share < SMALL else f"{share:.1%}"
 
 
 def coverage_warnings(model: ModelFacts | None, step: Step) -> tuple[str, ...]:
@@ -69,7 +66,11 @@ def _row(
     """The share of all weights, by kind, and the kinds that are left out."""
     everything = sum(w.parameters for w in covered)
     reached = sum(w.parameters * shares[w.kind] for w in covered)
-    inside = [_part(w, shares[w.kind]) for w in covered if shares[w.kind] > 0]
+    inside = [
+        ("" if share > 1 - SMALL else f"{share:.0%} of ") + WORDS[w.kind]
+        for w in covered
+        if (share := shares[w.kind]) > 0
+    ]
     outside = [
         f"{WORDS[w.kind]} {w.parameters / everything:.0%}"
         for w in covered
@@ -77,8 +78,3 @@ def _row(
     ]
     value = f"{reached / everything:.0%} ({', '.join(inside)})" if inside else "none"
     return value, f"{left_out}: {', '.join(outside)} of the weights" if outside else ""
-
-
-def _part(covered: Covered, share: float) -> str:
-    word = WORDS[covered.kind]
-    return word if share > 1 - SMALL else f"{share:.0%} of {word}"

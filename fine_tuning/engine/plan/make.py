@@ -3,7 +3,7 @@
 `make_plan` is pure: rows, model, devices and the user's wishes in, choices and reasons out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fine_tuning.engine.defects import met
@@ -45,11 +45,7 @@ def make_plan(
         gpus=len(devices["names"]),
         choices=_shown(_table(spec, chosen, step, rows, look, devices, made.all), spec, sources),
         warnings=(
-            *_device_warnings(spec, devices),
-            *chosen.warnings,
-            *coverage_warnings(look.model, step),
-            *_serving_warnings(chosen),
-            *_context_warnings(chosen, look),
+            *_warnings(spec, chosen, look, step, devices),
             *duration_warnings(chosen, rows, look, devices),
         ),
     )
@@ -72,20 +68,19 @@ def _table(
         "method": (spec.method, ""),
         "quantization": (chosen.quantization, ""),
         "precision": (chosen.precision, ""),
-        "device": (_device_text(chosen, devices), _device_reason(spec, chosen, devices)),
+        "device": _device(spec, chosen, devices),
         "batch_size": (chosen.batch, ""),
         "gradient_accumulation_steps": (chosen.accumulation, ""),
         "optim": (chosen.optimizer, ""),
         "learning_rate": (chosen.rate, ""),
-        "epochs": _epochs(spec, chosen),
-        "logging_steps": (settings["logging_steps"], "steps between two losses"),
-        "save_steps": (settings["save_steps"], _kept(settings)),
-        "eval_steps": (settings.get("eval_steps", "none"), _evaluated(rows, settings)),
+        **_rhythm(spec, chosen, rows, settings),
         "seed": (spec.seed, ""),
         "validation": (rows.validation, f"rows held out of {rows.train + rows.validation}"),
     }
     if devices.get("allocator"):
-        table["allocator"] = (devices["allocator"], _allocated(devices["allocator"]))
+        expands = "expandable_segments:True" in devices["allocator"]
+        why = "less memory is lost between blocks" if expands else ""
+        table["allocator"] = (devices["allocator"], why)
     table |= {decision.name: (decision.value, decision.why) for decision in chosen.decided}
     found = ", ".join(it.name for it in met(settings))
     if found:
@@ -103,68 +98,60 @@ def _table(
     return {name: (value, why or chosen.why.get(name, "")) for name, (value, why) in table.items()}
 
 
-def _epochs(spec: RunSpec, chosen: Chosen) -> tuple[float, str]:
+def _rhythm(
+    spec: RunSpec, chosen: Chosen, rows: Rows, settings: Mapping[str, Any]
+) -> dict[str, tuple[Any, str]]:
+    """How long is trained, and after how many steps what is done."""
     by_steps = spec.engine_args.get("max_steps", -1) > 0
     epochs = round(chosen.steps / chosen.per_epoch, 2) if by_steps else spec.epochs
-    return epochs, counted(chosen.steps, "step")
+    most = settings.get("save_total_limit")
+    kept = f"the last {most} checkpoints are kept" if most else "every checkpoint is kept"
+    is_evaluated = settings.get("eval_strategy", "no") != "no"
+    loss = f"loss of {rows.validation} held-out rows"
+    return {
+        "epochs": (epochs, counted(chosen.steps, "step")),
+        "logging_steps": (settings["logging_steps"], "steps between two losses"),
+        "save_steps": (settings["save_steps"], kept),
+        "eval_steps": (
+            settings.get("eval_steps", "none"),
+            loss if is_evaluated else "no evaluation during training",
+        ),
+    }
 
 
-def _kept(settings: Mapping[str, Any]) -> str:
-    limit = settings.get("save_total_limit")
-    return f"the last {limit} checkpoints are kept" if limit else "every checkpoint is kept"
-
-
-def _evaluated(rows: Rows, settings: Mapping[str, Any]) -> str:
-    if settings.get("eval_strategy", "no") == "no":
-        return "no evaluation during training"
-    return f"loss of {rows.validation} held-out rows"
-
-
-def _device_reason(spec: RunSpec, chosen: Chosen, devices: Mapping[str, Any]) -> str:
+def _device(spec: RunSpec, chosen: Chosen, devices: Mapping[str, Any]) -> tuple[str, str]:
+    """What is trained on, and why."""
     if chosen.device_type != "cpu":
-        return "all GPUs are used" if spec.nproc_per_node is None and chosen.world > 1 else ""
-    if spec.use_cpu:
-        return "--use_cpu"
+        name = devices["names"][0] if devices["names"] else chosen.device_type
+        all_are_used = spec.nproc_per_node is None and chosen.world > 1
+        return f"{chosen.world} x {name}", "all GPUs are used" if all_are_used else ""
     others = " and ".join(devices.get("others", ()))
-    return f"this build of torch cannot use {others}" if others else "there is no GPU"
+    why = f"this build of torch cannot use {others}" if others else "there is no GPU"
+    name = "CPU" if chosen.world == 1 else f"CPU, {chosen.world} processes"
+    return name, "--use_cpu" if spec.use_cpu else why
 
 
-def _device_warnings(spec: RunSpec, devices: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where the CPU trains beside a device of another maker than the usual torch is built for."""
+def _warnings(
+    spec: RunSpec, chosen: Chosen, look: TokenLook, step: Step, devices: Mapping[str, Any]
+) -> Iterator[str]:
     others = " and ".join(devices.get("others", ()))
-    if not others or spec.use_cpu:
-        return ()
-    return (
-        f"there is {others}, which this build of torch cannot use; "
-        f"{install_torch(FITTING_BUILD)} takes one that can, where there is one",
-    )
-
-
-def _allocated(how: str) -> str:
-    return "less memory is lost between blocks" if "expandable_segments:True" in how else ""
-
-
-def _device_text(chosen: Chosen, devices: Mapping[str, Any]) -> str:
-    if chosen.device_type == "cpu":
-        return "CPU" if chosen.world == 1 else f"CPU, {chosen.world} processes"
-    name = devices["names"][0] if devices["names"] else chosen.device_type
-    return f"{chosen.world} x {name}"
-
-
-def _serving_warnings(chosen: Chosen) -> tuple[str, ...]:
-    if METHODS[chosen.method].mergeable:
-        return ()
-    return (
-        f"--method {chosen.method} trains virtual tokens: they cannot be merged, and vLLM, "
-        "llama.cpp and Ollama do not serve them; PEFT loads them beside the base model",
-    )
-
-
-def _context_warnings(chosen: Chosen, look: TokenLook) -> tuple[str, ...]:
-    context = look.context
-    if context is None or chosen.cutoff <= context:
-        return ()
-    return (f"--max_seq_length {chosen.cutoff} is above the model's context of {context} tokens",)
+    if others and not spec.use_cpu:  # of another maker than the usual torch is built for
+        yield (
+            f"there is {others}, which this build of torch cannot use; "
+            f"{install_torch(FITTING_BUILD)} takes one that can, where there is one"
+        )
+    yield from chosen.warnings
+    yield from coverage_warnings(look.model, step)
+    if not METHODS[chosen.method].mergeable:
+        yield (
+            f"--method {chosen.method} trains virtual tokens: they cannot be merged, and vLLM, "
+            "llama.cpp and Ollama do not serve them; PEFT loads them beside the base model"
+        )
+    if look.context is not None and chosen.cutoff > look.context:
+        yield (
+            f"--max_seq_length {chosen.cutoff} is above the model's context of {look.context}"
+            " tokens"
+        )
 
 
 def _shown(

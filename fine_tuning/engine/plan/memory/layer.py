@@ -64,8 +64,12 @@ def scores_are_made(model: ModelFacts, step: Step) -> bool:
 
 
 def _of_weights(weights: Weights, model: ModelFacts, step: Step) -> float:
-    if weights.linear:
-        return _of_linear(weights, model, step)
+    if weights.linear and step.adapts:
+        of_adapter = OF_ADAPTERS.get(step.method)
+        return of_adapter(weights, step) if of_adapter else 0.0
+    if weights.linear:  # a copy of its input in 16 bits; in float32 it is that of other operations
+        inputs = weights.shape[1]
+        return step.number * inputs * step.trained_share(model) if step.half else 0.0
     if weights.kind == "experts" and len(weights.shape) == 3:
         _, outputs, inputs = weights.shape
         return float(step.number * model.experts_per_token * (inputs + 2 * outputs))
@@ -75,19 +79,11 @@ def _of_weights(weights: Weights, model: ModelFacts, step: Step) -> float:
         width, times = weights.shape[0], 1.0
         if model.heads and width * model.heads == model.attention:
             of_keys = weights.module.startswith("k")
-            times = (_keys(model) if of_keys else model.attention) / width
+            times = (model.keys if of_keys else model.attention) / width
         of_method = {"full": FLOAT, "freeze": step.number, "ln_tuning": step.number}
         multiplied = of_method.get(step.method, 0) * step.trained_share(model)
         return times * (FLOAT * width + FLOAT + multiplied * width)
     return 0.0
-
-
-def _of_linear(weights: Weights, model: ModelFacts, step: Step) -> float:
-    """The copy of its input, in 16 bits; in float32 the input is that of other operations."""
-    _, inputs = weights.shape
-    if not step.adapts:
-        return step.number * inputs * step.trained_share(model) if step.half else 0.0
-    return OF_ADAPTERS.get(step.method, _of_nothing)(weights, step)
 
 
 def _of_lora(weights: Weights, step: Step) -> float:
@@ -111,28 +107,15 @@ def _of_vera(weights: Weights, step: Step) -> float:
     return step.number * weights.shape[0] + 2 * FLOAT * VERA_RANK if is_linear(weights) else 0.0
 
 
-def _of_ia3(weights: Weights, step: Step) -> float:
-    return float(FLOAT * ia3_width(weights))  # its factors are in float32, so what they meet is too
-
-
-def _of_nothing(weights: Weights, step: Step) -> float:
-    return 0.0
-
-
 # What an adapter keeps of a token at one linear layer; methods that are not here put none on it.
 OF_ADAPTERS: Mapping[str, Callable[[Weights, Step], float]] = {
     "lora": _of_lora,
     "adalora": _of_lora,
     "oft": _of_lora,
     "vera": _of_vera,
-    "ia3": _of_ia3,
+    # its factors are in float32, so what they meet is too
+    "ia3": lambda weights, step: float(FLOAT * ia3_width(weights)),
 }
-
-
-def _keys(model: ModelFacts) -> int:
-    """Width of the keys of all their heads."""
-    widths = [w.shape[0] for w in model.weights if w.module == "k_proj" and w.linear]
-    return min(widths, default=model.attention)
 
 
 def _of_attention(model: ModelFacts, step: Step) -> float:

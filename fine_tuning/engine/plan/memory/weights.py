@@ -93,8 +93,8 @@ class Step:
 class Trains:
     """What a method trains: how many new numbers for these weights, and which share of them."""
 
-    new: Callable[[Weights, Step], float]
-    share: Callable[[Weights, Step, ModelFacts], float]
+    new: Callable[[Weights, Step], float] = lambda weights, step: 0.0
+    share: Callable[[Weights, Step, ModelFacts], float] = lambda weights, step, model: 0.0
 
 
 def names(given: Any) -> list[str]:
@@ -179,14 +179,6 @@ def _in_norms(weights: Weights, step: Step, model: ModelFacts) -> float:
     return float("norm" in weights.module.lower() or weights.module.startswith("ln_"))
 
 
-def _nothing_new(weights: Weights, step: Step) -> float:
-    return 0.0
-
-
-def _nothing_own(weights: Weights, step: Step, model: ModelFacts) -> float:
-    return 0.0
-
-
 def _in_full(weights: Weights, step: Step, model: ModelFacts) -> float:
     return float(weights.kind != "tower" or step.given.get("freeze_vision_tower") is False)
 
@@ -199,19 +191,17 @@ def _in_freeze(weights: Weights, step: Step, model: ModelFacts) -> float:
 
 
 TRAINED: Mapping[str, Trains] = {
-    "lora": Trains(new=_of_lora, share=_nothing_own),
-    "oft": Trains(new=_of_oft, share=_nothing_own),
-    "full": Trains(new=_nothing_new, share=_in_full),
-    "freeze": Trains(new=_nothing_new, share=_in_freeze),
-    "prompt_tuning": Trains(new=_of_prompt, share=_nothing_own),
-    "prefix_tuning": Trains(new=_of_prefix, share=_nothing_own),
-    "p_tuning": Trains(new=_of_encoder, share=_nothing_own),
-    "ia3": Trains(
-        new=lambda weights, step: float(ia3_width(weights) * weights.count), share=_nothing_own
-    ),
-    "vera": Trains(new=_of_vera, share=_nothing_own),
-    "ln_tuning": Trains(new=_nothing_new, share=_in_norms),
-    "adalora": Trains(new=_of_adalora, share=_nothing_own),
+    "lora": Trains(new=_of_lora),
+    "oft": Trains(new=_of_oft),
+    "full": Trains(share=_in_full),
+    "freeze": Trains(share=_in_freeze),
+    "prompt_tuning": Trains(new=_of_prompt),
+    "prefix_tuning": Trains(new=_of_prefix),
+    "p_tuning": Trains(new=_of_encoder),
+    "ia3": Trains(new=lambda weights, step: float(ia3_width(weights) * weights.count)),
+    "vera": Trains(new=_of_vera),
+    "ln_tuning": Trains(share=_in_norms),
+    "adalora": Trains(new=_of_adalora),
 }
 
 
