@@ -253,12 +253,15 @@ def _read(
         for index, of_file in zip(again, redone, strict=True):
             planned[index], parts[index] = again[index], of_file
     unread = [_unread(of_file) for of_file in parts]
+    kept = [sum(it.result.rows_kept for it in of_file) for of_file in parts]
     asked = [
         (
-            *questions_of(file.source, file.plan, columns, rows, spec, kept=_kept(of_file)),
+            *questions_of(file.source, file.plan, columns, rows, spec, kept=count),
             *_cut(of_file, spec),
         )
-        for file, columns, of_file, (_, rows) in zip(planned, unread, parts, looks, strict=True)
+        for file, columns, of_file, (_, rows), count in zip(
+            planned, unread, parts, looks, kept, strict=True
+        )
     ]
     harmless = {
         name: column
@@ -297,20 +300,12 @@ class _Hashes:
     def of(self, source: Source) -> str:
         """In hexadecimal; empty if the file cannot be read."""
         self._thread.join()
-        return self._found.get(source.path) or _sha256(source)
-
-
-def _sha256(source: Source) -> str:
-    if source.unusable:  # a pipe would never end
-        return ""
-    try:
-        return sha256_of(source.path)
-    except OSError:
-        return ""
-
-
-def _kept(parts: Sequence[Part]) -> int:
-    return sum(part.result.rows_kept for part in parts)
+        if source.path in self._found or source.unusable:  # a pipe would never end
+            return self._found.get(source.path, "")
+        try:
+            return sha256_of(source.path)
+        except OSError:
+            return ""
 
 
 def _cut(parts: Sequence[Part], spec: DataSpec) -> Iterator[tuple[str, str]]:

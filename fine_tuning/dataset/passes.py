@@ -46,7 +46,7 @@ def _run_part(job: PartJob, sink: Sink, advance: Callable[[int], None] | None) -
     try:
         before = 0
         for batch in reading:
-            work.take(_moved(batch, job.lines_before))
+            work.take(batch.moved(job.lines_before) if job.lines_before else batch)
             if advance:
                 advance(reading.bytes_read - before)
                 before = reading.bytes_read
@@ -181,15 +181,6 @@ class _Pass:
         kept = [index for index, data in enumerate(made) if data is not None]
         self.sink.keep([made[i] for i in kept], [first + i for i in kept])  # type: ignore[misc]  # no None
         return True
-
-
-def _moved(batch: Block | Records, lines: int) -> Block | Records:
-    """A batch of a range, with the lines that it has in the file."""
-    if not lines:
-        return batch
-    if isinstance(batch, Block):
-        return Block(batch.data, batch.first_line + lines)
-    return replace(batch, lines=[line + lines for line in batch.lines])
 
 
 def _decode_others(

@@ -4,7 +4,7 @@ source --read--> Block | Records --convert--> canonical rows --account--> Checke
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -83,6 +83,15 @@ class Block:
     data: bytes
     first_line: int
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it tells nothing: no record, and no error."""
+        return False
+
+    def moved(self, lines: int) -> "Block":
+        """The same behind so many lines of the file."""
+        return replace(self, first_line=self.first_line + lines)
+
 
 @dataclass(frozen=True, slots=True)
 class Records:
@@ -95,6 +104,15 @@ class Records:
     lines: Sequence[int]
     problems: Sequence[RecordProblem] = ()
     raw: Sequence[bytes | None] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it tells nothing: no record, and no error."""
+        return not self.values and all(it.severity != "error" for it in self.problems)
+
+    def moved(self, lines: int) -> "Records":
+        """The same behind so many lines of the file."""
+        return replace(self, lines=[line + lines for line in self.lines])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,8 @@ def refuse_taken(report: Path, ours: bytes, dataset_paths: Sequence[str]) -> Non
 
 def _taken(place: Path, ours: bytes, dataset_paths: Sequence[str]) -> str:
     """Why a place is not free, or nothing."""
-    if any(_same(place, at_home(name)) for name in dataset_paths):
+    datasets = [path for path in map(at_home, dataset_paths) if path.exists()]
+    if place.exists() and any(map(place.samefile, datasets)):
         return f"{place} is the dataset itself"
     if place.is_dir():
         return f"{place} is a directory; a file's name is needed"
@@ -64,10 +65,6 @@ def _taken(place: Path, ours: bytes, dataset_paths: Sequence[str]) -> str:
     if written and not (written.startswith(ours) if ours == _OUR_REPORT else ours in written):
         return f"{place} exists and is no report; it is not overwritten"
     return ""
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and one.samefile(other)
 
 
 @contextmanager

@@ -226,6 +226,11 @@ class Catalogue:
             setting = engine_setting(argument)
         return setting
 
+    def takes(self, name: str) -> bool:
+        """Whether a flag, or a word without one, sets what has this name."""
+        is_operand = self.operand is not None and self.operand.name == name
+        return is_operand or self.find(name) is not None
+
     def nearest(self, name: str) -> tuple[str, ...]:
         """Up to three known names that look like this one, the likeliest first."""
         aliases = self._aliases()

@@ -70,7 +70,7 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
         asked_for = [item for item in found.entries if source == "you" or _concerns(item, known)]
         entries = _allowed(asked_for, written, mistakes, ignored)
         typed = _typed(entries, source, mistakes)
-        values |= {name: item for name, item in typed.items() if _is_taken(name, known)}
+        values |= {name: item for name, item in typed.items() if known.takes(name)}
     values |= _located(values, mistakes)
     spec = _spec(values)
     asked = _short_forms(argument_rules.Asked(spec, frozenset(values)), mistakes)
@@ -101,11 +101,6 @@ def resolve(command: Command, words: Sequence[str]) -> Resolved:
             *argument_rules.doubts(asked),
         ),
     )
-
-
-def _is_taken(name: str, known: Catalogue) -> bool:
-    operand = known.operand is not None and known.operand.name == name
-    return operand or known.find(name) is not None
 
 
 def preset_names() -> tuple[str, ...]:
@@ -222,10 +217,13 @@ def _typed(entries: Iterable[Entry], source: Source, mistakes: list[str]) -> dic
     places: dict[str, str] = {}
     for entry in entries:
         setting, name = entry.setting, entry.setting.name
+        word = _unwrapped(entry)
         try:
-            value = setting.value(_unwrapped(entry))
+            value = setting.value(word)
         except ValueError as error:
-            mistakes.append(f"{entry.place} {_sentence(setting, entry, str(error))}")
+            said = str(error) if str(error).endswith("?") else f"{str(error).rstrip('.')}."
+            advice = argument_rules.CHOICES.get((name, str(word).lower()))
+            mistakes.append(f"{entry.place} " + (f"{word}: {advice}" if advice else said))
             continue
         before = values.get(name)
         if before is not None and setting.kind == "list":
@@ -261,16 +259,12 @@ def _located(values: Mapping[str, _Value], mistakes: list[str]) -> dict[str, _Va
         places = [Path(item.value).absolute(), ROOT / item.value]
         place = next((place for place in places if place.is_file()), None)
         if place is None:
-            mistakes.append(f"--{name}: there is no file {item.value}.{_bundled(name)}")
+            ours = ", ".join(f"configs/{it.name}" for it in sorted(CONFIGS.glob(f"{name}*.json")))
+            bundled = f" Bundled are {ours}." if ours else ""
+            mistakes.append(f"--{name}: there is no file {item.value}.{bundled}")
         else:
             found[name] = replace(item, value=str(place))
     return found
-
-
-def _bundled(name: str) -> str:
-    """Files of this kind that come with the program, by the names under which they are found."""
-    files = ", ".join(f"configs/{path.name}" for path in sorted(CONFIGS.glob(f"{name}*.json")))
-    return f" Bundled are {files}." if files else ""
 
 
 def _unwrapped(entry: Entry) -> Written:
@@ -279,13 +273,6 @@ def _unwrapped(entry: Entry) -> Written:
         word: Written = words[0]
         return word
     return words
-
-
-def _sentence(setting: Setting, entry: Entry, complaint: str) -> str:
-    word = _unwrapped(entry)
-    advice = argument_rules.CHOICES.get((setting.name, str(word).lower()))
-    end = "?" if complaint.endswith("?") else "."
-    return f"{word}: {advice}" if advice else f"{complaint.rstrip('.?')}{end}"
 
 
 def _spec(values: Mapping[str, _Value]) -> RunSpec:

@@ -137,7 +137,9 @@ class _Watch:
                 what = f"{found.kind} ({found.length} characters) in {place}"
                 seen.setdefault(found.code, {})[what] = None
         for code, things in seen.items():
-            self._note(number, code, "looks like it holds " + _listed(list(things)))
+            named = [f"{'an' if thing[0] in 'AaeE' else 'a'} {thing}" for thing in things]
+            more = f" and {len(things) - 3} more" if len(things) > 3 else ""
+            self._note(number, code, f"looks like it holds {', '.join(named[:3])}{more}")
 
     def _note(self, number: int, code: str, message: str) -> None:
         self.counts[code] += 1
@@ -157,7 +159,9 @@ class _Watch:
             notes.append(f"all {rows:,} answers are the same ({shown}): a model learns to say that")
         open_ends = self._first.pop("ends_mid_sentence", [])
         unfinished = self.counts.pop("ends_mid_sentence", 0)
-        if self._ends_tell_something(unfinished):
+        finished = self.long_answers - unfinished
+        are_many = self.long_answers >= _FEWEST_LONG_ANSWERS
+        if are_many and finished >= _PUNCTUATED_SHARE * self.long_answers:
             self.counts["cut_off"] += unfinished
             both = sorted([*self._first.get("cut_off", []), *open_ends])
             self._first["cut_off"] = both[:WARNINGS_PER_CODE]
@@ -185,13 +189,6 @@ class _Watch:
             counts[min(turns, _MOST_TURNS)] += rows
         return {str(turns): rows for turns, rows in sorted(counts.items())}
 
-    def _ends_tell_something(self, unfinished: int) -> bool:
-        finished = self.long_answers - unfinished
-        return (
-            self.long_answers >= _FEWEST_LONG_ANSWERS
-            and finished >= _PUNCTUATED_SHARE * self.long_answers
-        )
-
     def _label_notes(self) -> list[str]:
         total = self.labels.total()
         rare = min(self.labels[True], self.labels[False])
@@ -214,12 +211,6 @@ class _Watch:
             problems(_warning(origins, number, code, message))
 
 
-def _listed(things: list[str]) -> str:
-    shown = [f"{'an' if thing[0] in 'AaeE' else 'a'} {thing}" for thing in things[:3]]
-    more = f" and {len(things) - 3} more" if len(things) > 3 else ""
-    return ", ".join(shown) + more
-
-
 def _warning(origins: Origins, number: int, code: str, message: str) -> Problem:
     file, line = origins.of(number)
     return Problem(file, line, None, code, message, "warning")
@@ -233,24 +224,19 @@ def _with_near_duplicates(
         file, line = origins.of(pair.first)
         message = f"{pair.similarity:.0%} of its text is the same as in {file}:{line}"
         problems(_warning(origins, pair.second, "near_duplicate", message))
+    sizes = [size for size in Counter(near.clusters.tolist()).values() if size > 1]
     more = near.found - len(pairs)
     notes = [f"near_duplicate: {len(pairs):,} rows are named, and {more:,} more are counted"]
     counts = {**findings.counts, "near_duplicate": near.found} if near.found else findings.counts
     return replace(
         findings,
         counts=counts,
-        near=_near_findings(near, seconds),
+        near=NearFindings(
+            rows=near.found,
+            clusters=len(sizes),
+            largest_cluster=max(sizes, default=1),
+            threshold=THRESHOLD,
+            seconds=round(seconds, 3),
+        ),
         notes=(*findings.notes, *(notes if more else ())),
-    )
-
-
-def _near_findings(near: NearDuplicates, seconds: float) -> NearFindings:
-    sizes = Counter(near.clusters.tolist())
-    shared = [size for size in sizes.values() if size > 1]
-    return NearFindings(
-        rows=near.found,
-        clusters=len(shared),
-        largest_cluster=max(shared, default=1),
-        threshold=THRESHOLD,
-        seconds=round(seconds, 3),
     )

@@ -111,13 +111,17 @@ class Reading:
             yield file_problem(code, message, "warning")
         found = False
         for batch in _read(content, utf8):
-            found = found or isinstance(batch, Block) or bool(batch.values) or _fails(batch)
+            found = found or not batch.is_empty
             yield batch
         self.lines = utf8.lines
         if utf8.cr and content.kind in _JSON:
             yield file_problem("crlf", "line ends CR or CRLF were read as LF", "warning")
         if stream.cut:
-            yield file_problem("damaged_file", _damage(stream.cut, self.lines))
+            damage = (
+                f"{stream.cut}: the rows up to line {self.lines} were read, the rest is lost; get"
+                " the file again"
+            )
+            yield file_problem("damaged_file", damage)
         elif not found and self._part is None:
             yield file_problem("no_records", "the file holds no record")
         if self._part is None:
@@ -164,10 +168,14 @@ def recognise(source: Source) -> Content:
     """What the file holds, by its first bytes and samples of the rest."""
     data = head_of(source.path, source.compression, HEAD)
     if not data:
-        if source.size and not _is_whole_archive(source):
+        if not source.size:
+            return Content("", problem=("empty_file", "the file is empty"))
+        stream = ByteStream(source.path, source.compression)
+        for _ in stream:  # to its end, which may be missing
+            pass
+        if stream.cut:
             return Content("", problem=("damaged_file", "the archive ends before its first row"))
-        empty = "the file is empty" if not source.size else "the archive holds nothing"
-        return Content("", problem=("empty_file", empty))
+        return Content("", problem=("empty_file", "the archive holds nothing"))
     if kind := columnar_kind(data):
         return Content(kind)
     name, fix = binary_content(data)
@@ -199,13 +207,6 @@ def text_unit(source: Source) -> str:
     return said_unit(source, content.head) if content.kind == "txt" else ""
 
 
-def _is_whole_archive(source: Source) -> bool:
-    stream = ByteStream(source.path, source.compression)
-    for _ in stream:
-        pass
-    return not stream.cut
-
-
 def _of_text(source: Source, data: bytes, encoding: Encoding) -> Content:
     head = b"".join(Utf8Stream([data], encoding, newlines=False)).decode("utf-8", "replace")
     whole = len(data) < HEAD
@@ -232,7 +233,8 @@ def _of_text(source: Source, data: bytes, encoding: Encoding) -> Content:
     if by_look and (doubt := doubtful_text(source, head)):
         return Content("", encoding, problem=("kind_doubtful", doubt))
     if source.kind in ("parquet", "arrow"):
-        return Content("", encoding, problem=("damaged_file", _no_columnar(source.kind, head)))
+        text = f"the file is no {source.kind} file: it begins with {head[:16]!r} and looks like "
+        return Content("", encoding, problem=("damaged_file", text + looks_like(head)))
     if _ends_with_cr(head):
         plain = head.replace("\r\n", "\n").replace("\r", "\n")
         return Content(source.kind, encoding, plain, whole, cr_ends=True)
@@ -245,11 +247,6 @@ def _ends_with_cr(head: str) -> bool:
     if "\r" not in head.replace("\r\n", ""):
         return False
     return "\n" not in _QUOTED.sub("", head)
-
-
-def _no_columnar(kind: str, head: str) -> str:
-    found = looks_like(head)
-    return f"the file is no {kind} file: it begins with {head[:16]!r} and looks like {found}"
 
 
 def _is_json(head: str, layout: str, *, whole: bool) -> bool:
@@ -321,14 +318,6 @@ def _odd_lines(content: Content) -> str:
     listed = ", ".join(map(str, odd[:5])) + (", ..." if len(odd) > 5 else "")
     count = f"{len(odd):,}{'' if content.whole else ' or more'} of its lines"
     return f"it was read as such, which decides {count}: {listed}"
-
-
-def _fails(records: Records) -> bool:
-    return any(problem.severity == "error" for problem in records.problems)
-
-
-def _damage(cut: str, lines: int) -> str:
-    return f"{cut}: the rows up to line {lines} were read, the rest is lost; get the file again"
 
 
 def unreadable_file(source: Source, error: OSError) -> DataError:

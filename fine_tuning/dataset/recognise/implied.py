@@ -59,13 +59,8 @@ def _is_dialogue(path: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     values = values_at(rows, path)
     named = bool(_DIALOGUE.fullmatch(path.rpartition(".")[2]))
     return bool(values) and all(
-        (isinstance(value, list) and len(value) > 1 and all(map(speaks, value)))
-        or (named and _are_texts(value))
-        or (named and isinstance(value, str) and bool(is_rendered(value)))
+        all(map(speaks, value)) or (named and all(isinstance(text, str) for text in value))
+        if isinstance(value, list) and len(value) > 1
+        else (named and isinstance(value, str) and bool(is_rendered(value)))
         for value in values
     )
-
-
-def _are_texts(value: Any) -> bool:
-    listed = isinstance(value, list) and len(value) > 1
-    return listed and all(isinstance(text, str) for text in value)

@@ -64,14 +64,10 @@ def mapped(name: str, entry: Mapping[str, Any]) -> Mapped:
     roles = {tags[tag]: ours for tag, ours in _ROLES.items() if tag in tags}
     if not columns and not tags:
         return Mapped()
-    said = [f"{ours} is {theirs}" for ours, theirs in {**columns, **_named(keys, roles)}.items()]
+    other = {ours: theirs for theirs, ours in {**keys, **roles}.items() if ours != theirs}
+    said = [f"{ours} is {theirs}" for ours, theirs in {**columns, **other}.items()]
     where = f'as the entry "{name}" of {NAME} says: {", ".join(said)}'
     return Mapped(columns, Tags(keys, roles), f"{where} (--columns goes before it)")
-
-
-def _named(keys: Mapping[str, str], roles: Mapping[str, str]) -> dict[str, str]:
-    """Our names -> theirs, where they differ."""
-    return {ours: theirs for theirs, ours in {**keys, **roles}.items() if ours != theirs}
 
 
 def _texts(value: Any) -> dict[str, str]:

@@ -176,16 +176,12 @@ def _only_column(rows: list[dict[str, Any]], renames: Mapping[str, str]) -> dict
     if names <= _ANSWERS_OF_SERVERS:
         return {}  # {"error": "Entry not found"}: what a failed download leaves
     texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
-    if len(names) != 1 or len(texts) != 1 or texts & _names_of_parts():
+    others = (known for known in all_formats().values() if known.kind != "text")
+    parts = {name for known in others for its in known.columns.values() for name in its}
+    if len(names) != 1 or len(texts) != 1 or texts & parts:
         return {}  # system prompts or answers alone are no texts
     (name,) = texts
     values = [row[name] for row in rows if isinstance(row.get(name), str)]
     if HARMLESS.fullmatch(name) or all("://" in value.split(" ")[0] for value in values):
         return {}  # addresses, names, ids
     return {name: "text"}
-
-
-def _names_of_parts() -> set[str]:
-    """Every name under which a format reads a part of a row."""
-    others = (known for known in all_formats().values() if known.kind != "text")
-    return {name for known in others for names in known.columns.values() for name in names}

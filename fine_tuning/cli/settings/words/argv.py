@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fine_tuning.cli.settings.catalogue import Catalogue, Setting, Written, did_you_mean
 
 LONG_DASHES = ("\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}", "\N{HORIZONTAL BAR}")
+TRUTHS = ("true", "false", "yes", "no", "1", "0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def read_words(words: Sequence[str], catalogue: Catalogue) -> Found:
             continue
         if has_value:
             values = [value]
-        elif negated or (setting.is_bool and not _is_truth(words[position : position + 1])):
+        elif negated or (setting.is_bool and " ".join(words[position:][:1]).lower() not in TRUTHS):
             values = ["false" if negated else "true"]
         else:
             values = _following(words[position:], setting.is_many)
@@ -114,10 +115,6 @@ def _following(words: Sequence[str], many: bool) -> list[str]:
             break
         values.append(word)
     return values
-
-
-def _is_truth(words: Sequence[str]) -> bool:
-    return bool(words) and words[0].lower() in ("true", "false", "yes", "no", "1", "0")
 
 
 def _stray(word: str) -> str:

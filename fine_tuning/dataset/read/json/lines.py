@@ -94,8 +94,11 @@ def decode_block(block: Block) -> Records:
             for value, part in values:
                 batch.add(value, number, part)
         else:
-            last = at_end and i == len(lines)
-            batch.add(_cut_off(decoded) if last and _unclosed(raw) else decoded, number, raw)
+            is_open = raw.startswith((b"{", b"[")) and not raw.endswith((b"}", b"]"))
+            if is_open and at_end and i == len(lines):
+                why = f"the file ends in the middle of this record ({decoded.findings[0].message})"
+                decoded = unreadable("truncated", why)
+            batch.add(decoded, number, raw)
     return batch.take()
 
 
@@ -141,12 +144,3 @@ def _values_of_line(raw: bytes, line: int) -> list[tuple[Decoded, bytes]]:
             return values if not text[end:].strip(" \t,") else []
         at = gap.end()
     return values
-
-
-def _unclosed(raw: bytes) -> bool:
-    return raw.startswith((b"{", b"[")) and not raw.endswith((b"}", b"]"))
-
-
-def _cut_off(decoded: Decoded) -> Decoded:
-    reason = decoded.findings[0].message
-    return unreadable("truncated", f"the file ends in the middle of this record ({reason})")

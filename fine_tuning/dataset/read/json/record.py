@@ -78,23 +78,18 @@ def strict_value(raw: bytes) -> Any:
     if b"-0" in raw and _MINUS_ZERO.search(raw):
         return UNREADABLE
     try:
-        value = _by_member(raw) if _may_hold_vectors(raw) else _STRICT.decode(raw)
+        if len(raw) > _MANY_NUMBERS and raw[:1] == b"{" and raw.count(b".") > 200:
+            # Lists of numbers (embeddings), which nothing reads as text, are decoded without
+            # asking how each was written: that takes ten times as long.
+            value = {
+                key: (_PLAIN if _NUMBERS.fullmatch(part) else _STRICT).decode(part)
+                for key, part in _MEMBERS.decode(raw).items()
+            }
+        else:
+            value = _STRICT.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError, _RefusedError):
         return UNREADABLE
     return UNREADABLE if may_repeat_keys(raw, value) else value
-
-
-def _may_hold_vectors(raw: bytes) -> bool:
-    return len(raw) > _MANY_NUMBERS and raw[:1] == b"{" and raw.count(b".") > 200
-
-
-def _by_member(raw: bytes) -> dict[str, Any]:
-    """A record whose lists of numbers (embeddings), which nothing reads as text, are decoded
-    without asking how each number was written: that takes ten times as long."""
-    return {
-        key: (_PLAIN if _NUMBERS.fullmatch(part) else _STRICT).decode(part)
-        for key, part in _MEMBERS.decode(raw).items()
-    }
 
 
 def decode_record(raw: bytes, line: int = 1) -> Decoded:
@@ -252,16 +247,11 @@ def _parse(text: str, findings: list[Finding]) -> Any:
                 "control_character", "a raw line break, tab or control character stands in text"
             )
         )
-    findings.extend(_repeated(repeated))
+    if once := dict.fromkeys(repeated):
+        keys = ", ".join(json.dumps(name[:_QUOTED_LIMIT], ensure_ascii=True) for name in once)
+        said = f"key {keys} appears more than once; its last value is used"
+        findings.append(Finding("duplicate_key", said))
     return value
-
-
-def _repeated(names: list[str]) -> list[Finding]:
-    if not names:
-        return []
-    once = dict.fromkeys(names)
-    keys = ", ".join(json.dumps(name[:_QUOTED_LIMIT], ensure_ascii=True) for name in once)
-    return [Finding("duplicate_key", f"key {keys} appears more than once; its last value is used")]
 
 
 def _int(text: str) -> int | float:
