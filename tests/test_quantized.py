@@ -42,7 +42,7 @@ def test_fp8_needs_no_rows_and_answers_the_contract(run: tuple[Path, str]) -> No
     found = result(place, "quantize")
     assert found["method"] == "FP8_DYNAMIC" and found["calibration"] is None
     verdict = found["verdict"]
-    assert isinstance(verdict, dict) and verdict["holds"] and verdict["format"] == "6 bits"
+    assert isinstance(verdict, dict) and verdict["holds"] and verdict["format"] == "fp8"
     same_files(place, "run-fp8")
     assert (place / "run-fp8" / "recipe.yaml").is_file()
     assert not (place / "run" / "evaluated.json").exists()
@@ -83,3 +83,5 @@ def test_a_model_without_a_run_becomes_fp8(run: tuple[Path, str]) -> None:
     done = command("export", *words, cwd=place)
     assert done.returncode == 0, done.stdout
     assert (place / "run-merged-fp8" / "model.safetensors").is_file()
+    card = (place / "run-merged-fp8" / "README.md").read_text(encoding="utf-8")
+    assert "A copy of run-merged" in card and "FP8_DYNAMIC" in card

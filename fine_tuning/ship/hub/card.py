@@ -10,6 +10,8 @@ from fine_tuning.values.tables.methods import METHODS
 
 MARK = "<!-- written by llama-factory-fine-tuning; without this line it is never overwritten -->"
 
+WHAT = {"adapter": "An adapter for", "finetune": "A model trained from", "quantized": "A copy of"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
@@ -30,15 +32,22 @@ class Base:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a card says; `record` is None for a model whose run is not known."""
+    """What a card says; `record` is None for a model whose run is not known, `copies` says that it
+    is the base model itself in fewer bits."""
 
     repo_id: str
     is_adapter: bool
+    copies: bool = False
     base: Base
     record: RunRecord | None
     scores: Sequence[str] = ()
     loading: Sequence[tuple[str, str, str]] = ()  # title, language, code
     notes: Sequence[str] = ()  # what became of its weights
+
+    @property
+    def relation(self) -> str:
+        """To the base model, in the Hub's words (hub-docs, "Model cards")."""
+        return "adapter" if self.is_adapter else "quantized" if self.copies else "finetune"
 
 
 def card_text(card: Card) -> str:
@@ -62,9 +71,7 @@ def metadata(card: Card) -> str:
     tags = ["llama-factory", *([record.settings.method] if record else [])]
     values: dict[str, Any] = {
         "base_model": base.name,
-        "base_model_relation": ("adapter" if card.is_adapter else "finetune")
-        if base.name
-        else None,
+        "base_model_relation": card.relation if base.name else None,
         "library_name": "peft" if card.is_adapter else "transformers",
         "license": base.license.name,
         "license_name": base.license.title,
@@ -100,9 +107,9 @@ def settings_of(record: RunRecord) -> Mapping[str, object]:
 
 
 def _sections(card: Card) -> list[str]:
-    kind = "An adapter for" if card.is_adapter else "A model trained from"
     name = card.repo_id.rpartition("/")[2]
-    parts = [f"# {name}\n\n{kind} {card.base.text}, trained with LLaMA-Factory."]
+    by = ", trained with LLaMA-Factory" if card.record is not None else ""
+    parts = [f"# {name}\n\n{WHAT[card.relation]} {card.base.text}{by}."]
     parts.append(f"## Base model\n\n- {card.base.text}\n- license: {card.base.license.text}")
     if card.notes:
         parts.append("## Quantised\n\n" + "\n".join(f"- {note}" for note in card.notes))

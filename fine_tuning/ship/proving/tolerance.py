@@ -9,13 +9,16 @@ from fine_tuning.values.answers.contract import Contract, Noise
 IN_ORDER = Noise(mean=2e-3, largest=2e-2)
 # The noise is of a rounding like the format's, on as many places: the format's own may be larger.
 TIMES = 3.0
-COARSER = ("float32", "float16", "bfloat16", *(f"{bits} bits" for bits in (8, 6, 5, 4, 3, 2)))
+COARSER = (
+    *("float32", "float16", "bfloat16", "8 bits", "6 bits"),
+    *("fp8", "5 bits", "4 bits", "3 bits", "2 bits"),
+)
 FULL_NAMES: Mapping[str, str] = {
     "f32": "float32",
     "f16": "float16",
     "fp16": "float16",
     "bf16": "bfloat16",
-    "fp8": "6 bits",  # three bits behind the point, which a block does not share
+    "float8_e4m3fn": "fp8",
 }
 OF_BITS = re.compile(r"(?:Q|IQ|TQ|INT|FP|NF)(\d)", re.IGNORECASE)
 

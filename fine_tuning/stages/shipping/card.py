@@ -1,5 +1,6 @@
 """The model card: of what leaves a run, as it goes to a hub and as it lies beside merged models."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -103,11 +104,29 @@ def lacks_card(folder: Path) -> bool:
     return folder.is_dir() and not (folder / CARD).exists()
 
 
-def write_card_without_run(folder: Path, known: BaseModel, revision: str | None) -> None:
-    """A card in a merged model whose training is not known."""
-    base = base_from(known, None, revision)
-    code = ("The merged model, with Transformers", "python", merged_code(folder.name))
-    card = Card(repo_id=folder.name, is_adapter=False, base=base, record=None, loading=[code])
+def write_card_without_run(
+    folder: Path,
+    known: BaseModel,
+    revision: str | None,
+    quantized: Quantized | None = None,
+    *,
+    copies: bool = False,
+) -> None:
+    """A card in a model whose training is not known: a merged one, or what it was quantised to;
+    `copies`: that is the base model itself."""
+    kind, code = "merged" if quantized is None else "quantised", merged_code(folder.name)
+    shown = [(f"The {kind} model, with Transformers", "python", code)]
+    if quantized is not None:
+        shown.append(("With vLLM", "shell", f"vllm serve {shlex.quote(folder.name)}"))
+    card = Card(
+        repo_id=folder.name,
+        is_adapter=False,
+        copies=copies,
+        base=base_from(known, None, revision),
+        record=None,
+        loading=shown,
+        notes=_quantized(quantized) if quantized is not None else (),
+    )
     files.write_text(folder / CARD, card_text(card))
 
 

@@ -48,8 +48,7 @@ def export_adapters(
         if spec.export_dir is not None:
             stage = merge.of_adapters(spec, base, adapters, worker)
             done(stage, screen)
-            given = spec.engine_args.get("model_revision")
-            card.write_card_without_run(spec.export_dir, base, str(given) if given else None)
+            card.write_card_without_run(spec.export_dir, base, revision_of(spec))
             ship_model(spec, spec.export_dir, base, title, worker, log=log, screen=screen)
     return spec.export_dir or adapters[-1]
 
@@ -86,13 +85,21 @@ def ship_model(
         path = written.path if written.path.is_file() else None
         written_for_servers = quantize.of_model(spec, model, path, worker, log)
         if written_for_servers is not None:
-            done(written_for_servers, screen)
+            small = done(written_for_servers, screen)
+            copies = Path(base.location) == model
+            card.write_card_without_run(small.path, base, revision_of(spec), small, copies=copies)
         if not spec.gguf:
             return
         made = done(gguf.of_model(spec, model, title, path, worker, log), screen)
         served = ollama.of_model(spec, model, base, made, path, worker, log)
         if served is not None:
             done(served, screen)
+
+
+def revision_of(spec: RunSpec) -> str | None:
+    """The revision of the base model that was asked for."""
+    given = spec.engine_args.get("model_revision")
+    return str(given) if given else None
 
 
 def done(stage: Any, screen: Screen) -> Any:

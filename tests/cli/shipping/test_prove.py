@@ -14,7 +14,15 @@ from fine_tuning.errors import DataError, UsageError
 from fine_tuning.ship.proving.causes import CAUSES, judge
 from fine_tuning.ship.proving.contract_file import read_contract
 from fine_tuning.ship.proving.tolerance import format_of
-from fine_tuning.values.answers.contract import Contract, Conversation, Heard, Position, Replay
+from fine_tuning.values.answers.contract import (
+    Contract,
+    Conversation,
+    Heard,
+    Noise,
+    Position,
+    Replay,
+)
+from fine_tuning.values.codec import json_text
 from tests.commands import ROOT
 
 
@@ -92,6 +100,7 @@ def test_a_file_that_is_no_contract_is_named(tmp_path: Path) -> None:
         ("Q4_K_M", "4 bits"),
         ("BF16", "bfloat16"),
         ("bfloat16", "bfloat16"),
+        ("fp8", "fp8"),
         ("guess", ""),
     ],
 )
@@ -116,6 +125,15 @@ CONTRACT = Contract(
     model="m", dtype="float32", stop_ids=(2,), stops=("<end>",), conversations=(ASKED,)
 )
 HEARD = Heard(name="one", prompt_ids=(1, 5), prompt_tokens=2, answer="yes", ended="stop")
+
+
+def test_a_contract_of_before_fp8_was_measured_judges_it_as_it_was_judged_then(
+    tmp_path: Path,
+) -> None:
+    noise = {"6 bits": Noise(mean=0.2, largest=1.0)}
+    file = tmp_path / "contract.json"
+    file.write_text(json_text(replace(CONTRACT, noise=noise), root=tmp_path), encoding="utf-8")
+    assert read_contract(file).noise["fp8"] == noise["6 bits"]
 
 
 def test_a_second_token_that_begins_the_text_is_told_from_another_template() -> None:

@@ -83,6 +83,7 @@ def test_coarser_formats_move_a_model_farther(trained: Trained) -> None:
     means = [noise[it].mean for it in ("float16", "bfloat16", "8 bits", "6 bits", "5 bits")]
     means += [noise[f"{bits} bits"].mean for bits in (4, 3, 2)]
     assert means == sorted(means) and 0 < means[0] < 0.02
+    assert noise["6 bits"].mean < noise["fp8"].mean < noise["5 bits"].mean
 
 
 def verdict_of(trained: Trained, base: Path, adapter: Path | None = None) -> Verdict:

@@ -30,6 +30,17 @@ def in_blocks(bits: int, numbers: "torch.Tensor") -> "torch.Tensor":
     return (low + ((blocks - low) / step).round() * step).flatten(-2).to(numbers.dtype)
 
 
+def in_scaled_e4m3(numbers: "torch.Tensor") -> "torch.Tensor":
+    """The numbers in FP8 E4M3 (three bits behind the point, at most 448: the OCP's OFP8, and
+    arXiv:2209.05433), each row with a scale by its largest, as FP8_DYNAMIC keeps the rows of
+    weights and each token's numbers."""
+    largest = torch.finfo(torch.float8_e4m3fn).max
+    size = numbers.float().abs().amax(-1, keepdim=True)
+    scale = (size / largest).clamp_min(torch.finfo(torch.float32).tiny)
+    kept = (numbers.float() / scale).clamp(-largest, largest).to(torch.float8_e4m3fn)
+    return (kept.float() * scale).to(numbers.dtype)
+
+
 FLOATS: Mapping[str, Rounded] = {
     "float16": partial(in_float, torch.float16),
     "bfloat16": partial(in_float, torch.bfloat16),
@@ -37,18 +48,19 @@ FLOATS: Mapping[str, Rounded] = {
 QUANTIZED: Mapping[str, Rounded] = {
     f"{bits} bits": partial(in_blocks, bits) for bits in (8, 6, 5, 4, 3, 2)
 }
+SCALED: Mapping[str, Rounded] = {"fp8": in_scaled_e4m3}
 PACKED = ("Linear4bit", "Linear8bitLt")
-FORMATS = (*FLOATS, *QUANTIZED)
+FORMATS = (*FLOATS, *QUANTIZED, *SCALED)
 
 
 @contextmanager
 def computed_in(model: Any, name: str) -> Iterator[None]:
     """Inside, matrices are rounded to the format when they are used; between the layers everything
-    is rounded to it too if it is a floating one (as Transformers computes), and to 8 bits before
-    each matrix if it is not (as llama.cpp does)."""
-    weights = {**FLOATS, **QUANTIZED}[name]
+    is rounded to it too if it is a floating one (as Transformers computes). What enters a matrix
+    of the others is rounded to 8 bits (as llama.cpp does), or scaled like it (as vLLM does)."""
+    weights = {**FLOATS, **QUANTIZED, **SCALED}[name]
     between = FLOATS.get(name)
-    before = between or QUANTIZED["8 bits"]
+    before = between or SCALED.get(name) or QUANTIZED["8 bits"]
     with ExitStack() as hooks:
         for module in model.modules():
             if _is_packed(module):
