@@ -15,7 +15,6 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Annotated, Any, Literal
 
-from fine_tuning import hubs
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.disk.resources import CONSTRAINTS, REINSTALL
@@ -28,6 +27,7 @@ from fine_tuning.engine.gpus import (
 )
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
 from fine_tuning.escaping import visible
+from fine_tuning.hubs import sites
 from fine_tuning.values.spec import RunSpec
 
 ENGINE_STACK = ("torch", "transformers", "peft", "datasets", "accelerate", "trl", "llamafactory")
@@ -106,7 +106,7 @@ def findings(spec: RunSpec) -> Iterator[Finding]:
         {
             "runs": spec.output_dir or Path("runs"),
             "data folder": spec.dataset_dir,
-            "model cache": hubs.cache(),
+            "model cache": sites.cache(),
             "temporary": Path(tempfile.gettempdir()),
         }
     )
@@ -184,8 +184,8 @@ def _writable(folder: Path) -> bool:
 
 def hub_findings() -> Iterator[Finding]:
     """Whether models and datasets can be fetched by name, and with whose token."""
-    offline = [name for name in hubs.OFFLINE if hubs.is_on(name)]
-    endpoint = hubs.site()
+    offline = [name for name in sites.OFFLINE if sites.is_on(name)]
+    endpoint = sites.site()
     if offline:
         yield Finding("note", "hub", f"offline mode ({', '.join(offline)}): only cached models")
     elif (trouble := unreachable(endpoint)) == "":
@@ -197,7 +197,7 @@ def hub_findings() -> Iterator[Finding]:
             f"{endpoint} does not answer ({trouble})",
             "give local directories, or set HF_ENDPOINT to a mirror, or HTTPS_PROXY",
         )
-    if os.environ.get("HF_TOKEN") or (hubs.home() / "token").is_file():
+    if os.environ.get("HF_TOKEN") or (sites.home() / "token").is_file():
         yield Finding("ok", "hub token", "present")
     else:
         yield Finding("note", "hub token", "none; only gated and private models need HF_TOKEN")

@@ -6,14 +6,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fine_tuning import hub_folder
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.engine.models.hub import wanted_files
 from fine_tuning.errors import DataError, ModelError, UsageError
-from fine_tuning.hubs import Repo
+from fine_tuning.hubs import folder as hub_folder
+from fine_tuning.hubs.refused import Repo
 from fine_tuning.screen import downloading
 from fine_tuning.units import bytes_text, counted
 

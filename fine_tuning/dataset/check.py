@@ -36,7 +36,7 @@ from fine_tuning.dataset.recognise.survey import (
 from fine_tuning.dataset.sources import HubChoice, Source, find_sources
 from fine_tuning.disk.paths import at_home, expanded
 from fine_tuning.errors import DataError, UsageError
-from fine_tuning.hubs import OnBytes
+from fine_tuning.hubs.downloads import OnBytes
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.spec import DataSpec
 

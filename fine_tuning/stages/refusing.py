@@ -17,7 +17,7 @@ from fine_tuning.engine.models.source import is_local, model_location
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.rewards import compares, refuse_rewards
 from fine_tuning.errors import UsageError
-from fine_tuning.hubs import require_upload
+from fine_tuning.hubs.refused import require_upload
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import require_adapter, require_mergeable, require_trainable
 from fine_tuning.stages.model import wanted_model

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning import hub_folder
 from fine_tuning.cli.main import main
+from fine_tuning.hubs import folder as hub_folder
 from tests import modelscope_site
 from tests.commands import read_told
 from tests.dataset.sources import hub_site

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.disk.paths import at_home
-from fine_tuning.hubs import on_modelscope
+from fine_tuning.hubs.sites import on_modelscope
 
 NAME = "dataset_info.json"
 # A dataset_dir that is none: names are those of a hub (llamafactory/data/parser.py).

@@ -13,7 +13,8 @@ from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.cli.settings.resolve import Resolved
 from fine_tuning.disk import hashes
 from fine_tuning.errors import UsageError
-from fine_tuning.hubs import on_modelscope, require_upload
+from fine_tuning.hubs.refused import require_upload
+from fine_tuning.hubs.sites import on_modelscope
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
 from fine_tuning.screen import Screen, downloading

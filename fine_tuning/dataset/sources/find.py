@@ -25,7 +25,7 @@ from fine_tuning.dataset.sources.splits import with_splits
 from fine_tuning.dataset.sources.words import explained, is_address
 from fine_tuning.disk.paths import at_home, expanded, natural
 from fine_tuning.errors import DataError
-from fine_tuning.hubs import OnBytes, in_silence
+from fine_tuning.hubs.downloads import OnBytes, in_silence
 from fine_tuning.units import counted
 
 _HUB_ID = re.compile(r"(hf://datasets/)?[\w][\w.-]*/[\w][\w.-]*|hf://datasets/[\w.-]+")

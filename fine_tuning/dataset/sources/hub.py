@@ -13,20 +13,15 @@ from typing import Any
 from fine_tuning.dataset.sources.hub_layout import choose_files
 from fine_tuning.dataset.sources.source import SUFFIXES, HubChoice, Split, is_data_name
 from fine_tuning.errors import EnvironmentProblem, FineTuningError
-from fine_tuning.hubs import (
+from fine_tuning.hubs.downloads import (
     OnBytes,
-    Repo,
-    endpoint,
     escaped,
-    explained,
     hugging_face_meter,
     in_silence,
-    is_offline,
-    modelscope,
     modelscope_meter,
-    on_modelscope,
-    unreachable,
 )
+from fine_tuning.hubs.refused import Repo, explained, modelscope, unreachable
+from fine_tuning.hubs.sites import endpoint, is_offline, on_modelscope
 
 _CONVERTED = "refs/convert/parquet"
 

@@ -13,22 +13,16 @@ from typing import Any
 
 from fine_tuning.engine.models.source import require_whole_model
 from fine_tuning.errors import EnvironmentProblem, FineTuningError, ModelError
-from fine_tuning.hubs import (
-    OnBytes,
+from fine_tuning.hubs.downloads import OnBytes, escaped, hugging_face_meter, modelscope_meter
+from fine_tuning.hubs.refused import (
     Repo,
     Unreachable,
-    endpoint,
-    escaped,
     explained,
-    hugging_face_meter,
     is_network,
-    is_offline,
     modelscope,
-    modelscope_meter,
-    on_modelscope,
-    on_openmind,
     unreachable,
 )
+from fine_tuning.hubs.sites import endpoint, is_offline, on_modelscope, on_openmind
 
 # Everything but weights that Transformers may read; a repository's code is only executed when the
 # user asks for it (--trust_remote_code).

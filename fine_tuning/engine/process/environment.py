@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.hubs import on_openmind
+from fine_tuning.hubs.sites import on_openmind
 from fine_tuning.values.spec import RunSpec
 
 # With these the worker asks a hub by itself; else it has all that it needs (engine/models/hub.py).

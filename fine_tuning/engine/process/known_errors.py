@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from fine_tuning import hubs
 from fine_tuning.disk import files
 from fine_tuning.disk.resources import REINSTALL
 from fine_tuning.engine.gpus import OLD_BUILD, install_torch
@@ -18,6 +17,7 @@ from fine_tuning.errors import (
     ModelError,
     OutOfMemory,
 )
+from fine_tuning.hubs import refused
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class KnownError:
     quoted: bool = True
 
 
-MODEL = hubs.Repo("model")  # the engine's log may name it or not
+MODEL = refused.Repo("model")  # the engine's log may name it or not
 
 
 def _said(pattern: str, error: FineTuningError) -> KnownError:
@@ -122,7 +122,7 @@ KNOWN_ERRORS = (
     ),
     _said(
         r"GatedRepoError|Access to model \S+ is restricted|Cannot access gated repo",
-        hubs.gated(MODEL),
+        refused.gated(MODEL),
     ),
     KnownError(
         r"Can't find 'adapter_config\.json'",
@@ -134,13 +134,13 @@ KNOWN_ERRORS = (
     _said(
         r"RepositoryNotFoundError|is not a local folder and is not a valid model identifier"
         r"|404 Client Error|Repository Not Found",
-        hubs.not_found(MODEL),
+        refused.not_found(MODEL),
     ),
     _said(
         r"OfflineModeIsEnabled|LocalEntryNotFoundError|couldn't connect to|ConnectionError"
         r"|Name or service not known|Temporary failure in name resolution|Network is unreachable"
         r"|ConnectError|Max retries exceeded|MaxRetryError",
-        hubs.unreachable(MODEL, "there is no network, or HF_HUB_OFFLINE is set"),
+        refused.unreachable(MODEL, "there is no network, or HF_HUB_OFFLINE is set"),
     ),
     KnownError(
         r"No module named 'bitsandbytes'|bitsandbytes is not installed"

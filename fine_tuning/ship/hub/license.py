@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.hubs import endpoint, is_network, is_offline, on_modelscope
+from fine_tuning.hubs.refused import is_network
+from fine_tuning.hubs.sites import endpoint, is_offline, on_modelscope
 
 NON_COMMERCIAL = "not for commercial use"
 # A part of the license's name -> what it asks of those who pass on a derived model, in short. The

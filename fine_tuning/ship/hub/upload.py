@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.errors import EnvironmentProblem, UsageError
-from fine_tuning.hubs import OnBytes, endpoint, is_network, site
+from fine_tuning.hubs.downloads import OnBytes
+from fine_tuning.hubs.refused import is_network
+from fine_tuning.hubs.sites import endpoint, site
 from fine_tuning.ship.hub.card import MARK, Base
 
 TOKENIZER = (

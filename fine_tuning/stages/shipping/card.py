@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fine_tuning import hub_folder, report
+from fine_tuning import report
 from fine_tuning.disk import files
+from fine_tuning.hubs import folder as hub_folder
 from fine_tuning.report.told.loading import merged_code, snippets
 from fine_tuning.ship.hub.card import Base, Card, card_text
 from fine_tuning.ship.hub.license import license_of

@@ -15,21 +15,9 @@ from typing import Any
 
 from fine_tuning.disk import files
 from fine_tuning.errors import EnvironmentProblem, FineTuningError, UsageError
-from fine_tuning.hubs import (
-    OnBytes,
-    Repo,
-    endpoint,
-    escaped,
-    explained,
-    hugging_face_meter,
-    is_network,
-    is_offline,
-    modelscope,
-    modelscope_meter,
-    on_modelscope,
-    site,
-    unreachable,
-)
+from fine_tuning.hubs.downloads import OnBytes, escaped, hugging_face_meter, modelscope_meter
+from fine_tuning.hubs.refused import Repo, explained, is_network, modelscope, unreachable
+from fine_tuning.hubs.sites import endpoint, is_offline, on_modelscope, site
 
 NOTE = "download.json"
 # Of a download whose connection breaks: the client itself goes on inside a file only where the
@@ -46,6 +34,18 @@ class Remote:
     sha256: str | None = None
     blob: str | None = None
 
+    def has_content(self, path: Path) -> bool:
+        """Whether the content has the hash that the hub tells; true if it tells none."""
+        if self.sha256 is None and self.blob is None:
+            return True
+        digest = hashlib.sha256()
+        if self.sha256 is None:  # git's id of a small file
+            digest = hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest() == (self.sha256 or self.blob)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
@@ -56,12 +56,16 @@ class Fetched:
     left_out: Mapping[str, int]
     was_there: bool = False
 
+    def missing(self, target: Path) -> int:
+        """Bytes that are still to come into the directory."""
+        return sum(size for name, size in self.files.items() if _size(target / name) != size)
+
 
 def fetch(repo: Repo, target: Path, choose: Choose, on_bytes: OnBytes) -> Fetched:
     """Bring the chosen files of a repository into the directory, whole and checked.
 
-    Raises UsageError for a directory that holds something else, what `hubs.explained` says of the
-    hub, and EnvironmentProblem for a connection that broke or a disk that is too small.
+    Raises UsageError for a directory that holds something else, what `explained` says of the hub,
+    and EnvironmentProblem for a connection that broke or a disk that is too small.
     """
     known = _note(repo, target)
     if known is not None and (fetched := _still_there(known, target, choose)):
@@ -133,7 +137,7 @@ def _write_note(repo: Repo, target: Path, fetched: Fetched, *, complete: bool) -
 
 def _require_room(target: Path, fetched: Fetched) -> None:
     """Raise EnvironmentProblem if the disk cannot hold what is not there yet."""
-    missing = sum(size for name, size in fetched.files.items() if _size(target / name) != size)
+    missing = fetched.missing(target)
     place = next(folder for folder in (target, *target.absolute().parents) if folder.is_dir())
     if shutil.disk_usage(place).free < missing:
         raise EnvironmentProblem(
@@ -153,7 +157,7 @@ def _require_whole(path: Path, remote: Remote) -> None:
     """Raise EnvironmentProblem for a file that is not what the hub has; it is removed, so that it
     is fetched again."""
     size = _size(path)
-    if size == remote.size and _has_hash(path, remote):
+    if size == remote.size and remote.has_content(path):
         return
     path.unlink(missing_ok=True)
     why = f"it has {size} bytes, and should have {remote.size}"
@@ -162,19 +166,6 @@ def _require_whole(path: Path, remote: Remote) -> None:
         why=why if size != remote.size else "its hash is another",
         fix="repeat the command: only this file is fetched again",
     )
-
-
-def _has_hash(path: Path, remote: Remote) -> bool:
-    """Whether the content has the hash that the hub tells; true if it tells none."""
-    if remote.sha256 is None and remote.blob is None:
-        return True
-    digest = hashlib.sha256()
-    if remote.sha256 is None:  # git's id of a small file
-        digest = hashlib.sha1(f"blob {remote.size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest() == (remote.sha256 or remote.blob)
 
 
 def _ask_hugging_face(repo: Repo, commit: str | None) -> tuple[str, dict[str, Remote]]:
@@ -207,7 +198,7 @@ def _get_hugging_face(
     from huggingface_hub import snapshot_download
 
     for left in reversed(range(TRIES)):
-        size = _missing(target, fetched)
+        size = fetched.missing(target)
         arrived = 0
 
         def tell(done: int, size: int = size) -> None:
@@ -230,20 +221,11 @@ def _get_hugging_face(
             if not is_network(error):
                 raise _explained(repo, error) from error
             if not left:
-                raise _broken(repo, error, arrived, size) from error
-
-
-def _missing(target: Path, fetched: Fetched) -> int:
-    """Bytes that are still to come."""
-    return sum(size for name, size in fetched.files.items() if _size(target / name) != size)
-
-
-def _broken(repo: Repo, error: Exception, arrived: int, size: int) -> EnvironmentProblem:
-    return EnvironmentProblem(
-        f"The connection to {site()} broke while the {repo} was downloaded.",
-        why=f"{type(error).__name__}, after {arrived:,} of {size:,} bytes",
-        fix="repeat the command: files that are whole are not fetched again",
-    )
+                raise EnvironmentProblem(
+                    f"The connection to {site()} broke while the {repo} was downloaded.",
+                    why=f"{type(error).__name__}, after {arrived:,} of {size:,} bytes",
+                    fix="repeat the command: files that are whole are not fetched again",
+                ) from error
 
 
 def _explained(repo: Repo, error: Exception) -> FineTuningError:
@@ -270,7 +252,7 @@ def _ask_modelscope(repo: Repo, _commit: str | None) -> tuple[str, dict[str, Rem
 def _get_modelscope(
     repo: Repo, _commit: str, target: Path, fetched: Fetched, on_bytes: OnBytes
 ) -> None:
-    size = _missing(target, fetched)
+    size = fetched.missing(target)
     meter = modelscope_meter(lambda done: on_bytes(min(done, size), size))
     with modelscope(repo) as api:
         api.download_repo(

@@ -3,7 +3,7 @@
 import pytest
 
 from fine_tuning.errors import EnvironmentProblem
-from fine_tuning.hubs import require_upload
+from fine_tuning.hubs.refused import require_upload
 
 
 def test_an_upload_offline_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
