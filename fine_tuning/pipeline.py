@@ -36,9 +36,9 @@ from fine_tuning.stages import (
     Train,
     chain,
     places_of,
-    refusing,
 )
 from fine_tuning.stages.asking import contract, judge
+from fine_tuning.stages.preparing import refusing
 from fine_tuning.stages.shipping import card
 from fine_tuning.stages.shipping import shippers as shipping
 from fine_tuning.values.shown import Source

@@ -11,7 +11,7 @@ from fine_tuning.engine.requests import forks_readers, served_request
 from fine_tuning.errors import DataError
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.planned import Planned
-from fine_tuning.stages.split import Split, warn_changed
+from fine_tuning.stages.preparing.split import Split, warn_changed
 from fine_tuning.units import counted
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.results import Encoded

@@ -17,7 +17,7 @@ from fine_tuning.ship.adapter import (
     require_fitting,
 )
 from fine_tuning.ship.weights import unknown_layers, warning_of_names
-from fine_tuning.stages.refusing import refuse_unstartable
+from fine_tuning.stages.preparing.refusing import refuse_unstartable
 from fine_tuning.values.spec import RunSpec
 
 

@@ -16,8 +16,8 @@ from fine_tuning.dataset.prepare.fit import Fit
 from fine_tuning.errors import UsageError
 from fine_tuning.escaping import visible
 from fine_tuning.screen import Screen
-from fine_tuning.stages.split import fits_of, outcome_text, outcomes
-from fine_tuning.stages.tokens import token_warnings, tokens_of
+from fine_tuning.stages.preparing.split import fits_of, outcome_text, outcomes
+from fine_tuning.stages.preparing.tokens import token_warnings, tokens_of
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.shown import MaskedRow, Span
 from fine_tuning.values.spec import RunSpec

@@ -33,8 +33,8 @@ from fine_tuning.ship.adapter import (
     require_fitting,
 )
 from fine_tuning.ship.base import require_trained_on
-from fine_tuning.stages.model import Model
 from fine_tuning.stages.planned import Planned, planned_in
+from fine_tuning.stages.preparing.model import Model
 from fine_tuning.stages.shipping.combine import Combine
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.record import RunRecord, result_of

@@ -17,7 +17,7 @@ from fine_tuning.engine.requests import served_request
 from fine_tuning.errors import UsageError
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.asking import chat
-from fine_tuning.stages.check import Check
+from fine_tuning.stages.preparing.check import Check
 from fine_tuning.stages.shipping.merge import TRAINED_AGAIN
 from fine_tuning.values.answers.scores import Scored
 from fine_tuning.values.codec import from_json

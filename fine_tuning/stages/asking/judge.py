@@ -11,8 +11,8 @@ from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import model_arguments, served_request
 from fine_tuning.errors import UsageError
 from fine_tuning.screen import Screen, worker_events
-from fine_tuning.stages.model import Model
 from fine_tuning.stages.planned import planned_in
+from fine_tuning.stages.preparing.model import Model
 from fine_tuning.values.answers.scores import Rewards
 from fine_tuning.values.located import with_absolute_paths
 from fine_tuning.values.record import RunRecord, result_of

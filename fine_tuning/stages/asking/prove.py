@@ -17,7 +17,7 @@ from fine_tuning.ship.proving.http import Site
 from fine_tuning.ship.proving.servers import replay_server
 from fine_tuning.ship.weights import warning_of_names
 from fine_tuning.stages.asking import chat
-from fine_tuning.stages.model import Model
+from fine_tuning.stages.preparing.model import Model
 from fine_tuning.units import counted
 from fine_tuning.values.answers.contract import Contract, Replay
 from fine_tuning.values.codec import from_json

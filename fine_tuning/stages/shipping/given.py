@@ -10,7 +10,7 @@ from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.screen import Screen
 from fine_tuning.ship.adapter import refuse_uncombinable
 from fine_tuning.stages.asking import contract
-from fine_tuning.stages.model import Model
+from fine_tuning.stages.preparing.model import Model
 from fine_tuning.stages.shipping import card, gguf, merge, ollama, quantize, shippers
 from fine_tuning.stages.shipping.combine import Combine
 from fine_tuning.values.answers.contract import CONTRACT

@@ -30,8 +30,8 @@ from fine_tuning.ship.adapter import (
 from fine_tuning.ship.base import require_trained_on
 from fine_tuning.ship.hub.license import license_files, license_of
 from fine_tuning.ship.merged import is_whole, require_same, require_usable
-from fine_tuning.stages.model import Model
 from fine_tuning.stages.planned import planned_in
+from fine_tuning.stages.preparing.model import Model
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.record import Stages, result_of
 from fine_tuning.values.results import BaseModel, Merged

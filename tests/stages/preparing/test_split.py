@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fine_tuning.dataset.prepare.fit import Fit
-from fine_tuning.stages.split import Fits, Split, outcome_text, outcomes
+from fine_tuning.stages.preparing.split import Fits, Split, outcome_text, outcomes
 from fine_tuning.values.codec import fingerprint
 from fine_tuning.values.spec import RunSpec
 from tests.looks import DATA, look_of

@@ -13,7 +13,7 @@ from fine_tuning.disk import hashes
 from fine_tuning.disk.paths import shown
 from fine_tuning.errors import RunConflict
 from fine_tuning.screen import Screen, downloading
-from fine_tuning.stages.split import warn_changed
+from fine_tuning.stages.preparing.split import warn_changed
 from fine_tuning.units import counted, percent_text
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.spec import DataSpec, RunSpec

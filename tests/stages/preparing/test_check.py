@@ -9,7 +9,7 @@ import pytest
 
 from fine_tuning.dataset.prepare.media_files import media_state
 from fine_tuning.errors import RunConflict
-from fine_tuning.stages.check import Check
+from fine_tuning.stages.preparing.check import Check
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.spec import DataSpec, RunSpec
 from tests.dataset.rows_on_disk import PIXEL, account, messages

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from fine_tuning.errors import UsageError
-from fine_tuning.stages import refusing
+from fine_tuning.stages.preparing import refusing
 from fine_tuning.stages.shipping import merge
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.record import Stages

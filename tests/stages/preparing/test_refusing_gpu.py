@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fine_tuning.errors import EnvironmentProblem
-from fine_tuning.stages import refusing
+from fine_tuning.stages.preparing import refusing
 from fine_tuning.values.spec import RunSpec
 
 BROKEN = {

@@ -20,7 +20,7 @@ from fine_tuning.errors import UsageError
 from fine_tuning.hubs.refused import require_upload
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.adapter import require_adapter, require_mergeable, require_trainable
-from fine_tuning.stages.model import wanted_model
+from fine_tuning.stages.preparing.model import wanted_model
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.objectives import OBJECTIVES, default_stage, stage_mismatch

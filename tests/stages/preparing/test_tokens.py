@@ -6,7 +6,7 @@ import pytest
 
 from fine_tuning.errors import DataError
 from fine_tuning.report import parity_of
-from fine_tuning.stages.tokens import refuse_unreadable, token_warnings
+from fine_tuning.stages.preparing.tokens import refuse_unreadable, token_warnings
 from fine_tuning.stages.train import ship_template
 from tests.dataset.canonical_files import chat, checked_data
 from tests.looks import look_of

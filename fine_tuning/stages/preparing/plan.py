@@ -12,7 +12,7 @@ from fine_tuning.engine.trainers.trainer import differences
 from fine_tuning.errors import RunConflict, UsageError
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.planned import Planned
-from fine_tuning.stages.refusing import refuse_untrainable
+from fine_tuning.stages.preparing.refusing import refuse_untrainable
 from fine_tuning.values.codec import to_json
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import Places, Plan, Rows

@@ -10,7 +10,7 @@ from fine_tuning.engine.process.launch import Worker, worker_for
 from fine_tuning.engine.requests import token_request
 from fine_tuning.errors import DataError
 from fine_tuning.screen import Screen, worker_events
-from fine_tuning.stages.model import Model
+from fine_tuning.stages.preparing.model import Model
 from fine_tuning.units import counted
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.data import CheckedData

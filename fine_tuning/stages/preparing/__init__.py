@@ -1,0 +1,1 @@
+"""What is known and decided before anything is trained: rows, model, tokens, split and plan."""
