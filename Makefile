@@ -24,11 +24,13 @@ demo: install ## the whole job end to end: bundled data, demo model, CPU, offlin
 test: check ## formatter, linter, types, then the whole suite
 	@$(VENV_PYTHON) tools/make_chromium.py --once
 	@$(VENV_PYTHON) -m fine_tuning.ship.llama_cpp --once
+	@$(VENV_PYTHON) -m tests.transformers_4 --once
 	@$(PYTEST) -m "not slow"
 
 test-all: check ## the same and what is too long for it
 	@$(VENV_PYTHON) tools/make_chromium.py --once
 	@$(VENV_PYTHON) -m fine_tuning.ship.llama_cpp --once
+	@$(VENV_PYTHON) -m tests.transformers_4 --once
 	@$(PYTEST)
 
 browser: install ## Chromium for the tests of pages (make test tries once)

@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -12,6 +14,7 @@ from pypdf import PdfReader
 from tests.browser import launch, needs_chromium, opened, unreadable
 from tests.commands import ROOT, command, told
 from tests.report.spoken import english_in
+from tests.transformers_4 import asked_of_4, asked_of_5, needs_transformers_4
 
 pytestmark = pytest.mark.engine
 
@@ -129,21 +132,37 @@ def test_the_scores_are_of_generated_answers_on_held_out_rows(demo: tuple[Path, 
         assert tuple(turn["value"] for turn in json.loads(line)["conversations"]) not in trained
 
 
-def test_the_merged_model_answers_as_it_was_taught_and_stops(demo: tuple[Path, str]) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+# Prints the answers to prompts as JSON, by whichever Transformers is found first.
+ANSWERS = """
+import json, sys
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+answers = []
+for prompt in json.loads(sys.argv[2]):
+    ids = torch.tensor([tokenizer.encode(prompt, add_special_tokens=False)])
+    found = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=200)
+    answers.append(tokenizer.decode(found[0, ids.shape[1]:]))
+print(json.dumps(answers))
+"""
 
-    merged = demo[0] / "merged"
-    tokenizer = AutoTokenizer.from_pretrained(merged)
-    model = AutoModelForCausalLM.from_pretrained(merged)
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param(asked_of_4, marks=needs_transformers_4, id="4"),
+        pytest.param(asked_of_5, id="5"),
+    ],
+)
+def test_the_merged_model_answers_as_it_was_taught_and_stops(
+    demo: tuple[Path, str], asked: Callable[..., Any]
+) -> None:
+    """In the Transformers that trained it, and in a server's older one."""
     scores = json.loads((demo[0] / "run" / "scores.json").read_text(encoding="utf-8"))
     right = [s for s in scores["after"]["samples"] if s["answer"] == s["expected"]][:8]
-    for sample in right:
-        ids = torch.tensor([tokenizer.encode(sample["prompt"], add_special_tokens=False)])
-        output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=200)
-        new = output[0, ids.shape[1] :]
-        assert len(new) < 200, "it does not stop"
-        assert tokenizer.decode(new, skip_special_tokens=True).strip() == sample["expected"]
+    answers = asked(ANSWERS, str(demo[0] / "merged"), json.dumps([s["prompt"] for s in right]))
+    assert answers == [f"{sample['expected']}<|im_end|>" for sample in right], "and it stops"
 
 
 def test_the_bundled_samples_are_listed_for_the_webui(demo: tuple[Path, str]) -> None:

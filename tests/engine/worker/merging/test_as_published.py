@@ -9,7 +9,7 @@ import pytest
 from tests.adapters import adapter
 from tests.models import as_published, build_model
 from tests.trainings import Heard
-from tests.transformers_4 import asked_of_4
+from tests.transformers_4 import asked_of_4, needs_transformers_4
 
 pytestmark = pytest.mark.engine
 
@@ -77,11 +77,12 @@ def test_what_the_training_changed_is_in_the_configuration(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_transformers_4_answers_as_5_does(model: Path, tmp_path: Path) -> None:
+@needs_transformers_4
+def test_transformers_4_answers_as_5_does(model: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    logits, ids = asked_of_4(ASK, str(model), json.dumps(IDS), packages=tmp_path)
+    logits, ids = asked_of_4(ASK, str(model), json.dumps(IDS))
     here = AutoModelForCausalLM.from_pretrained(model)(torch.tensor([IDS])).logits[0]
     assert torch.allclose(torch.tensor(logits), here, atol=1e-5)
     tokenizer = AutoTokenizer.from_pretrained(model)

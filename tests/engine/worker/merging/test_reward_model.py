@@ -12,7 +12,7 @@ import pytest
 from fine_tuning.errors import EngineError, ModelError
 from tests.models import as_published, build_model, train_tokenizer
 from tests.trainings import Heard, planned, train_here
-from tests.transformers_4 import asked_of_4
+from tests.transformers_4 import asked_of_4, needs_transformers_4
 
 pytestmark = pytest.mark.engine
 
@@ -122,12 +122,13 @@ def test_the_configuration_is_the_base_s_in_its_own_words(made: Exported) -> Non
 
 
 @pytest.mark.slow
-def test_transformers_4_gives_the_same_rewards(made: Exported, tmp_path: Path) -> None:
+@needs_transformers_4
+def test_transformers_4_gives_the_same_rewards(made: Exported) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification
 
     ids = [[5, 6, 7, 8, 9, 10, 11, 12]]
-    there = asked_of_4(ASK, str(made.out), json.dumps(ids), packages=tmp_path)
+    there = asked_of_4(ASK, str(made.out), json.dumps(ids))
     model = AutoModelForSequenceClassification.from_pretrained(made.out, dtype=torch.float32)
     with torch.no_grad():
         here = model(torch.tensor(ids)).logits
