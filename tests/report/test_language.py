@@ -36,7 +36,7 @@ WRITERS = (
 FAILING = (
     *sorted((PACKAGE / "engine" / "process").glob("*.py")),
     *sorted((PACKAGE / "engine" / "worker" / "training").rglob("*.py")),
-    *sorted((PACKAGE / "engine" / "worker" / "merging").glob("*.py")),
+    *sorted((PACKAGE / "engine" / "worker" / "merging").rglob("*.py")),
     *sorted((PACKAGE / "engine" / "worker" / "scoring").glob("*.py")),
     *sorted((PACKAGE / "engine" / "worker" / "scoring" / "inputs").glob("*.py")),
     *sorted((PACKAGE / "engine" / "worker" / "served").glob("*.py")),

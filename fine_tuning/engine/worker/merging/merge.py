@@ -18,14 +18,14 @@ from transformers import AutoConfig, AutoTokenizer
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading.mended import mended_loading
 from fine_tuning.engine.worker.merging.as_published import keep_config, keep_tokenizer_files
-from fine_tuning.engine.worker.merging.by_shards import merged_by_shards, on_disk
-from fine_tuning.engine.worker.merging.choose import fitting_size, goes_by_shards
 from fine_tuning.engine.worker.merging.proof import prove
 from fine_tuning.engine.worker.merging.reward_model import (
     make_classifier,
     prove_rewards,
     require_classifier,
 )
+from fine_tuning.engine.worker.merging.shards.choose import fitting_size, goes_by_shards
+from fine_tuning.engine.worker.merging.shards.export import merged_by_shards, on_disk
 from fine_tuning.engine.worker.rows import first_rows
 from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.inputs.prompts import Prompts, prompts_of

@@ -18,7 +18,6 @@ import torch
 from transformers import AutoConfig
 
 from fine_tuning.engine.worker.loading.auto_class import auto_class
-from fine_tuning.engine.worker.merging.by_shards import base_on_disk_with
 from fine_tuning.engine.worker.merging.reference import (
     Expected,
     Models,
@@ -27,7 +26,8 @@ from fine_tuning.engine.worker.merging.reference import (
     logits_of,
     trained_whole,
 )
-from fine_tuning.engine.worker.merging.unloaded import Stored
+from fine_tuning.engine.worker.merging.shards.export import base_on_disk_with
+from fine_tuning.engine.worker.merging.shards.unloaded import Stored
 from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
 from fine_tuning.errors import EngineError
 

@@ -13,7 +13,7 @@ from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoConfig
 
-from fine_tuning.engine.worker.merging.unloaded import WRAPPED, usual_device
+from fine_tuning.engine.worker.merging.shards.unloaded import WRAPPED, usual_device
 from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
 from fine_tuning.errors import EngineError
 

@@ -13,7 +13,7 @@ from transformers import AutoConfig
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading.auto_class import auto_class
-from fine_tuning.engine.worker.merging.unloaded import adapted_layers, weightless
+from fine_tuning.engine.worker.merging.shards.unloaded import adapted_layers, weightless
 from fine_tuning.errors import UsageError
 from fine_tuning.units import bytes_text
 

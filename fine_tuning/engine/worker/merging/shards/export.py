@@ -23,7 +23,7 @@ from fine_tuning.engine.worker.merging.reference import (
     expected_of,
     logits_of,
 )
-from fine_tuning.engine.worker.merging.unloaded import (
+from fine_tuning.engine.worker.merging.shards.unloaded import (
     Beside,
     Merged,
     Stored,
@@ -46,17 +46,13 @@ def on_disk(base: str, source: Mapping[str, Any]) -> dict[str, Any]:
     sizes: dict[str, int] = {}
     for name, module in model.named_modules():
         is_inside = any(name.startswith(f"{above}.") for above in sizes)
-        if not is_inside and module.state_dict() and _has_own(module):
+        own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        if not is_inside and module.state_dict() and own:
             sizes[name] = sum(weight.numel() for weight in module.state_dict().values())
     smallest = min(sizes, key=sizes.__getitem__)
     return {
         "device_map": {**dict.fromkeys(sizes, "disk"), smallest: "cpu"},
     }
-
-
-def _has_own(module: torch.nn.Module) -> bool:
-    own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-    return bool(own)
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def test_the_files_and_the_proof_are_those_of_the_merge_in_memory(
 def test_short_memory_alone_makes_it_so_and_adapters_stand_one_upon_the_other(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fine_tuning.engine.worker.merging import choose
+    from fine_tuning.engine.worker.merging.shards import choose
 
     both = [trained(base, tmp_path / name, *METHODS[name]) for name in ("lora", "oft")]
     whole = merged(base, tmp_path / "whole", *both, merge_in="auto")
@@ -116,7 +116,7 @@ def test_short_memory_alone_makes_it_so_and_adapters_stand_one_upon_the_other(
 def test_shards_are_no_larger_than_the_memory_holds_two_of(
     free: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fine_tuning.engine.worker.merging import choose
+    from fine_tuning.engine.worker.merging.shards import choose
 
     monkeypatch.setattr(choose, "free_memory", lambda: free * 10**9)
     heard = Heard()
@@ -130,8 +130,8 @@ def test_a_file_that_was_spoilt_is_found_without_loading_the_model(
     import torch
     from safetensors.torch import load_file, save_file
 
-    from fine_tuning.engine.worker.merging.by_shards import on_disk
     from fine_tuning.engine.worker.merging.proof import prove
+    from fine_tuning.engine.worker.merging.shards.export import on_disk
 
     adapter = trained(base, tmp_path / "adapter", *METHODS["lora"])
     merged(base, tmp_path / "merged", adapter, merge_in="shards")
@@ -151,7 +151,7 @@ def test_a_file_that_was_spoilt_is_found_without_loading_the_model(
 def test_what_cannot_be_merged_by_shards_says_why(
     base: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    from fine_tuning.engine.worker.merging.choose import needs_whole
+    from fine_tuning.engine.worker.merging.shards.choose import needs_whole
 
     def reason(model: Path, how: Mapping[str, Any], **settings: Any) -> str:
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}"
