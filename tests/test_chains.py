@@ -16,8 +16,7 @@ from fine_tuning.errors import DataError, UsageError
 from fine_tuning.run.folder import RunFolder
 from fine_tuning.run.record_file import read_record
 from fine_tuning.stages.chain import require_same_template, started
-from fine_tuning.values.chain import Link
-from fine_tuning.values.record import RunRecord
+from fine_tuning.values.record import Link, RunRecord
 from fine_tuning.values.spec import RunSpec
 from tests.commands import command, told
 from tests.report.spoken import english_in

@@ -22,10 +22,9 @@ from fine_tuning.run.record_file import read_record
 from fine_tuning.run.run import Run
 from fine_tuning.run.settling import settle
 from fine_tuning.screen import Screen
-from fine_tuning.values.chain import Link
 from fine_tuning.values.codec import fingerprint, to_json
 from fine_tuning.values.located import with_absolute_paths
-from fine_tuning.values.record import RunRecord, Stages, result_of
+from fine_tuning.values.record import Link, RunRecord, Stages, result_of
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import AUTO, FREE, RunSpec
 

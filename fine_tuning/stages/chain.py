@@ -11,9 +11,8 @@ from fine_tuning.engine.loading import MODEL_ARGUMENTS, QUANTIZATION, TEXT_ARGUM
 from fine_tuning.errors import UsageError
 from fine_tuning.report import link_of, score_lines
 from fine_tuning.screen import Screen
-from fine_tuning.values.chain import Link
 from fine_tuning.values.located import with_absolute_paths
-from fine_tuning.values.record import RunRecord, result_of
+from fine_tuning.values.record import Link, RunRecord, result_of
 from fine_tuning.values.shown import Source
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.methods import METHODS

@@ -8,7 +8,6 @@ import msgspec
 
 from fine_tuning.values.answers.ladder import Ladder
 from fine_tuning.values.answers.scores import Score
-from fine_tuning.values.chain import Link
 from fine_tuning.values.data import CheckedData, SplitData
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.results import (
@@ -30,6 +29,23 @@ from fine_tuning.values.tokens import TokenLook
 SCHEMA = 2
 Status = Literal["running", "done", "failed", "interrupted", "dry_run"]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """One earlier run of a chain, as it was when the next one started from it."""
+
+    run: str  # its folder
+    stage: str
+    method: str
+    model: str  # what it was trained on
+    data: tuple[str, ...]
+    rows: int  # that were trained
+    epochs: float
+    created: float  # seconds since 1970
+    scores: tuple[str, ...] = ()  # before and after, a line each
+    weights: str = ""  # the beginning of the hash of what it left; empty: it was not noted
+    chat_template: str | None = None  # a hash of the trained one; None: it was trained on text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,11 @@ from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.engine.plan.on_gpu import on_gpu
 from fine_tuning.engine.plan.processes import across, require_devices
 from fine_tuning.units import counted
-from fine_tuning.values.model import ModelFacts
 from fine_tuning.values.plan import GIB, Chosen, Rows
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.methods import METHODS
 from fine_tuning.values.tables.objectives import OBJECTIVES
-from fine_tuning.values.tokens import TokenLook
+from fine_tuning.values.tokens import ModelFacts, TokenLook
 
 EFFECTIVE_BATCH = 16  # rows per update, as QLoRA's (arXiv:2305.14314, table 9)
 # With fewer updates an epoch, a small dataset teaches little: the demo's 329 rows need them.

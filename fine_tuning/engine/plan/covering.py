@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from fine_tuning.engine.plan.memory.weights import Covered, Step, coverage, trained_parameters
-from fine_tuning.values.model import Kind, ModelFacts
 from fine_tuning.values.tables.methods import METHODS
+from fine_tuning.values.tokens import ModelFacts, WeightKind
 
-WORDS: dict[Kind, str] = {
+WORDS: dict[WeightKind, str] = {
     "attention": "attention",
     "mlp": "MLP",
     "experts": "experts",
@@ -61,7 +61,7 @@ def coverage_warnings(model: ModelFacts | None, step: Step) -> tuple[str, ...]:
 
 
 def _row(
-    covered: Sequence[Covered], shares: dict[Kind, float], *, left_out: str
+    covered: Sequence[Covered], shares: dict[WeightKind, float], *, left_out: str
 ) -> tuple[str, str]:
     """The share of all weights, by kind, and the kinds that are left out."""
     everything = sum(w.parameters for w in covered)

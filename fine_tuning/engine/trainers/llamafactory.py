@@ -10,11 +10,10 @@ from fine_tuning.engine.plan.choose import alpha
 from fine_tuning.engine.trainers.blocks import expected
 from fine_tuning.engine.trainers.trainer import TrainSettings
 from fine_tuning.errors import UsageError
-from fine_tuning.values.model import ModelFacts
 from fine_tuning.values.plan import Chosen, Places, Rows
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.objectives import OBJECTIVES
-from fine_tuning.values.tokens import TemplateLook, TokenLook
+from fine_tuning.values.tokens import ModelFacts, TemplateLook, TokenLook
 
 __all__ = ["expected", "settings"]  # a Trainer
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from fine_tuning.disk import hashes
 from fine_tuning.disk.paths import shown
-from fine_tuning.values.chain import Link
 from fine_tuning.values.codec import fingerprint
-from fine_tuning.values.record import RunRecord
+from fine_tuning.values.record import Link, RunRecord
 from fine_tuning.values.tables.kinds import KINDS
 
 WEIGHTS = (".safetensors", ".bin")

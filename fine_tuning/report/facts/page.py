@@ -13,8 +13,7 @@ from fine_tuning.ledger import Findings
 from fine_tuning.values.answers.evaluation import RowsBeside
 from fine_tuning.values.answers.ladder import Ladder
 from fine_tuning.values.answers.scores import Score
-from fine_tuning.values.chain import Link
-from fine_tuning.values.record import Status
+from fine_tuning.values.record import Link, Status
 from fine_tuning.values.results import Failure, Proof, Quantized, RewardProof
 from fine_tuning.values.shown import Choice, MaskedRow, ProblemGroup
 

@@ -3,9 +3,9 @@
 from fine_tuning.engine.plan.memory.fitting import SHARDED, ways_down
 from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.errors import EngineError, OutOfMemory
-from fine_tuning.values.model import ModelFacts
 from fine_tuning.values.plan import Chosen
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tokens import ModelFacts
 
 OTHERS = "end what else uses the GPU (nvidia-smi lists it)"
 

@@ -10,9 +10,9 @@ from typing import Any
 from fine_tuning.engine.plan.memory.peak import estimate, largest_batch
 from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.errors import EnvironmentProblem
-from fine_tuning.values.model import ModelFacts
 from fine_tuning.values.plan import GIB, OVERHEAD, MemoryPlan
 from fine_tuning.values.tables.methods import METHODS
+from fine_tuning.values.tokens import ModelFacts
 
 BATCHES = (16, 8, 4, 2, 1)
 BLIND_BATCH = 8  # where nothing is known of the memory

@@ -17,7 +17,7 @@ from fine_tuning.engine.plan.memory.weights import (
     is_adapted,
     is_linear,
 )
-from fine_tuning.values.model import ModelFacts, Weights
+from fine_tuning.values.tokens import ModelFacts, Weights
 
 
 def layer_bytes(model: ModelFacts, step: Step) -> float:

@@ -22,8 +22,8 @@ from fine_tuning.engine.plan.memory.weights import (
     is_quantised,
     is_targeted,
 )
-from fine_tuning.values.model import ModelFacts
 from fine_tuning.values.plan import MemoryPlan
+from fine_tuning.values.tokens import ModelFacts
 
 # Bytes of the optimizer's state for a number in float32, by a part of the optimizer's name; two
 # moments for those that are not here.

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fine_tuning.values.model import Kind, ModelFacts, Weights
 from fine_tuning.values.tables.kinds import KINDS
 from fine_tuning.values.tables.methods import METHODS
 from fine_tuning.values.tables.objectives import OBJECTIVES
+from fine_tuning.values.tokens import ModelFacts, WeightKind, Weights
 
 FLOAT = 4  # bytes of a float32, as trained weights, gradients and norms are
 HALF = 2
@@ -227,7 +227,7 @@ def frozen_bytes(weights: Weights, step: Step, model: ModelFacts) -> float:
 class Covered:
     """Weights of one kind: their number, and which shares are trained (or adapted), quantised."""
 
-    kind: Kind
+    kind: WeightKind
     parameters: int
     trained: float
     quantised: float

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from fine_tuning.engine.worker.loading.auto_class import auto_class
-from fine_tuning.values.model import Kind, ModelFacts, Stored, Weights
+from fine_tuning.values.tokens import ModelFacts, Stored, WeightKind, Weights
 
 INDEX = re.compile(r"\.\d+(?=\.)")
 # By the names of the modules above a weight; the first that is found decides.
-KIND_OF_NAMES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+KIND_OF_NAMES: tuple[tuple[WeightKind, re.Pattern[str]], ...] = (
     ("tower", re.compile(r"visual|vision|audio|image|speech|multi_modal_projector|code2wav")),
     ("experts", re.compile(r"\.experts\b")),
     ("attention", re.compile(r"attn|attention|mixer")),
@@ -67,7 +67,7 @@ def _takes_sdpa(model: Any, text: Any) -> bool:
 def _weights(model: Any) -> Iterator[Weights]:
     """Like weights in one: the same name but for the number of the layer, and the same shape."""
     head = model.get_output_embeddings()
-    counts: Counter[tuple[str, tuple[int, ...], Kind, bool]] = Counter()
+    counts: Counter[tuple[str, tuple[int, ...], WeightKind, bool]] = Counter()
     seen: set[int] = set()
     for path, module in model.named_modules():
         for name, weight in module.named_parameters(recurse=False):
@@ -84,8 +84,10 @@ def _weights(model: Any) -> Iterator[Weights]:
         )
 
 
-def _kind(path: str, name: str, module: Any, *, is_head: bool, dims: int) -> Kind:
-    above: Kind | None = next((k for k, names in KIND_OF_NAMES if names.search(f".{path}")), None)
+def _kind(path: str, name: str, module: Any, *, is_head: bool, dims: int) -> WeightKind:
+    above: WeightKind | None = next(
+        (k for k, names in KIND_OF_NAMES if names.search(f".{path}")), None
+    )
     if above == "tower":
         return "tower"
     if is_head:
