@@ -349,7 +349,7 @@ ELSEWHERE = {
     "dataset/sources/hub.py:_cached 1": "no network: tests/dataset/sources/test_hub.py",
     "dataset/sources/hub.py:fetch 1": "no network: tests/dataset/sources/test_hub.py",
     "dataset/sources/hub_layout.py:_config 1": "tests/dataset/sources/test_hub.py",
-    "stages/check.py:do 1": "tests/test_run_rows.py",
+    "stages/preparing/check.py:do 1": "tests/test_run_rows.py",
 }
 WORDS: dict[str, list[Refused]] = {
     "_nothing": [Refused("--dataset_path ' '", {"give --dataset_path files": DATA})],

@@ -53,7 +53,7 @@ ROOM = [
     *sorted((PACKAGE / "dataset").rglob("*.py")),
     *sorted((PACKAGE / "cli" / "data").glob("*.py")),
     PACKAGE / "cli" / "output" / "report_place.py",
-    PACKAGE / "stages" / "check.py",
+    PACKAGE / "stages" / "preparing" / "check.py",
 ]
 # Raised for our own code: what a caller within the package catches, or must not do.
 INNER = {"Unusable", "_RefusedError", "CutShortError", "ValueError", "_TooLongError"}

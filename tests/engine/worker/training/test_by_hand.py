@@ -33,7 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rslora, lora+": {"use_rslora": True, "loraplus_lr_ratio": 16.0},
     "pissa, rslora, lora+": {"pissa_init": True, "use_rslora": True, "loraplus_lr_ratio": 16.0},
 }
-OF_PISSA = ("sft", "pt", "orpo", "simpo")  # the others are refused (stages/refusing.py)
+OF_PISSA = ("sft", "pt", "orpo", "simpo")  # the others are refused (stages/preparing/refusing.py)
 STAGES = ("sft", "pt", "rm", "dpo", "kto", "orpo", "simpo")
 QUANTISED = ("none", "4bit", "8bit")
 # All that trains on a CPU; the first are those that were wrong, each in its own way.
