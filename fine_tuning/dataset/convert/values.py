@@ -3,11 +3,11 @@
 import ast
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -99,6 +99,12 @@ def type_name(value: Any) -> str:
     names = {bool: "true or false", int: "a number", float: "a number", str: "text"}
     names |= {list: "a list", dict: "an object", type(None): "null", WrittenNumber: "a number"}
     return names.get(type(value), type(value).__name__)
+
+
+def are_texts(value: Any) -> TypeGuard[Sequence[str]]:
+    """Whether a value is a list of texts, which is not empty."""
+    listed = isinstance(value, (list, tuple)) and len(value) > 0
+    return listed and all(isinstance(text, str) for text in value)
 
 
 def as_text(value: Any, what: str, code: str, notes: Notes) -> str:

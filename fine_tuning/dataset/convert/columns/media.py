@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.dataset.convert.canonical import Turn
+from fine_tuning.dataset.convert.columns.media_bytes import data_of_text, saved
 from fine_tuning.dataset.convert.dialogue.content import PLACEHOLDERS
-from fine_tuning.dataset.convert.media_bytes import data_of_text, saved
 from fine_tuning.dataset.convert.values import Notes, Unusable, as_list, shown
 from fine_tuning.dataset.recognise.formats import MEDIA_COLUMNS
 

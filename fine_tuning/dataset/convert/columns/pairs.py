@@ -1,15 +1,19 @@
 """Preference pairs and KTO labels, in the shapes that datasets have."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fine_tuning.dataset.convert.canonical import Turn
-from fine_tuning.dataset.convert.dialogue.turns import Dialogue, all_trained, read_messages
+from fine_tuning.dataset.convert.columns.prompt import prompt_of
+from fine_tuning.dataset.convert.dialogue.message import Dialogue
+from fine_tuning.dataset.convert.dialogue.order import all_trained
+from fine_tuning.dataset.convert.dialogue.turns import read_messages
 from fine_tuning.dataset.convert.values import (
     Notes,
     Unusable,
+    as_list,
     as_messages,
     as_text,
     blankness,
@@ -31,12 +35,15 @@ class Pair:
     rejected: Turn
 
 
-def read_pair(
-    fields: Mapping[str, Any],
-    notes: Notes,
-    prompt_of: Callable[[Mapping[str, Any], Notes], Dialogue],
-) -> Pair:
-    """The pair of a row. With answers that are whole dialogues the prompt is what they share."""
+def read_pair(fields: Mapping[str, Any], notes: Notes) -> Pair:
+    """The pair of a row. With answers that are whole dialogues the prompt is what they share; where
+    only the rejected answer has a column, the dialogue ends with the chosen one."""
+    if fields.get("chosen") is None and fields.get("conversations") is not None:
+        listed = as_list(fields["conversations"], "conversations", notes)
+        if not isinstance(listed, list) or len(listed) < 2:
+            missing = "the dialogue has no answer to compare the rejected with"
+            raise Unusable("pair_incomplete", missing)
+        fields = {**fields, "conversations": listed[:-1], "chosen": [listed[-1]]}
     answers = [_side(fields, name, notes) for name in ("chosen", "rejected")]
     if all(len(answer.turns) > 1 for answer in answers):
         return _shared_prompt(*answers)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from fine_tuning.dataset.convert.canonical import Turn
-from fine_tuning.dataset.convert.dialogue.turns import Dialogue
+from fine_tuning.dataset.convert.dialogue.message import Dialogue
 from fine_tuning.dataset.convert.values import Unusable, is_blank, shown
 from fine_tuning.dataset.recognise.formats import role_names
 

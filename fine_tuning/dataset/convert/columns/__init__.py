@@ -1,0 +1,1 @@
+"""What the columns of a row hold: its prompt, its answers, and its files."""
