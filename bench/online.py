@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as our worker has it (ben
 import torch
 
 from fine_tuning.engine.worker.online import run as online_run
-from fine_tuning.engine.worker.scoring.generate import padded_left
+from fine_tuning.engine.worker.scoring.greedy import padded_left
 from tests.trainings import planned, train_here
 
 ROOT = Path(__file__).resolve().parents[1]

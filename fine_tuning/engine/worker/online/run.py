@@ -22,7 +22,7 @@ from fine_tuning.engine.worker.online.alarms import repeated
 from fine_tuning.engine.worker.online.asking import Question, questions_of
 from fine_tuning.engine.worker.online.judging import Judge
 from fine_tuning.engine.worker.online.reading import require_same_reading
-from fine_tuning.engine.worker.scoring.generate import padded_left, up_to_end
+from fine_tuning.engine.worker.scoring.greedy import padded_left, up_to_end
 from fine_tuning.engine.worker.scoring.inputs.prompts import prompts_of
 from fine_tuning.errors import RowsError, UsageError
 

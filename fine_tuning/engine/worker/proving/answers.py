@@ -5,12 +5,8 @@ from typing import Any
 
 import torch
 
-from fine_tuning.engine.worker.scoring.generate import (
-    BATCH,
-    LOSS_TOKENS,
-    is_soft_prompt,
-    padded_left,
-)
+from fine_tuning.engine.worker.scoring.generate import LOSS_TOKENS
+from fine_tuning.engine.worker.scoring.greedy import continued, is_soft_prompt, rows_at_once
 from fine_tuning.engine.worker.scoring.inputs.batches import in_batches
 
 NEW_TOKENS = 32  # of each answer
@@ -25,28 +21,13 @@ def greedy(
 
     `stop_ids` None: those of its own generation config.
     """
-    how: dict[str, Any] = {} if stop_ids is None else {"eos_token_id": list(stop_ids)}
     if stop_ids is None:
         own = network.generation_config.eos_token_id
-        stop_ids = own if isinstance(own, list) else [own]
-    pad = pad if pad is not None else next((it for it in stop_ids if it is not None), 0)
-    ends = set(stop_ids)
+        stop_ids = [it for it in (own if isinstance(own, list) else [own]) if it is not None]
+    pad = pad if pad is not None else next(iter(stop_ids), 0)
 
     def generated(chosen: Sequence[int]) -> list[list[int]]:
-        ids, mask = padded_left([prompts[i] for i in chosen], pad)
-        outputs = network.generate(
-            input_ids=ids.to(network.device),
-            attention_mask=mask.to(network.device),
-            max_new_tokens=NEW_TOKENS,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            use_cache=True,
-            pad_token_id=pad,
-            **how,
-        )
-        return [_ended(it, ends) for it in outputs[:, ids.shape[1] :].tolist()]
+        return continued(network, [prompts[i] for i in chosen], pad, stop_ids, NEW_TOKENS)
 
     answers: list[list[int]] = [[] for _ in prompts]
     for chosen, found in in_batches(
@@ -54,17 +35,12 @@ def greedy(
         lambda i: len(prompts[i]) + NEW_TOKENS,
         generated,
         most_tokens=LOSS_TOKENS,  # little padding: prompts with functions are ten times as long
-        most_rows=1 if is_soft_prompt(network) else BATCH,
+        most_rows=rows_at_once(network),
         said=said,
     ):
         for i, ids in zip(chosen, found, strict=True):
             answers[i] = ids
     return answers
-
-
-def _ended(ids: list[int], ends: set[int]) -> list[int]:
-    places = [place for place, token in enumerate(ids) if token in ends]
-    return ids[: places[0] + 1] if places else ids
 
 
 def log_probabilities(

@@ -7,12 +7,8 @@ from typing import Any
 
 import torch
 
-from fine_tuning.engine.worker.scoring.generate import (
-    BATCH,
-    Limit,
-    greedily,
-    is_soft_prompt,
-)
+from fine_tuning.engine.worker.scoring.generate import Limit
+from fine_tuning.engine.worker.scoring.greedy import ANSWER_TOKENS, greedily, rows_at_once
 from fine_tuning.engine.worker.scoring.inputs.batches import Said
 from fine_tuning.engine.worker.scoring.inputs.prompts import Pair
 from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
@@ -74,8 +70,10 @@ def foretell(
     except RuntimeError:  # memory, most likely: the scoring itself says so
         return 0.0
     read = sum(2 * len(asked) + len(answer) for asked, answer in pairs)
-    batches = math.ceil(len(pairs) / (1 if is_soft_prompt(model.model) else BATCH))
-    return reading / len(prompt) * read + batches * limit.tokens(pairs) * writing
+    new = limit.tokens(pairs)
+    tokens = sum(len(asked) + new for asked, _ in pairs)
+    batches = math.ceil(max(len(pairs) / rows_at_once(model.model), tokens / ANSWER_TOKENS))
+    return reading / len(prompt) * read + batches * new * writing
 
 
 def foretell_media(
@@ -104,7 +102,7 @@ def _seconds(
     model: MediaModel, ask: Callable[[dict[str, Any]], object], new: int, clock: Clock
 ) -> float:
     """What one answer of so many tokens takes."""
-    how = {**greedily(model.tokenizer, model.stop_ids, new), "min_new_tokens": new}
+    how = {**greedily(model.tokenizer.pad_token_id, model.stop_ids, new), "min_new_tokens": new}
     began = clock()
     ask(how)
     return clock() - began

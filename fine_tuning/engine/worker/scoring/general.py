@@ -13,7 +13,6 @@ from fine_tuning.errors import DataError
 from fine_tuning.values.answers.scores import RowLoss, Scored
 
 SHOWN = 5  # of those that lost most
-TOGETHER = 64  # they are short, so that all are answered at once
 MOST_TOKENS = 32  # their beginning shows what an answer has become
 
 
@@ -40,7 +39,6 @@ def general_scores(
                 lambda done, total: None,
                 said,
                 MOST_TOKENS,
-                most_rows=TOGETHER,
             )
     except (DataError, NotScored) as error:
         said(f"what is forgotten is not measured: {error}")

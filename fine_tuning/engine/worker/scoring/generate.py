@@ -8,11 +8,18 @@ from typing import Any
 import torch
 
 from fine_tuning.engine.worker.no_trace import random_states_kept
+from fine_tuning.engine.worker.scoring.greedy import (
+    ANSWER_TOKENS,
+    continued,
+    greedily,
+    is_soft_prompt,
+    padded_left,
+    rows_at_once,
+    up_to_end,
+)
 from fine_tuning.engine.worker.scoring.inputs.batches import Said, in_batches
 from fine_tuning.engine.worker.scoring.inputs.with_media import MediaModel
 
-BATCH = 16  # rows that are answered at once, if their keys and values are not more than
-ANSWER_TOKENS = 16_384  # those of so many tokens: 2 GiB for a model of 8B
 LOSS_TOKENS = 2048  # per forward pass: logits over a large vocabulary are what memory goes to
 MOST_NEW_TOKENS = 512
 MASKED = -100  # a label without a loss
@@ -89,24 +96,13 @@ def answer_prompts(
     progress: Progress,
     said: Said,
     new: int,
-    *,
-    most_rows: int = BATCH,
 ) -> list[Given]:
-    """As `answer`, with `new` tokens at most, `most_rows` at once.
-
-    Prompts are batched by tokens, padded on the left.
-    """
-    how = greedily(tokenizer, stop_ids, new)
+    """As `answer`, with `new` tokens at most. Prompts are batched by tokens."""
 
     def generated(chosen: Sequence[int]) -> list[Given]:
-        ids, mask = padded_left([prompts[i] for i in chosen], tokenizer.pad_token_id)
-        outputs = model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            **how,
-        )
-        after = outputs[:, ids.shape[1] :].tolist()
-        return [given(tokenizer, stop_ids, output) for output in after]
+        asked = [prompts[i] for i in chosen]
+        written = continued(model, asked, tokenizer.pad_token_id, stop_ids, new)
+        return [given(tokenizer, stop_ids, ids) for ids in written]
 
     answers = [Given("", (), False)] * len(prompts)
     done = 0
@@ -115,7 +111,7 @@ def answer_prompts(
         lambda i: len(prompts[i]) + new,
         generated,
         most_tokens=ANSWER_TOKENS,
-        most_rows=1 if is_soft_prompt(model) else most_rows,
+        most_rows=rows_at_once(model),
         said=said,
     ):
         for i, found in zip(chosen, texts, strict=True):
@@ -134,7 +130,7 @@ def answer_with_media(
 ) -> list[Given]:
     """As `answer`, for rows with media, one by one."""
     stop_ids = model.stop_ids
-    how = greedily(model.tokenizer, stop_ids, limit.tokens(pairs))
+    how = greedily(model.tokenizer.pad_token_id, stop_ids, limit.tokens(pairs))
     answers = []
     for row, (prompt, _) in zip(rows, pairs, strict=True):
         answers.append(given(model.tokenizer, stop_ids, model.answer(row, prompt, **how)))
@@ -147,43 +143,6 @@ def given(tokenizer: Any, stop_ids: Sequence[int], ids: Sequence[int]) -> Given:
     ids = up_to_end(stop_ids, ids)
     stopped = bool(ids) and ids[-1] in stop_ids
     return Given(tokenizer.decode(ids, skip_special_tokens=True), tuple(ids), stopped)
-
-
-def up_to_end(stop_ids: Sequence[int], ids: Sequence[int]) -> list[int]:
-    """The ids with the first that ends an answer, and nothing behind it."""
-    end = next((place for place, token in enumerate(ids) if token in stop_ids), len(ids))
-    return list(ids[: end + 1])
-
-
-def greedily(tokenizer: Any, stop_ids: Sequence[int], new: int) -> dict[str, Any]:
-    """How `generate` is told to take the likeliest token, and when to end."""
-    return {
-        "max_new_tokens": new,
-        "do_sample": False,
-        "temperature": None,
-        "top_p": None,
-        "top_k": None,
-        "use_cache": True,
-        "eos_token_id": list(stop_ids),
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-
-
-def is_soft_prompt(model: Any) -> bool:
-    """Whether virtual tokens stand before each row. Such rows are not padded: PEFT leaves their
-    positions to the model, which counts the padding between the two (peft/peft_model.py)."""
-    config = getattr(model, "active_peft_config", None)
-    return bool(getattr(config, "is_prompt_learning", False))
-
-
-def padded_left(
-    sequences: Sequence[Sequence[int]], pad: int
-) -> "tuple[torch.Tensor, torch.Tensor]":
-    """The ids of all sequences, which end together, and the mask of what is not padding."""
-    width = max(len(sequence) for sequence in sequences)
-    ids = [[pad] * (width - len(s)) + list(s) for s in sequences]
-    mask = [[0] * (width - len(s)) + [1] * len(s) for s in sequences]
-    return torch.tensor(ids), torch.tensor(mask)
 
 
 def answer_loss(

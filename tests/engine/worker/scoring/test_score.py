@@ -70,7 +70,7 @@ def test_its_cost_is_said_before_the_first_batch(tiny_model: Path) -> None:
     foretold = Foretold(said.append, lambda: 0.0)
     foretold.before(found, 40)
     (text,) = said
-    seconds = read + 3 * new * 10  # three batches; three more tokens took 30 s more
+    seconds = read + 2 * new * 10  # two batches; three more tokens took 30 s more
     minutes = f"{int(seconds) // 60}:{round(seconds) % 60:02d}"
     assert text.startswith(f"Scoring 40 rows may take {minutes}; --score_samples scores fewer")
     foretold(16, 40)

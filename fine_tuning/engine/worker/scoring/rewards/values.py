@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from fine_tuning.engine.worker.scoring.generate import LOSS_TOKENS, RowLoss, is_soft_prompt
+from fine_tuning.engine.worker.scoring.generate import LOSS_TOKENS, RowLoss
+from fine_tuning.engine.worker.scoring.greedy import is_soft_prompt
 from fine_tuning.engine.worker.scoring.inputs.batches import Said, in_batches
 from fine_tuning.values.answers.scores import Rewards
 from fine_tuning.values.answers.scores import RowLoss as ReadLoss  # None: it was not finite

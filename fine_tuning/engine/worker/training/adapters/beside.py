@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
-from fine_tuning.engine.worker.scoring.generate import is_soft_prompt
+from fine_tuning.engine.worker.scoring.greedy import is_soft_prompt
 from fine_tuning.engine.worker.training.adapters.peft import ENCODER
 
 RANKS = "rank_budget.safetensors"

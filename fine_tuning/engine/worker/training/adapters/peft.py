@@ -36,7 +36,7 @@ from peft.utils.constants import (
 )
 from safetensors.torch import load_file
 
-from fine_tuning.engine.worker.scoring.generate import is_soft_prompt
+from fine_tuning.engine.worker.scoring.greedy import is_soft_prompt
 
 CAUSAL = {"task_type": "CAUSAL_LM"}
 OURS = ("peft", "online", "asked")  # settings that only this worker knows

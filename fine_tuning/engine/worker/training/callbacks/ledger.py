@@ -10,7 +10,7 @@ from llamafactory.hparams.data_args import DataArguments
 from transformers import TrainerCallback
 
 from fine_tuning.engine.worker.events import Events
-from fine_tuning.engine.worker.scoring.generate import is_soft_prompt
+from fine_tuning.engine.worker.scoring.greedy import is_soft_prompt
 from fine_tuning.engine.worker.scoring.row_losses import Measured, encoding_of, measure
 from fine_tuning.engine.worker.scoring.score import template_settings
 from fine_tuning.engine.worker.training.callbacks.stopping import Stopping
