@@ -11,7 +11,7 @@ from llamafactory.extras.constants import IGNORE_INDEX
 from llamafactory.hparams.data_args import DataArguments
 
 from fine_tuning.engine.worker.served.encoder import Encoded
-from fine_tuning.engine.worker.served.pieces import Pieces
+from fine_tuning.engine.worker.served.ids.pieces import Pieces
 from fine_tuning.engine.worker.tokens.rendering import engine_messages
 
 Row = Mapping[str, Any]

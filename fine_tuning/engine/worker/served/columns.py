@@ -11,7 +11,7 @@ from llamafactory.data.processor.supervised import PackedSupervisedDatasetProces
 from llamafactory.extras.constants import IGNORE_INDEX
 
 from fine_tuning.engine.worker.served.encoder import Encoded
-from fine_tuning.engine.worker.served.packed import Tokens
+from fine_tuning.engine.worker.served.ids.packed import Tokens
 
 MEDIA = ("images", "videos", "audios")
 Row = Mapping[str, Any]

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from fine_tuning.engine.worker.served.packed import WIDTH, Packed, Tokens
-from fine_tuning.engine.worker.served.pieces import Pieces
+from fine_tuning.engine.worker.served.ids.packed import WIDTH, Packed, Tokens
+from fine_tuning.engine.worker.served.ids.pieces import Pieces
 from fine_tuning.engine.worker.served.text.abilities import probe
 from fine_tuning.engine.worker.served.text.chat_template import ChatTemplate, Refused, template_of
 from fine_tuning.engine.worker.served.text.guard import bounded

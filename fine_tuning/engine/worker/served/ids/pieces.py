@@ -9,8 +9,9 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fine_tuning.engine.worker.served.packed import Packed, packed
-from fine_tuning.engine.worker.served.words import words_of
+from fine_tuning.engine.worker.served.ids.added import Added
+from fine_tuning.engine.worker.served.ids.packed import Packed, packed
+from fine_tuning.engine.worker.served.ids.words import words_of
 
 Ids = list[int]
 MOST_KNOWN = 20_000  # pieces that are kept, of some batches
@@ -30,11 +31,8 @@ class Pieces:
         if self._backend is not None:  # as Transformers does at every call: servers cut no prompt
             self._backend.no_truncation()
             self._backend.no_padding()
-        added = tokenizer.added_tokens_decoder.items() if self._backend else ()
-        self._words = words_of(self._backend) if self._backend else None
-        self._added = re.compile("|".join(re.escape(one.content) for _, one in added) or r"\Z.")
-        self._alone = {one.content: packed([number]) for number, one in added if not one.rstrip}
-        self._alone[""] = b""
+        self._added = Added(self._backend) if self._backend else None
+        self._words = words_of(self._backend, self._added.hidden) if self._added else None
 
     def of(self, text: str) -> list[str]:
         """The text's pieces."""
@@ -64,23 +62,27 @@ class Pieces:
         if len(self._known) > MOST_KNOWN:
             self._known.clear()
         new = [piece for piece in dict.fromkeys(pieces) if piece not in self._known]
-        if self._words is None:
+        if self._words is None or self._added is None:
             return new
-        left, parted = [], []
+        texts: list[tuple[str, bool]] = []
+        waiting: list[tuple[str, list[str]]] = []
+        left = []
         for piece in new:
-            begins = self._begin.match(piece) if self._begin else None
-            token = begins.group() if begins else ""
-            text = piece[len(token) :]
-            if token not in self._alone or self._added.search(text):
+            if parts := self._added.parted(piece):
+                waiting.append((piece, parts))
+                texts += [(text, place == 0) for place, text in enumerate(parts[::2])]
+            else:
+                left.append(piece)
+        found = iter(self._words.ids(texts))
+        for piece, parts in waiting:
+            ids = [
+                self._added.ids[part] if place % 2 else next(found)
+                for place, part in enumerate(parts)
+            ]
+            if None in ids:
                 left.append(piece)
             else:
-                parted.append((piece, token, text))
-        found = self._words.ids([text for _, _, text in parted])
-        for (piece, token, _), ids in zip(parted, found, strict=True):
-            if ids is None:
-                left.append(piece)
-            else:
-                self._known[piece] = self._alone[token] + ids
+                self._known[piece] = b"".join(ids)  # type: ignore[arg-type]  # no None
         return left
 
     def by_library(self, pieces: Sequence[str]) -> None:

@@ -60,7 +60,7 @@ def fuzzed(count: int, seed: int) -> list[str]:
 
 
 def known_steps() -> list[tuple[str, ...]]:
-    from fine_tuning.engine.worker.served.words import KNOWN
+    from fine_tuning.engine.worker.served.ids.patterns import KNOWN
 
     alone = [one for one in KNOWN if r"\s+(?!\S)" in one]
     deepseek = (r"\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+", *(one for one in alone if "A-Za-z" in one))
@@ -72,8 +72,8 @@ def known_steps() -> list[tuple[str, ...]]:
 def test_every_known_pattern_finds_the_words_of_the_library(
     composed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fine_tuning.engine.worker.served import words
-    from fine_tuning.engine.worker.served.packed import packed
+    from fine_tuning.engine.worker.served.ids import words
+    from fine_tuning.engine.worker.served.ids.packed import packed
 
     monkeypatch.setattr(words, "MOST_NEW", 1.0)
     texts = fuzzed(1200, 2)
@@ -82,7 +82,7 @@ def test_every_known_pattern_finds_the_words_of_the_library(
         backend = parted_by(steps, composed)
         found = words.words_of(backend)
         assert found is not None, steps
-        ours = found.ids(texts)
+        ours = found.ids([(text, True) for text in texts])
         library = backend.encode_batch_fast(texts, add_special_tokens=False)
         by_words = [(a, packed(b.ids)) for a, b in zip(ours, library, strict=True) if a is not None]
         assert len(by_words) > len(texts) * (0.5 if composed else 0.8), steps
@@ -92,26 +92,26 @@ def test_every_known_pattern_finds_the_words_of_the_library(
 def test_letters_that_the_engines_class_differently_are_left_to_the_library(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from fine_tuning.engine.worker.served import words
+    from fine_tuning.engine.worker.served.ids import patterns, words
 
     found = words.words_of(parted_by((), composed=False))
     assert found is not None
-    common = ["plain words"] * 50
-    assert None not in found.ids([*common, "ü"])
-    monkeypatch.setattr(words, "_differing", lambda letters, composed: {*letters})
-    assert found.ids([*common, "é"]) == [*found.ids(common), None]
+    common = [("plain words", True)] * 50
+    assert None not in found.ids([*common, ("ü", True)])
+    monkeypatch.setattr(patterns, "_differing", lambda letters, composed: {*letters})
+    assert found.ids([*common, ("é", True)]) == [*found.ids(common), None]
     monkeypatch.undo()
-    assert words._differing("aé1 \u0378", composed=True) == {"\u0378"}
+    assert patterns._differing("aé1 \u0378", composed=True) == {"\u0378"}
     # A class that is written in two ways stands for two editions of Unicode.
-    monkeypatch.setattr(words, "CLASSES", (r"\h",))  # hexadecimal digits, or white space
-    assert words._differing("aé1 z", composed=False) == {"a", "1", " "}
+    monkeypatch.setattr(patterns, "CLASSES", (r"\h",))  # hexadecimal digits, or white space
+    assert patterns._differing("aé1 z", composed=False) == {"a", "1", " "}
 
 
 @pytest.mark.parametrize("changed", ["pattern", "prefix", "normalizer", "dropout", "unigram"])
 def test_other_tokenizers_are_left_to_the_library(changed: str) -> None:
     from tokenizers import models, normalizers, pre_tokenizers
 
-    from fine_tuning.engine.worker.served.words import words_of
+    from fine_tuning.engine.worker.served.ids.words import words_of
 
     backend = parted_by((r"\w+",) if changed == "pattern" else (), composed=False)
     if changed == "prefix":
@@ -128,22 +128,22 @@ def test_other_tokenizers_are_left_to_the_library(changed: str) -> None:
 def test_mostly_new_words_are_left_to_the_library_and_many_are_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from fine_tuning.engine.worker.served import words
+    from fine_tuning.engine.worker.served.ids import words
 
     found = words.words_of(parted_by((), composed=False))
     assert found is not None
-    assert found.ids(["every word is new"]) == [None]
-    first = found.ids(["again"] * 9)
+    assert found.ids([("every word is new", True)]) == [None]
+    first = found.ids([("again", True)] * 9)
     monkeypatch.setattr(words, "MOST_WORDS", 1)
-    found.ids(["others"] * 9)
+    found.ids([("others", True)] * 9)
     assert [*found.known] == ["others"]
-    assert found.ids(["again"] * 9) == first
+    assert found.ids([("again", True)] * 9) == first
 
 
 def test_texts_with_added_tokens_have_the_ids_of_the_library() -> None:
     """Also where a row writes a token that no template does, and of a tokenizer whose file was
     saved while a training cut its texts."""
-    from fine_tuning.engine.worker.served.pieces import Pieces
+    from fine_tuning.engine.worker.served.ids.pieces import Pieces
     from tests.models import train_tokenizer
 
     tokenizer = train_tokenizer(SPECIAL, "<|im_end|>")
@@ -164,8 +164,8 @@ def test_texts_with_added_tokens_have_the_ids_of_the_library() -> None:
 
 def test_pieces_that_were_forgotten_are_learnt_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows whose answers are tokenized by themselves came between, of more pieces than are kept."""
-    from fine_tuning.engine.worker.served import pieces
     from fine_tuning.engine.worker.served.encoder import encoder_of
+    from fine_tuning.engine.worker.served.ids import pieces
     from tests.models import CHATML, train_tokenizer
 
     tokenizer = train_tokenizer(SPECIAL, "<|im_end|>")

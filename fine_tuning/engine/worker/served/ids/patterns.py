@@ -1,16 +1,11 @@
-"""Token ids of texts by their words, each other word tokenized once.
+"""The words of a byte-level BPE, found by the pattern of its pre-tokenizer.
 
-A byte-level BPE parts a text into words before it joins any letters, so the ids of a text are those
-of its words. The tokenizers library spends two thirds of its time on finding the words and on where
-they stand; the same pattern finds them several times as fast here, and a word that was met before
-costs one look into a table. What a word's ids are is always the library's own answer.
-
-The words are the same ones: the patterns are known, and mean the same to both engines; letters that
-the two do not put into the same classes (their editions of Unicode differ) leave a text to the
-library.
+It parts a text into words before it joins any letters. The tokenizers library spends two thirds of
+its time on finding the words and on where they stand; the same pattern finds them several times as
+fast here. The patterns are known, and mean the same to both engines; letters that the two do not
+put into the same classes (their editions of Unicode differ) leave a text to the library.
 """
 
-import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,10 +18,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Split
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from fine_tuning.engine.worker.served.packed import Packed, packed
-
-MOST_WORDS = 200_000  # that are kept, some 30 MB
-MOST_NEW = 0.25  # of all words in a batch: with more, the library is faster
+from fine_tuning.engine.worker.served.ids.parts import steps_of
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -60,43 +52,23 @@ CLASSES = (
 
 
 @dataclass
-class Words:
-    """The words of texts and their ids; `steps` part a text one after the other."""
+class ByPattern:
+    """Words by patterns, which part a text one after the other."""
 
-    model: Any
     steps: Sequence[Any]
     composed: bool  # texts are normalized (NFC) before
-    known: "_Known" = field(init=False)
     ascii: bool = field(init=False)
     letters: set[str] = field(default_factory=set)  # on which both engines agree
     others: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.known = _Known(self.model)
         self.ascii = not _differing(map(chr, range(128)), self.composed)
 
-    def ids(self, texts: Sequence[str]) -> list[Packed | None]:
-        """The ids of each text; None for one that is left to the library."""
-        found: list[Packed | None] = [None] * len(texts)
-        known, count = self.known, 0
-        waiting: list[tuple[int, list[str]]] = []
-        for place in self._plain(texts):
-            words = self._of(texts[place])
-            count += len(words)
-            try:
-                found[place] = b"".join(map(known.get, words))  # type: ignore[arg-type]
-            except TypeError:  # there is None among them
-                waiting.append((place, words))
-        new = {word for _, words in waiting for word in words if word not in known}
-        if len(new) > MOST_NEW * count:
-            return found
-        if len(known) + len(new) > MOST_WORDS:
-            known.clear()
-        for place, words in waiting:
-            found[place] = b"".join(map(known.__getitem__, words))
-        return found
+    def written(self, text: str, begins: bool) -> str:
+        """The text itself: one that normalizing would change is left to the library."""
+        return text
 
-    def _plain(self, texts: Sequence[str]) -> list[int]:
+    def plain(self, texts: Sequence[str]) -> list[int]:
         """The places of texts that the library would take apart in the same way."""
         odd = {place for place, text in enumerate(texts) if not (self.ascii and text.isascii())}
         new = set().union(*(texts[place] for place in odd)) - self.letters - self.others
@@ -112,48 +84,37 @@ class Words:
         }
         return [place for place in range(len(texts)) if place not in left]
 
-    def _of(self, text: str) -> list[str]:
+    def words(self, text: str) -> list[str]:
+        """The words of a text."""
         first, *others = self.steps
         parts: list[str] = first(text)
         for step in others:
             parts = [word for part in parts for word in step(part)]
         return parts
 
-
-class _Known(dict[str, Packed]):
-    """Ids by word; one that is not known yet is looked up."""
-
-    def __init__(self, model: Any):
-        super().__init__()
-        self._model = model
-
-    def __missing__(self, word: str) -> Packed:
-        written = word.encode().decode("latin-1").translate(BYTES)
-        found = self[word] = packed([token.id for token in self._model.tokenize(written)])
-        return found
+    def symbols(self, word: str) -> str:
+        """A letter for each byte."""
+        return word.encode().decode("latin-1").translate(BYTES)
 
 
-def words_of(backend: Any) -> Words | None:
-    """The words of a tokenizer of the library; None where they cannot be found here."""
-    read = _pattern_steps(backend.pre_tokenizer)
-    normalizer = _state(backend.normalizer) or {"type": "Sequence", "normalizers": []}
-    composed = normalizer == {"type": "NFC"}
-    plain = composed or (normalizer["type"] == "Sequence" and not normalizer["normalizers"])
-    if read is None or not plain or not isinstance(backend.model, BPE) or backend.model.dropout:
+def by_pattern(backend: Any) -> ByPattern | None:
+    """The words of a byte-level BPE whose patterns are known."""
+    patterns = _patterns(backend.pre_tokenizer)
+    normalizers = steps_of(backend.normalizer, "normalizers")
+    composed = normalizers == [{"type": "NFC"}]
+    plain = composed or not normalizers
+    if patterns is None or not plain or not isinstance(backend.model, BPE):
         return None
     # What no pattern finds between two words is a word too.
-    steps = [regex.compile(f"(?:{one})|(?:(?!{one})(?s:.))+").findall for one in read]
-    return Words(backend.model, steps, composed)
+    steps = [regex.compile(f"(?:{one})|(?:(?!{one})(?s:.))+").findall for one in patterns]
+    return ByPattern(steps, composed)
 
 
-def _pattern_steps(pre_tokenizer: Any) -> list[str] | None:
-    state = _state(pre_tokenizer)
-    if state is None:
+def _patterns(pre_tokenizer: Any) -> list[str] | None:
+    steps = steps_of(pre_tokenizer, "pretokenizers")
+    if not steps or steps[-1]["type"] != "ByteLevel" or steps[-1]["add_prefix_space"]:
         return None
-    steps = state["pretokenizers"] if state["type"] == "Sequence" else [state]
     *parting, last = steps
-    if last["type"] != "ByteLevel" or last["add_prefix_space"]:
-        return None
     patterns = [_escaped(step.get("pattern", {}).get("Regex") or "") for step in parting]
     isolated = ("Split", "Isolated", False)
     for step, pattern in zip(parting, patterns, strict=True):
@@ -166,10 +127,6 @@ def _pattern_steps(pre_tokenizer: Any) -> list[str] | None:
 
 def _escaped(pattern: str) -> str:
     return pattern.replace("\r", r"\r").replace("\n", r"\n")
-
-
-def _state(part: Any) -> Any:
-    return None if part is None else json.loads(part.__getstate__())
 
 
 def _differing(letters: Iterable[str], composed: bool) -> set[str]:
