@@ -1,4 +1,4 @@
-"""Importing what a command needs, quickly."""
+"""What is installed: in which version, and how it is imported quickly."""
 
 import gc
 from collections.abc import Iterator
@@ -16,3 +16,13 @@ def uncollected() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def installed_version(name: str) -> str | None:
+    """The version of an installed package; None if it is not there."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

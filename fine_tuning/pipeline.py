@@ -61,7 +61,7 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
     ):
         spec = job.spec
         shipping.refuse_unmakeable(spec, job.folder.path, job.record.stages)
-        writes = job.on_first_node and not spec.dry_run
+        writes = job.spec.on_first_node and not spec.dry_run
         with (
             files.reserved(spec.export_dir if writes else None),
             worker_for(spec, job.folder.log) as worker,
@@ -78,7 +78,7 @@ def run(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, command
                 job.begin_training(training.planned.settings.of_training)
             job.once(training)
             job.require_not_stopped("the training")
-            if job.on_first_node:
+            if job.spec.on_first_node:
                 write_down(job, worker)
                 ship(job, worker)
         done(job, report.write_run_page)

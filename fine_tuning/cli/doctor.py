@@ -28,6 +28,7 @@ from fine_tuning.engine.gpus import (
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED
 from fine_tuning.escaping import visible
 from fine_tuning.hubs import sites
+from fine_tuning.importing import installed_version
 from fine_tuning.values.spec import RunSpec
 
 ENGINE_STACK = ("torch", "transformers", "peft", "datasets", "accelerate", "trl", "llamafactory")
@@ -268,7 +269,11 @@ def import_findings(probed: Mapping[str, Any]) -> Iterator[Finding]:
     imports: Mapping[str, str] = probed["imports"]
     good = [name for name, trouble in imports.items() if not trouble]
     if good:
-        yield Finding("ok", "imports", ", ".join(f"{name} {_version(name)}" for name in good))
+        yield Finding(
+            "ok",
+            "imports",
+            ", ".join(f"{name} {installed_version(name) or '(version unknown)'}" for name in good),
+        )
     for name, trouble in imports.items():
         if not trouble:
             continue
@@ -280,13 +285,6 @@ def import_findings(probed: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding("warn", name, f"{trouble}; {without[name]}", REINSTALL)
         else:
             yield Finding("fail", name, trouble, REINSTALL)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "(version unknown)"
 
 
 def device_findings(

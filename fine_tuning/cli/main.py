@@ -28,7 +28,7 @@ from fine_tuning.errors import (
     UsageError,
 )
 from fine_tuning.escaping import visible
-from fine_tuning.importing import uncollected
+from fine_tuning.importing import installed_version, uncollected
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +93,11 @@ def dispatch(words: Sequence[str]) -> tuple[str, Sequence[str], Outcome[Any]]:
     what is doubtful about the words, and what came of it."""
     first = words[0] if words else ""
     if first in ("--version", "-V", "version"):
-        return "version", (), _say(_version())
+        from fine_tuning import __version__
+
+        engine = installed_version("llamafactory") or "is not installed"
+        said = f"llama-factory-fine-tuning {__version__} (llamafactory {engine})"
+        return "version", (), _say(said)
     if first == "help":
         return "help", (), _help(words[1:])
     if first in ("--help", "-h"):
@@ -153,18 +157,6 @@ def _help(asked: Sequence[str]) -> Outcome[Words]:
 def _say(text: str) -> Outcome[Words]:
     print(text, flush=True)
     return Outcome(Words(text=text))
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    from fine_tuning import __version__
-
-    try:
-        engine = f"llamafactory {version('llamafactory')}"
-    except PackageNotFoundError:
-        engine = "llamafactory is not installed"
-    return f"llama-factory-fine-tuning {__version__} ({engine})"
 
 
 def unknown_command(word: str) -> str:

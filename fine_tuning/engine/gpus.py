@@ -6,12 +6,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from fine_tuning.errors import EnvironmentProblem
+from fine_tuning.importing import installed_version
 
 # The builds of torch for CUDA 13 begin with this compute capability; those for 12.6 with 5.0.
 LEAST_CAPABILITY = (7, 5)
@@ -59,16 +58,13 @@ def install_torch(build: str) -> str:
     What else it needs follows from the build: constraints.txt pins the CUDA of the usual one.
     """
     again = " ".join(f"--reinstall-package {name}" for name in TORCH)
-    same = " ".join(map(_installed, TORCH))
+    found = {name: installed_version(name) for name in TORCH}  # of any build
+    same = " ".join(
+        f"{name}=={version.partition('+')[0]}" if version else name
+        for name, version in found.items()
+    )
     place = f"--python {shlex.quote(sys.executable)}"
     return f"`pip install uv`, then `uv pip install {place} --torch-backend={build} {again} {same}`"
-
-
-def _installed(name: str) -> str:
-    """The package in the version that is here, of any build."""
-    with suppress(PackageNotFoundError):
-        return f"{name}=={version(name).partition('+')[0]}"
-    return name
 
 
 def require_usable_gpu(devices: Mapping[str, Any], use_cpu: bool, hidden: bool) -> None:

@@ -46,7 +46,7 @@ def done(run: Run, write_page: WritePage) -> None:
 def page_meanwhile(run: Run, write_page: WritePage) -> None:
     """The page as far as the run has come, so that it can be watched; a full disk must not end
     it."""
-    if run.on_first_node:
+    if run.spec.on_first_node:
         with suppress(OSError, FineTuningError):
             write_page(run.folder.path, run.record)
 

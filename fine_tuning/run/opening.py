@@ -4,14 +4,14 @@ import dataclasses
 import platform
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from importlib import metadata
+from contextlib import contextmanager
 from pathlib import Path
 
 from fine_tuning import __version__, demo
 from fine_tuning.disk.checkpoints import checkpoints, has_weights
 from fine_tuning.disk.paths import absolute
 from fine_tuning.errors import UsageError
+from fine_tuning.importing import installed_version
 from fine_tuning.run.folder import (
     RunFolder,
     make_directory,
@@ -222,8 +222,8 @@ def installed_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide what a training does."""
     found = {"python": platform.python_version(), "llama-factory-fine-tuning": __version__}
     for name in DECIDING_PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
+        if version := installed_version(name):
+            found[name] = version
     return found
 
 

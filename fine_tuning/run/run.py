@@ -64,14 +64,9 @@ class Run:
         return self.record.sources
 
     @property
-    def on_first_node(self) -> bool:
-        """Whether this node saves, scores and merges."""
-        return self.spec.node_rank == 0
-
-    @property
     def main_folder(self) -> Path:
         """Where checkpoints and weights lie: other nodes than the first work in a folder inside."""
-        return self.folder.path if self.on_first_node else self.folder.path.parent
+        return self.folder.path if self.spec.on_first_node else self.folder.path.parent
 
     def once(self, stage: Stage[T]) -> T:
         """The stage's result: of an earlier command, if its inputs are the same and its files are

@@ -6,18 +6,19 @@ Message = Mapping[str, str]
 Chat = Sequence[Message]
 
 
-def _said(role: str, content: str) -> Message:
+def said(role: str, content: str) -> Message:
+    """A message of a conversation."""
     return {"role": role, "content": content}
 
 
 # Without and with a system prompt, of one round and of two, in two languages, with signs.
 CHATS: Sequence[Chat] = (
-    (_said("user", "What is the capital of France?"),),
-    (_said("system", "你是一个简洁的助手。"), _said("user", "请用一句话介绍长江。")),
+    (said("user", "What is the capital of France?"),),
+    (said("system", "你是一个简洁的助手。"), said("user", "请用一句话介绍长江。")),
     (
-        _said("user", "  My name is Ada.\n\nWhat is 12 + 30?"),
-        _said("assistant", "12 + 30 = 42."),
-        _said("user", "And my name? 🙂"),
+        said("user", "  My name is Ada.\n\nWhat is 12 + 30?"),
+        said("assistant", "12 + 30 = 42."),
+        said("user", "And my name? 🙂"),
     ),
 )
 
@@ -27,5 +28,5 @@ def chats_with(system: str | None) -> Sequence[Chat]:
     if not system:
         return CHATS
     return [
-        chat if chat[0]["role"] == "system" else (_said("system", system), *chat) for chat in CHATS
+        chat if chat[0]["role"] == "system" else (said("system", system), *chat) for chat in CHATS
     ]

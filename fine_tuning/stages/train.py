@@ -52,18 +52,13 @@ class Train:
     stop_file: Path
     saved: Callable[[], object] = lambda: None
 
-    @property
-    def on_first_node(self) -> bool:
-        """Whether this node saves and scores."""
-        return self.planned.spec.node_rank == 0
-
     def inputs(self) -> tuple[Any, ...]:
         parts = self.planned.parts
         return (self.planned.settings.of_training, parts.train_rows, parts.val_rows)
 
     def holds(self, known: Trained) -> bool:
         """The weights are there; lost ones come back from the last checkpoint, without a step."""
-        return has_weights(self.planned.run_dir) or not self.on_first_node
+        return has_weights(self.planned.run_dir) or not self.planned.spec.on_first_node
 
     def do(self, screen: Screen) -> Trained:
         planned, chosen = self.planned, self.planned.plan.chosen
@@ -100,7 +95,7 @@ class Train:
                 planned.run_dir, planned.data, planned.parts, self.row_losses, self._rows_of
             )
         made = planned.settings.by_hand
-        if self.on_first_node and (planned.run_dir / "adapter_config.json").exists():
+        if self.planned.spec.on_first_node and (planned.run_dir / "adapter_config.json").exists():
             base, before = Path(made["model_name_or_path"]), map(Path, merged_before(made))
             note_base(planned.run_dir, str(planned.spec.model_name_or_path), base, list(before))
         return from_json({**result, "epochs": planned.spec.epochs}, Trained)
@@ -117,7 +112,7 @@ class Train:
     def _continued_from(self, screen: Screen) -> Path | None:
         """The newest checkpoint that is whole; what that means is said."""
         without_optimizer = self.planned.settings.keeps_no_optimizer
-        if self.on_first_node:
+        if self.planned.spec.on_first_node:
             checkpoints.set_aside_incomplete(self.main, without_optimizer=without_optimizer)
             found = checkpoints.checkpoints(self.main, without_optimizer=without_optimizer)
             checkpoints.set_aside_damaged(found, screen.warn)
@@ -133,7 +128,7 @@ class Train:
             )
         if not self.planned.never_continues:
             return found[-1]
-        if self.on_first_node:
+        if self.planned.spec.on_first_node:
             checkpoints.put_aside(found, "unused")
         what = self.planned.never_continues
         screen.warn(f"{what} cannot be continued: this training starts from the beginning")

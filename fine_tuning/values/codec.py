@@ -17,6 +17,15 @@ def to_json(value: Any) -> Any:
     return msgspec.to_builtins(value, enc_hook=str)
 
 
+def is_json(text: str) -> bool:
+    """Whether the whole text is one JSON value."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 START_AGAIN = (
     "give another --output_dir, or start it again with --restart (the old state is moved aside)"
 )

@@ -493,6 +493,15 @@ class RunSpec:
         online = self.stage is not None and OBJECTIVES[self.stage].online is not None
         return online or bool(self.engine_args.get("create_new_adapter"))
 
+    @property
+    def on_first_node(self) -> bool:
+        """Whether this node saves, scores and merges."""
+        return self.node_rank == 0
+
+    def engine(self, name: str, default: Any = None) -> Any:
+        """The value of a pass-through argument."""
+        return self.engine_args.get(name, default)
+
     def replace(self, **changes: Any) -> "RunSpec":
         """The same job with some settings changed."""
         return dataclasses.replace(self, **changes)

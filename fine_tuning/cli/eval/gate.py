@@ -1,6 +1,5 @@
 """`--gate`: bounds that the scores must keep, read and checked before a model is loaded."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from fine_tuning.measures.metrics import METRICS, Metric, mean
 from fine_tuning.measures.texts import Floats
 from fine_tuning.values.answers.evaluation import Held
 from fine_tuning.values.answers.scores import Scored
+from fine_tuning.values.codec import is_json
 
 GENERAL = "forgetting"
 OF_A_VALUE, OF_A_CHANGE = ("at_least", "at_most"), ("better_by", "worse_by")
@@ -38,15 +38,6 @@ def of_answers(name: str, title: str, holds: Callable[[str], bool], *, good: boo
 
     better = "higher" if good else "lower"
     return Metric(name=name, title=title, kind="share", better=better, rows=rows, of=mean)  # type: ignore[arg-type]  # one of the words
-
-
-def is_json(text: str) -> bool:
-    """Whether the whole text is one JSON value."""
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def holds_likely(code: str) -> Callable[[str], bool]:

@@ -12,12 +12,12 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fine_tuning import __version__
 from fine_tuning.cli.settings.catalogue import spec_settings
 from fine_tuning.disk.resources import IS_CHECKOUT
+from fine_tuning.importing import installed_version
 
 STACK = ("llamafactory", "torch", "transformers", "peft", "trl", "datasets", "accelerate")
 # Rather too much than too little: this is read by strangers.
@@ -53,7 +53,7 @@ def write_bug_report(error: BaseException, words: Sequence[str]) -> Path:
         place="checkout" if IS_CHECKOUT else "installed",
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        stack=", ".join(f"{name} {_version(name)}" for name in STACK),
+        stack=", ".join(f"{name} {installed_version(name) or '(not installed)'}" for name in STACK),
         command=words[0] if words and words[0].isalpha() else "run",
         flags=" ".join(f"`{flag}`" for flag in flags) or "none",
         fence="`" * max(3, longest + 1),
@@ -100,10 +100,3 @@ def _is_number(word: str) -> bool:
         float(word)
         return True
     return False
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -64,7 +64,7 @@ RANGES: tuple[Rule, ...] = (
         "--master_port must lie between 1 and 65535.",
     ),
     (
-        lambda job: job.engine("max_steps", -1) < 1 and job.engine("max_steps", -1) != -1,
+        lambda job: job.spec.engine("max_steps", -1) < 1 and job.spec.engine("max_steps", -1) != -1,
         "--max_steps must be at least 1; leave it out to train by --epochs.",
     ),
     (lambda job: job.spec.nnodes < 1, "--nnodes must be at least 1."),

@@ -6,7 +6,6 @@ there is one.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 
 from fine_tuning.engine.loading import given_adapters
 from fine_tuning.values.spec import RunSpec
@@ -165,10 +164,6 @@ class Asked:
         """What its method means."""
         return METHODS[self.spec.method]
 
-    def engine(self, name: str, default: Any = None) -> Any:
-        """The value of a pass-through argument."""
-        return self.spec.engine_args.get(name, default)
-
 
 Rule = tuple[Callable[[Asked], bool], str]
 
@@ -185,28 +180,28 @@ REFUSED: tuple[Rule, ...] = (
         "it.",
     ),
     (  # model/adapter.py:_setup_lora_tuning, once the model is loaded
-        lambda job: job.spec.quantization != "none" and bool(job.engine("use_dora")),
+        lambda job: job.spec.quantization != "none" and bool(job.spec.engine("use_dora")),
         "--use_dora does not go with --quantization: LLaMA-Factory takes every quantised model for "
         "one that DoRA cannot change. Leave one of the two out; --use_rslora goes with both.",
     ),
     (  # hparams/parser.py:_verify_model_args
-        lambda job: job.spec.quantization != "none" and bool(job.engine("pissa_init")),
+        lambda job: job.spec.quantization != "none" and bool(job.spec.engine("pissa_init")),
         "--pissa_init needs full-precision weights. Leave --quantization out.",
     ),
     (  # model/adapter.py:_setup_lora_tuning begins none, and the end is taken for its difference
         lambda job: (
-            bool(job.engine("pissa_init"))
-            and bool(job.engine("adapter_name_or_path"))
-            and not job.engine("create_new_adapter")
+            bool(job.spec.engine("pissa_init"))
+            and bool(job.spec.engine("adapter_name_or_path"))
+            and not job.spec.engine("create_new_adapter")
         ),
         "--pissa_init begins an adapter, and --adapter_name_or_path goes on with one. Leave "
         "--pissa_init out, or add --create_new_adapter.",
     ),
     (  # peft/tuners/lora/model.py:subtract_mutated_init
         lambda job: (
-            bool(job.engine("pissa_init"))
+            bool(job.spec.engine("pissa_init"))
             and any(
-                job.engine(name)
+                job.spec.engine(name)
                 for name in ("use_dora", "additional_target", "resize_vocab", *NEW_TOKENS)
             )
         ),
@@ -215,20 +210,20 @@ REFUSED: tuple[Rule, ...] = (
         "tokens out, or --pissa_init.",
     ),
     (  # hparams/parser.py:_verify_model_args
-        lambda job: job.spec.quantization != "none" and bool(job.engine("resize_vocab")),
+        lambda job: job.spec.quantization != "none" and bool(job.spec.engine("resize_vocab")),
         "--resize_vocab cannot change a quantised embedding. Leave --quantization out.",
     ),
     (  # hparams/parser.py:_verify_model_args
-        lambda job: bool(job.engine("adapter_name_or_path")) and not job.method.makes_adapter,
+        lambda job: bool(job.spec.engine("adapter_name_or_path")) and not job.method.makes_adapter,
         "--adapter_name_or_path trains on from an adapter, so it goes with a --method that leaves "
         "one. Merge the adapter first (`export`), and give the result as --model_name_or_path.",
     ),
     (  # hparams/parser.py:_verify_model_args
         lambda job: (
             job.spec.quantization != "none"
-            and bool(job.engine("adapter_name_or_path"))
+            and bool(job.spec.engine("adapter_name_or_path"))
             and (
-                bool(job.engine("create_new_adapter"))
+                bool(job.spec.engine("create_new_adapter"))
                 or len(given_adapters(job.spec.engine_args)) > 1
             )
         ),
@@ -237,8 +232,8 @@ REFUSED: tuple[Rule, ...] = (
     ),
     (  # hparams/parser.py:_verify_model_args
         lambda job: (
-            bool(job.engine("adapter_name_or_path"))
-            and (bool(job.engine("create_new_adapter")) or job.spec.stage in ONLINE)
+            bool(job.spec.engine("adapter_name_or_path"))
+            and (bool(job.spec.engine("create_new_adapter")) or job.spec.stage in ONLINE)
             and job.spec.method == "oft"
         ),
         "LLaMA-Factory puts no OFT adapter on another one. Merge the first (`export`), and give "
@@ -246,7 +241,7 @@ REFUSED: tuple[Rule, ...] = (
     ),
     (
         lambda job: (
-            job.spec.quantization != "none" and any(job.engine(name) for name in NEW_TOKENS)
+            job.spec.quantization != "none" and any(job.spec.engine(name) for name in NEW_TOKENS)
         ),
         "New tokens change the embeddings, which a quantised base does not let go. Leave "
         "--quantization out.",
@@ -255,7 +250,9 @@ REFUSED: tuple[Rule, ...] = (
         lambda job: (
             job.method.makes_adapter
             and not job.method.has_modules
-            and any(job.engine(name) for name in ("additional_target", "resize_vocab", *NEW_TOKENS))
+            and any(
+                job.spec.engine(name) for name in ("additional_target", "resize_vocab", *NEW_TOKENS)
+            )
         ),
         "Virtual tokens and norms are trained alone, without whole modules or the embeddings of "
         "new tokens beside them. Leave --additional_target and new tokens out, or take --method "
@@ -264,9 +261,9 @@ REFUSED: tuple[Rule, ...] = (
     (  # the rows of the new tokens would be drawn again whenever the model is loaded
         lambda job: (
             job.method.has_modules
-            and any(job.engine(name) for name in NEW_TOKENS)
-            and bool(job.engine("additional_target"))
-            and not any(word in str(job.engine("additional_target")) for word in EMBEDDINGS)
+            and any(job.spec.engine(name) for name in NEW_TOKENS)
+            and bool(job.spec.engine("additional_target"))
+            and not any(word in str(job.spec.engine("additional_target")) for word in EMBEDDINGS)
         ),
         "New tokens need embeddings that are trained, and --additional_target names none. Leave it "
         "out, or add embed_tokens (or what this model calls its embeddings).",
@@ -274,7 +271,7 @@ REFUSED: tuple[Rule, ...] = (
     (  # peft/tuners/lora/layer.py:ParamWrapper
         lambda job: (
             bool(job.spec.target_parameters)
-            and any(job.engine(name) for name in ("use_dora", "pissa_init", "lora_dropout"))
+            and any(job.spec.engine(name) for name in ("use_dora", "pissa_init", "lora_dropout"))
         ),
         "--target_parameters does not go with --use_dora, --pissa_init and --lora_dropout: PEFT "
         "adapts such weights by plain LoRA alone. Leave one of the two out.",
@@ -286,7 +283,7 @@ REFUSED: tuple[Rule, ...] = (
     (  # hparams/finetuning_args.py
         lambda job: (
             job.method.makes_adapter
-            and any(job.engine(name) for name in ("use_galore", "use_apollo", "use_badam"))
+            and any(job.spec.engine(name) for name in ("use_galore", "use_apollo", "use_badam"))
         ),
         "GaLore, APOLLO and BAdam train the whole model. Add --method full.",
     ),
@@ -294,63 +291,69 @@ REFUSED: tuple[Rule, ...] = (
         lambda job: (
             not job.method.has_variants
             and any(
-                job.engine(name)
+                job.spec.engine(name)
                 for name in ("use_dora", "use_rslora", "pissa_init", "loraplus_lr_ratio")
             )
         ),
         "DoRA, rsLoRA, PiSSA and LoRA+ are kinds of LoRA, so they go with --method lora.",
     ),
     (  # model/model_utils/rope.py; what it loads for inference has another factor, too
-        lambda job: bool(job.engine("rope_scaling")),
+        lambda job: bool(job.spec.engine("rope_scaling")),
         "--rope_scaling does not work with these versions: LLaMA-Factory makes the context a "
         "fraction, which Transformers refuses, and up to the model's own context it does nothing. "
         "Leave it out; for longer rows take a base model with a longer context.",
     ),
     (  # data/collator.py:491: rows would attend to each other, without an error
         lambda job: (
-            job.engine("packing") is True
-            and not job.engine("neat_packing")
+            job.spec.engine("packing") is True
+            and not job.spec.engine("neat_packing")
             and job.spec.stage in (None, "sft")
         ),
         "--packing alone lets rows attend to each other. Use --neat_packing; with --stage pt, "
         "packing is on by itself.",
     ),
     (  # hparams/parser.py:get_train_args
-        lambda job: job.spec.stage not in (None, "sft") and bool(job.engine("neat_packing")),
+        lambda job: job.spec.stage not in (None, "sft") and bool(job.spec.engine("neat_packing")),
         "--neat_packing goes with --stage sft only.",
     ),
     (  # hparams/data_args.py:__post_init__
-        lambda job: bool(job.engine("mask_history")) and bool(job.engine("train_on_prompt")),
+        lambda job: (
+            bool(job.spec.engine("mask_history")) and bool(job.spec.engine("train_on_prompt"))
+        ),
         "--mask_history and --train_on_prompt contradict each other. Choose one.",
     ),
     (
-        lambda job: bool(job.engine("fp16")) and bool(job.engine("bf16")),
+        lambda job: bool(job.spec.engine("fp16")) and bool(job.spec.engine("bf16")),
         "--fp16 and --bf16 contradict each other. Choose one.",
     ),
     (  # hparams/parser.py:get_train_args
-        lambda job: bool(job.engine("streaming")) and job.engine("max_steps", -1) <= 0,
+        lambda job: bool(job.spec.engine("streaming")) and job.spec.engine("max_steps", -1) <= 0,
         "--streaming has no end of its own. Add --max_steps.",
     ),
     (  # transformers/trainer_callback.py:EarlyStoppingCallback, once the model is loaded
         lambda job: (
-            job.engine("early_stopping_steps") is not None
-            and not job.engine("load_best_model_at_end")
-            and not job.engine("metric_for_best_model")
+            job.spec.engine("early_stopping_steps") is not None
+            and not job.spec.engine("load_best_model_at_end")
+            and not job.spec.engine("metric_for_best_model")
         ),
         "--early_stopping_steps needs a measure of what is best. Add --load_best_model_at_end.",
     ),
     (  # data/loader.py:143 makes as many shards as there are workers: without one, no rows
-        lambda job: bool(job.engine("streaming")) and job.engine("dataloader_num_workers", 0) < 1,
+        lambda job: (
+            bool(job.spec.engine("streaming")) and job.spec.engine("dataloader_num_workers", 0) < 1
+        ),
         "--streaming reads nothing without workers. Add --dataloader_num_workers 1 or more.",
     ),
     (  # hparams/data_args.py:__post_init__
-        lambda job: bool(job.engine("streaming")) and job.engine("max_samples") is not None,
+        lambda job: (
+            bool(job.spec.engine("streaming")) and job.spec.engine("max_samples") is not None
+        ),
         "--streaming and --max_samples contradict each other. Leave one out.",
     ),
     (  # train/tuner.py:_training_function maps the stage to its loss; plan sets it
         lambda job: (
             job.spec.stage in ("orpo", "simpo")
-            and job.engine("pref_loss", job.spec.stage) != job.spec.stage
+            and job.spec.engine("pref_loss", job.spec.stage) != job.spec.stage
         ),
         "--stage orpo and simpo fix --pref_loss. Leave --pref_loss out.",
     ),
@@ -439,7 +442,7 @@ def doubts(job: Asked) -> list[str]:
     found = [
         f"--{name} {meaning}."
         for name, meaning in DOUBTFUL.items()
-        if name in job.given and job.engine(name) not in (False, None)
+        if name in job.given and job.spec.engine(name) not in (False, None)
     ]
     for names, is_heeded, kind in ONLY_FOR:
         unused = [name for name in names if name in job.given]

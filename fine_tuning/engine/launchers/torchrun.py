@@ -21,7 +21,7 @@ def suits(training: Training) -> bool:
 
 def train(training: Training, worker: Worker, screen: Screen, on_event: OnEvent) -> dict[str, Any]:
     """Train in processes of their own, which have ended when the tuned model is scored."""
-    scores = training.scoring is not None and training.on_first_node
+    scores = training.scoring is not None and training.spec.on_first_node
     if scores and not training.request["resume_from"]:
         _score(training, "before", training.before, worker, screen, on_event)
     screen.begin("load")

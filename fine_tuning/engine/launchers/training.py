@@ -27,11 +27,6 @@ class Training:
     log: Path
     stop_file: Path
 
-    @property
-    def on_first_node(self) -> bool:
-        """Whether this node saves and scores."""
-        return self.spec.node_rank == 0
-
 
 class Launcher(Protocol):
     """One module of this folder: one way to start the processes."""

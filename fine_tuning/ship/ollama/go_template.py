@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from fine_tuning.ship.conversations import CHATS, Chat, Message
+from fine_tuning.ship.conversations import CHATS, Chat, said
 
 Render = Callable[[Chat], str | None]  # a conversation's prompt; None: the template refuses it
 # By these words in a Jinja Ollama sees that it can do more than a template of its own
@@ -87,19 +87,15 @@ def written(render: Render, more: Sequence[Chat] = ()) -> str | None:
 
 def with_roles(*roles: str) -> Chat:
     """A conversation of these roles."""
-    return [_said(role, f"{role} {number}.") for number, role in enumerate(roles)]
-
-
-def _said(role: str, content: str) -> Message:
-    return {"role": role, "content": content}
+    return [said(role, f"{role} {number}.") for number, role in enumerate(roles)]
 
 
 def found(render: Render) -> Turns | None:
     """The texts around the messages, told apart by rendering three conversations."""
-    first, second = _said("user", FIRST), _said("user", SECOND)
+    first, second = said("user", FIRST), said("user", SECOND)
     one = _between(render([first]), FIRST)
-    with_system = _between(render([_said("system", SYSTEM), first]), SYSTEM, FIRST)
-    several = [first, _said("assistant", ANSWER), second]
+    with_system = _between(render([said("system", SYSTEM), first]), SYSTEM, FIRST)
+    several = [first, said("assistant", ANSWER), second]
     rounds = _between(render(several), FIRST, ANSWER, SECOND)
     if one is None or with_system is None or rounds is None:
         return None

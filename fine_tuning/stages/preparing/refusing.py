@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fine_tuning.dataset.check import refuse_unusable
 from fine_tuning.dataset.convert.values import UNANSWERED
@@ -129,10 +128,6 @@ class Proposed:
     parts: SplitData
     look: TokenLook
 
-    def engine(self, name: str, default: Any = None) -> Any:
-        """The value of a pass-through argument."""
-        return self.spec.engine_args.get(name, default)
-
     @property
     def is_online(self) -> bool:
         """Whether the model learns from answers of its own."""
@@ -158,13 +153,13 @@ REFUSED: tuple[tuple[Callable[[Proposed], bool], str, str], ...] = (
         "give pairs and --stage dpo, or a model of text",
     ),
     (  # hparams/finetuning_args.py:__post_init__
-        lambda job: bool(job.engine("pissa_init")) and OBJECTIVES[job.stage].refers,
+        lambda job: bool(job.spec.engine("pissa_init")) and OBJECTIVES[job.stage].refers,
         "--pissa_init does not go with --stage dpo, kto, grpo or rloo: they compare with the base "
         "model, and PiSSA has moved a part of it into the adapter.",
         "leave --pissa_init out",
     ),
     (  # train/callbacks.py:PissaConvertCallback converts nothing that has a value head
-        lambda job: bool(job.engine("pissa_init")) and not OBJECTIVES[job.stage].answers,
+        lambda job: bool(job.spec.engine("pissa_init")) and not OBJECTIVES[job.stage].answers,
         "--pissa_init does not go with --stage rm: what LLaMA-Factory saves of it fits no base "
         "model, so other rewards would be given than were trained.",
         "leave --pissa_init out",
@@ -178,7 +173,7 @@ REFUSED: tuple[tuple[Callable[[Proposed], bool], str, str], ...] = (
         lambda job: (
             job.is_online
             and job.spec.quantization != "none"
-            and bool(job.engine("adapter_name_or_path"))
+            and bool(job.spec.engine("adapter_name_or_path"))
         ),
         "--adapter_name_or_path does not go with --quantization and --stage grpo or rloo: the "
         "model that they start from must be whole, and no adapter merges into quantised weights.",
@@ -186,24 +181,25 @@ REFUSED: tuple[tuple[Callable[[Proposed], bool], str, str], ...] = (
     ),
     (
         lambda job: (
-            job.is_online and any(job.engine(name) for name in ("deepspeed", "fsdp", "streaming"))
+            job.is_online
+            and any(job.spec.engine(name) for name in ("deepspeed", "fsdp", "streaming"))
         ),
         "--stage grpo and rloo do not go with --deepspeed, --fsdp or --streaming.",
         "leave it out; several GPUs each hold the whole model (--quantization 4bit makes it small)",
     ),
     (  # data/collator.py:_compute_rope_position_ids_with_packing
         lambda job: (
-            bool(job.engine("neat_packing"))
+            bool(job.spec.engine("neat_packing"))
             and job.places_media
-            and job.engine("flash_attn") != "fa2"
+            and job.spec.engine("flash_attn") != "fa2"
         ),
         "--neat_packing with this model, which takes images or videos, needs FlashAttention 2.",
         "add --flash_attn fa2 (on a GPU), or leave the packing out",
     ),
     (  # data/collator.py pads blocks to multiples of 8 after their masks are made
         lambda job: (
-            bool(job.engine("neat_packing"))
-            and job.engine("flash_attn") != "fa2"
+            bool(job.spec.engine("neat_packing"))
+            and job.spec.engine("flash_attn") != "fa2"
             and job.look.cutoff % 8 != 0
         ),
         "--neat_packing needs a --max_seq_length that is a multiple of 8.",
@@ -211,8 +207,8 @@ REFUSED: tuple[tuple[Callable[[Proposed], bool], str, str], ...] = (
     ),
     (  # datasets: the number of shards exceeds the number of samples
         lambda job: (
-            bool(job.engine("streaming"))
-            and int(job.engine("dataloader_num_workers", 0)) > job.least_streamed
+            bool(job.spec.engine("streaming"))
+            and int(job.spec.engine("dataloader_num_workers", 0)) > job.least_streamed
         ),
         "--dataloader_num_workers is above the number of rows to stream, of training or validation "
         "rows.",

@@ -1,6 +1,5 @@
 """Rewards of answers: bundled ones, a user's own function, a reward model."""
 
-import json
 import linecache
 import math
 import re
@@ -16,6 +15,7 @@ from typing import Any
 from fine_tuning.engine.worker.scoring.rewards.judge import Judge as RewardModel
 from fine_tuning.engine.worker.time_limit import TooLong, timed
 from fine_tuning.errors import RowsError
+from fine_tuning.values.codec import is_json
 from fine_tuning.values.tables.rewards import OF_MANY_ANSWERS, OF_ONE_ANSWER, Reward, RewardKind
 
 SHOWN = 400  # characters of an answer in a message
@@ -71,21 +71,6 @@ class How:
 def judge_of(rewards: Sequence[Reward], how: How) -> Judge:
     """The judge for these rewards."""
     return Judge(rewards, [SCORERS[it.kind](it, how) for it in rewards], how.models)
-
-
-def _exact_match(reward: Reward, how: How) -> Scorer:
-    return lambda answers: [float(it.answer.strip() == it.expected.strip()) for it in answers]
-
-
-def _json_valid(reward: Reward, how: How) -> Scorer:
-    def valid(text: str) -> bool:
-        try:
-            json.loads(text)
-        except (ValueError, RecursionError):
-            return False
-        return True
-
-    return lambda answers: [float(valid(it.answer)) for it in answers]
 
 
 def _regex(reward: Reward, how: How) -> Scorer:
@@ -152,8 +137,10 @@ def _function(reward: Reward, how: How) -> Scorer:
 
 
 SCORERS: Mapping[RewardKind, Callable[[Reward, How], Scorer]] = {
-    "exact_match": _exact_match,
-    "json_valid": _json_valid,
+    "exact_match": lambda *_: (
+        lambda answers: [float(it.answer.strip() == it.expected.strip()) for it in answers]
+    ),
+    "json_valid": lambda *_: lambda answers: [float(is_json(it.answer)) for it in answers],
     "regex": _regex,
     "length": _length,
     "function": _function,
