@@ -49,6 +49,9 @@ QUANTIZATION = (
     "quantization_type",
     "double_quantization",
 )
+QUANTIZATION_BITS = {"4bit": 4, "8bit": 8}
+# Of how a tuned model is loaded, what a whole model in its own precision has not.
+OF_TUNING = frozenset({"adapter_name_or_path", "finetuning_type", "peft", *QUANTIZATION})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,11 @@ class TunedModel:
     stage: str = "sft"  # LLaMA-Factory's: only of a reward model is the value head copied
     quantization: Mapping[str, Any] = field(default_factory=dict)
     peft: Mapping[str, Any] | None = None  # of an adapter that LLaMA-Factory does not know
+
+    @property
+    def base(self) -> str:
+        """The directory of the base model, or its name on a hub."""
+        return str(self.settings["model_name_or_path"])
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -153,6 +161,19 @@ def given_model(spec: RunSpec, location: str) -> TunedModel:
     of text nor its chat template."""
     passed = {name: spec.engine_args[name] for name in MODEL_ARGUMENTS if name in spec.engine_args}
     return TunedModel(settings={"model_name_or_path": location, "template": "empty", **passed})
+
+
+def named_model(spec: RunSpec, location: str) -> dict[str, Any]:
+    """How a model that somebody else trained is asked: in the precision that the user names, and by
+    the template, unless its own is meant."""
+    made = given_model(spec, location).loading
+    if spec.template != "auto":
+        thinking = spec.engine("enable_thinking")
+        made["template"] = spec.template
+        made |= {} if thinking is None else {"enable_thinking": thinking}
+    if spec.quantization in QUANTIZATION_BITS:
+        made["quantization_bit"] = QUANTIZATION_BITS[spec.quantization]
+    return made
 
 
 def given_adapters_upon(spec: RunSpec, base: str, adapters: Sequence[Path]) -> TunedModel:

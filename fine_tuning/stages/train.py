@@ -94,10 +94,11 @@ class Train:
             write_ledger(
                 planned.run_dir, planned.data, planned.parts, self.row_losses, self._rows_of
             )
-        made = planned.settings.by_hand
         if self.planned.spec.on_first_node and (planned.run_dir / "adapter_config.json").exists():
-            base, before = Path(made["model_name_or_path"]), map(Path, merged_before(made))
-            note_base(planned.run_dir, str(planned.spec.model_name_or_path), base, list(before))
+            made = planned.settings.by_hand
+            base, before = before_training(made).base, map(Path, merged_before(made))
+            name = str(planned.spec.model_name_or_path)
+            note_base(planned.run_dir, name, Path(base), list(before))
         return from_json({**result, "epochs": planned.spec.epochs}, Trained)
 
     def tell(self, result: Trained, screen: Screen, *, known: bool) -> None:

@@ -70,7 +70,7 @@ def model_arguments(model: SpokenModel) -> list[str]:
             "--tasks cannot load adapters one upon the other.",
             fix="merge them first (`export`), and give the merged model",
         )
-    found = [f"pretrained={settings['model_name_or_path']}"]
+    found = [f"pretrained={model.location}"]
     if model.adapter:
         found.append(f"peft={model.adapter}")
     for adapter in _adapters(model):
@@ -88,9 +88,7 @@ def has_template(model: SpokenModel) -> bool:
     """Whether the files of model or adapter bring a chat template, and it is asked by one."""
     if model.documents:
         return False
-    return any(
-        map(_brings_template, (*_adapters(model), str(model.settings["model_name_or_path"])))
-    )
+    return any(map(_brings_template, (*_adapters(model), model.location)))
 
 
 def _adapters(model: SpokenModel) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fine_tuning.engine.loading import TunedModel
+from fine_tuning.engine.loading import OF_TUNING, TunedModel
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.screen import Screen
 from fine_tuning.values.answers.chat import Answer, Sampling, Talk
@@ -30,6 +30,17 @@ class SpokenModel:
     beside: tuple[str, ...] = ()
     served: Mapping[str, Any] | None = None
     documents: bool = False
+
+    @property
+    def location(self) -> str:
+        """The directory of the model that is loaded, or its name on a hub."""
+        return str(self.settings["model_name_or_path"])
+
+    def of_whole(self, folder: Path) -> "SpokenModel":
+        """A whole model in this folder, in its own precision, asked as this one."""
+        settings = {name: it for name, it in self.settings.items() if name not in OF_TUNING}
+        settings["model_name_or_path"] = str(folder)
+        return replace(self, settings=settings, adapter="", beside=())
 
     @property
     def loaded(self) -> tuple[Mapping[str, Any], frozenset[str]]:

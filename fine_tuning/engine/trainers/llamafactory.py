@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning.engine.defects import REPACKED_4BIT
+from fine_tuning.engine.loading import QUANTIZATION_BITS
 from fine_tuning.engine.plan.choose import alpha
 from fine_tuning.engine.trainers.blocks import expected
 from fine_tuning.engine.trainers.trainer import TrainSettings
@@ -17,7 +18,6 @@ from fine_tuning.values.tokens import ModelFacts, TemplateLook, TokenLook
 
 __all__ = ["expected", "settings"]  # a Trainer
 
-QUANTIZATION_BITS = {"4bit": 4, "8bit": 8}
 ALONE = "LLaMA-Factory does not pass PEFT's target_parameters on"
 # ORPO and SimPO are losses of LLaMA-Factory's dpo stage.
 ENGINE_STAGES = {"orpo": "dpo", "simpo": "dpo"}

@@ -47,6 +47,11 @@ class TrainSettings:
         return bool(self.by_hand.get("save_only_model"))
 
     @property
+    def first_logged(self) -> int:
+        """The first step of which a loss is told."""
+        return int(self.all.get("logging_steps", 1))
+
+    @property
     def of_training(self) -> dict[str, Any]:
         """All but the places: what makes one training another."""
         return {name: value for name, value in self.by_hand.items() if name not in PLACES}
@@ -64,6 +69,17 @@ def differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[
         for name in sorted({*begun, *now} - may_differ)
         if begun.get(name) != now.get(name)
     ]
+
+
+def as_begun(spec: RunSpec, begun: Mapping[str, Any] | None) -> RunSpec:
+    """With the batches of the training that has begun: today another part of a GPU may be free."""
+    if begun is None:
+        return spec
+    accumulation = "gradient_accumulation_steps"
+    return spec.replace(
+        batch_size=spec.batch_size or begun.get("per_device_train_batch_size"),
+        engine_args={accumulation: begun.get(accumulation, 1), **spec.engine_args},
+    )
 
 
 class Trainer(Protocol):

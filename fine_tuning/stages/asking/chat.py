@@ -1,16 +1,15 @@
 """chat: which models a chat is with, by what a run recorded, or by what the user named."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from msgspec import to_builtins
 
 from fine_tuning.engine.loading import (
     before_training,
     given_adapters,
-    given_model,
+    named_model,
 )
 from fine_tuning.engine.process.chatting import (
     BASE,
@@ -22,7 +21,6 @@ from fine_tuning.engine.process.chatting import (
 )
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import served_request
-from fine_tuning.engine.trainers.llamafactory import QUANTIZATION_BITS
 from fine_tuning.errors import UsageError
 from fine_tuning.screen import Screen
 from fine_tuning.ship.adapter import (
@@ -41,7 +39,7 @@ from fine_tuning.values.record import RunRecord, result_of
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.combining import Combining
 from fine_tuning.values.tables.objectives import OBJECTIVES
-from fine_tuning.values.tokens import Served, TemplateLook
+from fine_tuning.values.tokens import Served
 
 TOGETHER = "together"  # all adapters, combined to one
 RESERVED = (BASE, TUNED, TOGETHER, "none")  # names that no adapter has
@@ -67,10 +65,13 @@ def of_run(record: RunRecord, run_dir: Path, screen: Screen) -> Voices:
 
 def voices_of_training(planned: Planned) -> Voices:
     """What a training left, asked as it was trained."""
+    template = planned.look.template
+    if template.ahead and template.switched_off:  # what never reasoned was trained with that off
+        template = replace(template, ahead=replace(template.ahead, thinking=False))
     return voices_of(
         planned.tuned(),
         before_training(planned.settings.by_hand),
-        _asked_as_trained(planned.look.template),
+        served_request(template),
         documents=planned.plan.rows.kind == "text",
     )
 
@@ -156,22 +157,10 @@ def combined(spec: RunSpec, base: str, together: Together, screen: Screen) -> Pa
 
 def _asked_as_named(spec: RunSpec, location: str, adapter: Path | None) -> SpokenModel:
     """The base in the precision that the user names, asked as this adapter was trained to be."""
-    settings, served = dict(given_model(spec, location).loading), None
-    thinking = spec.engine_args.get("enable_thinking")
-    if spec.template == "auto":
-        brought = chat_template_of(adapter) if adapter else None
-        own = Served(chat_template=brought, stops=(), stop_ids=(), thinking=thinking)
-        served = to_builtins(own)
-    else:
-        settings["template"] = spec.template
-        settings |= {} if thinking is None else {"enable_thinking": thinking}
-    if spec.quantization in QUANTIZATION_BITS:
-        settings["quantization_bit"] = QUANTIZATION_BITS[spec.quantization]
-    return SpokenModel(settings=settings, served=served)
-
-
-def _asked_as_trained(template: TemplateLook) -> Mapping[str, Any] | None:
-    """How prompts were encoded ahead; what never reasoned was trained with that switched off."""
-    if template.ahead is None or not template.switched_off:
-        return served_request(template)
-    return dict(to_builtins(replace(template.ahead, thinking=False)))
+    brought = chat_template_of(adapter) if adapter else None
+    thinking = spec.engine("enable_thinking")
+    own = Served(chat_template=brought, stops=(), stop_ids=(), thinking=thinking)
+    return SpokenModel(
+        settings=named_model(spec, location),
+        served=to_builtins(own) if spec.template == "auto" else None,
+    )

@@ -141,7 +141,7 @@ def of_named(
     return WriteContract(
         target=target,
         model=voices.tuned,
-        base=str(voices.tuned.settings["model_name_or_path"]),
+        base=voices.tuned.location,
         chat_template=served["chat_template"] if served else None,
         thinking=spec.engine_args.get("enable_thinking"),
         as_engine=served is None,

@@ -69,7 +69,10 @@ class Verify:
 
     def do(self, screen: Screen) -> Verified:
         train = self._train()
-        last = self._last(train)
+        last = self.steps
+        if last is None:  # the first step at which something can be compared
+            noted = min(checkpoints.noted_weights(self.run_dir), default=0)
+            last = max(noted, train.planned.settings.first_logged)
         again = train.training(None, last_step=last)
         result = launcher_for(again).train(again, self.worker, screen, worker_events(screen))
         if not result["interrupted"]:  # it was trained to its end, which is in the folder itself
@@ -110,14 +113,6 @@ class Verify:
             log=self.folder / "logs" / "engine.log",
             stop_file=self.folder / "logs" / "stop",
         )
-
-    def _last(self, train: Train) -> int:
-        """The step to stop at: one at which something can be compared."""
-        if self.steps is not None:
-            return self.steps
-        kept = checkpoints.noted_weights(self.run_dir)
-        first = min(kept, default=0)
-        return max(first, int(train.planned.settings.all.get("logging_steps", 1)))
 
 
 def verified(

@@ -8,7 +8,7 @@ from fine_tuning.dataset.recognise.formats import WEIGHT
 from fine_tuning.engine.gpus import gpus_are_hidden, require_usable_gpu
 from fine_tuning.engine.plan.make import make_plan
 from fine_tuning.engine.process.launch import Worker
-from fine_tuning.engine.trainers.trainer import differences
+from fine_tuning.engine.trainers.trainer import as_begun, differences
 from fine_tuning.errors import RunConflict, UsageError
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.stages.planned import Planned
@@ -87,17 +87,6 @@ class Decide:
         screen.choices(result.choices)
         for warning in result.warnings:
             screen.warn(warning)
-
-
-def as_begun(spec: RunSpec, begun: Mapping[str, Any] | None) -> RunSpec:
-    """With the batches of the training that has begun: today another part of a GPU may be free."""
-    if begun is None:
-        return spec
-    accumulation = "gradient_accumulation_steps"
-    return spec.replace(
-        batch_size=spec.batch_size or begun.get("per_device_train_batch_size"),
-        engine_args={accumulation: begun.get(accumulation, 1), **spec.engine_args},
-    )
 
 
 def stage_for(spec: RunSpec, data: CheckedData) -> str:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from fine_tuning.disk import files, hashes
 from fine_tuning.disk.paths import shown
 from fine_tuning.engine.gpus import driver_gpus, gpus_are_hidden
-from fine_tuning.engine.loading import QUANTIZATION
 from fine_tuning.engine.process.chatting import BASE, TUNED, SpokenModel, Voices
 from fine_tuning.engine.process.environment import environment
 from fine_tuning.engine.process.launch import Worker
@@ -39,9 +38,6 @@ from fine_tuning.values.tables.compressed import (
     Compressed,
 )
 from fine_tuning.values.tables.objectives import OBJECTIVES
-
-# Of how a run's model is loaded, what a whole model in its precision has not.
-OF_TRAINING = frozenset({"adapter_name_or_path", "finetuning_type", "peft", *QUANTIZATION})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +188,10 @@ class Weigh:
     def do(self, screen: Screen) -> tuple[Score, ...]:
         evaluating = Evaluate(
             voices=Voices(
-                by_name={TUNED: self._voice(self.made.path), BASE: self._voice(self.model)}
+                by_name={
+                    TUNED: self.asked.of_whole(self.made.path),
+                    BASE: self.asked.of_whole(self.model),
+                }
             ),
             sets=(self.rows,),
             most_new=None,
@@ -203,13 +202,6 @@ class Weigh:
         found = evaluating.do(screen)[self.rows.name]
         (self.folder / "evaluated.json").unlink()
         return compared(found.before, found.after)
-
-    def _voice(self, folder: Path) -> SpokenModel:
-        """A whole model, asked as the run's was."""
-        asked = self.asked.settings
-        settings = {name: value for name, value in asked.items() if name not in OF_TRAINING}
-        settings["model_name_or_path"] = str(folder)
-        return replace(self.asked, settings=settings, adapter="", beside=())
 
     def tell(self, result: Sequence[Score], screen: Screen, *, known: bool) -> None:
         screen.say("On the same held-out rows, with the 95% interval of each change:")

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from fine_tuning.engine.trainers.trainer import as_begun
 from fine_tuning.errors import RunConflict
 from fine_tuning.stages.planned import places_of
-from fine_tuning.stages.preparing.plan import as_begun, planned_rows, refuse_another_training
+from fine_tuning.stages.preparing.plan import planned_rows, refuse_another_training
 from fine_tuning.values.data import SplitData
 from fine_tuning.values.spec import RunSpec
 from tests.looks import DATA, look_of
