@@ -413,8 +413,10 @@ def _as_accelerate_does(model: Any, half: bool) -> None:
     forward = model.forward
 
     def cast(*args: Any, **kwargs: Any) -> Any:
+        torch.set_autocast_enabled("cuda", half)  # what PEFT asks for beside quantised matrices
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
             out = forward(*args, **kwargs)
+        torch.set_autocast_enabled("cuda", False)
         return convert_to_fp32(out) if half else out
 
     model.forward = cast
@@ -506,6 +508,8 @@ CASES = (
     Case(shape="8B", batch=2, checkpointing=False),
     Case(shape="8B", quantization="4bit", batch=8),
     Case(shape="8B", quantization="4bit", rank=128, checkpointing=False),
+    Case(shape="8B", quantization="4bit", batch=4, checkpointing=False),
+    Case(shape="8B", quantization="4bit", checkpointing=False, given={"lora_dropout": 0.1}),
     Case(shape="8B", stage="dpo"),
     Case(shape="8B", stage="kto", batch=2, quantization="4bit"),
     Case(shape="8B", method="freeze", batch=2),

@@ -3,6 +3,8 @@
 Each line follows what torch's operations save: a product saves what the gradients of its two sides
 need, so a frozen matrix saves no input, an adapter saves its own copy of the input (autocast makes
 a new one for each layer that asks), and a trained matrix saves its input once for each layer.
+Beside a quantised matrix PEFT leaves the casting to autocast, which has nothing to cast
+(peft/tuners/*/bnb.py, `requires_conversion`), so that adapters of the same input save it once.
 Attention is torch's sdpa, which keeps queries, keys, values and its output; keys and values are
 repeated for all heads, and the mask of a padded batch becomes a number for each pair of tokens.
 """
@@ -26,7 +28,7 @@ def layer_bytes(model: ModelFacts, step: Step) -> float:
     for weights in model.weights:
         if weights.layered:
             kept += weights.count / model.layers * _of_weights(weights, model, step)
-    return kept + _of_attention(model, step) + _of_gates(model, step)
+    return kept - _shared_inputs(model, step) + _of_attention(model, step) + _of_gates(model, step)
 
 
 def backward_bytes(model: ModelFacts, step: Step) -> float:
@@ -93,13 +95,34 @@ def _of_lora(weights: Weights, step: Step) -> float:
     outputs, inputs = weights.shape
     number = step.adapter_number
     kept = float(number * step.rank + (number * inputs if step.half else 0))
-    if step.quantization == "8bit":  # bitsandbytes keeps the input besides
-        kept += step.number * inputs
     if step.given.get("lora_dropout"):  # a mask of bytes, and what it leaves of the input
         kept += inputs if step.half else (1 + number) * inputs
     if step.given.get("use_dora"):  # both results, of which a magnitude makes one
         kept += 2 * number * outputs
     return kept
+
+
+def _shared_inputs(model: ModelFacts, step: Step) -> float:
+    """What a layer of quantised matrices keeps less than a copy of the input for each adapter.
+
+    Queries, keys and values have one input, and so have an MLP's first layers; that of the output
+    layer is kept by attention anyway. Dropout makes one of its own for each.
+    """
+    takes_inputs = OF_ADAPTERS.get(step.method) is _of_lora and step.adapts
+    if step.quantization == "none" or not (takes_inputs and step.half):
+        return 0.0
+    if step.given.get("lora_dropout"):
+        return 0.0
+    shared = 0.0
+    for kind in ("attention", "mlp"):
+        of_hidden = sum(
+            weights.count * weights.shape[1] / model.layers
+            for weights in model.weights
+            if weights.layered and weights.kind == kind and is_adapted(weights, step)
+            if kind == "attention" or weights.shape[1] == model.hidden
+        )
+        shared += max(0.0, of_hidden - model.hidden)
+    return step.adapter_number * shared
 
 
 def _of_vera(weights: Weights, step: Step) -> float:
