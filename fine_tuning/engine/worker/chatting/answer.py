@@ -10,6 +10,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer
 
 from fine_tuning.engine.worker.chatting.speaker import Speaker, speaker_of
 from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.loading.precision import in_one_precision
 from fine_tuning.engine.worker.served.text.turns import OPENED
 from fine_tuning.errors import UsageError
 from fine_tuning.values.answers.chat import Answer, Ended, Sampling
@@ -67,7 +68,7 @@ def answer_to(
     if opened:  # by the prompt itself: the model goes on inside
         on_text(OPENING)
     ids = torch.tensor([prompt], device=speaker.network.device)
-    with torch.no_grad(), speaker.answering():
+    with torch.no_grad(), in_one_precision(speaker.network), speaker.answering():
         outputs = speaker.network.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),

@@ -17,6 +17,7 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from trl.models import unwrap_model_for_generation
 
 from fine_tuning.disk import hashes
+from fine_tuning.engine.worker.loading.precision import in_one_precision
 from fine_tuning.engine.worker.no_trace import RandomStates
 from fine_tuning.engine.worker.online.alarms import repeated
 from fine_tuning.engine.worker.online.asking import Question, questions_of
@@ -68,6 +69,7 @@ class _OwnPrompts:
         with (
             unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model,
             torch.no_grad(),
+            in_one_precision(model),
         ):
             found = model.generate(
                 input_ids=ids.to(device),

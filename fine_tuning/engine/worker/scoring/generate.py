@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from fine_tuning.engine.worker.loading.precision import in_one_precision
 from fine_tuning.engine.worker.no_trace import random_states_kept
 from fine_tuning.engine.worker.scoring.greedy import (
     ANSWER_TOKENS,
@@ -65,7 +66,7 @@ def scoring_mode(model: Any) -> Iterator[None]:
     training = model.training
     model.eval()
     try:
-        with random_states_kept(), torch.no_grad():
+        with random_states_kept(), torch.no_grad(), in_one_precision(model):
             yield
     finally:
         model.train(training)
