@@ -22,6 +22,7 @@ from fine_tuning.values.answers.contract import (
     Position,
     Replay,
 )
+from fine_tuning.values.answers.verdict import Same
 from fine_tuning.values.codec import json_text
 from tests.commands import ROOT
 
@@ -150,6 +151,23 @@ def test_a_second_token_that_begins_the_text_is_told_from_another_template() -> 
     assert causes(prompt_ids=(1, 6), prompt="<bos>Hi") == ["tokenizer"]
     assert causes(answer="yes, and on it goes", ended="length") == ["stop token"]
     assert causes(answer="no") == ["base or weights"]
+
+
+def test_an_answer_may_have_a_token_that_is_not_the_likeliest_by_a_hair() -> None:
+    """On a GPU the token was 0.1 less likely than another one, where the whole answer was read
+    again: the model on the CPU said the other one, and was told to be rounded to 8 bits."""
+    first = Position(top=((8, "no", -0.6), (7, "yes", -0.7), (9, "oh", -9.0)))
+    asked = replace(ASKED, positions=(first, ASKED.positions[1]))
+    contract = replace(CONTRACT, conversations=(asked,))
+
+    def answer(said: int, text: str) -> Same:
+        heard = replace(HEARD, answer=text, answer_ids=(said, 2))
+        replay = Replay(target="t", kind="k", dtype="float32", heard=(heard,))
+        return judge(contract, replay).conversations[0].answer
+
+    assert answer(7, "yes") == "equal"
+    assert answer(8, "no") == "close"
+    assert answer(9, "oh") == "differs"
 
 
 def test_each_cause_is_explained_in_the_documents() -> None:
