@@ -4,18 +4,22 @@
     python tests/ollama_stand_in.py create NAME -f MODELFILE | show --modelfile NAME | rm NAME
 
 Written from Ollama's documented behaviour. Prompts are rendered and counted by llama.cpp on the
-GGUF file that FROM names. Like the real one, `create` puts in a template of its own where the
-Modelfile has none and the file's Jinja lies near one that it knows (server/model.go, template/);
-for chat a Go template is used instead of the Jinja, unless the Jinja can do more
-(server/images.go: shouldPreferChatTemplate). OLLAMA_MODELS is where it keeps what it has;
-`built-in.json` there has the Jinja that it knows, and its own template for it.
+GGUF file that FROM names, or that is made of a directory of safetensors, of the kinds and by the
+files that the real one reads (convert/convert.go, convert/tokenizer.go): neither a chat template in
+a file of its own nor the `rope_parameters` of Transformers 5. Like the real one, `create` puts in
+a template of its own where the Modelfile has none and the file's Jinja lies near one that it knows
+(server/model.go, template/); for chat a Go template is used instead of the Jinja, unless the Jinja
+can do more (server/images.go: shouldPreferChatTemplate). OLLAMA_MODELS is where it keeps what it
+has; `built-in.json` there has the Jinja that it knows, and its own template for it.
 """
 
 import json
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -27,11 +31,13 @@ from typing import Any
 
 from fine_tuning.ship.llama_cpp.serve import ask, serving
 from tests.go_template import rendered
+from tests.llama_cpp import converted
 
 VERSION = "0.33.0"
 NEAR = 100  # letters by which two templates may differ
 NO_TEMPLATE = "{{ .Prompt }}"
 DIRECTIVE = re.compile(r'^(\w+) (?:"""(.*?)"""|"(.*?)"|(.*?))$', re.MULTILINE | re.DOTALL)
+IMPORTED = ("LlamaForCausalLM", "Qwen2ForCausalLM", "GemmaForCausalLM", "Phi3ForCausalLM")
 KNOWN = ("FROM", "PARAMETER", "TEMPLATE", "SYSTEM", "ADAPTER", "LICENSE", "MESSAGE", "REQUIRES")
 
 
@@ -92,6 +98,12 @@ def create(name: str, file: Path) -> int:
         print(f"Error: (line 1): command must be one of {', '.join(KNOWN)}: {unknown}")
         return 1
     source = (file.parent / made[0][1]).resolve()
+    if source.is_dir() and any(source.glob("model*.safetensors")):
+        kind = json.loads((source / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+        if kind not in IMPORTED:
+            print(f'Error: unsupported architecture "{kind}"')
+            return 1
+        source = imported(source, home() / f"{name.replace('/', '+')}.gguf")
     if not source.is_file():
         print(f"Error: no Modelfile or safetensors files found: {made[0][1]}")
         return 1
@@ -106,6 +118,17 @@ def create(name: str, file: Path) -> int:
     stored(name).write_text(json.dumps(model), encoding="utf-8")
     print("gathering model components\nwriting manifest\nsuccess")
     return 0
+
+
+def imported(source: Path, target: Path) -> Path:
+    """The directory as Ollama converts it: to float16, by what it reads."""
+    with tempfile.TemporaryDirectory() as folder:
+        seen = Path(shutil.copytree(source, Path(folder, "seen")))
+        (seen / "chat_template.jinja").unlink(missing_ok=True)
+        config = json.loads((seen / "config.json").read_text(encoding="utf-8"))
+        config.pop("rope_parameters", None)
+        (seen / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        return converted(seen, target, "f16")
 
 
 def distance(one: str, other: str) -> int:

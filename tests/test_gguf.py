@@ -131,6 +131,26 @@ def test_a_model_of_others_and_an_adapter_become_files(run: tuple[Path, str]) ->
     assert "of 16 answers are the same" in done.stdout
 
 
+@pytest.mark.slow
+def test_the_merged_model_itself_goes_to_ollama_where_that_imports_it(tmp_path: Path) -> None:
+    words = ("--max_steps", 2, "--score_samples", 0, "--export_dir", "merged", "--ollama", "mine")
+    with ollama(tmp_path / "ollama") as found:
+        for said in ("Ollama makes as many tokens", "Ollama has mine already"):
+            done = command(
+                "run", "--output_dir", "run", *words, cwd=tmp_path, env=environment(**found)
+            )
+            assert done.returncode == 0, done.stdout
+            assert said in done.stdout and "--gguf_dir" not in done.stdout
+    assert (tmp_path / "merged" / "Modelfile").read_text(encoding="utf-8").startswith("FROM .\n")
+    assert not list(tmp_path.rglob("run-gguf"))
+    assert "ollama run mine" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    config = tmp_path / "merged" / "config.json"
+    kind = config.read_text(encoding="utf-8").replace("LlamaForCausalLM", "Qwen3ForCausalLM")
+    config.write_text(kind, encoding="utf-8")
+    done = command("export", "--output_dir", "run", "--ollama", "other", cwd=tmp_path)
+    assert done.returncode == 1 and "has changed" in done.stdout
+
+
 def test_a_run_is_refused_before_it_trains_where_llama_cpp_is_missing(tmp_path: Path) -> None:
     words = ("--output_dir", "run", "--gguf", "q4_k_m", "--llama_cpp", ROOT / "docs")
     done = command("run", *words, cwd=tmp_path)

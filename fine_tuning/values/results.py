@@ -139,13 +139,15 @@ class Combined:
 @dataclass(frozen=True, kw_only=True)
 class TokenizerFacts:
     """What a model's own tokenizer makes of texts (ids without those that it puts around a text)
-    and of conversations (None: its template refuses them, or there is none); the texts of the
-    tokens that end an answer."""
+    and of conversations, as ids and as text (None: its template refuses them, or there is none);
+    the texts of the tokens that end an answer, and of the one that it puts before a text."""
 
     texts: tuple[tuple[int, ...], ...]
     prompts: tuple[tuple[int, ...] | None, ...]
+    rendered: tuple[str | None, ...]
     template: str | None
     stops: tuple[str, ...]
+    begins: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -362,8 +362,9 @@ class RunSpec:
     )
     ollama: str | None = flag(
         None,
-        f"make a model of this name in Ollama, of the first GGUF file (without --gguf: {USUAL}; "
-        "the flag alone: its name before, or by model and data)",
+        "make a model of this name in Ollama, of the first GGUF file; without --gguf of the merged "
+        f"model in --export_dir where Ollama imports it, else of a {USUAL} file (the flag alone: "
+        "its name before, or by model and data)",
         group="output",
         metavar="NAME",
         alone=AUTO,
@@ -448,7 +449,8 @@ class RunSpec:
     ) -> "RunSpec":
         """The same with a place for each artefact that is asked for and has none, and a name for
         Ollama's: where it was before (`merged`, `gguf`, `ollama`), or beside this folder; GGUF
-        files beside a merged model whose place was named."""
+        files beside a merged model whose place was named. Ollama is given what was asked for: a
+        GGUF file, or the merged model; without either a GGUF file."""
         given = None if self.export_dir == Path(AUTO) else self.export_dir
         named = given or beside
         places: dict[str, Any] = {}
@@ -463,7 +465,8 @@ class RunSpec:
             places["quantized_dir"] = self.quantized_dir or made
         if self.ollama == AUTO:
             places["ollama"] = ollama or ollama_name(self.title if self.names_data else beside.name)
-        return self.replace(gguf=self.gguf or ((USUAL,) if self.ollama else ()), **places)
+        alone = self.ollama is not None and not self.gguf and given is None
+        return self.replace(gguf=(USUAL,) if alone else self.gguf, **places)
 
     @property
     def names_data(self) -> bool:

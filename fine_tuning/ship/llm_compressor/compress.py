@@ -21,7 +21,7 @@ PROGRESS = re.compile(r"\((\d+)/(\d+)\): Propagating")
 SMALL = 256 * 2**20  # bytes of a model for which more threads only wait for each other
 # What it writes; everything else in the directory is that of the merged model.
 WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", "recipe.yaml")
-OWN = ("hashes.json", "README.md")  # of the merged model alone
+OWN = ("hashes.json", "README.md", "Modelfile")  # of the merged model alone
 OnProgress = Callable[[int, int], None]
 
 

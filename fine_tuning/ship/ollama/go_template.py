@@ -70,8 +70,9 @@ def is_needed(jinja: str | None) -> bool:
     return bool(jinja) and not any(word in str(jinja) for word in ABLE)
 
 
-def written(render: Render, more: Sequence[Chat] = ()) -> str | None:
-    """The Go template that makes the prompts that `render` makes; None if there is none so plain.
+def written(render: Render) -> str | None:
+    """The Go template that makes the prompts that `render` makes of `PROBES`; None if there is none
+    so plain.
 
     It is compared on conversations with and without system prompt, of one round and of several.
     """
@@ -81,8 +82,7 @@ def written(render: Render, more: Sequence[Chat] = ()) -> str | None:
     text = turns.text
     if not all(it.isprintable() or it == "\n" for it in text):  # which a Modelfile loses
         return None
-    asked = [*CHATS, *more, with_roles("system", "user", "assistant", "user")]
-    return text if all(turns.prompt(chat) == render(chat) for chat in asked) else None
+    return text if all(turns.prompt(chat) == render(chat) for chat in COMPARED) else None
 
 
 def with_roles(*roles: str) -> Chat:
@@ -92,11 +92,9 @@ def with_roles(*roles: str) -> Chat:
 
 def found(render: Render) -> Turns | None:
     """The texts around the messages, told apart by rendering three conversations."""
-    first, second = said("user", FIRST), said("user", SECOND)
-    one = _between(render([first]), FIRST)
-    with_system = _between(render([said("system", SYSTEM), first]), SYSTEM, FIRST)
-    several = [first, said("assistant", ANSWER), second]
-    rounds = _between(render(several), FIRST, ANSWER, SECOND)
+    one, with_system, rounds = (
+        _between(render(chat), *(message["content"] for message in chat)) for chat in TELLING
+    )
     if one is None or with_system is None or rounds is None:
         return None
     begin, end = one
@@ -109,6 +107,16 @@ def found(render: Render) -> Turns | None:
         assistant=(rounds[1].removeprefix(after_user), rounds[2].removesuffix(before_user)),
         end=end.removeprefix(after_user),
     )
+
+
+# Conversations whose prompts tell what stands around a message, and those that are compared.
+TELLING: Sequence[Chat] = (
+    [said("user", FIRST)],
+    [said("system", SYSTEM), said("user", FIRST)],
+    [said("user", FIRST), said("assistant", ANSWER), said("user", SECOND)],
+)
+COMPARED: Sequence[Chat] = (*CHATS, with_roles("system", "user", "assistant", "user"))
+PROBES: Sequence[Chat] = (*TELLING, *COMPARED)
 
 
 def _between(text: str | None, *contents: str) -> list[str] | None:

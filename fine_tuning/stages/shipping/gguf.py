@@ -14,6 +14,7 @@ from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship import gguf
 from fine_tuning.ship.conversations import CHATS, Chat
 from fine_tuning.ship.llama_cpp.place import LlamaCpp, find
+from fine_tuning.ship.ollama import importing
 from fine_tuning.ship.proving.causes import judge
 from fine_tuning.ship.proving.contract_file import read_contract
 from fine_tuning.stages.asking.prove import Asking
@@ -30,7 +31,8 @@ from fine_tuning.values.tables.gguf import GGUF_TYPES, UNQUANTIZED, USUAL
 class Gguf:
     """Write `model` in each of the formats `types` into `folder`.
 
-    `trained` tells one model from another; `earlier` are files that were made of the same one.
+    `trained` tells one model from another; `earlier` are files that were made of the same one;
+    `why` says why there must be one that nobody asked for.
     """
 
     name: ClassVar[str] = "gguf"
@@ -41,6 +43,7 @@ class Gguf:
     types: tuple[str, ...]
     folder: Path
     title: str
+    why: str = ""
     earlier: tuple[GgufFile, ...] = ()
     contract: Path | None = None  # what the model answers, of which each file is asked
     worker: Worker
@@ -57,6 +60,8 @@ class Gguf:
     def do(self, screen: Screen) -> GgufFiles:
         kept = {file.type: file for file in self.earlier if _is_unchanged(file)}
         missing = [kind for kind in self.types if kind not in kept]
+        if self.why:
+            screen.say(f"{self.why}: a {USUAL} file is made for it.")
         tools = tools_for(self.spec, missing)
         facts = facts_of(self.model, self.spec, CHATS, self.worker, screen)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -177,10 +182,20 @@ def _is_unchanged(file: GgufFile) -> bool:
     return True
 
 
+def types_for(spec: RunSpec, model: Path) -> tuple[tuple[str, ...], str]:
+    """The formats that are made of this model's directory: those that are asked for, or the one
+    that Ollama needs because it does not import the model, and why."""
+    if spec.gguf or spec.ollama is None:
+        return spec.gguf_types, ""
+    reason = importing.why_not(model)
+    return ((USUAL,), reason) if reason else ((), "")
+
+
 def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Gguf | None:
-    """The files of a run's merged model; None without --gguf."""
+    """The files of a run's merged model; None where none are needed."""
     merged = result_of(stages.merge)
-    if not spec.gguf_types or merged is None:
+    types, why = types_for(spec, merged.path) if merged is not None else ((), "")
+    if not types or merged is None:
         return None
     assert spec.gguf_dir is not None and stages.merge is not None
     trained = f"{stages.merge.inputs} {stages.merge.began}"
@@ -190,7 +205,8 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Gguf
         model=merged.path,
         dtype=merged.dtype,
         trained=trained,
-        types=spec.gguf_types,
+        types=types,
+        why=why,
         folder=spec.gguf_dir,
         title=spec.title,
         earlier=known.files if known and known.made_of == trained else (),
@@ -202,15 +218,19 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Gguf
 
 def of_model(
     spec: RunSpec, model: Path, title: str, contract: Path | None, worker: Worker, log: Path
-) -> Gguf:
-    """The files of a model's directory that no run has made."""
+) -> Gguf | None:
+    """The files of a model's directory that no run has made; None where none are needed."""
+    types, why = types_for(spec, model)
+    if not types:
+        return None
     assert spec.gguf_dir is not None
     return Gguf(
         spec=spec,
         model=model,
         dtype=gguf.dtype_of(model),
         trained="",
-        types=spec.gguf_types,
+        types=types,
+        why=why,
         folder=spec.gguf_dir,
         title=title,
         contract=contract,
@@ -227,13 +247,16 @@ def tools_for(spec: RunSpec, types: "tuple[str, ...] | list[str]") -> LlamaCpp:
 
 def refuse_base(spec: RunSpec, location: str) -> None:
     """Raise EnvironmentProblem once the base model is there, if the disk has no room for files of
-    its size. Those that are there already need none."""
+    its size, or if Ollama needs one that cannot be made. Those that are there need nothing."""
     base, folder = Path(location), spec.gguf_dir
-    if folder is None or not any(base.glob("*.safetensors")):
+    if folder is None or not (base / "config.json").is_file():
         return
-    missing = [
-        kind for kind in spec.gguf_types if not (folder / f"{spec.title}-{kind}.gguf").exists()
-    ]
+    types, _ = types_for(spec, base)
+    missing = [kind for kind in types if not (folder / f"{spec.title}-{kind}.gguf").exists()]
+    if missing:
+        tools_for(spec, missing)
+    if not any(base.glob("*.safetensors")):
+        return
     place = next(it for it in (folder, *folder.absolute().parents) if it.is_dir())
     gguf.require_room(place, base, gguf.dtype_of(base), missing)
 
@@ -241,14 +264,14 @@ def refuse_base(spec: RunSpec, location: str) -> None:
 def refuse_unmakeable(spec: RunSpec, title: str, stages: Stages) -> None:
     """Raise before the work for llama.cpp's programs that are not here, and for files of others
     that would be written over."""
-    kinds = [*spec.gguf_types, *(["adapter"] if spec.gguf_adapter else [])]
-    if not kinds:
-        return
-    tools_for(spec, spec.gguf_types)
+    possible = [USUAL] if spec.ollama and not spec.gguf else []  # the base model tells
+    kinds = [*spec.gguf_types, *possible, *(["adapter"] if spec.gguf_adapter else [])]
+    if spec.gguf_types or spec.gguf_adapter:
+        tools_for(spec, spec.gguf_types)
     known, adapter = result_of(stages.gguf), result_of(stages.gguf_adapter)
     ours = {file.path for file in (*(known.files if known else ()), adapter) if file is not None}
-    assert spec.gguf_dir is not None
     for kind in kinds:
+        assert spec.gguf_dir is not None
         target = spec.gguf_dir / f"{title}-{kind}.gguf"
         if target.exists() and target not in ours:
             raise UsageError(

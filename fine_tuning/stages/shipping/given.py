@@ -75,8 +75,9 @@ def ship_model(
     log: Path,
     screen: Screen,
 ) -> None:
-    """A model's directory for GPU servers, as GGUF files, and Ollama's model of the first."""
-    if not (spec.gguf or spec.export_quantization):
+    """A model's directory for GPU servers, as GGUF files, and Ollama's model of the first or of the
+    directory itself."""
+    if not (spec.gguf or spec.ollama or spec.export_quantization):
         return
     named = spec.replace(model_name_or_path=str(model), engine_args={})
     with tempfile.TemporaryDirectory() as between:
@@ -88,9 +89,8 @@ def ship_model(
             small = done(written_for_servers, screen)
             copies = Path(base.location) == model
             card.write_card_without_run(small.path, base, revision_of(spec), small, copies=copies)
-        if not spec.gguf:
-            return
-        made = done(gguf.of_model(spec, model, title, path, worker, log), screen)
+        files = gguf.of_model(spec, model, title, path, worker, log)
+        made = done(files, screen) if files is not None else None
         served = ollama.of_model(spec, model, base, made, path, worker, log)
         if served is not None:
             done(served, screen)

@@ -252,9 +252,10 @@ def refuse_used(spec: RunSpec, run_dir: Path, stages: Stages) -> None:
     """Raise before the training for an export that cannot be made after it."""
     plan = result_of(stages.plan)
     stage = plan.rows.stage if plan else spec.stage
-    if spec.gguf and stage is not None and not OBJECTIVES[stage].answers:
+    if (spec.gguf or spec.ollama) and stage is not None and not OBJECTIVES[stage].answers:
+        name = "gguf" if spec.gguf else "ollama"
         raise UsageError(
-            "--gguf writes models that answer, and a reward model gives scores.",
+            f"--{name} writes models that answer, and a reward model gives scores.",
             fix="leave it out; --export_dir writes what Transformers, TRL and vLLM load",
         )
     target = spec.export_dir

@@ -1,5 +1,6 @@
-"""ollama: a Modelfile beside the GGUF file, and the model that Ollama makes of it."""
+"""ollama: a Modelfile beside the GGUF file or in the merged model, and Ollama's model of it."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,42 +16,52 @@ from fine_tuning.ship.conversations import CHATS, Chat, chats_with
 from fine_tuning.ship.gguf import CONTEXT
 from fine_tuning.ship.hub.license import license_of
 from fine_tuning.ship.llama_cpp.serve import ask, serving
-from fine_tuning.ship.ollama import go_template, program
+from fine_tuning.ship.ollama import go_template, importing, program
 from fine_tuning.ship.ollama.modelfile import modelfile
 from fine_tuning.ship.proving.causes import judge
 from fine_tuning.ship.proving.contract_file import read_contract
 from fine_tuning.stages.asking.prove import Asking
-from fine_tuning.stages.shipping.gguf import facts_of, told
+from fine_tuning.stages.shipping.gguf import facts_of, told, types_for
 from fine_tuning.units import counted
 from fine_tuning.values.answers.verdict import Verdict
 from fine_tuning.values.record import Stages, result_of
-from fine_tuning.values.results import BaseModel, GgufFile, GgufFiles, OllamaModel
+from fine_tuning.values.results import (
+    BaseModel,
+    GgufFile,
+    GgufFiles,
+    OllamaModel,
+    TokenizerFacts,
+)
 from fine_tuning.values.spec import RunSpec
+from fine_tuning.values.tables.gguf import USUAL
 
 MODELFILE = "Modelfile"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ollama:
-    """Give `file`, which was made of the directory `model`, to Ollama as `model_name`."""
+    """Give Ollama `file`, which was made of the directory `model`, or the directory itself, as
+    `model_name`. `trained` tells one model from another."""
 
     name: ClassVar[str] = "ollama"
     spec: RunSpec
     model_name: str
     model: Path
     base: BaseModel | None
-    file: GgufFile
+    file: GgufFile | None
+    trained: str = ""
     contract: Path | None = None  # what the model answers, of which Ollama's is asked
     worker: Worker
     log: Path
 
     @property
     def modelfile(self) -> Path:
-        """Beside the GGUF file, which it names."""
-        return self.file.path.with_name(MODELFILE)
+        """Beside the GGUF file, or in the directory, which it names."""
+        return (self.file.path.parent if self.file else self.model) / MODELFILE
 
     def inputs(self) -> tuple[Any, ...]:
-        return (self.model_name, self.file.hash, self.spec.system)
+        source = self.file.hash if self.file else self.trained
+        return (self.model_name, source, self.spec.system)
 
     def holds(self, known: OllamaModel) -> bool:
         """The Modelfile is there, and so is the model if Ollama is installed."""
@@ -62,11 +73,11 @@ class Ollama:
 
     def do(self, screen: Screen) -> OllamaModel:
         screen.begin("ollama")
-        chats = chats_with(self.spec.system)
+        chats = [*chats_with(self.spec.system), *go_template.PROBES]
         facts = facts_of(self.model, self.spec, chats, self.worker, screen)
-        template = self._template(facts.template)
+        template = self._template(facts, chats)
         text = modelfile(
-            [f"./{self.file.path.name}"],
+            [f"./{self.file.path.name}" if self.file else "."],
             self.model,
             stops=facts.stops,
             system=self.spec.system,
@@ -85,7 +96,7 @@ class Ollama:
             return made
         program.create(self.model_name, self.modelfile, self.log)
         # the system prompt of the Modelfile is Ollama's to add
-        prompts = zip(CHATS, facts.prompts, strict=True)
+        prompts = zip(CHATS, facts.prompts, strict=False)
         wanted = [(chat, len(ids)) for chat, ids in prompts if ids]
         try:
             program.require_same_prompts(self.model_name, wanted)
@@ -96,9 +107,22 @@ class Ollama:
             raise
         return replace(made, created=True, prompts=len(wanted), verdict=verdict)
 
-    def _template(self, jinja: str | None) -> str | None:
-        """One of Ollama's kind, if it might use another in the place of the trained one."""
-        if not go_template.is_needed(jinja):
+    def _template(self, facts: TokenizerFacts, chats: Sequence[Chat]) -> str | None:
+        """One of Ollama's kind, if it might use another in the place of the trained one. Raises
+        EngineError where neither that nor the trained one would be in its model."""
+        needed = go_template.is_needed(facts.template)
+        if self.file is None:
+            texts = [it and it.removeprefix(facts.begins) for it in facts.rendered]
+            known = dict(zip(map(str, chats), texts, strict=True))
+            own = go_template.written(lambda chat: known[str(chat)]) if needed else None
+            if own is None and not importing.holds_template(self.model, facts.template or ""):
+                raise EngineError(
+                    "Ollama does not read the trained chat template from the merged model, and "
+                    "there is none so plain of its own kind.",
+                    fix=f"give it a GGUF file, which holds the template: add --gguf {USUAL}",
+                )
+            return own
+        if not needed:
             return None
         with serving(self.file.path, self.log, context=CONTEXT) as url:
 
@@ -130,6 +154,12 @@ class Ollama:
             )
             _say_commands(program.push_commands(result.name), screen)
         else:
+            if self.file is None and self.contract is not None:
+                screen.say(
+                    "Its import is not proved here. Ask what it makes after the first command: "
+                    f"prove --contract {quote(shown(self.contract))} "
+                    f"--url {program.address()} --served_model {result.name}"
+                )
             screen.say("Where Ollama is installed (from 0.30 on):")
             place = Path(quote(shown(result.modelfile)))
             said = [*program.commands(result.name, place), *program.push_commands(result.name)]
@@ -155,18 +185,20 @@ def _license(base: BaseModel | None) -> str:
 
 
 def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Ollama | None:
-    """Ollama's model of a run's first GGUF file; None without --ollama."""
+    """Ollama's model of a run's first GGUF file, or of its merged model; None without --ollama."""
+    merged, asked = result_of(stages.merge), result_of(stages.contract)
     made, ladder = result_of(stages.gguf), result_of(stages.ladder)
-    asked = result_of(stages.contract)
-    if spec.ollama is None or made is None:
+    if spec.ollama is None or merged is None or stages.merge is None:
         return None
-    kind = ladder.recommended if spec.climbs and ladder else spec.gguf_types[0]
+    types, _ = types_for(spec, merged.path)
+    kind = ladder.recommended if spec.climbs and ladder else next(iter(types), None)
     return Ollama(
         spec=spec,
         model_name=spec.ollama,
-        model=made.model,
+        model=merged.path,
         base=result_of(stages.model),
-        file=next(file for file in made.files if file.type == kind),
+        file=next((it for it in (made.files if made else ()) if it.type == kind), None),
+        trained=f"{stages.merge.inputs} {stages.merge.began}",
         contract=asked.path if asked and asked.path.is_file() else None,
         worker=worker,
         log=run_dir / "logs" / "engine.log",
@@ -177,12 +209,13 @@ def of_model(
     spec: RunSpec,
     model: Path,
     base: BaseModel,
-    made: GgufFiles,
+    made: GgufFiles | None,
     contract: Path | None,
     worker: Worker,
     log: Path,
 ) -> Ollama | None:
-    """Ollama's model of a GGUF file that no run has made; None without --ollama."""
+    """Ollama's model of a GGUF file, or of a directory, that no run has made; None without
+    --ollama."""
     if spec.ollama is None:
         return None
     return Ollama(
@@ -190,7 +223,7 @@ def of_model(
         model_name=spec.ollama,
         model=model,
         base=base,
-        file=made.files[0],
+        file=made.files[0] if made else None,
         contract=contract,
         worker=worker,
         log=log,

@@ -63,6 +63,8 @@ def tell_places(asked: RunSpec, spec: RunSpec, screen: Screen) -> None:
     found = {
         name: getattr(spec, name) for name in ("export_dir", "gguf_dir", "quantized_dir", "ollama")
     }
+    if not (spec.gguf or spec.gguf_adapter):
+        del found["gguf_dir"]  # whether there is a file, the base model tells
     derived = [
         f"--{name} {quote(shown(value) if isinstance(value, Path) else value)}"
         for name, value in found.items()

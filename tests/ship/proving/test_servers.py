@@ -1,5 +1,6 @@
 """What servers answer over HTTP is what was trained, or it is said why not."""
 
+import io
 import json
 import threading
 import time
@@ -11,17 +12,27 @@ from typing import Any
 
 import pytest
 
+from fine_tuning.cli.screens.screen import PlainScreen
 from fine_tuning.engine.process.launch import free_port
 from fine_tuning.errors import EngineError, EnvironmentProblem, UsageError
+from fine_tuning.ship.ollama import program
 from fine_tuning.ship.proving.causes import judge
+from fine_tuning.stages.shipping.ollama import Ollama
 from fine_tuning.values.answers.verdict import Verdict
+from fine_tuning.values.spec import RunSpec
 from tests.contracts import (
+    HERE,
+    QUIET,
     Trained,
+    as_json,
     build_trained,
+    json_of,
     of_another_base,
     rounded_without_a_word,
 )
 from tests.gguf_files import write_adapter_gguf, write_gguf
+from tests.llama_cpp import needs_llama_cpp
+from tests.ollama import ollama as installed
 
 pytestmark = pytest.mark.engine
 
@@ -245,3 +256,50 @@ def test_a_gguf_file_of_another_base_or_of_coarse_numbers_is_caught(
     assert [finding.cause for finding in verdict.findings] == ["base or weights"]
     verdict = by_llama_cpp(trained, tmp_path, rounded_without_a_word(trained, tmp_path)[0])
     assert [finding.cause for finding in verdict.findings] == ["dtype"], verdict.findings
+
+
+def given_to_ollama(trained: Trained, model: Path, folder: Path) -> Ollama:
+    """The stage that lets it import a merged model's directory."""
+    (folder / "contract.json").write_text(json.dumps(as_json(trained.contract)), encoding="utf-8")
+    return Ollama(
+        spec=RunSpec(ollama="mine"),
+        model_name="mine",
+        model=model,
+        base=None,
+        file=None,
+        contract=folder / "contract.json",
+        worker=HERE,
+        log=folder / "log",
+    )
+
+
+@needs_llama_cpp
+def test_the_merged_model_that_ollama_imports_by_itself_answers_as_was_trained(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, screen = trained.copy("merged", tmp_path / "my merged"), io.StringIO()
+    stage = given_to_ollama(trained, model, tmp_path)
+    with installed(tmp_path / "ollama") as found, monkeypatch.context() as patched:
+        for name, given in found.items():
+            patched.setenv(name, given)
+        made = stage.do(QUIET)
+        assert made.created and made.prompts == 3 and made.verdict is not None
+        assert made.verdict.holds and made.verdict.kind == "Ollama"
+        lines = (model / "Modelfile").read_text(encoding="utf-8").splitlines()
+        assert lines[0] == "FROM ." and 'PARAMETER stop "<|im_end|>"' in lines
+        other = replace(stage, model=of_another_base(trained, tmp_path))
+        with pytest.raises(EngineError, match=r"does not answer as was trained \(base or weights"):
+            other.do(QUIET)
+        assert not program.exists("mine"), "it was removed again"
+    stage.tell(stage.do(QUIET), PlainScreen(screen), known=False)
+    said = screen.getvalue()
+    assert "ollama create mine -f " in said and "prove --contract" in said
+
+
+def test_a_template_that_ollama_would_not_read_is_refused(trained: Trained, tmp_path: Path) -> None:
+    model = trained.copy("merged", tmp_path / "merged")
+    with json_of(model / "tokenizer_config.json") as config:
+        (model / "chat_template.jinja").write_text(config.pop("chat_template"), encoding="utf-8")
+    with pytest.raises(EngineError, match="does not read the trained chat template") as refused:
+        given_to_ollama(trained, model, tmp_path).do(QUIET)
+    assert "--gguf q8_0" in refused.value.fix

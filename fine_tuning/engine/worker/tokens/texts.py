@@ -20,19 +20,26 @@ def tokenizer_facts(
     """Fields of `values.results.TokenizerFacts`."""
     tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
     template = template_of(tokenizer)
-    prompts: list[list[int] | None] = []
+    rendered: list[str | None] = []
     for messages in chats:
         try:
             text = template.render(messages, prompt=True) if template else None
         except Refused:
             text = None
-        ids = None if text is None else tokenizer.encode(text, add_special_tokens=False)
-        prompts.append(ids)
+        rendered.append(text)
+
+    def ids(text: str | None) -> list[int] | None:
+        return None if text is None else tokenizer.encode(text, add_special_tokens=False)
+
     return {
-        "texts": [tokenizer.encode(text, add_special_tokens=False) for text in texts],
-        "prompts": prompts,
+        "texts": [ids(text) for text in texts],
+        "prompts": [ids(text) for text in rendered],
+        "rendered": rendered,
         "template": template.source if template else None,
         "stops": [tokenizer.decode([token]) for token in _stop_ids(model, tokenizer)],
+        "begins": tokenizer.bos_token
+        if tokenizer("a").input_ids[0] == tokenizer.bos_token_id
+        else "",
     }
 
 
