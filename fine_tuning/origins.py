@@ -54,11 +54,12 @@ class Guard:
     def _is_ours(self, host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
+            if name in self.names:
+                return True
+            ipaddress.ip_address(name)  # an address in numbers: nobody can rebind it
         except ValueError:
             return False
-        if name in self.names:
-            return True
-        return self.host not in LOCAL and _is_address(name)
+        return self.host not in LOCAL
 
 
 class OwnOriginOnly:
@@ -84,12 +85,3 @@ class OwnOriginOnly:
             plain = [(b"content-type", b"text/plain; charset=utf-8")]
             await send({"type": "http.response.start", "status": 403, "headers": plain})
             await send({"type": "http.response.body", "body": f"{why}\n".encode()})
-
-
-def _is_address(name: str) -> bool:
-    """Whether a name is an address in numbers, which nobody can rebind."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

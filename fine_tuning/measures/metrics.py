@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -33,11 +34,6 @@ def mean(sums: Floats) -> Floats:
     return found
 
 
-def _perplexity(sums: Floats) -> Floats:
-    found: Floats = np.exp(mean(sums))
-    return found
-
-
 def _each(values: Sequence[float]) -> Floats:
     """Values that count alike."""
     return np.stack([np.array(values, dtype=float), np.ones(len(values))], axis=1)
@@ -47,17 +43,6 @@ def _losses(scored: Scored) -> Floats | None:
     if not any(tokens for _, tokens in scored.losses):  # there are none, or prompts alone
         return None
     return np.array(scored.losses, dtype=float)  # None becomes nan
-
-
-def _are_answered(scored: Scored) -> bool:
-    """Whether every row says what is expected: prompts alone say nothing."""
-    return bool(scored.samples) and all(it.expected for it in scored.samples)
-
-
-def _right(scored: Scored) -> Floats | None:
-    if not _are_answered(scored):
-        return None
-    return _each([it.answer == it.expected for it in scored.samples])
 
 
 def _of_each(field: str) -> Callable[[Scored], Floats | None]:
@@ -70,37 +55,22 @@ def _of_each(field: str) -> Callable[[Scored], Floats | None]:
     return rows
 
 
-def _pairs(scored: Scored) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return (
-        tuple(it.answer for it in scored.samples),
-        tuple(it.expected for it in scored.samples),
-    )
+def _answered(rows: Callable[[Scored], Floats]) -> Callable[[Scored], Floats | None]:
+    """None unless every row says what is expected: prompts alone say nothing."""
+    return lambda scored: rows(scored) if scored.is_answered else None
+
+
+def _rouge(column: int, scored: Scored) -> Floats:
+    return _each(list(texts.rouge(*scored.pairs)[:, column]))
 
 
 def _bleu(scored: Scored) -> object:
-    return texts.bleu(texts.tokenizer_for(_pairs(scored)[1]))
-
-
-def _bleu_rows(scored: Scored) -> Floats | None:
-    return texts.statistics(_bleu(scored), *_pairs(scored)) if _are_answered(scored) else None
-
-
-def _chrf_rows(scored: Scored) -> Floats | None:
-    return texts.statistics(texts.chrf(), *_pairs(scored)) if _are_answered(scored) else None
-
-
-def _rouge_rows(column: int) -> Callable[[Scored], Floats | None]:
-    def rows(scored: Scored) -> Floats | None:
-        if not _are_answered(scored):
-            return None
-        return _each(list(texts.rouge(*_pairs(scored))[:, column]))
-
-    return rows
+    return texts.bleu(texts.tokenizer_for(scored.pairs[1]))
 
 
 def _signed(metric: Callable[[Scored], object]) -> Callable[[Scored], str]:
     def signature(scored: Scored) -> str:
-        texts.statistics(metric(scored), *_pairs(scored))  # only then it knows the references
+        texts.statistics(metric(scored), *scored.pairs)  # only then it knows the references
         return texts.signature(metric(scored))
 
     return signature
@@ -111,13 +81,25 @@ METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric(name=JUDGED, title="Reward", rows=_of_each("reward"), of=mean),
-        Metric(name="exact_match", title="Exact match", kind="share", rows=_right, of=mean),
+        Metric(
+            name="exact_match",
+            title="Exact match",
+            kind="share",
+            rows=_answered(lambda it: _each([a.answer == a.expected for a in it.samples])),
+            of=mean,
+        ),
         Metric(name="loss", title="Loss of the answers", better="lower", rows=_losses, of=mean),
-        Metric(name="perplexity", title="Perplexity", better="lower", rows=_losses, of=_perplexity),
+        Metric(
+            name="perplexity",
+            title="Perplexity",
+            better="lower",
+            rows=_losses,
+            of=lambda sums: np.exp(mean(sums)),
+        ),
         Metric(
             name="bleu",
             title="BLEU",
-            rows=_bleu_rows,
+            rows=_answered(lambda it: texts.statistics(_bleu(it), *it.pairs)),
             # the score itself does not depend on the tokenizer, which has made the statistics
             of=lambda sums: texts.score(texts.bleu("13a"), sums),
             signature=_signed(_bleu),
@@ -126,7 +108,7 @@ METRICS: Mapping[str, Metric] = {
         Metric(
             name="chrf",
             title="chrF",
-            rows=_chrf_rows,
+            rows=_answered(lambda it: texts.statistics(texts.chrf(), *it.pairs)),
             of=lambda sums: texts.score(texts.chrf(), sums),
             signature=_signed(lambda scored: texts.chrf()),
             resamples=1000,
@@ -135,7 +117,7 @@ METRICS: Mapping[str, Metric] = {
             Metric(
                 name=name.replace("-", "_"),
                 title=name.upper(),
-                rows=_rouge_rows(column),
+                rows=_answered(partial(_rouge, column)),
                 of=mean,
             )
             for column, name in enumerate(texts.ROUGES)

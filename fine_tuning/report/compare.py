@@ -215,7 +215,8 @@ def change_of(
     pair = pairs[first.name]
     if pair.before is None:
         return _incomparable("scored on other held-out rows")
-    if pair.metric in OF_TOKENS and not _same_tokens(then, now):
+    counts = [[tokens for _, tokens in side.after.losses] for side in (then, now)]
+    if pair.metric in OF_TOKENS and counts[0] != counts[1]:
         return _incomparable("counted in other tokens")
     tested = pair.change is not None or pair.moved is not None
     found = {"good": "better", "bad": "worse"}.get(mood(pair), "unsure") if tested else "unsure"
@@ -228,11 +229,6 @@ def change_of(
         verdict=found,  # type: ignore[arg-type]  # of the words above
         says=_sentence(pair, found),
     )
-
-
-def _same_tokens(then: Scores, now: Scores) -> bool:
-    counts = [[tokens for _, tokens in side.after.losses] for side in (then, now)]
-    return counts[0] == counts[1]
 
 
 def _incomparable(why: str) -> Change:

@@ -33,7 +33,12 @@ def recorded(run: Run, write_page: WritePage) -> Iterator[None]:
             refused = files.explained(error, run.folder.path, run.spec.export_dir)
             _record(run, refused, write_page)
             raise refused from error
-        _record(run, _unexpected(run, error), write_page)
+        bug = FineTuningError(  # the command's own message names the file with its traceback
+            f"{type(error).__name__}: {error}",
+            why="this is a bug in this program, or a failure that it does not know",
+            fix=f"the same command continues; the engine's output is in {run.folder.log}",
+        )
+        _record(run, bug, write_page)
         raise
 
 
@@ -57,12 +62,3 @@ def _record(run: Run, error: FineTuningError, write_page: WritePage) -> None:
         run.fail(error)
         if run.accepted and run.record.stages.split is not None:
             write_page(run.folder.path, run.record)
-
-
-def _unexpected(run: Run, error: Exception) -> FineTuningError:
-    """What the run says of a bug; the command's own message names the file with its traceback."""
-    return FineTuningError(
-        f"{type(error).__name__}: {error}",
-        why="this is a bug in this program, or a failure that it does not know",
-        fix=f"the same command continues; the engine's output is in {run.folder.log}",
-    )

@@ -165,6 +165,10 @@ class Train:
     def training(self, checkpoint: Path | None, *, last_step: int | None = None) -> Training:
         """What the processes are given; `last_step` ends the training early, as if stopped."""
         planned = self.planned
+        expected = planned.trainer.expected(planned.settings, planned.parts, planned.places)
+        if self.encoded is not None and self.encoded.sequences:
+            # a row whose history is rewritten was encoded as several sequences
+            expected = {**expected, "count": self.encoded.trained_on}
         return Training(
             spec=planned.spec,
             chosen=planned.plan.chosen,
@@ -174,10 +178,7 @@ class Train:
                 "resume_from": str(checkpoint) if checkpoint else None,
                 "scores_path": str(self.scores),
                 "last_step": last_step,
-                "expected": {
-                    **planned.trainer.expected(planned.settings, planned.parts, planned.places),
-                    **self._encoded_ahead(),
-                },
+                "expected": expected,
             },
             scoring=planned.scoring,
             measured=None if self._no_ledger else self._measured(),
@@ -217,12 +218,6 @@ class Train:
             return sequences
         known = np.fromfile(numbers, "<u4")
         return list(dict.fromkeys(int(known[place]) for place in sequences))
-
-    def _encoded_ahead(self) -> dict[str, Any]:
-        """A row whose history is rewritten was encoded as several sequences."""
-        if self.encoded is None or not self.encoded.sequences:
-            return {}
-        return {"count": self.encoded.trained_on}
 
 
 def ship_template(run_dir: Path, chat_template: str | None) -> None:

@@ -20,8 +20,9 @@ class Parting:
             before, _, self._held = self._held.partition(self._tag)
             yield before, self._thinking
             self._thinking = not self._thinking
-        keep = _begun(self._held, self._tag)
-        ready = self._held[: len(self._held) - keep]
+        shorter = (self._tag[:n] for n in range(len(self._tag) - 1, 0, -1))
+        begun = next(filter(self._held.endswith, shorter), "")
+        ready = self._held.removesuffix(begun)
         self._held = self._held[len(ready) :]
         yield ready, self._thinking
 
@@ -41,8 +42,3 @@ def parted(text: str) -> tuple[str, str]:
     parts = [*parting.of(text), parting.rest()]
     thought = "".join(part for part, thinking in parts if thinking)
     return thought.strip(), "".join(part for part, thinking in parts if not thinking).strip()
-
-
-def _begun(text: str, tag: str) -> int:
-    """How many letters at the end of a text begin the tag."""
-    return next((n for n in range(len(tag) - 1, 0, -1) if text.endswith(tag[:n])), 0)

@@ -43,6 +43,17 @@ class Tokens:
     percentiles: Annotated[Mapping[str, int], "tokens a row, from min to max"]
     overlong: Annotated[int, "rows over the cutoff"]
 
+    @classmethod
+    def of(cls, look: TokenLook) -> "Tokens":
+        """What the worker has found."""
+        return cls(
+            template=look.template.name,
+            cutoff=look.cutoff,
+            total=look.tokens,
+            percentiles=look.percentiles,
+            overlong=len(look.overlong),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Validated:
@@ -115,7 +126,7 @@ def run(
         report=report,
         page=page,
         rejected=rejected,
-        tokens=None if look is None else _tokens(look),
+        tokens=None if look is None else Tokens.of(look),
     )
     return Outcome(found, exit_code(data))
 
@@ -138,16 +149,6 @@ def _stopped_report(report: Path | None, spec: DataSpec) -> Iterator[None]:
         problem = Problem(paths, None, None, "start_failed", str(error), "error")
         write_report(report, head, [problem], lambda: {"counts": {"start_failed": 1}})
         raise
-
-
-def _tokens(look: TokenLook) -> Tokens:
-    return Tokens(
-        template=look.template.name,
-        cutoff=look.cutoff,
-        total=look.tokens,
-        percentiles=look.percentiles,
-        overlong=len(look.overlong),
-    )
 
 
 def exit_code(data: CheckedData) -> int:

@@ -1,7 +1,7 @@
 """What is printed besides progress: settings, problems, rows, files. The same on both screens."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -107,31 +107,28 @@ def _cause(group: ProblemGroup) -> Text:
 
 def masked_in_colour(rows: Sequence[MaskedRow]) -> RenderableType:
     """Trained text green and bold, masked text dim, in one flow as the model reads it."""
-    legend = Text.assemble(("trained", "bold green"), "  ", ("masked", "dim"))
-    return Group(legend, *(part for row in rows for part in _coloured(row)))
-
-
-def _coloured(row: MaskedRow) -> Iterable[RenderableType]:
-    yield Text(visible(row.title), style="bold")
-    text = Text()
-    for span in row.spans:
-        text.append(visible(span.text), style="bold green" if span.trained else "dim")
-    yield Padding(text, (0, 0, 1, 2))
+    shown: list[RenderableType] = [
+        Text.assemble(("trained", "bold green"), "  ", ("masked", "dim"))
+    ]
+    for row in rows:
+        text = Text()
+        for span in row.spans:
+            text.append(visible(span.text), style="bold green" if span.trained else "dim")
+        shown += (Text(visible(row.title), style="bold"), Padding(text, (0, 0, 1, 2)))
+    return Group(*shown)
 
 
 def masked_in_words(rows: Sequence[MaskedRow]) -> RenderableType:
     """Each span on lines of its own behind `trained` or `masked`, for output without colour."""
-    return Group(*(part for row in rows for part in _worded(row)))
-
-
-def _worded(row: MaskedRow) -> Iterable[RenderableType]:
-    yield Text(visible(row.title))
-    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for span in row.spans:
-        table.add_row(
-            "trained |" if span.trained else "masked  |",
-            Text(visible(span.text).replace("\n", "\\n\n").removesuffix("\n")),
-        )
-    yield Padding(table, (0, 0, 1, 2))
+    shown: list[RenderableType] = []
+    for row in rows:
+        table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for span in row.spans:
+            table.add_row(
+                "trained |" if span.trained else "masked  |",
+                Text(visible(span.text).replace("\n", "\\n\n").removesuffix("\n")),
+            )
+        shown += (Text(visible(row.title)), Padding(table, (0, 0, 1, 2)))
+    return Group(*shown)

@@ -84,14 +84,27 @@ A key in a section is the setting of that name, or of the section's name and tha
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([INTRO, *_ours(), *_files(), *_engine(), *_commands()]).rstrip() + "\n"
-
-
-def _ours() -> Iterator[str]:
+    lines = [INTRO]
     for title, settings in grouped([*spec_settings().values(), *FILES, JSON]):
         if settings:
-            yield f"## {title}\n"
-            yield from _table(settings)
+            lines += (f"## {title}\n", *_table(settings))
+    lines += (CONFIG, "| section | key | setting |", "| --- | --- | --- |")
+    for section, keys in SECTIONS.items():
+        lines += [f"| `{section}` | `{key}` | `{name}` |" for key, name in keys.items()]
+    lines.append("\n`--preset NAME` is a file in `configs/`:\n")
+    for name in preset_names():
+        written = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+        about = written[written.index("#") + 1].lstrip("# ")
+        lines.append(f"- `{name}`: {about}")
+    lines += ("", ENGINE, "| argument | instead |", "| --- | --- |")
+    instead = {name: owned.instead for name, owned in OWNED.items()} | dict(SECRETS)
+    lines += [f"| `{name}` | {_cell(advice)} |" for name, advice in instead.items()]
+    lines.append("")
+    for command in COMMANDS.values():
+        own = [item for item in command.options if item not in FILES]
+        if own:
+            lines += (f"## Flags of `{command.name}` alone\n", *_table(own))
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _table(settings: list[Setting]) -> Iterator[str]:
@@ -107,40 +120,6 @@ def _table(settings: list[Setting]) -> Iterator[str]:
         shown = f"`{default}`" if default else off
         yield f"| `--{setting.name}` | {_cell(meaning)} | {shown} |"
     yield ""
-
-
-def _files() -> Iterator[str]:
-    yield CONFIG
-    yield "| section | key | setting |"
-    yield "| --- | --- | --- |"
-    for section, keys in SECTIONS.items():
-        for key, name in keys.items():
-            yield f"| `{section}` | `{key}` | `{name}` |"
-    yield "\n`--preset NAME` is a file in `configs/`:\n"
-    for name in preset_names():
-        lines = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
-        about = lines[lines.index("#") + 1].lstrip("# ")
-        yield f"- `{name}`: {about}"
-    yield ""
-
-
-def _engine() -> Iterator[str]:
-    yield ENGINE
-    yield "| argument | instead |"
-    yield "| --- | --- |"
-    for name, owned in OWNED.items():
-        yield f"| `{name}` | {_cell(owned.instead)} |"
-    for name, advice in SECRETS.items():
-        yield f"| `{name}` | {_cell(advice)} |"
-    yield ""
-
-
-def _commands() -> Iterator[str]:
-    for command in COMMANDS.values():
-        own = [item for item in command.options if item not in FILES]
-        if own:
-            yield f"## Flags of `{command.name}` alone\n"
-            yield from _table(own)
 
 
 def _cell(text: str) -> str:

@@ -6,6 +6,7 @@ Most rows are fine, so each check says first, of many rows at once, which of the
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -198,17 +199,13 @@ def _open_ends(texts: Texts) -> Iterable[int]:
     return [index for index in texts.long if answers[index][-1:] not in _SENTENCE_END]
 
 
-def _suspects(texts: Texts) -> Iterable[int]:
-    return texts.suspects
-
-
 CHECKS = (
     Check("one_word_answer", one_word, _short_answers),
-    Check("html_markup", markup, _suspects),
-    Check("placeholder_left", placeholder, _suspects),
-    Check("refusal", refusal, _suspects),
+    Check("html_markup", markup, attrgetter("suspects")),
+    Check("placeholder_left", placeholder, attrgetter("suspects")),
+    Check("refusal", refusal, attrgetter("suspects")),
     Check("repeats_prompt", repeats_prompt, _same_beginnings),
-    Check("cut_off", open_code_block, _suspects),
+    Check("cut_off", open_code_block, attrgetter("suspects")),
     Check("ends_mid_sentence", ends_mid_sentence, _open_ends),
 )
 

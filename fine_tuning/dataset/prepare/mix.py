@@ -54,7 +54,12 @@ def _sources(files: Sequence[str], mix: Mapping[str, float]) -> tuple[list[int],
     sources: list[int] = []
     weights = [float(weight) for weight in mix.values()]
     for file in files:
-        named = [number for number, name in enumerate(names) if _names(name, file)]
+        path = Path(file).resolve()
+        named = [
+            number
+            for number, name in enumerate(names)
+            if name == file or Path(name).resolve() in (path, *path.parents)
+        ]
         if named:
             sources.append(max(named, key=lambda number: len(names[number])))
         else:
@@ -67,13 +72,6 @@ def _sources(files: Sequence[str], mix: Mapping[str, float]) -> tuple[list[int],
             fix="use the paths of --dataset_path",
         )
     return sources, weights
-
-
-def _names(name: str, file: str) -> bool:
-    if name == file:
-        return True
-    path, target = Path(name).resolve(), Path(file).resolve()
-    return path == target or path in target.parents
 
 
 def _quotas(sizes: Sequence[int], weights: Sequence[float]) -> list[int]:

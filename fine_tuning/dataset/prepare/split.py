@@ -134,7 +134,8 @@ def _choose(checked: CheckedData, keys: RowKeys, kept: Mask, val_size: float) ->
         few = counted(rows, "row is", "rows are")
         note = f"no validation rows: {few} too few to hold any out (at least 10)"
         return _Choice(nobody, (note,))
-    wanted = _wanted(rows, val_size)
+    share = min(MOST_HELD_OUT, max(1, math.floor(rows * val_size + 0.5)))
+    wanted = int(val_size) if val_size >= 1 else share
     target = min(wanted, rows // 2)
     # rows with one label must stay on one side
     groups = Groups(len(keys))
@@ -146,12 +147,6 @@ def _choose(checked: CheckedData, keys: RowKeys, kept: Mask, val_size: float) ->
     labels = groups.labels()
     held_out = np.isin(labels, _pick_groups(labels[kept], keys.places[kept], target)) & kept
     return _Choice(held_out, tuple(_choice_notes(int(held_out.sum()), wanted, rows, labels[kept])))
-
-
-def _wanted(rows: int, val_size: float) -> int:
-    if val_size >= 1:
-        return int(val_size)
-    return min(MOST_HELD_OUT, max(1, math.floor(rows * val_size + 0.5)))
 
 
 def _pick_groups(

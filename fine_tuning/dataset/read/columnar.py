@@ -1,7 +1,7 @@
 """Parquet, Arrow and Feather files: row by row, in bounded memory; line n is the n-th row."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,7 +26,10 @@ def read_columnar(path: Path, compression: str) -> Iterator[Records]:
             for batch in _batches(file):
                 if mending is None:
                     mending = Mending(batch.schema)
-                    yield from _doubled(mending.doubled)
+                    if mending.doubled:
+                        listed = ", ".join(f'"{name}"' for name in mending.doubled[:10])
+                        twice = f"several columns are called {listed}; the last of each is used"
+                        yield file_problem("duplicate_key", twice, "warning")
                 for part in _slices(batch):
                     values = _rows(part)
                     mending.rows(values)
@@ -72,13 +75,6 @@ def _values(column: Any) -> list[Any]:
         return list(column.cast(pa.binary() if text else pa.string()).to_pylist())
     except UNHOLDABLE:  # none that could be written either
         return [f"({column.type})" if value.is_valid else None for value in column]
-
-
-def _doubled(names: Sequence[str]) -> Iterator[Records]:
-    if names:
-        listed = ", ".join(f'"{name}"' for name in names[:10])
-        message = f"several columns are called {listed}; the last of each is used"
-        yield file_problem("duplicate_key", message, "warning")
 
 
 def _batches(file: BinaryIO) -> Iterator[Any]:

@@ -41,15 +41,11 @@ def _columns_of(kind: type) -> Callable[[Record], bool]:
     def known(record: Record) -> bool:
         values = list(record.values())
         whole = len(values) > 1 and all(isinstance(v, kind) for v in values)
-        return whole and len({len(value) for value in values}) == 1 and _are_columns(values)
+        # objects hold the cells of a column each, by the number of their row
+        numbered = all(str(key).isdecimal() for it in values if isinstance(it, dict) for key in it)
+        return whole and len({len(value) for value in values}) == 1 and numbered
 
     return known
-
-
-def _are_columns(values: Sequence[Any]) -> bool:
-    """Whether objects hold the cells of a column each, by the number of their row."""
-    objects = [value for value in values if isinstance(value, dict)]
-    return all(str(key).isdecimal() for value in objects for key in value)
 
 
 def _rows_under_keys(record: Record) -> bool:

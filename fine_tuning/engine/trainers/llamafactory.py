@@ -42,7 +42,7 @@ def settings(
         **_model_settings(chosen.quantization, places.model, look.template),
         **_method_settings(spec, rows.stage, chosen.method),
         **_reference_settings(spec, rows.stage, chosen.quantization, places.model),
-        **_data_settings(rows, _engine_cutoff(spec, chosen.cutoff), places),
+        **_data_settings(spec, rows, chosen.cutoff, places),
         **_training_settings(places.run_dir, chosen, spec),
         **_reading_settings(spec, chosen, rows, look),
         **interval_settings(chosen),
@@ -140,20 +140,14 @@ def _reference_settings(
     return made
 
 
-def _engine_cutoff(spec: RunSpec, cutoff: int) -> int:
-    """What LLaMA-Factory is told, so that rows of `cutoff` tokens stay whole.
-
-    For packed rows it takes one token off (hparams/data_args.py:__post_init__), which would be the
-    end of the longest ones; blocks must stay multiples of 8 (data/collator.py).
-    """
-    return cutoff + 8 if spec.engine_args.get("neat_packing") else cutoff
-
-
-def _data_settings(rows: Rows, cutoff: int, places: Places) -> dict[str, Any]:
+def _data_settings(spec: RunSpec, rows: Rows, cutoff: int, places: Places) -> dict[str, Any]:
+    """Rows of `cutoff` tokens stay whole: for packed ones LLaMA-Factory takes one token off
+    (hparams/data_args.py:__post_init__), which would be the end of the longest; blocks must stay
+    multiples of 8 (data/collator.py)."""
     made: dict[str, Any] = {
         "dataset": places.train_name,
         "dataset_dir": str(places.dataset_dir),
-        "cutoff_len": cutoff,
+        "cutoff_len": cutoff + 8 if spec.engine("neat_packing") else cutoff,
         "overwrite_cache": True,
     }
     return made | ({"tokenized_path": str(places.encoded)} if rows.encoded_ahead else {})

@@ -83,7 +83,9 @@ def snippets(facts: RunFacts) -> tuple[Snippet, ...]:
         made.append(Snippet(title="The model in Ollama", language="shell", code=code))
     run_dir = facts.adapter_path or facts.model_path
     if facts.command and run_dir and not facts.reward_model:
-        code = f"{_program(facts.command)} chat --output_dir {shlex.quote(str(run_dir))}"
+        words = facts.command.split()  # the script by Python, or an installed name
+        program = " ".join(words[: 2 if words[0] == "python" else 1])
+        code = f"{program} chat --output_dir {shlex.quote(str(run_dir))}"
         made.insert(0, Snippet(title="A chat, as it was trained", language="shell", code=code))
     # LLaMA-Factory merges an adapter to chat with it (model/adapter.py:_setup_lora_tuning)
     beside = facts.encoded_ahead or facts.reward_model or facts.virtual_tokens
@@ -129,12 +131,6 @@ def _python(title: str, facts: RunFacts, folder: Path) -> Snippet:
 def merged_code(folder: str) -> str:
     """Code that loads a merged model of chats and asks it once."""
     return _python("", RunFacts(), Path(folder)).code
-
-
-def _program(command: str) -> str:
-    """How this program was called in a command: the script by Python, or an installed name."""
-    words = command.split()
-    return " ".join(words[: 2 if words[0] == "python" else 1])
 
 
 def _chat(facts: RunFacts) -> str:

@@ -55,8 +55,9 @@ class Check:
         """The rows lie as they were written, and the media that they name are the same."""
         if not _are_there(known) or hashes.changed(self.dataset):
             return False
-        if self._gone() or self._may_have_lost_media(known):
-            return True
+        named = files_named(known.rows_path, known.validation_path)
+        if self._gone() or (self.is_finished and not all(file.exists() for file in named)):
+            return True  # of a finished training the files may have gone: it can be merged still
         return known.media is not None and media_state(known) == known.media
 
     def do(self, screen: Screen) -> CheckedData:
@@ -107,11 +108,6 @@ class Check:
         if self.trained_on is None:
             return []
         return [name for name in self.named if Path(name).is_absolute() and not Path(name).exists()]
-
-    def _may_have_lost_media(self, known: CheckedData) -> bool:
-        """The files of a finished training may have gone: it can be merged still."""
-        named = files_named(known.rows_path, known.validation_path)
-        return self.is_finished and not all(file.exists() for file in named)
 
 
 def file_states(names: Sequence[str]) -> list[tuple[str, int, int]]:

@@ -82,6 +82,17 @@ class Scored:
     general_answers: tuple[tuple[int, str], ...] = ()
     rewards: Rewards | None = None
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether there are answers, and of every row it is known what is expected."""
+        return bool(self.samples) and all(it.expected for it in self.samples)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The answers, and those that were expected."""
+        answers = tuple(it.answer for it in self.samples)
+        return answers, tuple(it.expected for it in self.samples)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:

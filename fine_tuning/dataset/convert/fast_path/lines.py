@@ -81,17 +81,14 @@ def _counted_rows(piece: bytes, decode: Any, keys: Sequence[Key]) -> list[Any]:
     rows: list[Any] = []
     for line in lines:
         try:
-            rows.append(decode(line) if clear or _is_clear(line) else None)
+            # valid UTF-8, and no key is spelt with escapes
+            is_clear = clear or (is_utf8(line) and not _ESCAPED_KEY.search(line))
+            rows.append(decode(line) if is_clear else None)
         except _NO_ROW:
             rows.append(None)
     for index in _repeating_lines(piece, lines, rows, keys):
         rows[index] = None
     return rows
-
-
-def _is_clear(line: bytes) -> bool:
-    """Whether a line is valid UTF-8, and its keys are spelt without escapes."""
-    return is_utf8(line) and not _ESCAPED_KEY.search(line)
 
 
 def _repeating_lines(

@@ -105,7 +105,8 @@ def ways_to_read(rows: Rows, spec: DataSpec) -> str:
 
 def _readings(parts: Sequence[_Part], names: Sequence[str]) -> Iterator[tuple[dict[str, str], str]]:
     """Our columns -> theirs, and what the rows are then; the most likely first."""
-    if languages := _by_language(parts):
+    languages = [(p.name, p) for p in parts if p.is_text and p.name.lower() in _LANGUAGES]
+    if len(languages) > 1:
         (one, first), (two, second) = languages[:2]
         yield {"instruction": first.path, "output": second.path}, f"from {one} to {two}"
         yield {"instruction": second.path, "output": first.path}, f"from {two} to {one}"
@@ -179,12 +180,6 @@ def _first(part: _Part) -> _Part:
     if not part.is_list_of_texts or part.meaning in ("context", "choices"):
         return part
     return _Part(f"{part.path}.0", [value[0] for value in part.values])
-
-
-def _by_language(parts: Sequence[_Part]) -> list[tuple[str, _Part]]:
-    """Texts that are called by languages, if there are at least two."""
-    found = [(p.name, p) for p in parts if p.is_text and p.name.lower() in _LANGUAGES]
-    return found if len(found) > 1 else []
 
 
 def _are_rivals(one: str, other: str) -> bool:

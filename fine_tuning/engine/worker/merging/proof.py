@@ -67,7 +67,9 @@ def prove(
         else:
             reference = (base_on_disk_with if by_shards else base_with)(trained, models)
     except ValueError as error:  # a class that Transformers does not know by its config
-        reason = f"the base model cannot be loaded by itself: {_first_sentence(error)}"
+        # Transformers goes on with a list of all the classes that it would have taken
+        first = str(error).splitlines()[0].split(". ")[0].rstrip(".:")[:200]
+        reason = f"the base model cannot be loaded by itself: {first}"
         return {"proved": False, "reason": reason}
     free_device_memory()
     model = models.load(merged)
@@ -176,11 +178,6 @@ def _unchanged(reference: Reference) -> EngineError:
         why=f"all that training changed is less than one rounding of {kind}",
         fix="serve base and adapter unmerged, or train with a larger --learning_rate",
     )
-
-
-def _first_sentence(error: Exception) -> str:
-    """Transformers goes on with a list of all the classes that it would have taken."""
-    return str(error).splitlines()[0].split(". ")[0].rstrip(".:")[:200]
 
 
 def agreement(these: "Sequence[torch.Tensor]", those: "Sequence[torch.Tensor]") -> float:
