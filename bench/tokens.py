@@ -167,10 +167,10 @@ def measured(path: Path, count: int, tokenizer: Any, own: str | None = None) -> 
         os.environ["TOKENIZERS_PARALLELISM"] = threads
         fresh = encoder_of(tokenizer, "chat")
         assert fresh is not None
-        wanted = DataArguments(cutoff_len=100_000, preprocessing_num_workers=processes)
+        wanted = DataArguments(cutoff_len=100_000)
         total = sum(
             len(table["input_ids"].combine_chunks().values)
-            for _, table in encoded(fresh, rows, wanted)
+            for _, table in encoded(fresh, rows, wanted, processes)
         )
         os.environ["TOKENIZERS_PARALLELISM"] = "true"
         return total

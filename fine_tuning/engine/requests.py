@@ -37,6 +37,7 @@ def token_request(
         "whole": spec.stage is not None and not OBJECTIVES[spec.stage].answers,
         "streaming": bool(spec.engine_args.get("streaming")),
         "show": list(show),
+        "processes": spec.engine_args.get("preprocessing_num_workers"),
     }
 
 

@@ -40,8 +40,8 @@ class Tokens:
         return token_request(self.spec, self.model.location, self.data, self.folder, show=self.show)
 
     def inputs(self) -> tuple[Any, ...]:
-        places = ("rows_path", "lengths_path", "validation_path")
-        asked = {name: value for name, value in self.request.items() if name not in places}
+        others = ("rows_path", "lengths_path", "validation_path", "processes")
+        asked = {name: value for name, value in self.request.items() if name not in others}
         return ({**asked, "model": self.model.name}, self.data.fingerprint)
 
     def holds(self, known: TokenLook) -> bool:

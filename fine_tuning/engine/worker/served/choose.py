@@ -86,6 +86,7 @@ def choose_way(
     limit: int | None,
     samples: Sequence[Row],
     thinking: Thinking,
+    processes: int = 1,
 ) -> Way:
     """Encode all rows of `files` (training, validation), and compare a registered template that
     makes the same of the samples; a row on which they differ becomes a sample."""
@@ -99,7 +100,7 @@ def choose_way(
         )
         name = fitting[0] if fitting else None
         engine = of_registered(model, encoder, name, thinking) if name else None
-        surveys = [survey(encoder, rows(), limit, engine) for rows in files]
+        surveys = [survey(encoder, rows(), limit, engine, processes) for rows in files]
         seen = seen or surveys
         if name is None or not any(found.differing for found in surveys):
             training, validation = (*surveys, Survey())[:2]

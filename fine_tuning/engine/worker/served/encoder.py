@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -79,9 +80,9 @@ class Encoder:
 
     def with_history(self) -> "Encoder":
         """The same encoder for all answers of a dialogue."""
-        if not self.last_only:
-            return self
-        return Encoder(self.tokenizer, self.served, self.kind)
+        other = copy(self)  # which shares what is known of pieces
+        other.last_only = False
+        return other
 
     def encode(
         self, rows: Iterable[Row], refused: dict[int, str] | None = None

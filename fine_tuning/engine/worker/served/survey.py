@@ -1,13 +1,14 @@
 """All rows encoded once, before anything is planned: lengths, sequences, and what is refused."""
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import tee
 from typing import Any
 
 from fine_tuning.engine.worker.served.agreement import EngineRows, agrees
-from fine_tuning.engine.worker.served.encoder import Encoded, Encoder
+from fine_tuning.engine.worker.served.encoder import BATCH, Encoded, Encoder
+from fine_tuning.engine.worker.served.spread import batches_of, spread
 from fine_tuning.engine.worker.served.text.messages import reasons
 
 Row = Mapping[str, Any]
@@ -33,11 +34,45 @@ class Survey:
     differing: int = 0  # rows that the engine's template encodes in another way
     first_differing: int | None = None
 
+    def add(self, rows: "Survey") -> None:
+        """Take in what was found in the rows behind these."""
+        before = len(self.lengths)
+        self.lengths.extend(rows.lengths)
+        self.overlong |= {before + number: rounds for number, rounds in rows.overlong.items()}
+        self.refused |= {before + number: why for number, why in rows.refused.items()}
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(rows, name))
+        self.ends |= rows.ends
+        if self.first_differing is None and rows.first_differing is not None:
+            self.first_differing = before + rows.first_differing
+
+
+COUNTS = [one.name for one in fields(Survey) if one.type is int]
+
 
 def survey(
-    encoder: Encoder, rows: Iterator[Row], limit: int | None, engine: EngineRows | None = None
+    encoder: Encoder,
+    rows: Iterable[Row],
+    limit: int | None,
+    engine: EngineRows | None = None,
+    processes: int = 1,
 ) -> Survey:
     """Encode every row; with `engine`, compare with what LLaMA-Factory would make of it."""
+
+    def surveyed(batch: Iterable[Row]) -> Survey:
+        return _survey(encoder, iter(batch), limit, engine)
+
+    if processes < 2:
+        return surveyed(rows)
+    found = Survey()
+    for one in spread(encoder, surveyed, batches_of(rows, BATCH), processes):
+        found.add(one)
+    return found
+
+
+def _survey(
+    encoder: Encoder, rows: Iterator[Row], limit: int | None, engine: EngineRows | None
+) -> Survey:
     found = Survey()
     rows, again = tee(rows)
     whole = encoder.with_history()

@@ -1,14 +1,9 @@
 """Encoded rows as the trainers of LLaMA-Factory read them: a dataset at `tokenized_path`."""
 
-import gc
-import multiprocessing
-import os
 import tempfile
 from array import array
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import chain, islice, tee
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +14,7 @@ from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.served.columns import Coded, Row, table_of
 from fine_tuning.engine.worker.served.encoder import BATCH, Encoder, encoder_of
+from fine_tuning.engine.worker.served.spread import batches_of, processes_for, spread
 from fine_tuning.values.tokens import Served
 
 KINDS = {"sft": "chat", "rm": "preference", "dpo": "preference", "kto": "kto"}  # of its stages
@@ -48,7 +44,8 @@ def write_encoded(
     """Write a dataset with a part for each file; gives the rows and sequences of each.
 
     Of either part the first `max_samples` rows are taken, and sequences over the cutoff are cut,
-    as LLaMA-Factory does (data/loader.py, data/processor/).
+    as LLaMA-Factory does (data/loader.py, data/processor/). Several processes encode, as many as
+    `preprocessing_num_workers` says, or as are worth it for so many rows.
     """
     rows: dict[str, int] = {}
     sequences: dict[str, int] = {}
@@ -57,7 +54,9 @@ def write_encoded(
         for part, path in files.items():
             counted = _Counted(islice(read_rows(path), data_args.max_samples), events)
             numbers[part] = array("I")
-            tables = _numbered(encoded(encoder, counted, data_args), numbers[part])
+            processes = data_args.preprocessing_num_workers or processes_for(path)
+            made = encoded(encoder, counted, data_args, processes)
+            tables = _numbered(made, numbers[part])
             parts[part] = _written(tables, Path(folder) / f"{part}.arrow")
             rows[part], sequences[part] = counted.count, len(numbers[part])
         DatasetDict(parts).save_to_disk(str(out))
@@ -90,56 +89,26 @@ def _numbered(made: Iterable[Made], numbers: "array[int]") -> Iterator[pa.Table]
         yield table
 
 
-def encoded(encoder: Encoder, rows: Iterable[Row], data_args: Any) -> Iterator[Made]:
-    """The rows by batches, as LLaMA-Factory makes them (`preprocessing_batch_size`); with
-    `preprocessing_num_workers` by several processes, if there is more than one batch."""
+def encoded(
+    encoder: Encoder, rows: Iterable[Row], data_args: Any, processes: int = 1
+) -> Iterator[Made]:
+    """The rows by batches, as LLaMA-Factory makes them (`preprocessing_batch_size`)."""
     size = data_args.preprocessing_batch_size
-    batches = _batches(rows, size)
-    first = list(islice(batches, 2))
-    batches = chain(first, batches)
-    processes = data_args.preprocessing_num_workers or 1
-    if processes == 1 or len(first) < 2 or "fork" not in multiprocessing.get_all_start_methods():
-        rows, again = tee(chain.from_iterable(batches))
-        for batch in _batches(zip(again, encoder.encode(rows), strict=True), size):
-            yield _made(batch, encoder, data_args)
+    if processes > 1:
+
+        def made(batch: list[Row]) -> Made:
+            return _made([*zip(batch, encoder.encode(batch), strict=True)], encoder, data_args)
+
+        yield from spread(encoder, made, batches_of(rows, size), processes)
         return
-    context = multiprocessing.get_context("fork")  # which has the encoder: it is not sent
-    with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_begin, initargs=(encoder, data_args)
-    ) as pool:
-        waiting: deque[Future[Made]] = deque()
-        for batch in batches:
-            waiting.append(pool.submit(_made_here, batch))
-            if len(waiting) > 2 * processes:
-                yield waiting.popleft().result()
-        for coming in waiting:
-            yield coming.result()
+    rows, again = tee(rows)
+    for batch in batches_of(zip(again, encoder.encode(rows), strict=True), size):
+        yield _made(batch, encoder, data_args)
 
 
 def _made(batch: Sequence[Coded], encoder: Encoder, data_args: Any) -> Made:
     counts = array("I", [1 if "chosen" in row else len(found) for row, found in batch])
     return counts, table_of(batch, encoder.kind, encoder.tokenizer, data_args)
-
-
-OF_THIS_PROCESS: list[tuple[Encoder, Any]] = []  # of a process that encodes for another
-
-
-def _begin(encoder: Encoder, data_args: Any) -> None:
-    """Threads of the tokenizer do not exist in a fork, but would be waited for."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    gc.freeze()  # what came with the fork is shared, until it is looked at
-    OF_THIS_PROCESS[:] = [(encoder, data_args)]
-
-
-def _made_here(rows: list[Row]) -> Made:
-    ((encoder, data_args),) = OF_THIS_PROCESS
-    return _made([*zip(rows, encoder.encode(rows), strict=True)], encoder, data_args)
-
-
-def _batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    rows = iter(rows)
-    while batch := list(islice(rows, size)):
-        yield batch
 
 
 def _written(tables: Iterable[pa.Table], path: Path) -> Dataset:

@@ -25,6 +25,7 @@ from fine_tuning.engine.worker.served.choose import (
     switched_off,
 )
 from fine_tuning.engine.worker.served.encoder import Encoder
+from fine_tuning.engine.worker.served.spread import processes_for
 from fine_tuning.engine.worker.served.survey import Survey, survey
 from fine_tuning.engine.worker.tokens.counting.measure import Measured, measure, reported
 from fine_tuning.engine.worker.tokens.counting.media import require_media
@@ -65,6 +66,7 @@ class Asked:
     media: tuple[str, ...]
     max_seq_length: int | None
     context: int | None
+    processes: int | None  # that encode; None: as many as are worth it
 
     @property
     def limit(self) -> int | None:
@@ -131,7 +133,8 @@ def by_server(asked: Asked, events: Events) -> Found:
     encoder = model.encoder()
     _refuse_lost_reasoning(model.settings, None, model.settings.get("enable_thinking"), found)
     samples = list(first_of_shape.values())
-    way = choose_way(model, encoder, asked.rows(events), asked.limit, samples, thinking)
+    processes = asked.processes or processes_for(*asked.files)
+    way = choose_way(model, encoder, asked.rows(events), asked.limit, samples, thinking, processes)
     if way.name is None:
         return _ahead(asked, encoder, way)
     rows = len(way.training.lengths) + len(way.validation.lengths)
@@ -179,7 +182,8 @@ def _compared(
     engine = of_registered(model, encoder, str(choice.name), thinking)
     if engine is None:
         return choice, ()
-    surveys = [survey(encoder, rows(), None, engine) for rows in asked.rows(events)]
+    processes = asked.processes or processes_for(*asked.files)
+    surveys = [survey(encoder, rows(), None, engine, processes) for rows in asked.rows(events)]
     rows = sum(len(one.lengths) for one in surveys)
     differing = sum(one.differing + len(one.refused) for one in surveys)
     if not differing:
