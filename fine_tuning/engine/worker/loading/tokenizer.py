@@ -1,10 +1,12 @@
-"""LLaMA-Factory's loading of a tokenizer, refused where it reads texts otherwise than its own
-file: see TOKENIZER_OF_ITS_CLASS in `engine/defects.py`."""
+"""The loading of a tokenizer, refused where it reads texts otherwise than its own file: see
+TOKENIZER_OF_ITS_CLASS in `engine/defects.py`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from llamafactory.model.loader import load_tokenizer
 from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 from transformers.utils.hub import cached_file
 
 from fine_tuning.errors import ModelError
@@ -18,25 +20,36 @@ def whole_tokenizer(model_args: Any) -> dict[str, Any]:
     Raises ModelError for one that drops parts of a text which its `tokenizer.json` keeps.
     """
     loaded: dict[str, Any] = load_tokenizer(model_args)
-    name = model_args.model_name_or_path
+    source = {"cache_dir": model_args.cache_dir, "revision": model_args.model_revision}
+    _require_whole(loaded["tokenizer"], model_args.model_name_or_path, source)
+    return loaded
+
+
+def own_tokenizer(name: str, *, trust_remote_code: bool = False) -> Any:
+    """The tokenizer as Transformers loads it for everybody. Raises ModelError as above."""
+    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    _require_whole(tokenizer, name, {})
+    return tokenizer
+
+
+def _require_whole(tokenizer: Any, name: str, source: Mapping[str, Any]) -> None:
     path = cached_file(
         name,
         "tokenizer.json",
-        cache_dir=model_args.cache_dir,
-        revision=model_args.model_revision,
+        **source,
         local_files_only=True,  # it was fetched a moment ago
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_gated_repo=False,
         _raise_exceptions_for_connection_errors=False,
     )
     if path is None:
-        return loaded
-    tokenizer, published = loaded["tokenizer"], Tokenizer.from_file(path)
+        return
+    published = Tokenizer.from_file(path)
     published.no_truncation()
     own = tokenizer.encode(TEXT, add_special_tokens=False)
     there = published.encode(TEXT, add_special_tokens=False).ids
     if own == there or published.decode(there).strip() != TEXT:
-        return loaded
+        return
     read = tokenizer.decode(own, clean_up_tokenization_spaces=False).strip()
     if read != TEXT:
         raise ModelError(
@@ -47,4 +60,3 @@ def whole_tokenizer(model_args: Any) -> dict[str, Any]:
             fix='in a copy of the model, write "tokenizer_class": "PreTrainedTokenizerFast" into '
             "tokenizer_config.json, and give that directory (`download` fetches a model into one)",
         )
-    return loaded

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from llamafactory.extras.constants import V_HEAD_SAFE_WEIGHTS_NAME
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.loading.tokenizer import own_tokenizer
 from fine_tuning.engine.worker.scoring.inputs.batches import free_device_memory
 from fine_tuning.engine.worker.scoring.rewards.judge import classifier_of, judge_of
 from fine_tuning.errors import EngineError, ModelError
@@ -61,7 +62,7 @@ def make_classifier(out: Path, ends: Sequence[int], *, dtype: "torch.dtype", tru
     for bias in biases:
         bias.data = head[BIAS].float()
     constant = 0.0 if biases or BIAS not in head else float(head[BIAS])
-    tokenizer = AutoTokenizer.from_pretrained(out, trust_remote_code=trust)
+    tokenizer = own_tokenizer(str(out), trust_remote_code=trust)
     pad = padding_of(tokenizer, ends)
     for part in (model.config, model.config.get_text_config()):
         part.pad_token_id = pad

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from msgspec import convert
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from fine_tuning.engine.worker.chatting.speaker import speaker_of
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading.attached import attached, unread, with_adapter
 from fine_tuning.engine.worker.loading.auto_class import auto_class
+from fine_tuning.engine.worker.loading.tokenizer import own_tokenizer
 from fine_tuning.engine.worker.proving.answers import greedy, log_probabilities
 from fine_tuning.engine.worker.proving.record import top_of
 from fine_tuning.engine.worker.scoring.generate import scoring_mode
@@ -41,7 +42,7 @@ def replay_run(
     """The contract with the model of a run (process/chatting.py: SpokenModel), loaded as it was
     when the contract was written; its prompts are made by the template that lies in the run."""
     speaker = speaker_of(model)
-    tokenizer = AutoTokenizer.from_pretrained(target)
+    tokenizer = own_tokenizer(target)
     loaded = Loaded(speaker.network, tokenizer, speaker.stop_ids, not model["documents"])
     with speaker.answering():
         found = _replayed(events, convert(contract, Contract), loaded)
@@ -101,7 +102,7 @@ def _of_folder(
     trust: Mapping[str, bool],
 ) -> Replay:
     brings_tokenizer = adapter and (Path(adapter) / "tokenizer_config.json").is_file()
-    tokenizer = AutoTokenizer.from_pretrained(adapter if brings_tokenizer else base, **trust)
+    tokenizer = own_tokenizer(adapter if brings_tokenizer else base, **trust)
     loaded = Loaded(network, tokenizer, None, bool(tokenizer.chat_template))
     ends = network.generation_config.eos_token_id
     return Replay(

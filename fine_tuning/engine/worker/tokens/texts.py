@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import GenerationConfig
 
 from fine_tuning.engine.worker.events import Events
+from fine_tuning.engine.worker.loading.tokenizer import own_tokenizer
 from fine_tuning.engine.worker.served.text.chat_template import Message, Refused, template_of
 
 
@@ -18,7 +19,7 @@ def tokenizer_facts(
     trust_remote_code: bool,
 ) -> Mapping[str, Any]:
     """Fields of `values.results.TokenizerFacts`."""
-    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=trust_remote_code)
+    tokenizer = own_tokenizer(model, trust_remote_code=trust_remote_code)
     template = template_of(tokenizer)
     rendered: list[str | None] = []
     for messages in chats:

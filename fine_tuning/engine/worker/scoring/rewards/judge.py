@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from llamafactory.data.template import get_template_and_fix_tokenizer
 from llamafactory.hparams import get_infer_args
-from llamafactory.model import load_model, load_tokenizer
+from llamafactory.model import load_model
 from msgspec import to_builtins
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading.mended import mended_loading
+from fine_tuning.engine.worker.loading.tokenizer import own_tokenizer, whole_tokenizer
 from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.scoring.generate import scoring_mode
 from fine_tuning.engine.worker.scoring.inputs.batches import OutOfMemory
@@ -65,7 +66,7 @@ def judge_of(
     if "classifier" in settings:
         return classifier_of(str(settings["classifier"]), settings, dtype)
     model_args, data_args, finetuning_args, _ = get_infer_args(engine_arguments(settings))
-    tokenizer = load_tokenizer(model_args)["tokenizer"]
+    tokenizer = whole_tokenizer(model_args)["tokenizer"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
     with installed(settings), mended_loading(dtype or _usual()):
         model = load_model(tokenizer, model_args, finetuning_args, add_valuehead=True)
@@ -91,7 +92,7 @@ def classifier_of(
             why="a reward is what a sequence classifier with one label gives",
             fix="give the --export_dir of a run of --stage rm, or its folder with --output_dir",
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+    tokenizer = own_tokenizer(folder, trust_remote_code=trust)
     model = AutoModelForSequenceClassification.from_pretrained(
         folder,
         trust_remote_code=trust,

@@ -36,6 +36,7 @@ from peft.utils.constants import (
 )
 from safetensors.torch import load_file
 
+from fine_tuning.engine.worker.loading.tokenizer import own_tokenizer
 from fine_tuning.engine.worker.scoring.greedy import is_soft_prompt
 
 CAUSAL = {"task_type": "CAUSAL_LM"}
@@ -303,11 +304,9 @@ def start_from_text(tuned: Any, base: str, text: str) -> None:
     A random one learns far worse (Li and Liang, arXiv:2101.00190, section 7.4). The text is
     repeated until it has as many tokens as the prefix.
     """
-    from transformers import AutoTokenizer
-
     embedding = tuned.prompt_encoder[tuned.active_adapter].embedding
     count = embedding.weight.shape[0]
-    ids = AutoTokenizer.from_pretrained(base).encode(text, add_special_tokens=False)
+    ids = own_tokenizer(base).encode(text, add_special_tokens=False)
     ids = (ids * (count // len(ids) + 1))[:count]
     model = tuned.get_base_model()
     training = model.training
