@@ -8,6 +8,8 @@ import re
 import warnings
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +23,7 @@ HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 UNPARTED = re.compile(r"[\u3040-\u30ff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 WORD = re.compile(r"\w+|[^\w\s]")
 ROUGES = ("rouge-1", "rouge-2", "rouge-l")
+SAMPLE = 1 << 20  # characters of the rows that say whether they hold Chinese
 
 
 def tokenizer_for(expected: Sequence[str]) -> Tokenizer:
@@ -81,6 +84,23 @@ def _jieba() -> Any:
         import jieba
     jieba.setLogLevel(logging.WARNING)
     return jieba
+
+
+def load_meanwhile(rows: Path) -> Thread:
+    """Load what the metrics of these rows need, beside whatever else is done: jieba's dictionary,
+    for Chinese, is half a second."""
+
+    def load() -> None:
+        import rouge_chinese  # noqa: F401  # for `rouge`
+
+        bleu("13a"), chrf()
+        with rows.open(encoding="utf-8", errors="replace") as file:
+            if HAN.search(file.read(SAMPLE)):
+                _jieba().initialize()
+
+    loading = Thread(target=load, daemon=True)
+    loading.start()
+    return loading
 
 
 @lru_cache(maxsize=4)  # three metrics are columns of it

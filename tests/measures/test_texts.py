@@ -1,10 +1,13 @@
 """The values are those of the libraries on the same texts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
+from fine_tuning.measures import texts
 from fine_tuning.measures.compare import compared
 from fine_tuning.measures.texts import longest_common, tokenizer_for, words
 from fine_tuning.values.answers.scores import Scored
@@ -81,3 +84,17 @@ def _by_table(one: Sequence[str], two: Sequence[str]) -> int:
 def test_an_empty_answer_scores_nothing_and_ends_nothing() -> None:
     found = values([("", "Something.")])
     assert [found[name] for name in ("exact_match", "bleu", "rouge_1", "rouge_l")] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("text", "cut"), [("奥斯陆在挪威。", True), ("Oslo is in Norway.", False)])
+def test_the_dictionary_of_chinese_is_loaded_ahead_where_rows_need_it(
+    text: str, cut: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was loaded once all answers were there, which then waited for it."""
+    done: list[str] = []
+    jieba = SimpleNamespace(initialize=lambda: done.append("loaded"))
+    monkeypatch.setattr(texts, "_jieba", lambda: jieba)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(text, encoding="utf-8")
+    texts.load_meanwhile(rows).join()
+    assert done == ["loaded"] * cut

@@ -29,6 +29,7 @@ from fine_tuning.engine.process.launch import worker_for
 from fine_tuning.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from fine_tuning.measures.compare import score_of
 from fine_tuning.measures.metrics import Metric
+from fine_tuning.measures.texts import load_meanwhile
 from fine_tuning.report.told.evaluation import lines, set_found
 from fine_tuning.run import finished_run
 from fine_tuning.screen import Screen
@@ -118,6 +119,8 @@ def evaluated(
     with worker_for(trained_by, folder / "engine.log") as worker:
         worker.start()  # its imports overlap with reading the rows
         rows = rows_of(job, asked, folder, screen)
+        if rows.kind != "text":
+            load_meanwhile(rows.path)
         voices = voices_of(job, asked, screen)
         general = job.options["forgetting"]
         if general is None:

@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import httpx
+from typing import TYPE_CHECKING, Any, Literal
 
 from fine_tuning.errors import EnvironmentProblem
 from fine_tuning.measures.paired import share_interval
 from fine_tuning.values.answers.scores import Answer, Score, Scored
+
+if TYPE_CHECKING:
+    import httpx  # where nobody judges, nobody waits for it
 
 AT_ONCE = 8
 SECONDS = 120
@@ -50,8 +51,10 @@ class Judge:
     model: str | None = None
     rubric: str = RUBRIC
 
-    def client(self) -> httpx.Client:
+    def client(self) -> "httpx.Client":
         """A connection, with the key of the environment, if there is one."""
+        import httpx
+
         key = os.environ.get(KEY)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         base = self.url.rstrip("/")
@@ -113,7 +116,7 @@ def judged(judge: Judge, before: Scored, after: Scored, told: Callable[[int], No
 
 
 def _asked(
-    client: httpx.Client, model: str, rubric: str, row: Answer, first: str, second: str
+    client: "httpx.Client", model: str, rubric: str, row: Answer, first: str, second: str
 ) -> Choice | None:
     content = PROMPT.format(
         rubric=rubric, question=row.question, expected=row.expected, first=first, second=second
@@ -133,7 +136,7 @@ def _asked(
     return CHOICES[words[-1]] if words else None
 
 
-def _first_model(client: httpx.Client) -> str:
+def _first_model(client: "httpx.Client") -> str:
     reply = _replied(client, "GET", "/models")
     try:
         return str(reply["data"][0]["id"])
@@ -143,8 +146,10 @@ def _first_model(client: httpx.Client) -> str:
         ) from None
 
 
-def _replied(client: httpx.Client, method: str, path: str, **body: Any) -> Any:
+def _replied(client: "httpx.Client", method: str, path: str, **body: Any) -> Any:
     """The reply as JSON; a busy or failing server is asked three times."""
+    import httpx
+
     for _ in range(3):
         try:
             reply = client.request(method, path, **body)
@@ -161,7 +166,7 @@ def _replied(client: httpx.Client, method: str, path: str, **body: Any) -> Any:
     raise _unreached(client, f"it answers {reply.status_code}")
 
 
-def _unreached(client: httpx.Client, why: str) -> EnvironmentProblem:
+def _unreached(client: "httpx.Client", why: str) -> EnvironmentProblem:
     return EnvironmentProblem(
         f"The judge at {client.base_url} gives no answer.",
         why=why,
