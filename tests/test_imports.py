@@ -113,6 +113,21 @@ def test_the_whole_front_end_loads_without_torch() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_no_stage_but_training_and_merging_waits_for_the_libraries_of_trainings() -> None:
+    """LLaMA-Factory's trainers bring nltk, scipy and matplotlib, an eighth of all imports."""
+    reached: set[str] = set()
+    waiting = ["fine_tuning.engine.worker.stages"]
+    while waiting:
+        name = waiting.pop()
+        path = PACKAGE.parent.joinpath(*name.split("."))
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name not in reached and file.exists():
+            waiting += imports(file)
+        reached.add(name)
+    assert "llamafactory.model" in reached
+    assert not [name for name in reached if name.startswith("llamafactory.train")]
+
+
 def test_no_test_imports_another_test_module() -> None:
     """What two of them need stands in a module of its own, so that each can be moved or removed."""
     found = {

@@ -119,5 +119,8 @@ if __name__ == "__main__":
     from fine_tuning.engine.worker.libraries import stages
 
     stages()  # this is what takes its time; what nobody touches stays shared
+    import fine_tuning.engine.worker.merging.merge
+    import fine_tuning.engine.worker.training.train  # noqa: F401  # most tests train and merge
+
     serve(Path(sys.argv[1]))
     runpy.run_module(WORKER, run_name="__main__", alter_sys=True)

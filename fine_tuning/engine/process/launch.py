@@ -76,6 +76,7 @@ class Worker:
         self._log = log_from_here(log_path)
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[str] | None = None
+        self._was_asked = False
 
     def __enter__(self) -> "Worker":
         return self
@@ -112,6 +113,7 @@ class Worker:
         """
         line = json.dumps({"stage": stage, "args": dict(arguments)}) + "\n"
         process = self.start()
+        self._was_asked = True
         assert process.stdin is not None
         try:
             process.stdin.write(line)
@@ -123,13 +125,15 @@ class Worker:
     def restart(self) -> None:
         """End the process and start another, in which nothing is loaded or patched."""
         self.close()
-        self._process = None
+        self._process, self._was_asked = None, False
         self.start()
 
     def close(self) -> None:
-        """End the process; one that does not end by itself is killed."""
+        """End the process; one that does not end by itself is killed, or was asked nothing."""
         if self._process is None:
             return
+        if not self._was_asked:
+            kill(self._process)  # it imports for nobody
         if self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()

@@ -56,10 +56,9 @@ def answer(request: dict[str, Any], events: Events) -> bool:
     """Run one stage and send its result or its error; False if it failed."""
     from fine_tuning.engine.worker.libraries import stages
 
-    known = stages()
-    events.send("begun", {})  # the libraries are imported
+    events.send("begun", {})
     try:
-        result = known[request["stage"]](events=events, **request["args"])
+        result = stages()[request["stage"]](events=events, **request["args"])
     except FineTuningError as error:
         parts = {"what": error.what, "why": error.why, "fix": error.fix}
         rows = list(error.rows) if isinstance(error, RowsError) else []
@@ -90,6 +89,9 @@ def main() -> int:
     events = Events(divert_output(log_path))
     stream = divert_input()
     end_with_front_end()
+    from fine_tuning.engine.worker.libraries import stages
+
+    stages()  # imports them, while the front end does what comes before its first request
     ok = True
     for request in requests(job_path, stream):
         ok = answer(request, events)

@@ -1,4 +1,4 @@
-"""What every stage imports, imported once and quickly.
+"""What the stages import, imported once and quickly.
 
 Half of a short command's time is the import of its libraries; what they ask for only to know
 whether a model is theirs is not imported for it.
@@ -15,7 +15,8 @@ from fine_tuning.importing import uncollected
 
 @cache
 def stages() -> Mapping[str, Callable[..., Any]]:
-    """The stages by name, with all that they import; no later collection looks through that."""
+    """The stages by name, with all that most of them import; no later collection looks through
+    that."""
     with uncollected():
         from fine_tuning.engine.worker.stages import STAGES
 

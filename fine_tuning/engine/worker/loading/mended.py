@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from llamafactory.model import loader, patcher
 from llamafactory.model.model_utils import embedding
-from llamafactory.train.rm.trainer import PairwiseTrainer
 
 from fine_tuning.engine.defects import LOADED_AS_STORED
 
@@ -25,7 +24,6 @@ def mended_loading(dtype: "torch.dtype | None") -> Iterator[None]:
         _weights_unpacked(),
         _own_classes(),
         _loaded_as(dtype),
-        _tied_heads_saved(),
         _new_tokens_in_their_rows(),
     ):
         yield
@@ -160,29 +158,3 @@ def _new_tokens_in_their_rows() -> Iterator[None]:
         yield
     finally:
         loader.patch_tokenizer, patcher.resize_embedding_layer = known
-
-
-@contextmanager
-def _tied_heads_saved() -> Iterator[None]:
-    """A reward model whose head is its embedding is saved: one of the two names is enough.
-
-    LLaMA-Factory looks for the same object twice (train/rm/trainer.py:_save), but a state dict has
-    another one for each name.
-    """
-    known = PairwiseTrainer._save
-
-    def save(trainer: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
-        state = dict(trainer.model.state_dict() if state_dict is None else state_dict)
-        seen: set[tuple[int, Any]] = set()
-        for name, tensor in sorted(state.items(), key=lambda it: "lm_head." in it[0]):
-            place = (tensor.data_ptr(), tensor.shape)
-            if tensor.numel() and place in seen:
-                del state[name]
-            seen.add(place)
-        known(trainer, output_dir, state)
-
-    PairwiseTrainer._save = save
-    try:
-        yield
-    finally:
-        PairwiseTrainer._save = known

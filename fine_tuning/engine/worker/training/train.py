@@ -45,6 +45,7 @@ from fine_tuning.engine.worker.training.callbacks.ledger import LossesAround
 from fine_tuning.engine.worker.training.callbacks.spikes import Spikes
 from fine_tuning.engine.worker.training.callbacks.stopping import Stopped, Stopping
 from fine_tuning.engine.worker.training.continuing import continued_exactly
+from fine_tuning.engine.worker.training.saving import tied_heads_saved
 from fine_tuning.errors import EngineError
 
 PROGRESS_EVERY_S = 0.2
@@ -256,6 +257,7 @@ def train(
         continued_exactly(),
         installed(settings),
         mended_loading(training_dtype(arguments)),
+        tied_heads_saved(),
         evaluated_unseen(arguments),
         finite.watching(),
         learning.watching(),
