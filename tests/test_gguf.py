@@ -7,7 +7,7 @@ import pytest
 
 from fine_tuning.cli.screens.screen import open_screen
 from fine_tuning.errors import EngineError
-from fine_tuning.stages.shipping.gguf import proved
+from fine_tuning.stages.shipping.llama_cpp.gguf import proved
 from tests.commands import ROOT, command, environment
 from tests.llama_cpp import needs_llama_cpp
 from tests.ollama import ollama

@@ -192,7 +192,6 @@ class Quantized:
     calibration: Calibration | None
     layers: int
     bytes: int
-    bytes_before: int
     hashes: Mapping[str, str] = field(default_factory=dict)
     verdict: Verdict | None = None
 

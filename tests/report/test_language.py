@@ -40,7 +40,7 @@ FAILING = (
     *sorted((PACKAGE / "engine" / "worker" / "scoring").glob("*.py")),
     *sorted((PACKAGE / "engine" / "worker" / "scoring" / "inputs").glob("*.py")),
     *sorted((PACKAGE / "engine" / "worker" / "served").glob("*.py")),
-    *sorted((PACKAGE / "stages" / "shipping").glob("*.py")),
+    *sorted((PACKAGE / "stages" / "shipping").rglob("*.py")),
     *(PACKAGE / "ship" / f"{name}.py" for name in ("adapter", "base", "gguf", "ladder", "merged")),
     *(PACKAGE / "stages" / f"{name}.py" for name in ("encode", "train")),
     *(PACKAGE / "run" / f"{name}.py" for name in ("ending", "run")),

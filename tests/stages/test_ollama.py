@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fine_tuning.errors import EnvironmentProblem
-from fine_tuning.stages.shipping import gguf
+from fine_tuning.stages.shipping.llama_cpp import gguf
 from fine_tuning.values.spec import RunSpec
 from tests.commands import ROOT
 

@@ -25,7 +25,6 @@ class LengthDistribution:
     """Lengths in characters; percentiles above 1,000 are exact to three digits."""
 
     rows: int
-    shortest: int
     longest: int
     mean: float
     percentiles: dict[str, int]
@@ -64,13 +63,12 @@ class Lengths:
         rows = self._counts.total()
         lengths = sorted(self._counts)
         if not rows:
-            return LengthDistribution(0, 0, 0, 0.0, {}, ())
+            return LengthDistribution(0, 0, 0.0, {}, ())
         bins: Counter[int] = Counter()
         for length in lengths:
             bins[length.bit_length()] += self._counts[length]
         return LengthDistribution(
             rows=rows,
-            shortest=lengths[0],
             longest=self._longest,
             mean=round(self._total / rows, 1),
             percentiles=self._percentiles(lengths, rows),

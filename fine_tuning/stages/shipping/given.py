@@ -11,8 +11,9 @@ from fine_tuning.screen import Screen
 from fine_tuning.ship.adapter import refuse_uncombinable
 from fine_tuning.stages.asking import contract
 from fine_tuning.stages.preparing.model import Model
-from fine_tuning.stages.shipping import card, gguf, merge, ollama, quantize, shippers
+from fine_tuning.stages.shipping import card, merge, quantize, shippers
 from fine_tuning.stages.shipping.combine import Combine
+from fine_tuning.stages.shipping.llama_cpp import gguf, ollama
 from fine_tuning.values.answers.contract import CONTRACT
 from fine_tuning.values.results import BaseModel
 from fine_tuning.values.spec import RunSpec

@@ -23,8 +23,8 @@ from fine_tuning.stages.asking import chat
 from fine_tuning.stages.asking.evaluate import Evaluate, RowSet
 from fine_tuning.stages.asking.prove import Asking
 from fine_tuning.stages.planned import planned_in
-from fine_tuning.stages.shipping.gguf import told
-from fine_tuning.stages.shipping.ladder import USUAL_ROWS
+from fine_tuning.stages.shipping.llama_cpp.gguf import told
+from fine_tuning.stages.shipping.llama_cpp.ladder import USUAL_ROWS
 from fine_tuning.units import bytes_text, counted, duration_text
 from fine_tuning.values.answers.scores import Score
 from fine_tuning.values.answers.verdict import Verdict
@@ -115,7 +115,6 @@ class Quantize:
             calibration=calibration,
             layers=len(layers),
             bytes=size,
-            bytes_before=was,
             hashes=written,
             verdict=verdict,
         )

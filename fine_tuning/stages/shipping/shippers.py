@@ -8,7 +8,9 @@ from typing import Any, Protocol
 from fine_tuning.disk.paths import shown
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.screen import Screen
-from fine_tuning.stages.shipping import gguf, gguf_adapter, ladder, merge, ollama, quantize
+from fine_tuning.stages.shipping import merge, quantize
+from fine_tuning.stages.shipping.llama_cpp import adapter as gguf_adapter
+from fine_tuning.stages.shipping.llama_cpp import gguf, ladder, ollama
 from fine_tuning.values.record import Stages
 from fine_tuning.values.spec import AUTO, RunSpec
 

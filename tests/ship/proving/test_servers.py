@@ -17,7 +17,7 @@ from fine_tuning.engine.process.launch import free_port
 from fine_tuning.errors import EngineError, EnvironmentProblem, UsageError
 from fine_tuning.ship.ollama import program
 from fine_tuning.ship.proving.causes import judge
-from fine_tuning.stages.shipping.ollama import Ollama
+from fine_tuning.stages.shipping.llama_cpp.ollama import Ollama
 from fine_tuning.values.answers.verdict import Verdict
 from fine_tuning.values.spec import RunSpec
 from tests.contracts import (

@@ -14,7 +14,7 @@ from fine_tuning.screen import Screen
 from fine_tuning.ship import gguf
 from fine_tuning.ship.llama_cpp.place import find
 from fine_tuning.ship.llama_cpp.serve import serving
-from fine_tuning.stages.shipping.gguf import proved, told
+from fine_tuning.stages.shipping.llama_cpp.gguf import proved, told
 from fine_tuning.units import bytes_text
 from fine_tuning.values.record import Stages, result_of
 from fine_tuning.values.results import GgufFile

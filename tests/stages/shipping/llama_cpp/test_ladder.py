@@ -10,7 +10,8 @@ import pytest
 from fine_tuning.errors import EnvironmentProblem, UsageError
 from fine_tuning.report.told.ladder import sizes
 from fine_tuning.ship.llama_cpp.measure import Measured, Row
-from fine_tuning.stages.shipping import ladder, shippers
+from fine_tuning.stages.shipping import shippers
+from fine_tuning.stages.shipping.llama_cpp import ladder
 from fine_tuning.values.answers.ladder import Ladder
 from fine_tuning.values.record import Stages
 from fine_tuning.values.results import GgufFile

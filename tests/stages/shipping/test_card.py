@@ -16,7 +16,6 @@ SMALL = Quantized(
     calibration=None,
     layers=28,
     bytes=1,
-    bytes_before=2,
 )
 
 

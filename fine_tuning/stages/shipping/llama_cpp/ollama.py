@@ -21,7 +21,7 @@ from fine_tuning.ship.ollama.modelfile import modelfile
 from fine_tuning.ship.proving.causes import judge
 from fine_tuning.ship.proving.contract_file import read_contract
 from fine_tuning.stages.asking.prove import Asking
-from fine_tuning.stages.shipping.gguf import facts_of, told, types_for
+from fine_tuning.stages.shipping.llama_cpp.gguf import facts_of, told, types_for
 from fine_tuning.units import counted
 from fine_tuning.values.answers.verdict import Verdict
 from fine_tuning.values.record import Stages, result_of

@@ -1,0 +1,1 @@
+"""What llama.cpp and Ollama serve: GGUF files of models and adapters, and what each size costs."""
