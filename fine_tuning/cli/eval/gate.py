@@ -151,9 +151,10 @@ def _lines(
         return []
     if metric.better == "neither" and set(numbers) & set(OF_A_CHANGE):
         mistakes.append(f"{place} is neither better nor worse: give at_least or at_most.")
+    said = ", ".join(f"{key} {word}" for key, word in bounds.items())
     return [
         Line(
-            name=f"{name}: {_said(bounds)}" if name == GENERAL else f"{name}: {key} {limit:g}",
+            name=f"{name}: {said}" if name == GENERAL else f"{name}: {key} {limit:g}",
             metric=metric,
             rows=rows,
             bound=key,
@@ -163,10 +164,6 @@ def _lines(
         for key, limit in numbers.items()
         if limit is not None
     ]
-
-
-def _said(bounds: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {word}" for key, word in bounds.items())
 
 
 def _metric(

@@ -219,7 +219,13 @@ def _directory(path: Path, name: str, *, splits: bool) -> list[Source]:
             sources.append(_unusable(path / inner, str(Path(name) / inner), str(error)))
     if all(source.unusable for source in sources) and not closed:
         raise _PathError("\n".join(source.unusable for source in sources))
-    sources = _with_splits(sources, path, name) if splits and sources else sources
+    try:
+        sources = with_splits(sources, path, named=False) if splits and sources else sources
+    except ValueError as error:
+        raise _PathError(
+            f"{name}: every file here is named for a test or for validation ({error}); name the"
+            f" files to train on, or add --ignore_splits"
+        ) from None
     notes: list[str] = []
     sources += [_unusable(path / inner, str(Path(name) / inner), why) for inner, why in closed]
     if skipped:
@@ -273,17 +279,6 @@ def _without_caches(folder: Path, names: list[str]) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return names
     return [name for name in names if name in own or not name.endswith(".arrow")]
-
-
-def _with_splits(sources: list[Source], path: Path, name: str) -> list[Source]:
-    """The files of a directory, by split."""
-    try:
-        return with_splits(sources, path, named=False)
-    except ValueError as error:
-        raise _PathError(
-            f"{name}: every file here is named for a test or for validation ({error}); name the"
-            f" files to train on, or add --ignore_splits"
-        ) from None
 
 
 def _with_notes(sources: list[Source], notes: Sequence[str]) -> list[Source]:

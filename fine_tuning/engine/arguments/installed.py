@@ -147,13 +147,23 @@ def engine_arguments() -> Mapping[str, EngineArgument]:
 
     Raises `EnvironmentProblem` if LLaMA-Factory or Transformers is not installed.
     """
-    packages = {name: _package(name) for name in ("llamafactory", "transformers", "trl")}
+    packages: dict[str, Path] = {}
+    for name in ("llamafactory", "transformers", "trl"):
+        spec = find_spec(name)
+        if spec is None or not spec.submodule_search_locations:
+            raise EnvironmentProblem(
+                f"The Python package {name} is not installed for this Python.", fix=REINSTALL
+            )
+        packages[name] = Path(spec.submodule_search_locations[0]).parent
     files = {
-        path: packages[path.split("/")[0]].parent / path
+        path: packages[path.split("/")[0]] / path
         for path in dict.fromkeys([*(root for root, _ in (*ROOTS, *ONLINE_ROOTS)), *BASES, *ENUMS])
     }
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(base) / "llama-factory-fine-tuning" / f"arguments-{_stamp(files.values())}.json"
+    seen = [(str(it), it.stat().st_size, it.stat().st_mtime_ns) for it in files.values()]
+    stamp = repr((Path(__file__).stat().st_mtime_ns, sorted(seen)))
+    name = f"arguments-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}.json"
+    cache = Path(base) / "llama-factory-fine-tuning" / name
     cached = _load(cache)
     if cached is not None:
         return cached
@@ -163,21 +173,6 @@ def engine_arguments() -> Mapping[str, EngineArgument]:
     with suppress(OSError):
         write_text(cache, json.dumps(rows))
     return arguments
-
-
-def _package(name: str) -> Path:
-    spec = find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise EnvironmentProblem(
-            f"The Python package {name} is not installed for this Python.", fix=REINSTALL
-        )
-    return Path(spec.submodule_search_locations[0])
-
-
-def _stamp(files: Iterable[Path]) -> str:
-    seen = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    own = Path(__file__).stat().st_mtime_ns
-    return hashlib.sha256(repr((own, sorted(seen))).encode()).hexdigest()[:16]
 
 
 def _load(cache: Path) -> dict[str, EngineArgument] | None:
@@ -214,13 +209,13 @@ def _read(files: Mapping[str, Path]) -> dict[str, EngineArgument]:
     for path, name in ONLINE_ROOTS:
         for source, statement in _fields(classes, path, name):
             argument = _argument(statement, source, enums)
-            if argument is not None and _is_offered(argument):
+            if (
+                argument is not None
+                and not argument.name.startswith(NOT_OFFERED)
+                and "deprecated" not in argument.help.lower()
+            ):
                 arguments.setdefault(argument.name, argument)
     return arguments
-
-
-def _is_offered(argument: EngineArgument) -> bool:
-    return not argument.name.startswith(NOT_OFFERED) and "deprecated" not in argument.help.lower()
 
 
 def _fields(

@@ -216,7 +216,7 @@ REFUSED: dict[str, list[Refused]] = {
             {"d.jsonl": ROWS, "links/l.jsonl": f"{LINK}gone.jsonl"},
         )
     ],
-    "dataset/sources/find.py:_with_splits 1": [
+    "dataset/sources/find.py:_directory 3": [
         Refused(
             "--dataset_path t",
             {

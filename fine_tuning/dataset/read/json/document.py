@@ -206,15 +206,11 @@ class _Document:
         self._records += 1
         self._commas = 0
         self._needs_comma = True
-        self._learn_seam(end)
-        window.advance(end)
-        self._last_line = window.line
-
-    def _learn_seam(self, end: int) -> None:
-        window = self._window
         gap = _SEPARATOR.match(window.data, end)
         if self._in_list and gap and gap.end() < len(window.data):
             self._layout = with_seam(self._layout, window.data, window.pos, end, gap.end())
+        window.advance(end)
+        self._last_line = window.line
 
     def _next_record(self) -> tuple[Decoded, int]:
         """The record at the window's position, and the offset after it."""

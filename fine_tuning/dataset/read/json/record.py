@@ -17,6 +17,9 @@ from fine_tuning.units import bytes_text
 from fine_tuning.values.data import UNREADABLE, Severity, WrittenNumber
 
 MAX_DEPTH = 100
+_TOO_DEEP = (
+    f"lists and objects nest deeper than {MAX_DEPTH} levels; no training row looks like this"
+)
 # A longer record is no training row (War and Peace has 3 MB). A record takes many times its size
 # while it is read and looked at: with this limit the memory stays below 1 GB.
 MAX_RECORD = 32_000_000
@@ -162,33 +165,27 @@ def _decode_leniently(raw: bytes, line: int) -> Decoded:
             " UTF-8, or mend this row",
         )
     findings: list[Finding] = []
+    stripped = text.strip("\0 \t\r\n\ufeff")
+    if len(stripped) != len(text.strip(_SPACES)):
+        left_out = "NUL bytes or a BOM around the record were left out"
+        findings.append(Finding("nul_stripped", left_out))
+    if "\0" in stripped:
+        return unreadable("nul", "a NUL byte stands inside the record; the file may be damaged")
+    if stripped.count("[") + stripped.count("{") > MAX_DEPTH and depth_of(stripped) > MAX_DEPTH:
+        return unreadable("too_deep", _TOO_DEEP)
     try:
-        value = _lenient_value(text, line, findings)
+        value = _with_repairs(stripped, line, findings)
     except _RefusedError as refused:
         return Decoded(UNREADABLE, (refused.finding,))
     except RecursionError:
-        return unreadable("too_deep", _too_deep())
-    return Decoded(value, tuple({finding.code: finding for finding in findings}.values()))
-
-
-def _lenient_value(text: str, line: int, findings: list[Finding]) -> Any:
-    stripped = text.strip("\0 \t\r\n\ufeff")
-    if len(stripped) != len(text.strip(_SPACES)):
-        findings.append(
-            Finding("nul_stripped", "NUL bytes or a BOM around the record were left out")
-        )
-    if "\0" in stripped:
-        raise _RefusedError("nul", "a NUL byte stands inside the record; the file may be damaged")
-    if stripped.count("[") + stripped.count("{") > MAX_DEPTH and depth_of(stripped) > MAX_DEPTH:
-        raise _RefusedError("too_deep", _too_deep())
-    value = _with_repairs(stripped, line, findings)
+        return unreadable("too_deep", _TOO_DEEP)
     if "\\u" in stripped and _has_lone_surrogate(value):
-        raise _RefusedError(
+        return unreadable(
             "lone_surrogate",
             "half of a surrogate pair (such as \\ud83d alone) is no character and cannot be"
             " written; the text was cut in the middle of one",
         )
-    return value
+    return Decoded(value, tuple({finding.code: finding for finding in findings}.values()))
 
 
 def _with_repairs(text: str, line: int, findings: list[Finding]) -> Any:
@@ -273,10 +270,6 @@ def _has_lone_surrogate(value: Any) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-def _too_deep() -> str:
-    return f"lists and objects nest deeper than {MAX_DEPTH} levels; no training row looks like this"
 
 
 def _syntax_message(text: str, error: json.JSONDecodeError, line: int) -> str:

@@ -133,7 +133,10 @@ def _ways(
     names = [column.name for column in asked]
     kind = all_formats()[plan.format].kind
     if kind == "text":
-        yield from _ways_of_text(asked, names, _text_column(plan, rows), spec)
+        known = all_formats()["text"].columns["text"]
+        there = (name for row in rows for name in row)
+        text = next((name for name in there if plan.renames.get(name, name) in known), "text")
+        yield from _ways_of_text(asked, names, text, spec)
     elif len(all_at_once := _first_readings(plan, asked)) > 1:
         rest = [name for name in names if name not in all_at_once.values()]
         yield f"{flags(spec, all_at_once, rest)} (each as what it looks like)"
@@ -141,7 +144,7 @@ def _ways(
     for column in asked if kind != "text" else ():
         rest = [name for name in names if name != column.name]
         if beside := column.column.beside:
-            rival = next((our for our, known in columns.items() if beside in known), "")
+            rival = next((our for our, theirs in columns.items() if beside in theirs), "")
             yield f"{flags(spec, {rival: column.name}, rest)} (instead of {beside})"
             if rival in ("prompt", "instruction") and "input" in columns:
                 yield f"{flags(spec, {'input': column.name}, rest)} (below {beside})"
@@ -153,8 +156,8 @@ def _ways(
         if column.meaning == "rejected" and kind == "chat":
             yield f"{flags(spec, {'rejected': column.name}, rest)} (preference pairs)"
         if column.meaning == "rating" and kind == "chat" and _is_label(column.column):
-            text = flags(spec, {"label": column.name}, rest)
-            yield f"{text} --dataset_format kto (answers that are wanted or not)"
+            words = flags(spec, {"label": column.name}, rest)
+            yield f"{words} --dataset_format kto (answers that are wanted or not)"
     yield f"{flags(spec, {}, names)} (train without {'it' if len(names) == 1 else 'them'})"
 
 
@@ -167,13 +170,6 @@ def _first_readings(plan: Plan, asked: Sequence[_Asked]) -> dict[str, str]:
             if name and name not in found and not column.column.beside:
                 found[name] = column.name
     return found
-
-
-def _text_column(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The column of the file that is read as its text."""
-    known = all_formats()["text"].columns["text"]
-    names = (name for row in rows for name in row)
-    return next((name for name in names if plan.renames.get(name, name) in known), "text")
 
 
 def _ways_of_text(

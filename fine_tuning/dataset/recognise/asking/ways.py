@@ -82,6 +82,13 @@ class _Part:
         return simple and self.meaning == "rating" and not told
 
     @property
+    def first(self) -> "_Part":
+        """Of several texts the first; passages of a context are read together."""
+        if not self.is_list_of_texts or self.meaning in ("context", "choices"):
+            return self
+        return _Part(f"{self.path}.0", [value[0] for value in self.values])
+
+    @property
     def length(self) -> float:
         """Characters of a value, on average."""
         return sum(map(len, map(str, self.values))) / max(1, len(self.values))
@@ -93,7 +100,7 @@ def ways_to_read(rows: Rows, spec: DataSpec) -> str:
     names = [*dict.fromkeys(name for name in filled if name)]
     if not all(is_name(name) or name.isdecimal() for name in names):
         return ""  # what stands in the first row of a table without a header
-    parts = [_first(_Part(path, values_at(rows, path))) for path in paths_of(rows)]
+    parts = [_Part(path, values_at(rows, path)).first for path in paths_of(rows)]
     ways = [
         f"{words} ({what})"
         for read, what in _readings(parts, names)
@@ -173,13 +180,6 @@ def _first_long(parts: Sequence[_Part]) -> _Part:
     """The first that is not much shorter than the longest: a label is no question."""
     longest = max(part.length for part in parts)
     return next(part for part in parts if part.length * 4 >= longest)
-
-
-def _first(part: _Part) -> _Part:
-    """Of several texts the first; passages of a context are read together."""
-    if not part.is_list_of_texts or part.meaning in ("context", "choices"):
-        return part
-    return _Part(f"{part.path}.0", [value[0] for value in part.values])
 
 
 def _are_rivals(one: str, other: str) -> bool:
