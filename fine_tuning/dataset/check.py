@@ -252,7 +252,10 @@ def _read(
         redone = passes(list(again.values()), folder=folder / "again")
         for index, of_file in zip(again, redone, strict=True):
             planned[index], parts[index] = again[index], of_file
-    unread = [_unread(of_file) for of_file in parts]
+    unread = [Unread() for _ in parts]
+    for columns, of_file in zip(unread, parts, strict=True):
+        for part in of_file:
+            columns.add(part.result.unread)
     kept = [sum(it.result.rows_kept for it in of_file) for of_file in parts]
     asked = [
         (
@@ -314,18 +317,6 @@ def _cut(parts: Sequence[Part], spec: DataSpec) -> Iterator[tuple[str, str]]:
     if first and not spec.allow_truncated:
         where = f"line {first[0].line}: " if first[0].line else ""
         yield "file_cut", f"{where}{first[0].message}"
-
-
-def _unread(parts: Sequence[Part]) -> Unread:
-    """The columns that no format reads, of all parts of a file."""
-    unread = Unread()
-    for part in parts:
-        for name, column in part.result.unread.items():
-            if name in unread:
-                unread[name].add(column)
-            else:
-                unread[name] = column
-    return unread
 
 
 def _votes(parts: Sequence[Part]) -> Counter[tuple[str, ...]]:

@@ -75,8 +75,7 @@ def decode_block(block: Block) -> Records:
         i += 1
         if not raw:
             continue
-        value = strict_value(raw)
-        if value is not UNREADABLE:
+        if (value := strict_value(raw)) is not UNREADABLE:
             batch.add_clean(value, number, raw)
             continue
         decoded = decode_record(raw, number)

@@ -239,11 +239,8 @@ def _parse(text: str, findings: list[Finding]) -> Any:
             raise
         repeated.clear()
         value = loads(strict=False)
-        findings.append(
-            Finding(
-                "control_character", "a raw line break, tab or control character stands in text"
-            )
-        )
+        said = "a raw line break, tab or control character stands in text"
+        findings.append(Finding("control_character", said))
     if once := dict.fromkeys(repeated):
         keys = ", ".join(json.dumps(name[:_QUOTED_LIMIT], ensure_ascii=True) for name in once)
         said = f"key {keys} appears more than once; its last value is used"

@@ -67,6 +67,14 @@ class Unread(dict[str, Column]):
             column = self[name] = Column(beside)
         column.see(value, everywhere=bool(SPLIT_COLUMN.fullmatch(name)))
 
+    def add(self, other: Mapping[str, Column]) -> None:
+        """What another pass saw of the same file."""
+        for name, column in other.items():
+            if name in self:
+                self[name].add(column)
+            else:
+                self[name] = column
+
 
 def text_within(value: Any) -> str:
     """The text that a value holds, at any depth."""
