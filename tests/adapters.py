@@ -8,11 +8,13 @@ from typing import Any
 def adapter(base: Path, path: Path, *, seed: int, rank: int = 4, **how: Any) -> Path:
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig
+
+    from fine_tuning.engine.worker.loading.auto_class import auto_class
 
     torch.manual_seed(seed)
     how = {"target_modules": ["q_proj", "down_proj"], "lora_alpha": 8, **how}
-    model = AutoModelForCausalLM.from_pretrained(base)
+    model = auto_class(AutoConfig.from_pretrained(base)).from_pretrained(base)
     tuned = get_peft_model(model, LoraConfig(r=rank, **how))
     for name, weight in tuned.named_parameters():
         if "lora_B" in name:

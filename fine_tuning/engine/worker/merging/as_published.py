@@ -1,16 +1,20 @@
-"""What a merged model keeps of its base as that was published: configuration and tokenizer files.
+"""What a merged model keeps of its base as that was published: the names of its weights,
+configuration and tokenizer files.
 
-Transformers 5 writes both in a form of its own. Of the tokenizer's, 4 raises; of a configuration's
-`rope_parameters` it knows nothing: it takes the default for the base of the rotary positions and
-answers nonsense, without a word.
+Transformers 5 writes all of them in a form of its own. Of the tokenizer's, 4 raises; of a
+configuration's `rope_parameters` it knows nothing: it takes the default for the base of the rotary
+positions and answers nonsense, without a word. Weights of models that take pictures get names that
+llama.cpp and vLLM do not look for (`model.language_model.model.layers` of a Gemma 3).
 """
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import cached_file
 
@@ -25,6 +29,8 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     "chat_template.json",
 )
+# Parts of a weight's name that say where the text model stands in a larger one.
+OF_PLACE = ("model", "language_model")
 # Of the program that wrote the file; the format of the weights is the base model's.
 OF_WRITING = ("transformers_version", "_name_or_path", "dtype", "torch_dtype")
 
@@ -61,6 +67,42 @@ def _with_changes(
         else:
             made[name] = new
     return made
+
+
+def keep_names(base: str, out: Path, source: Mapping[str, Any]) -> None:
+    """Give the weights the names that the base model's files have for them, if those are others
+    for the same weights; a head that is not in them keeps its own."""
+    folder = Path(base)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        files = ["*.safetensors"]
+        folder = Path(snapshot_download(base, allow_patterns=files, **_where(source)))
+    known = {_without_place(name): name for name in _names(folder)}
+    found = {_without_place(name): name for name in _names(out)}
+    others = {it for it in found.keys() - known.keys() if it != "lm_head.weight"}
+    renamed = {found[it]: known[it] for it in found.keys() & known.keys() if found[it] != known[it]}
+    if others or not renamed:
+        return
+    for file in out.glob("*.safetensors"):
+        weights = {renamed.get(name, name): weight for name, weight in load_file(file).items()}
+        save_file(weights, file, metadata={"format": "pt"})
+    index = out / "model.safetensors.index.json"
+    if index.is_file():
+        listed = json.loads(index.read_text(encoding="utf-8"))
+        placed = listed["weight_map"].items()
+        listed["weight_map"] = {renamed.get(name, name): file for name, file in placed}
+        index.write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
+
+
+def _names(folder: Path) -> Iterator[str]:
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as weights:
+            yield from weights.keys()
+
+
+def _without_place(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in OF_PLACE)
 
 
 def keep_tokenizer_files(base: str, out: Path, vocabulary: int, source: Mapping[str, Any]) -> None:

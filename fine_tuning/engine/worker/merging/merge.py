@@ -17,7 +17,11 @@ from transformers import AutoConfig, AutoTokenizer
 
 from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.loading.mended import mended_loading
-from fine_tuning.engine.worker.merging.as_published import keep_config, keep_tokenizer_files
+from fine_tuning.engine.worker.merging.as_published import (
+    keep_config,
+    keep_names,
+    keep_tokenizer_files,
+)
 from fine_tuning.engine.worker.merging.proof import prove
 from fine_tuning.engine.worker.merging.reward_model import (
     make_classifier,
@@ -84,6 +88,7 @@ def merge(
     with mended_loading(loading["dtype"]), merging:
         export_model({**settings, "export_dir": str(out), "infer_dtype": dtype})
     _say_untied(out)
+    keep_names(base, out, source)
     keep_config(base, out, source)
     (out / "Modelfile").unlink(missing_ok=True)  # claims a context and a template of its own
     tokenizer = AutoTokenizer.from_pretrained(out, trust_remote_code=trust)

@@ -1,6 +1,7 @@
 """A merged model keeps the files of its base as they were published: Transformers 4 loads them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,18 @@ def test_what_the_training_changed_is_in_the_configuration(tmp_path: Path) -> No
         json.loads((place / "config.json").read_text(encoding="utf-8")) for place in (out, base)
     )
     assert found == {**wanted, "tie_word_embeddings": False}
+
+
+def test_weights_have_the_names_that_servers_look_for(vision_model: Path, tmp_path: Path) -> None:
+    """`visual.` became `model.visual.`, of which llama.cpp wrote a file without tensors."""
+    from safetensors.torch import load_file, save_file
+
+    base = shutil.copytree(vision_model, tmp_path / "base")
+    weights = load_file(base / "model.safetensors")
+    older = {name.replace("model.visual.", "visual."): it for name, it in weights.items()}
+    save_file(older, base / "model.safetensors", metadata={"format": "pt"})
+    out = merged(base, tmp_path)
+    assert load_file(out / "model.safetensors").keys() == older.keys() != weights.keys()
 
 
 @pytest.mark.slow
