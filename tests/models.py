@@ -173,3 +173,35 @@ def build_vision_model(path: Path) -> Path:
     )
     processor.save_pretrained(path)
     return path
+
+
+def build_seeing_gemma(path: Path) -> Path:
+    """Write a Gemma 3 that takes pictures, four tokens each, with random weights under the names of
+    published ones and the demo model's tokenizer, which llama.cpp knows."""
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    from fine_tuning import demo
+
+    torch.manual_seed(0)
+    narrow = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    text = {"vocab_size": 2304, "head_dim": 16, "num_attention_heads": 4, "num_key_value_heads": 2}
+    eyes = {"image_size": 112, "patch_size": 14, "num_attention_heads": 2}
+    config = Gemma3Config(
+        text_config={**narrow, **text, "max_position_embeddings": 512, "sliding_window": 64},
+        vision_config={**narrow, **eyes},
+        mm_tokens_per_image=4,
+    )
+    Gemma3ForConditionalGeneration(config).save_pretrained(path)
+    file = path / "model.safetensors"
+    weights = {name.removeprefix("model."): it for name, it in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+    for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"):
+        shutil.copy(demo.model_path() / name, path / name)
+    shutil.copy(demo.model_path() / "generation_config.json", path / "generation_config.json")
+    looks = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 112, "width": 112}}
+    (path / "preprocessor_config.json").write_text(json.dumps(looks), encoding="utf-8")
+    return path

@@ -20,7 +20,6 @@ from fine_tuning.values.tables.gguf import GGUF_TYPES, UNQUANTIZED
 SERVE_MERGED = (
     "serve the merged model with vLLM or Transformers, or take a base model that llama.cpp knows"
 )
-SENSES = {"vision_config": "pictures", "audio_config": "sounds"}  # of a model's config.json
 CONTEXT = 2048  # tokens, for looking at a file
 # Scripts, numbers, code, blanks and signs that tokenizers cut in different ways.
 TEXT = (
@@ -53,21 +52,6 @@ def dtype_of(model: Path) -> str:
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 
-def left_behind(model: Path) -> str:
-    """What of a model's directory a GGUF file does not hold, and how it is had; empty: nothing."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    parts = [what for name, what in SENSES.items() if config.get(name)]
-    if not parts:
-        return ""
-    return (
-        f"the GGUF file answers text alone: the part of the model that takes {' and '.join(parts)} "
-        "is not in it, and not in Ollama's model of it. Where it was not trained, the base model's "
-        f"own serves: `{CONVERTER} BASE --mmproj --outfile mmproj.gguf` writes it (0 tensors, as "
-        "it prints for names that it does not know, is an empty file), `llama-server --mmproj` and "
-        "a second FROM in the Modelfile load it. vLLM and Transformers serve the whole model."
-    )
-
-
 def require_room(folder: Path, model: Path, dtype: str, types: Sequence[str]) -> None:
     """Raise EnvironmentProblem unless the folder's disk has room for files of these formats, and
     for the one in full precision that they are quantised from meanwhile."""
@@ -84,9 +68,18 @@ def require_room(folder: Path, model: Path, dtype: str, types: Sequence[str]) ->
         )
 
 
-def convert(tools: LlamaCpp, model: Path, target: Path, outtype: str, name: str, log: Path) -> None:
-    """Write the model's directory as a GGUF file. Raises EngineError if llama.cpp cannot."""
-    words = ["--outfile", str(target), "--outtype", outtype, "--model-name", name]
+def convert(
+    tools: LlamaCpp,
+    model: Path,
+    target: Path,
+    outtype: str,
+    name: str,
+    log: Path,
+    *more: str,
+) -> None:
+    """Write the model's directory as a GGUF file, with `more` words for the converter. Raises
+    EngineError if llama.cpp cannot."""
+    words = ["--outfile", str(target), "--outtype", outtype, "--model-name", name, *more]
     _run([str(tools.source / CONVERTER), str(model), *words], tools, target, log)
 
 

@@ -163,12 +163,14 @@ class GgufFile:
 
 @dataclass(frozen=True, kw_only=True)
 class GgufFiles:
-    """GGUF files of one merged model; `made_of` tells it from others."""
+    """GGUF files of one merged model; `made_of` tells it from others. `projector` is the part that
+    takes pictures or sounds."""
 
     model: Path
     made_of: str
     files: tuple[GgufFile, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)  # format -> why it was not kept
+    projector: GgufFile | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

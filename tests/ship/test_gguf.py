@@ -1,20 +1,26 @@
 """GGUF files by llama.cpp's own programs, and what is refused of them."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from msgspec import to_builtins
 
+from fine_tuning.cli.screens.screen import PlainScreen
 from fine_tuning.engine.worker.tokens.texts import tokenizer_facts
 from fine_tuning.errors import EngineError
 from fine_tuning.ship import gguf
 from fine_tuning.ship.conversations import CHATS
 from fine_tuning.ship.llama_cpp.place import find
+from fine_tuning.stages.shipping.llama_cpp.gguf import Gguf
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.results import TokenizerFacts
+from fine_tuning.values.spec import RunSpec
 from tests.commands import ROOT
+from tests.contracts import HERE, QUIET, weights_of
 from tests.llama_cpp import needs_llama_cpp
+from tests.models import build_seeing_gemma
 from tests.trainings import Heard
 
 DEMO = ROOT / "demo_model"
@@ -62,11 +68,33 @@ def test_a_prompt_that_is_rendered_otherwise_refuses_the_file(
         gguf.compare_tokens(demo_gguf, replace(facts, prompts=cut), tmp_path / "log")
 
 
-def test_a_model_that_sees_is_said_to_be_written_without_its_eyes(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"vision_config": {"depth": 1}}', encoding="utf-8")
-    note = gguf.left_behind(tmp_path)
-    assert "takes pictures is not in it" in note and "BASE --mmproj" in note
-    assert gguf.left_behind(DEMO) == ""
+def test_a_model_that_sees_keeps_its_eyes_in_a_file_of_their_own(tmp_path: Path) -> None:
+    """Or it is said that they are lost: the converter wrote an empty file, without a word."""
+    model, screen = build_seeing_gemma(tmp_path / "seeing"), io.StringIO()
+    stage = Gguf(
+        spec=RunSpec(),
+        model=model,
+        dtype="float32",
+        trained="",
+        types=("q8_0",),
+        folder=tmp_path / "my files",
+        title="seeing",
+        worker=HERE,
+        log=tmp_path / "log",
+    )
+    made = stage.do(PlainScreen(screen))
+    file = tmp_path / "my files" / "seeing-mmproj.gguf"
+    assert made.projector is not None and made.projector.path == file
+    assert "39 tensors" in screen.getvalue() and "llama-server --model" in screen.getvalue()
+    again = replace(stage, earlier=made.files, projector=made.projector)
+    assert again.do(QUIET) == made
+    with weights_of(model / "model.safetensors") as weights:
+        for name in [it for it in weights if it.startswith(("vision", "multi_modal"))]:
+            weights[f"model.{name}"] = weights.pop(name)
+    file.unlink()
+    lost = replace(again, projector=None).do(PlainScreen(screen))
+    assert lost.projector is None and not file.exists()
+    assert "the part of the model that takes pictures is not in it" in screen.getvalue()
 
 
 def test_a_tokenizer_that_llama_cpp_does_not_know_is_named(

@@ -1,6 +1,6 @@
 """llama.cpp's own server over a GGUF file, in a process that ends with the one that asked for it.
 
-    python -m fine_tuning.ship.llama_cpp.serve FILE CONTEXT [ADAPTER ...]
+    python -m fine_tuning.ship.llama_cpp.serve FILE CONTEXT PROJECTOR [ADAPTER ...]
 
 A process of its own: llama.cpp ends the process when it meets what it does not expect. It says
 where it listens in a line of JSON, and ends when its input does.
@@ -28,14 +28,21 @@ SMALL = 256 * 2**20  # bytes of a file that one thread serves as fast as several
 
 @contextmanager
 def serving(
-    file: Path, log: Path, *, context: int = 4096, adapters: Sequence[Path] = ()
+    file: Path,
+    log: Path,
+    *,
+    context: int = 4096,
+    adapters: Sequence[Path] = (),
+    projector: Path | None = None,
 ) -> Iterator[str]:
     """The URL under which the model answers inside the block: llama.cpp's HTTP API, and OpenAI's.
 
-    `context` is the number of tokens of prompt and answer; what llama.cpp says goes to `log`.
+    `context` is the number of tokens of prompt and answer, `projector` the file of the part that
+    takes pictures or sounds; what llama.cpp says goes to `log`.
     Raises EngineError for a file that it does not load.
     """
-    command = [sys.executable, "-P", "-m", MODULE, str(file), str(context), *map(str, adapters)]
+    words = (file, context, projector or "", *adapters)
+    command = [sys.executable, "-P", "-m", MODULE, *map(str, words)]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as said:
         before = said.tell()
@@ -94,7 +101,7 @@ def ask(url: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str,
     return found
 
 
-def serve(file: str, context: int, adapters: Sequence[str]) -> None:
+def serve(file: str, context: int, projector: str, adapters: Sequence[str]) -> None:
     """Serve until the input ends."""
     try:
         import xllamacpp
@@ -102,6 +109,7 @@ def serve(file: str, context: int, adapters: Sequence[str]) -> None:
         sys.exit(NOT_INSTALLED)
     parameters = xllamacpp.CommonParams()
     parameters.model.path = file
+    parameters.mmproj.path = projector
     parameters.n_ctx = context
     parameters.n_parallel = 1
     parameters.warmup = False
@@ -128,4 +136,4 @@ def serve(file: str, context: int, adapters: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), sys.argv[3:])
+    serve(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:])

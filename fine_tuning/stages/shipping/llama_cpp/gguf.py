@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, ClassVar
 
 from fine_tuning.disk import files, hashes
@@ -13,12 +14,13 @@ from fine_tuning.errors import EngineError, UsageError
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship import gguf
 from fine_tuning.ship.conversations import CHATS, Chat
+from fine_tuning.ship.llama_cpp import projector
 from fine_tuning.ship.llama_cpp.place import LlamaCpp, find
 from fine_tuning.ship.ollama import importing
 from fine_tuning.ship.proving.causes import judge
 from fine_tuning.ship.proving.contract_file import read_contract
 from fine_tuning.stages.asking.prove import Asking
-from fine_tuning.units import bytes_text
+from fine_tuning.units import bytes_text, counted
 from fine_tuning.values.answers.verdict import Verdict
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.record import Stages, result_of
@@ -26,13 +28,15 @@ from fine_tuning.values.results import GgufFile, GgufFiles, TokenizerFacts
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.gguf import GGUF_TYPES, UNQUANTIZED, USUAL
 
+PROJECTOR = "mmproj"  # llama.cpp's word for it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gguf:
     """Write `model` in each of the formats `types` into `folder`.
 
     `trained` tells one model from another; `earlier` are files that were made of the same one;
-    `why` says why there must be one that nobody asked for.
+    `why` says why there must be one that nobody asked for; `projector` is the one of `earlier`.
     """
 
     name: ClassVar[str] = "gguf"
@@ -45,6 +49,7 @@ class Gguf:
     title: str
     why: str = ""
     earlier: tuple[GgufFile, ...] = ()
+    projector: GgufFile | None = None
     contract: Path | None = None  # what the model answers, of which each file is asked
     worker: Worker
     log: Path
@@ -65,8 +70,6 @@ class Gguf:
         tools = tools_for(self.spec, missing)
         facts = facts_of(self.model, self.spec, CHATS, self.worker, screen)
         self.folder.mkdir(parents=True, exist_ok=True)
-        if missing and (note := gguf.left_behind(self.model)):
-            screen.warn(note)
         gguf.require_room(self.folder, self.model, self.dtype, missing)
         left_out: dict[str, str] = {}
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as between:
@@ -84,7 +87,39 @@ class Gguf:
             made_of=self.trained,
             files=tuple(kept.values()),
             left_out=left_out,
+            projector=self._projector(tools, next(iter(kept.values())).path, screen),
         )
+
+    def _projector(self, tools: LlamaCpp, file: Path, screen: Screen) -> GgufFile | None:
+        """The part that takes pictures or sounds, which llama.cpp keeps in a file of its own and
+        opens with `file`; None where there is none, or it cannot be had: that is said."""
+        senses = projector.senses_of(self.model)
+        if not senses or (self.projector is not None and _is_unchanged(self.projector)):
+            return self.projector if senses else None
+        what, target = " and ".join(senses), self.folder / f"{self.title}-{PROJECTOR}.gguf"
+        screen.begin("gguf")
+        try:
+            with files.written(target) as partial:
+                words = ("f16", self.title, self.log, "--mmproj")
+                gguf.convert(tools, self.model, partial, *words)
+                count = projector.require_tensors(partial)
+                projector.require_seeing(file, partial, senses, self.log)
+        except EngineError as error:
+            screen.end("not kept")
+            screen.warn(
+                f"the GGUF file answers text alone: the part of the model that takes {what} is not "
+                f"in it, and not in Ollama's model of it ({error.why or error.what}) vLLM and "
+                "Transformers serve the whole model."
+            )
+            return None
+        screen.end("written")
+        screen.say(
+            f"{shown(target)}, {bytes_text(target.stat().st_size)}: the part that takes {what}, "
+            f"{counted(count, 'tensor')}, which llama.cpp opens beside the model: llama-server "
+            f"--model {quote(shown(file))} --mmproj {quote(shown(target))}"
+        )
+        size, hash = target.stat().st_size, hashes.of(target)
+        return GgufFile(path=target, type=PROJECTOR, bytes=size, hash=hash)
 
     def _made(
         self, tools: LlamaCpp, kind: str, facts: TokenizerFacts, between: Path, screen: Screen
@@ -210,6 +245,7 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Gguf
         folder=spec.gguf_dir,
         title=spec.title,
         earlier=known.files if known and known.made_of == trained else (),
+        projector=known.projector if known and known.made_of == trained else None,
         contract=asked.path if asked and asked.path.is_file() else None,
         worker=worker,
         log=run_dir / "logs" / "engine.log",
@@ -265,11 +301,13 @@ def refuse_unmakeable(spec: RunSpec, title: str, stages: Stages) -> None:
     """Raise before the work for llama.cpp's programs that are not here, and for files of others
     that would be written over."""
     possible = [USUAL] if spec.ollama and not spec.gguf else []  # the base model tells
-    kinds = [*spec.gguf_types, *possible, *(["adapter"] if spec.gguf_adapter else [])]
+    beside = [PROJECTOR] if spec.gguf_types or possible else []
+    kinds = [*spec.gguf_types, *possible, *beside, *(["adapter"] if spec.gguf_adapter else [])]
     if spec.gguf_types or spec.gguf_adapter:
         tools_for(spec, spec.gguf_types)
     known, adapter = result_of(stages.gguf), result_of(stages.gguf_adapter)
-    ours = {file.path for file in (*(known.files if known else ()), adapter) if file is not None}
+    made = (*known.files, known.projector) if known else ()
+    ours = {file.path for file in (*made, adapter) if file is not None}
     for kind in kinds:
         assert spec.gguf_dir is not None
         target = spec.gguf_dir / f"{title}-{kind}.gguf"

@@ -49,6 +49,7 @@ class Ollama:
     model: Path
     base: BaseModel | None
     file: GgufFile | None
+    projector: GgufFile | None = None  # beside the file
     trained: str = ""
     contract: Path | None = None  # what the model answers, of which Ollama's is asked
     worker: Worker
@@ -77,7 +78,7 @@ class Ollama:
         facts = facts_of(self.model, self.spec, chats, self.worker, screen)
         template = self._template(facts, chats)
         text = modelfile(
-            [f"./{self.file.path.name}" if self.file else "."],
+            [f"./{it.path.name}" for it in (self.file, self.projector) if it] or ["."],
             self.model,
             stops=facts.stops,
             system=self.spec.system,
@@ -198,6 +199,7 @@ def of_run(spec: RunSpec, run_dir: Path, stages: Stages, worker: Worker) -> Olla
         model=merged.path,
         base=result_of(stages.model),
         file=next((it for it in (made.files if made else ()) if it.type == kind), None),
+        projector=made.projector if made else None,
         trained=f"{stages.merge.inputs} {stages.merge.began}",
         contract=asked.path if asked and asked.path.is_file() else None,
         worker=worker,
@@ -224,6 +226,7 @@ def of_model(
         model=model,
         base=base,
         file=made.files[0] if made else None,
+        projector=made.projector if made else None,
         contract=contract,
         worker=worker,
         log=log,
