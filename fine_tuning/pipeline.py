@@ -106,7 +106,10 @@ def prepare(job: Run, worker: Worker) -> Train:
     needed = not known.is_trained or shipping.is_wanted(spec)
     model = job.once(Model(spec=spec, weights=not spec.dry_run, is_needed=needed))
     shipping.refuse_base(spec, model.location)
-    look = job.once(Tokens(spec=spec, model=model, data=data, folder=folder.dataset, worker=worker))
+    tokens = Tokens(
+        spec=spec, model=model, data=data, folder=folder.dataset, worker=worker, keeps=True
+    )
+    look = job.once(tokens)
     chain.require_same_template(look.template, known.chain)
     split = Split(spec=spec, data=data, look=look, dataset=folder.dataset)
     parts = job.once(split)

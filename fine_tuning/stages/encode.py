@@ -48,6 +48,7 @@ class Encode:
             encoded = from_json(result, Encoded)
             refuse_untrained(encoded)
             hashes.write(partial, algorithm="xxh3_128")
+        shutil.rmtree(self.planned.places.kept, ignore_errors=True)
         screen.end(encoded_text(encoded))
         return encoded
 
@@ -57,10 +58,11 @@ class Encode:
         served = served_request(self.planned.look.template)
         if served is None:
             return request
+        places = self.planned.places
         files = {"train": str(self.planned.parts.train_path)}
         if self.planned.settings.evaluates:
             files["validation"] = str(self.planned.parts.val_path)
-        return {**request, "served": served, "files": files}
+        return {**request, "served": served, "files": files, "kept": str(places.kept)}
 
     def tell(self, result: Encoded, screen: Screen, *, known: bool) -> None:
         if result.untrained.get("train") and not known:

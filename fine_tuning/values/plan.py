@@ -105,6 +105,16 @@ class Places:
     train_name: str
     validation_name: str
 
+    @property
+    def kept(self) -> Path:
+        """What the look at the tokens has made of the rows, until they are encoded."""
+        return kept_in(self.dataset_dir)
+
+
+def kept_in(dataset: Path) -> Path:
+    """Where encoded rows are kept from the look at them to their encoding."""
+    return dataset / "kept"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

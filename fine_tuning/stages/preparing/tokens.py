@@ -1,5 +1,6 @@
 """tokens: template, parity, lengths and cutoff, by the worker; no weights are loaded."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from fine_tuning.units import counted
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.data import CheckedData
 from fine_tuning.values.located import with_absolute_paths
+from fine_tuning.values.plan import kept_in
 from fine_tuning.values.results import BaseModel
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tokens import TemplateLook, TokenLook
@@ -33,14 +35,18 @@ class Tokens:
     folder: Path  # where the lengths are written
     worker: Worker
     show: Sequence[str] = ("3", "longest")
+    keeps: bool = False  # what it makes of the rows, which will be encoded
 
     @property
     def request(self) -> dict[str, Any]:
         """What the worker is asked."""
-        return token_request(self.spec, self.model.location, self.data, self.folder, show=self.show)
+        request = token_request(
+            self.spec, self.model.location, self.data, self.folder, show=self.show
+        )
+        return {**request, "kept": str(kept_in(self.folder)) if self.keeps else None}
 
     def inputs(self) -> tuple[Any, ...]:
-        others = ("rows_path", "lengths_path", "validation_path", "processes")
+        others = ("rows_path", "lengths_path", "validation_path", "processes", "kept")
         asked = {name: value for name, value in self.request.items() if name not in others}
         return ({**asked, "model": self.model.name}, self.data.fingerprint)
 
@@ -58,6 +64,7 @@ class Tokens:
             draw(event)
 
         screen.begin("engine")
+        shutil.rmtree(kept_in(self.folder), ignore_errors=True)
         found = self.worker.request("tokens", self.request, show)
         look = from_json(found, TokenLook)
         refuse_unreadable(self.data, look)

@@ -10,6 +10,7 @@ from llamafactory.data.template import TEMPLATES
 
 from fine_tuning.engine.worker.served.agreement import EngineRows, engine_rows
 from fine_tuning.engine.worker.served.encoder import Encoder, encoder_of
+from fine_tuning.engine.worker.served.kept import Keeping
 from fine_tuning.engine.worker.served.survey import Survey, survey, trains_alike
 from fine_tuning.engine.worker.tokens.template import (
     Thinking,
@@ -87,9 +88,13 @@ def choose_way(
     samples: Sequence[Row],
     thinking: Thinking,
     processes: int = 1,
+    keeping: Keeping | None = None,
 ) -> Way:
     """Encode all rows of `files` (training, validation), and compare a registered template that
-    makes the same of the samples; a row on which they differ becomes a sample."""
+    makes the same of the samples; a row on which they differ becomes a sample.
+
+    Where there is no such template, what was made of the rows is kept by `keeping`.
+    """
     samples = list(samples)
     seen: list[Survey] = []
     for _ in range(ATTEMPTS):
@@ -100,7 +105,8 @@ def choose_way(
         )
         name = fitting[0] if fitting else None
         engine = of_registered(model, encoder, name, thinking) if name else None
-        surveys = [survey(encoder, rows(), limit, engine, processes) for rows in files]
+        keep = None if name else keeping
+        surveys = [survey(encoder, rows(), limit, engine, processes, keep) for rows in files]
         seen = seen or surveys
         if name is None or not any(found.differing for found in surveys):
             training, validation = (*surveys, Survey())[:2]

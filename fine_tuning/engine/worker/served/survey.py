@@ -7,7 +7,9 @@ from itertools import tee
 from typing import Any
 
 from fine_tuning.engine.worker.served.agreement import EngineRows, agrees
+from fine_tuning.engine.worker.served.columns import Coded
 from fine_tuning.engine.worker.served.encoder import BATCH, Encoded, Encoder
+from fine_tuning.engine.worker.served.kept import Keeping
 from fine_tuning.engine.worker.served.spread import batches_of, spread
 from fine_tuning.engine.worker.served.text.messages import reasons
 
@@ -56,11 +58,13 @@ def survey(
     limit: int | None,
     engine: EngineRows | None = None,
     processes: int = 1,
+    keeping: Keeping | None = None,
 ) -> Survey:
-    """Encode every row; with `engine`, compare with what LLaMA-Factory would make of it."""
+    """Encode every row; with `engine`, compare with what LLaMA-Factory would make of it. What was
+    made of the rows is kept by `keeping`."""
 
     def surveyed(batch: Iterable[Row]) -> Survey:
-        return _survey(encoder, iter(batch), limit, engine)
+        return _survey(encoder, iter(batch), limit, engine, keeping)
 
     if processes < 2:
         return surveyed(rows)
@@ -71,9 +75,14 @@ def survey(
 
 
 def _survey(
-    encoder: Encoder, rows: Iterator[Row], limit: int | None, engine: EngineRows | None
+    encoder: Encoder,
+    rows: Iterator[Row],
+    limit: int | None,
+    engine: EngineRows | None,
+    keeping: Keeping | None,
 ) -> Survey:
     found = Survey()
+    coded: list[Coded] = []
     rows, again = tee(rows)
     whole = encoder.with_history()
     for number, (row, sequences) in enumerate(
@@ -91,6 +100,13 @@ def _survey(
             found.differing += 1
             if found.first_differing is None:
                 found.first_differing = number
+        if keeping is not None:
+            coded.append((row, sequences))
+            if len(coded) == BATCH:
+                keeping.add(coded)
+                coded.clear()
+    if keeping is not None:
+        keeping.add(coded)
     return found
 
 

@@ -14,6 +14,7 @@ from fine_tuning.engine.worker.events import Events
 from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.served.columns import Coded, Row, table_of
 from fine_tuning.engine.worker.served.encoder import BATCH, Encoder, encoder_of
+from fine_tuning.engine.worker.served.kept import Kept
 from fine_tuning.engine.worker.served.spread import batches_of, processes_for, spread
 from fine_tuning.values.tokens import Served
 
@@ -39,14 +40,21 @@ def served_encoder(tokenizer: Any, served: Served, kind: str) -> Encoder:
 
 
 def write_encoded(
-    encoder: Encoder, files: Mapping[str, Path], data_args: Any, out: Path, events: Events
+    encoder: Encoder,
+    files: Mapping[str, Path],
+    data_args: Any,
+    out: Path,
+    events: Events,
+    kept: Path | None = None,
 ) -> dict[str, dict[str, int]]:
     """Write a dataset with a part for each file; gives the rows and sequences of each.
 
     Of either part the first `max_samples` rows are taken, and sequences over the cutoff are cut,
     as LLaMA-Factory does (data/loader.py, data/processor/). Several processes encode, as many as
-    `preprocessing_num_workers` says, or as are worth it for so many rows.
+    `preprocessing_num_workers` says, or as are worth it for so many rows;
+    what the look at the tokens has `kept` is not made again.
     """
+    known = Kept(kept, encoder)
     rows: dict[str, int] = {}
     sequences: dict[str, int] = {}
     with tempfile.TemporaryDirectory(dir=out.parent, prefix="encoding-") as folder:
@@ -54,8 +62,9 @@ def write_encoded(
         for part, path in files.items():
             counted = _Counted(islice(read_rows(path), data_args.max_samples), events)
             numbers[part] = array("I")
-            processes = data_args.preprocessing_num_workers or processes_for(path)
-            made = encoded(encoder, counted, data_args, processes)
+            asked = data_args.preprocessing_num_workers
+            processes = 1 if known else asked or processes_for(path)
+            made = encoded(encoder, counted, data_args, processes, known)
             tables = _numbered(made, numbers[part])
             parts[part] = _written(tables, Path(folder) / f"{part}.arrow")
             rows[part], sequences[part] = counted.count, len(numbers[part])
@@ -90,19 +99,24 @@ def _numbered(made: Iterable[Made], numbers: "array[int]") -> Iterator[pa.Table]
 
 
 def encoded(
-    encoder: Encoder, rows: Iterable[Row], data_args: Any, processes: int = 1
+    encoder: Encoder,
+    rows: Iterable[Row],
+    data_args: Any,
+    processes: int = 1,
+    kept: Kept | None = None,
 ) -> Iterator[Made]:
     """The rows by batches, as LLaMA-Factory makes them (`preprocessing_batch_size`)."""
     size = data_args.preprocessing_batch_size
+    encode = kept.encode if kept else encoder.encode
     if processes > 1:
 
         def made(batch: list[Row]) -> Made:
-            return _made([*zip(batch, encoder.encode(batch), strict=True)], encoder, data_args)
+            return _made([*zip(batch, encode(batch), strict=True)], encoder, data_args)
 
         yield from spread(encoder, made, batches_of(rows, size), processes)
         return
     rows, again = tee(rows)
-    for batch in batches_of(zip(again, encoder.encode(rows), strict=True), size):
+    for batch in batches_of(zip(again, encode(rows), strict=True), size):
         yield _made(batch, encoder, data_args)
 
 

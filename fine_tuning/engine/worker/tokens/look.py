@@ -45,15 +45,16 @@ def look_at_tokens(
     whole: bool = False,
     show: Sequence[str] = (),
     processes: int | None = None,
+    kept: str | None = None,
 ) -> TokenLook:
     """Choose the template, count every row's tokens, and show how sampled rows are masked.
 
     Writes each row's length as a little-endian uint32 to `lengths_path`. Text is packed into blocks
     unless `packing` is False; then the engine cuts each document at the cutoff. `media` names the
     columns of media that the rows have; `whole`: the model is to judge conversations. So many
-    `processes` encode, or as many as are worth it. Raises ModelError if the model's tokenizer
-    cannot be loaded or drops text, if the template would grow its vocabulary, or if the model takes
-    no such media.
+    `processes` encode, or as many as are worth it, and what they make of rows that will be encoded
+    ahead is kept in the folder `kept`. Raises ModelError if the model's tokenizer cannot be loaded
+    or drops text, if the template would grow its vocabulary, or if the model takes no such media.
     """
     arguments = ModelArguments(model_name_or_path=model, **model_args)
     config = load_config(arguments)
@@ -78,6 +79,7 @@ def look_at_tokens(
         max_seq_length=max_seq_length,
         context=_context(config),
         processes=processes,
+        kept=Path(kept) if kept else None,
     )
     found = by_engine(asked, events) if asked.engine_only else by_server(asked, events)
     lengths, training, validation = found.training.lengths, found.training, found.validation

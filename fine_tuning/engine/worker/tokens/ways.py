@@ -25,6 +25,7 @@ from fine_tuning.engine.worker.served.choose import (
     switched_off,
 )
 from fine_tuning.engine.worker.served.encoder import Encoder
+from fine_tuning.engine.worker.served.kept import keeping
 from fine_tuning.engine.worker.served.spread import processes_for
 from fine_tuning.engine.worker.served.survey import Survey, survey
 from fine_tuning.engine.worker.tokens.counting.measure import Measured, measure, reported
@@ -67,6 +68,7 @@ class Asked:
     max_seq_length: int | None
     context: int | None
     processes: int | None  # that encode; None: as many as are worth it
+    kept: Path | None  # where the sequences of rows that will be encoded ahead are kept
 
     @property
     def limit(self) -> int | None:
@@ -134,7 +136,16 @@ def by_server(asked: Asked, events: Events) -> Found:
     _refuse_lost_reasoning(model.settings, None, model.settings.get("enable_thinking"), found)
     samples = list(first_of_shape.values())
     processes = asked.processes or processes_for(*asked.files)
-    way = choose_way(model, encoder, asked.rows(events), asked.limit, samples, thinking, processes)
+    way = choose_way(
+        model,
+        encoder,
+        asked.rows(events),
+        asked.limit,
+        samples,
+        thinking,
+        processes,
+        keeping(asked.kept, encoder, asked.files),
+    )
     if way.name is None:
         return _ahead(asked, encoder, way)
     rows = len(way.training.lengths) + len(way.validation.lengths)

@@ -44,12 +44,13 @@ def encode(
     out: str,
     served: Mapping[str, Any] | None = None,
     files: Mapping[str, str] | None = None,
+    kept: str | None = None,
 ) -> dict[str, Any]:
     """Encode the rows of `train.yaml` into the directory `out`, answers with weight 0 masked.
 
     The training then finds them there (`tokenized_path`), by hand as well. With `served` the
-    rows in `files` are encoded by the chat template that a server uses; without it by
-    LLaMA-Factory's template.
+    rows in `files` are encoded by the chat template that a server uses, if the look at the tokens
+    has not `kept` what that makes of them; without it by LLaMA-Factory's template.
     """
     known = engine_arguments(settings)
     arguments = {name: value for name, value in known.items() if name not in OF_THE_TRAINING}
@@ -62,7 +63,8 @@ def encode(
             known["tokenizer"], msgspec.convert(served, Served), KINDS[finetuning_args.stage]
         )
         sets = {part: Path(path) for part, path in (files or {}).items()}
-        counts = write_encoded(encoder, sets, data_args, Path(out), events)
+        folder = Path(kept) if kept else None
+        counts = write_encoded(encoder, sets, data_args, Path(out), events, folder)
         return {**counts, "untrained": _untrained(out, finetuning_args.stage)}
     template = get_template_and_fix_tokenizer(known["tokenizer"], data_args)
     with honoured():
