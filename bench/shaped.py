@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, help="fewer than the size has")
     parser.add_argument("--rows", type=int, default=0)
     parser.add_argument("--tokens", type=int, default=900)
+    parser.add_argument("--uneven", action="store_true", help="from an eighth of them upwards")
     given = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(model_path())
     config = SHAPES[given.shape]()
@@ -51,12 +52,12 @@ def main() -> None:
         shutil.copy(file, given.folder)
     print(f"{given.folder}: {model.num_parameters():,} parameters")
     if given.rows:
-        rows = made(given.rows, given.tokens, tokenizer)
+        rows = made(given, tokenizer)
         given.folder.with_suffix(".json").write_text(json.dumps(rows), encoding="utf-8")
 
 
-def made(rows: int, tokens: int, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, str]]:
-    """Rows whose prompts have about so many tokens, of the words of the bundled sample."""
+def made(given: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, str]]:
+    """Rows of words of the bundled sample."""
     text = (ROOT / "data" / "alpaca.json").read_text(encoding="utf-8")
     words = " ".join(it["output"] for it in json.loads(text)).split()
     share = len(tokenizer(" ".join(words)).input_ids) / len(words)
@@ -65,7 +66,9 @@ def made(rows: int, tokens: int, tokenizer: PreTrainedTokenizerBase) -> list[dic
     def some(count: int) -> str:
         return " ".join(dice.choices(words, k=int(count / share)))
 
-    return [{"instruction": some(tokens), "input": "", "output": some(40)} for _ in range(rows)]
+    least = given.tokens // 8 if given.uneven else given.tokens
+    prompts = (some(dice.randint(least, given.tokens)) for _ in range(given.rows))
+    return [{"instruction": it, "input": "", "output": some(40)} for it in prompts]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ SMALL = {
     "data.py": "--rows 2000 --near",
     "fuzz_readers.py": "--seconds 2",
     "merge_memory.py": "--layers 2",
-    "on_gpu.py": "memory --only lora --steps 1",
+    "on_gpu.py": "ways --only lora --steps 1",
     "online.py": "--repeat 2",
     "tokens.py": "--rows 300",
 }
