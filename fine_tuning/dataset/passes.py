@@ -10,7 +10,8 @@ import msgspec
 
 from fine_tuning.dataset.account.sink import PartResult, Sink, Spooled
 from fine_tuning.dataset.convert.fast_path.lines import canonical_lines
-from fine_tuning.dataset.convert.fast_path.rows import SAMPLE_ROWS, FastPath, fast_path
+from fine_tuning.dataset.convert.fast_path.path import FastPath
+from fine_tuning.dataset.convert.fast_path.rows import SAMPLE_ROWS, fast_path
 from fine_tuning.dataset.convert.plan import UNUSED, Converter, Plan
 from fine_tuning.dataset.problems import cause_of
 from fine_tuning.dataset.read import ByteRange, decode_block, open_batches

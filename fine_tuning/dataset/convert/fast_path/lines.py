@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from fine_tuning.dataset.convert.doubts import holds_no_mark, may_hold_doubts
-from fine_tuning.dataset.convert.fast_path.rows import FastPath, Key
+from fine_tuning.dataset.convert.fast_path.path import FastPath, Key
 from fine_tuning.dataset.convert.fast_path.spelling import has_needless_escapes, is_utf8, respelt
 
 PIECE = 1 << 16  # small enough that one odd row costs little, and for a processor's cache
