@@ -1,14 +1,10 @@
 """`chat`: one answer for a script, a conversation at the terminal, or a server."""
 
 import os
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event
 from typing import Annotated
 
@@ -19,6 +15,7 @@ from fine_tuning.cli.chat.paper import Paper
 from fine_tuning.cli.chat.serving import USUAL_PORT, Served, instructions, served_at
 from fine_tuning.cli.chat.talk import COMMANDS, State, Table, answered, converse
 from fine_tuning.cli.listening import LOCAL, port_to_listen_on
+from fine_tuning.cli.output.logs import log_folder
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.screens.screen import is_live, open_screen
 from fine_tuning.cli.settings.resolve import Resolved
@@ -56,7 +53,7 @@ def run(job: Resolved) -> Outcome[Chatted]:
     if job.spec.use_cpu:
         job = without_gpu(job)
     with ExitStack() as held:
-        folder = held.enter_context(workplace())
+        folder = held.enter_context(log_folder("chat"))
         screen = held.enter_context(open_screen(sys.stderr))
         try:
             speaker = held.enter_context(
@@ -132,18 +129,6 @@ def serving(job: Resolved, how: Sampling, speaker: Speaker, held: ExitStack) -> 
         return EXIT_DONE
 
     return Outcome(Chatted(answers=(), served=served), after=until_ended)
-
-
-@contextmanager
-def workplace() -> Iterator[Path]:
-    """A folder for the engine's log; kept if something fails that the log explains."""
-    folder = Path(tempfile.mkdtemp(prefix="chat-"))
-    try:
-        yield folder
-    except UsageError:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def welcome(keeps_history: bool) -> str:

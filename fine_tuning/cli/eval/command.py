@@ -1,10 +1,7 @@
 """`eval`: score models on rows, tell the difference, and how sure it is."""
 
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from fine_tuning.cli.eval.judge import RUBRIC, Judge, judged
 from fine_tuning.cli.eval.junit import write_junit
 from fine_tuning.cli.eval.own import read_metrics
 from fine_tuning.cli.eval.tasks import require_harness, task_lines, tasks_found
+from fine_tuning.cli.output.logs import log_folder
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screens.screen import open_screen
@@ -81,7 +79,7 @@ def run(job: Resolved) -> Outcome[Evaluated]:
     end_like_ctrl_c()
     if job.spec.use_cpu:
         job = without_gpu(job)
-    with open_screen() as screen, workplace() as folder:
+    with open_screen() as screen, log_folder("eval") as folder:
         for warning in job.warnings:
             screen.warn(warning)
         found = evaluated(job, asked, Wishes(own, judge, lines), folder, screen)
@@ -287,15 +285,3 @@ def refuse_place(name: str, place: Path, begins: bytes, data: tuple[str, ...]) -
                 why = "it exists and is none of ours; it is not overwritten"
     if why:
         raise UsageError(f"--{name} {place}: {why}.", fix=f"give --{name} a new file name")
-
-
-@contextmanager
-def workplace() -> Iterator[Path]:
-    """A folder for the log and the checked rows; kept if something fails that the log explains."""
-    folder = Path(tempfile.mkdtemp(prefix="eval-"))
-    try:
-        yield folder
-    except UsageError:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)

@@ -1,13 +1,13 @@
 """`export`: merge a finished run with the settings that it was made with, or any adapters."""
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from fine_tuning import pipeline
+from fine_tuning.cli.output.logs import log_folder
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c, what_is_next
 from fine_tuning.cli.runs.summary import RunSummary, summary_of
@@ -52,19 +52,16 @@ def run(job: Resolved) -> Outcome[Exported]:
                 screen.say(line)
             summary = summary_of(place)
             return Outcome(Exported(model=summary.merged_path or place, run=summary))
-        # kept if it fails: the message names it
-        log = Path(tempfile.mkdtemp(prefix="export-")) / "engine.log"
         spec, combined_dir = with_absolute_paths(job.spec), job.options.get("combined_dir")
         adapters = [Path(name) for name in given_adapters(spec.engine_args)]
-        if adapters:
-            combined = absolute(combined_dir) if combined_dir else None
-            model = given.export_adapters(
-                spec, adapters, combining, combined, log=log, screen=screen
+        combined = absolute(combined_dir) if combined_dir else None
+        with log_folder("export") as folder:
+            log = folder / "engine.log"
+            model = (
+                given.export_adapters(spec, adapters, combining, combined, log=log, screen=screen)
+                if adapters
+                else given.export_model(spec, log=log, screen=screen)
             )
-        else:
-            model = given.export_model(spec, log=log, screen=screen)
-        log.unlink(missing_ok=True)
-        log.parent.rmdir()
     return Outcome(Exported(model=model))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from fine_tuning.cli.output.logs import log_folder
 from fine_tuning.cli.output.outcome import Outcome
 from fine_tuning.cli.run import end_like_ctrl_c
 from fine_tuning.cli.screens.screen import open_screen
@@ -57,7 +58,8 @@ def run(job: Resolved) -> Outcome[Proved]:
     end_like_ctrl_c()
     if job.spec.use_cpu:
         job = without_gpu(job)
-    with _log() as log, open_screen() as screen:
+    with log_folder("prove") as folder, open_screen() as screen:
+        log = folder / "engine.log"
         for warning in job.warnings:
             screen.warn(warning)
         if job.options["record"] is not None:
@@ -206,23 +208,6 @@ def _worker(spec: RunSpec, log: Path) -> Iterator[Worker]:
     with worker_for(spec, log) as worker:
         worker.start()  # its imports overlap with looking for the model
         yield worker
-
-
-@contextmanager
-def _log() -> Iterator[Path]:
-    """Where engines write; kept if it fails: the message names it."""
-    log = Path(tempfile.mkdtemp(prefix="prove-")) / "engine.log"
-    try:
-        yield log
-    except UsageError:  # of which the log says nothing
-        _remove(log)
-        raise
-    _remove(log)
-
-
-def _remove(log: Path) -> None:
-    log.unlink(missing_ok=True)
-    log.parent.rmdir()
 
 
 def write_report(path: Path, verdicts: Sequence[Verdict]) -> None:
