@@ -116,7 +116,7 @@ def test_text_column_and_the_only_column(tmp_path: Path) -> None:
     named = account(tmp_path, [{"body": "t", "id": 1}], text_column="body")
     assert (named.format, named.kind, named.rows_kept) == ("text", "text", 1)
     only = account(tmp_path, [{"body": "t"}])
-    assert (only.format, only.files[0].evidence) == ("text", "its only column: text is body")
+    assert (only.format, only.files[0].evidence) == ("text", "its only column: text=body")
 
 
 def test_the_named_column_is_read_where_a_column_has_our_name_as_well(tmp_path: Path) -> None:

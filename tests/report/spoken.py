@@ -15,6 +15,7 @@ WORD = re.compile(r"[A-Za-z][\w+.-]*[A-Za-z0-9+]|[A-Za-z]")
 CODE = re.compile(  # patterns, and lines of Python
     r"\(\?|\\[A-Za-z|.]|\w\|\w|\bfor \w+ in\b|\bimport \w+|\[\^|\bNone\b"
 )
+COUNT = re.compile(r"\b7 [a-z]+s\b")  # what is filled in, and a word: it alone is English
 ERRORS = {*vars(errors), "KnownError", "_said"}  # whose words are not a page's, or a failure's
 # What stands in a sentence as it is: flags, code, files, assignments, marks of a template.
 QUOTED = re.compile(
@@ -92,7 +93,8 @@ def _words(error: ast.AST) -> list[ast.AST]:
 def _texts(nodes: Iterable[ast.AST], aside: set[int]) -> Iterator[str]:
     for node in nodes:
         text = _text(node)
-        worded = " " in text.strip() and len(english_words(text)) > 1 and not CODE.search(text)
+        words = len(english_words(text)) + bool(COUNT.search(text))
+        worded = " " in text.strip() and words > 1 and not CODE.search(text)
         if worded and id(node) not in aside:
             yield text
 
@@ -116,11 +118,12 @@ def _text(node: ast.AST) -> str:
 
 
 def _counted(node: ast.AST) -> str:
-    """`counted(n, "row is", "rows are")` as `7 rows are`."""
+    """`counted(n, "row is", "rows are")` as `7 rows are`; of words that come from elsewhere, so
+    that no catalogue can know them here, as `7 whats`."""
     if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "counted"):
         return ""
-    words = [str(word.value) for word in node.args[1:] if isinstance(word, ast.Constant)]
-    return f"7 {words[-1]}" + ("s" if len(words) == 1 else "") if words else ""
+    words = [getattr(word, "value", "what") for word in node.args[1:]]
+    return f"7 {words[-1]}" + ("s" if len(words) == 1 else "")
 
 
 def _is_aside(node: ast.AST) -> bool:

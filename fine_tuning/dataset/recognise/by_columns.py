@@ -97,7 +97,7 @@ def evidence_for(format: Format, votes: Votes, row: Mapping[str, Any]) -> str:
     present = [next(n for n in names if row.get(n) is not None) for names in shape.columns]
     noun = "column" if len(present) == 1 else "columns"
     read = format.assigned([name for name, value in row.items() if value is not None])
-    more = [f"{name} as {ours}" for ours, name in read.items() if name not in (ours, *present)]
+    more = [f"{ours}={name}" for ours, name in read.items() if name not in (ours, *present)]
     tail += f"; also {', '.join(more)}" if more else ""
     looks = " with Human:/Assistant: turns" if format.name == "belle" else ""
     return f"{noun} {', '.join(present)}{looks}{tail}"

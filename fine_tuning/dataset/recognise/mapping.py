@@ -65,7 +65,7 @@ def mapped(name: str, entry: Mapping[str, Any]) -> Mapped:
     if not columns and not tags:
         return Mapped()
     other = {ours: theirs for theirs, ours in {**keys, **roles}.items() if ours != theirs}
-    said = [f"{ours} is {theirs}" for ours, theirs in {**columns, **other}.items()]
+    said = [f"{ours}={theirs}" for ours, theirs in {**columns, **other}.items()]
     where = f'as the entry "{name}" of {NAME} says: {", ".join(said)}'
     return Mapped(columns, Tags(keys, roles), f"{where} (--columns goes before it)")
 

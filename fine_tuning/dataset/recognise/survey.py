@@ -140,9 +140,7 @@ def evidence(source: Source, plan: Plan, votes: Votes, rows: list[dict[str, Any]
         return unit
     if not plan.recognised:
         columns = ", ".join(
-            f"{ours} is {yours}"
-            for yours, ours in plan.renames.items()
-            if not ours.endswith(UNUSED)
+            f"{ours}={yours}" for yours, ours in plan.renames.items() if not ours.endswith(UNUSED)
         )
         named = "its only column" if plan.format == "text" and columns else "as named"
         return f"{named}: {columns}" if columns else "named by --dataset_format"
@@ -150,7 +148,7 @@ def evidence(source: Source, plan: Plan, votes: Votes, rows: list[dict[str, Any]
     shapes = all_formats()[plan.format].shapes
     row: Mapping[str, Any] = next((r for r in fitting if any(s.fits(r) for s in shapes)), {})
     known = {yours: ours for yours, ours in plan.renames.items() if not ours.endswith(UNUSED)}
-    other = "".join(f"; {ours} is {yours}" for yours, ours in known.items())
+    other = "".join(f"; {ours}={yours}" for yours, ours in known.items())
     return evidence_for(all_formats()[plan.format], votes, row) + other
 
 
