@@ -252,10 +252,7 @@ def _read(
         redone = passes(list(again.values()), folder=folder / "again")
         for index, of_file in zip(again, redone, strict=True):
             planned[index], parts[index] = again[index], of_file
-    unread = [Unread() for _ in parts]
-    for columns, of_file in zip(unread, parts, strict=True):
-        for part in of_file:
-            columns.add(part.result.unread)
+    unread = [Unread.of(part.result.unread for part in of_file) for of_file in parts]
     kept = [sum(it.result.rows_kept for it in of_file) for of_file in parts]
     asked = [
         (

@@ -1,7 +1,7 @@
 """Columns that no format reads, as a pass over the rows saw them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -67,13 +67,17 @@ class Unread(dict[str, Column]):
             column = self[name] = Column(beside)
         column.see(value, everywhere=bool(SPLIT_COLUMN.fullmatch(name)))
 
-    def add(self, other: Mapping[str, Column]) -> None:
-        """What another pass saw of the same file."""
-        for name, column in other.items():
-            if name in self:
-                self[name].add(column)
-            else:
-                self[name] = column
+    @classmethod
+    def of(cls, passes: Iterable[Mapping[str, Column]]) -> "Unread":
+        """What several passes saw of the same file."""
+        found = cls()
+        for columns in passes:
+            for name, column in columns.items():
+                if name in found:
+                    found[name].add(column)
+                else:
+                    found[name] = column
+        return found
 
 
 def text_within(value: Any) -> str:
