@@ -25,6 +25,12 @@ def checkpoints(folder: Path, *, without_optimizer: bool = False) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
+def bytes_of_checkpoints(folder: Path) -> int:
+    """What those in the folder take, whole or not."""
+    files = (file for found in _numbered(folder) for file in found.rglob("*"))
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def set_aside_incomplete(folder: Path, *, without_optimizer: bool = False) -> None:
     """Rename checkpoints whose writing was cut off, so that nothing resumes from them."""
     found = _numbered(folder)

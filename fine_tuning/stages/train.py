@@ -16,6 +16,7 @@ from fine_tuning.engine.launchers import Training, launcher_for
 from fine_tuning.engine.loading import before_training, merged_before
 from fine_tuning.engine.plan.memory.advice import advised
 from fine_tuning.engine.plan.processes import require_devices
+from fine_tuning.engine.plan.storage import require_room
 from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import adapter_template, forks_readers, served_request
 from fine_tuning.errors import Interrupted, OutOfMemory, RowsError
@@ -70,6 +71,9 @@ class Train:
             screen.say(f"Continuing from {checkpoint.name}.")
         if forks_readers(planned.settings.all, planned.look):
             self.worker.restart()
+        room = require_room(chosen, planned.settings.all, self.main)
+        if room and planned.spec.on_first_node:
+            screen.warn(room)
         if self._no_ledger and planned.spec.ledger != "off":
             screen.say(f"No ledger of the losses of rows is kept: {self._no_ledger}.")
         training = self.training(checkpoint)

@@ -33,6 +33,19 @@ class MemoryPlan:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """Bytes that a checkpoint takes of the disk."""
+
+    weights: float  # as the end of the training leaves them too
+    optimizer: float
+
+    @property
+    def total(self) -> float:
+        """Of a whole checkpoint."""
+        return self.weights + self.optimizer
+
+
+@dataclass(frozen=True)
 class Decision:
     """A setting of the engine that was chosen, and why."""
 
@@ -59,6 +72,7 @@ class Chosen:
     per_epoch: int
     steps: int
     memory: MemoryPlan | None  # None where it was not estimated
+    stored: Stored | None = None
     warnings: tuple[str, ...] = ()
     decided: tuple[Decision, ...] = ()  # further settings, in the engine's names
     why: Mapping[str, str]

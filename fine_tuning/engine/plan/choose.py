@@ -11,6 +11,7 @@ from fine_tuning.engine.plan.memory.fitting import BATCHES, Fitted, fit, require
 from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.engine.plan.on_gpu import on_gpu
 from fine_tuning.engine.plan.processes import across, require_devices
+from fine_tuning.engine.plan.storage import stored
 from fine_tuning.units import counted
 from fine_tuning.values.plan import GIB, Chosen, Rows
 from fine_tuning.values.spec import RunSpec
@@ -65,6 +66,7 @@ def choose(
         per_epoch=per_epoch,
         steps=most if most > 0 else max(1, math.ceil(per_epoch * spec.epochs)),
         memory=fitted.plans.get(batch),
+        stored=stored(look.model, fitted.step),
         warnings=require_fit(look.model, fitted, devices),
         decided=(
             *(on_gpu(fitted.step, rows, look, devices) if job.on_gpu else ()),

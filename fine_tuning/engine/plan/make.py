@@ -13,13 +13,14 @@ from fine_tuning.engine.plan.covering import coverage_table, coverage_warnings
 from fine_tuning.engine.plan.duration import duration_warnings
 from fine_tuning.engine.plan.memory.weights import Step
 from fine_tuning.engine.trainers import trainer_of
-from fine_tuning.units import counted
+from fine_tuning.units import bytes_text, counted
 from fine_tuning.values.plan import Chosen, Places, Plan, Rows
 from fine_tuning.values.shown import Choice, Source
 from fine_tuning.values.spec import RunSpec
 from fine_tuning.values.tables.methods import METHODS
 from fine_tuning.values.tokens import TokenLook
 
+WORTH_SAYING = 10**9  # bytes of a checkpoint
 # What holds if nobody says anything; the rest of the table is chosen for this run.
 DEFAULTS = ("method", "quantization", "lora_rank", "lora_alpha", "epochs", "seed")
 
@@ -106,6 +107,8 @@ def _rhythm(
     epochs = round(chosen.steps / chosen.per_epoch, 2) if by_steps else spec.epochs
     most = settings.get("save_total_limit")
     kept = f"the last {most} checkpoints are kept" if most else "every checkpoint is kept"
+    if chosen.stored and chosen.stored.total >= WORTH_SAYING:
+        kept += f", {bytes_text(chosen.stored.total)} each"
     is_evaluated = settings.get("eval_strategy", "no") != "no"
     loss = f"loss of {rows.validation} held-out rows"
     return {

@@ -83,16 +83,21 @@ def estimate(model: ModelFacts, step: Step) -> MemoryPlan | None:
         return None
     sizes = _sizes(model, step)
     gradients, activations = max(_peaks(model, step, sizes), key=sum)
-    state = next(
-        (n for part, n in STATE_OF_OPTIMIZER.items() if part in step.optimizer), TWO_MOMENTS
-    )
-    kept = sizes.trained * step.trained_bytes * (1 + state / FLOAT)
+    kept = sizes.trained * step.trained_bytes + optimizer_bytes(sizes.trained, step)
     # The weights that are not trained, and the reference model, if it is one of its own.
     share = TRAINED[step.method].share
     frozen = sum((1 - share(w, step, model)) * frozen_bytes(w, step, model) for w in model.weights)
     if step.stage in REFERENCE and step.method != "lora":
         frozen += sum(frozen_bytes(weights, step, model) for weights in model.weights)
     return MemoryPlan(step.batch, frozen, kept + gradients, activations)
+
+
+def optimizer_bytes(trained: float, step: Step) -> float:
+    """What the optimizer keeps of so many trained numbers."""
+    state = next(
+        (n for part, n in STATE_OF_OPTIMIZER.items() if part in step.optimizer), TWO_MOMENTS
+    )
+    return trained * step.trained_bytes * state / FLOAT
 
 
 def _sizes(model: ModelFacts, step: Step) -> _Sizes:

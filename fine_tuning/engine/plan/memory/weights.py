@@ -211,6 +211,14 @@ def is_quantised(weights: Weights, step: Step, model: ModelFacts) -> bool:
     return quantised and weights.linear and weights.kind != "head"
 
 
+def trained_numbers(model: ModelFacts, step: Step) -> float:
+    """How many numbers are trained."""
+    method = TRAINED[step.method]
+    return sum(
+        method.share(it, step, model) * it.parameters + method.new(it, step) for it in model.weights
+    )
+
+
 def frozen_bytes(weights: Weights, step: Step, model: ModelFacts) -> float:
     """What these weights take while they are not trained."""
     if not is_quantised(weights, step, model):
