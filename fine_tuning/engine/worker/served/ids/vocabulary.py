@@ -88,7 +88,9 @@ def cutting(tokens: Collection[str], parted: bool) -> "re.Pattern[str] | None":
     None for a vocabulary of phrases. `parted`: the tokenizer begins a word at each space anyhow.
     """
     sticky, before = {NEVER}, {NEVER}  # beside the first, and behind the second, nothing is cut
-    for token in filter(WORD_ENDS.search, tokens):
+    for token in tokens:
+        if token.lstrip(SPACE).isalnum():  # most are, and end no word
+            continue
         pairs = [
             (first, second)
             for first, second in WORD_ENDS.findall(token)
