@@ -2,7 +2,8 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,16 +118,43 @@ def push(sent: Sequence[Sent], repo_id: str, *, public: bool, on_bytes: OnBytes)
         ]
         done, total = 0, sum(file.size for file in sent)
         on_bytes(0, total)
-        for addition in additions:
-            _send(api, repo_id, addition)
-            done += addition.upload_info.size
-            on_bytes(done, total)
+        with _storage_of(api, repo_id):
+            for addition in additions:
+                _send(api, repo_id, addition)
+                done += addition.upload_info.size
+                on_bytes(done, total)
         made = api.create_commit(
             repo_id, additions, commit_message="Upload with llama-factory-fine-tuning"
         )
     except Exception as error:
         raise _explained(repo_id, error) from error
     return [*notes, f"{site()}/{repo_id} ({'public' if public else 'private'}), commit {made.oid}"]
+
+
+@contextmanager
+def _storage_of(api: Any, repo_id: str) -> Iterator[None]:
+    """Large files go to the hub's own storage, Xet, or over LFS where it has none, as mirrors: the
+    client tries nothing else where Xet is installed (`_commit_api.py`: _upload_files)."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils._http import get_session
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    url = f"{api.endpoint}/api/models/{repo_id}/xet-write-token/main"
+    answer = get_session().get(url, headers=api._build_hf_headers(), timeout=30)
+    off, hidden = constants.HF_HUB_DISABLE_XET, are_progress_bars_disabled()
+    has_it = constants.HUGGINGFACE_HEADER_X_XET_ENDPOINT in answer.headers
+    constants.HF_HUB_DISABLE_XET = off or not has_it
+    disable_progress_bars()  # ours is one for all files
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_XET = off
+        if not hidden:
+            enable_progress_bars()
 
 
 def _send(api: Any, repo_id: str, addition: Any) -> None:

@@ -116,8 +116,6 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[hub_uploads.Site]:
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "USE_MODELSCOPE_HUB"):
             monkeypatch.delenv(name, raising=False)
-        # its other way for large files speaks with a storage service that no test can stand in for
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
         yield site
 
