@@ -33,9 +33,9 @@ PAIRS = [(method, stage) for method in METHODS for stage in OBJECTIVES]
 FITTING = [pair for pair in PAIRS if pair_mismatch(*pair) is None]
 
 
-def base_model(path: Path) -> Path:
+def base_model(path: Path, dtype: str = "float32") -> Path:
     """One with biases, and a head apart from its embeddings."""
-    return build_model(path, biases=True, tied=False)
+    return build_model(path, biases=True, tied=False, dtype=dtype)
 
 
 def planned_pair(method: str, stage: str, model: Path, folder: Path, **wishes: Any) -> Planned:
@@ -51,9 +51,9 @@ def planned_pair(method: str, stage: str, model: Path, folder: Path, **wishes: A
     return planned(folder, model, stage, method=method, engine_args=engine, **wishes)
 
 
-def train_pair(method: str, stage: str, model: Path, folder: Path) -> float:
+def train_pair(method: str, stage: str, model: Path, folder: Path, **wishes: Any) -> float:
     """Train, scored before and after; the mean loss of a step."""
-    plan = planned_pair(method, stage, model, folder)
+    plan = planned_pair(method, stage, model, folder, **wishes)
     loss = float(train_here(folder, plan)["metrics"]["train_loss"])
     assert math.isfinite(loss)
     return loss

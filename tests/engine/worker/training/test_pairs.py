@@ -29,6 +29,20 @@ def test_a_pair_trains(method: str, stage: str, model: Path, tmp_path: Path) -> 
     train_pair(method, stage, model, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def in_16_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return base_model(tmp_path_factory.mktemp("models") / "bf16", "bfloat16")
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+@pytest.mark.parametrize(("method", "stage"), FITTING)
+def test_a_pair_trains_in_16_bits_as_a_gpu_does(
+    method: str, stage: str, in_16_bits: Path, tmp_path: Path
+) -> None:
+    train_pair(method, stage, in_16_bits, tmp_path, engine_args={"bf16": True})
+
+
 @pytest.mark.parametrize(("method", "stage"), [it for it in PAIRS if it not in FITTING])
 def test_another_pair_is_refused_in_one_sentence(method: str, stage: str) -> None:
     with pytest.raises(UsageError, match=r"[Tt]ake --method lora") as raised:
