@@ -161,7 +161,8 @@ def _training_settings(run_dir: Path, chosen: Chosen, spec: RunSpec) -> dict[str
         "learning_rate": chosen.rate,
         "num_train_epochs": spec.epochs,
         "lr_scheduler_type": "cosine",
-        "warmup_steps": 0.05,
+        # the rate begins at 0: a single step would train nothing (transformers/optimization.py)
+        "warmup_steps": 0.05 if chosen.steps > 1 else 0,
         "optim": chosen.optimizer,
         "seed": spec.seed,
         "report_to": "none",

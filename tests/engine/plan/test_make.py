@@ -198,6 +198,13 @@ def test_four_bits_on_a_cpu_evaluate_as_the_user_says() -> None:
     assert made.settings["warmup_steps"] == 3
 
 
+def test_a_single_step_trains() -> None:
+    """`--max_steps 1`, which people take to try a command out, was all warm-up: at a rate of 0."""
+    one, two = (plan(RunSpec(engine_args={"max_steps": steps})) for steps in (1, 2))
+    assert one.settings["warmup_steps"] == 0
+    assert two.settings["warmup_steps"] == 0.05
+
+
 def test_the_best_model_has_a_checkpoint_for_each_evaluation() -> None:
     """Transformers refuses others, after the model is loaded."""
     best = {"load_best_model_at_end": True}
