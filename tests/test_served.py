@@ -40,6 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stdout
     assert "as a server will send them" in done.stdout
+    assert not (folder / "run/dataset/kept").exists()  # what the look had made is encoded
     return folder / "run"
 
 

@@ -88,7 +88,7 @@ def choose_way(
     samples: Sequence[Row],
     thinking: Thinking,
     processes: int = 1,
-    keeping: Keeping | None = None,
+    keeping: Callable[[], Keeping | None] = lambda: None,
 ) -> Way:
     """Encode all rows of `files` (training, validation), and compare a registered template that
     makes the same of the samples; a row on which they differ becomes a sample.
@@ -105,7 +105,7 @@ def choose_way(
         )
         name = fitting[0] if fitting else None
         engine = of_registered(model, encoder, name, thinking) if name else None
-        keep = None if name else keeping
+        keep = None if name else keeping()
         surveys = [survey(encoder, rows(), limit, engine, processes, keep) for rows in files]
         seen = seen or surveys
         if name is None or not any(found.differing for found in surveys):

@@ -144,7 +144,7 @@ def by_server(asked: Asked, events: Events) -> Found:
         samples,
         thinking,
         processes,
-        keeping(asked.kept, encoder, asked.files),
+        partial(keeping, asked.kept, encoder, asked.files),
     )
     if way.name is None:
         return _ahead(asked, encoder, way)

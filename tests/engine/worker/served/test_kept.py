@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.engine.worker.served.families import FAMILIES, SHAPES, SPECIAL, row
-from tests.models import train_tokenizer
+from tests.engine.worker.tokens.looking import look
+from tests.models import build_model, train_tokenizer
 from tests.trainings import rows_of
 
 pytestmark = pytest.mark.engine
@@ -67,6 +68,23 @@ def test_rows_that_were_looked_at_are_not_encoded_again(
         )
     assert anew == [rows[5]]
     assert made[0] == made[1]
+
+
+def test_the_look_keeps_what_the_encoding_takes(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from fine_tuning.engine.worker.served.kept import Kept
+    from fine_tuning.engine.worker.served.write import served_encoder
+
+    chatml, qwen = build_model(tmp_path / "chatml"), build_model(tmp_path / "qwen")
+    encoder_for().tokenizer.save_pretrained(qwen)
+    rows = [SHAPES["reasoning"], SHAPES["turns"]]
+    found = look(tmp_path, qwen, rows, kept=str(tmp_path / "kept"))
+    assert found.template.ahead is not None
+    later = served_encoder(AutoTokenizer.from_pretrained(qwen), found.template.ahead, "chat")
+    assert len(Kept(tmp_path / "kept", later)) == 2
+    assert look(tmp_path, chatml, rows, kept=str(tmp_path / "none")).template.ahead is None
+    assert not (tmp_path / "none").exists()  # the engine encodes
 
 
 def test_what_another_encoder_made_is_not_taken(
