@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -97,6 +98,25 @@ def read_json(path: Path, fix: str) -> dict[str, Any]:
 
 
 @contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A hidden folder in this one for what is needed meanwhile; what killed processes left of such
+    is removed, for it may be as large as a model."""
+    if sys.platform != "win32":
+        for lock in folder.glob(".*.between/lock"):
+            with suppress(OSError), lock.open("rb") as held:  # locked, or gone meanwhile
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.parent)
+    with (
+        tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".between") as made,
+        Path(made, "lock").open("wb") as held,
+    ):
+        if sys.platform != "win32":
+            with suppress(OSError):  # a disk without locks, where nothing is removed either
+                fcntl.flock(held, fcntl.LOCK_EX)
+        yield Path(made)
+
+
+@contextmanager
 def written_whole(target: Path) -> Iterator[Path]:
     """The directory to write to; it takes its name when the block ends, or is gone if it fails.
 
@@ -160,6 +180,22 @@ def reserved(target: Path | None) -> Iterator[None]:
         for folder in missing:
             with suppress(OSError):  # something was written there
                 folder.rmdir()
+
+
+def require_writable(target: Path, flag: str) -> None:
+    """Raise before the work for a place in which nothing may be written: UsageError if a file
+    stands in the way, EnvironmentProblem for a folder or a disk that takes nothing."""
+    above = next(part for part in (target, *target.absolute().parents) if part.exists())
+    if not above.is_dir():
+        raise UsageError(
+            f"{flag}{target} cannot be made: {above} is a file.",
+            fix="name a directory that is new or empty",
+        )
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise EnvironmentProblem(
+            f"{flag}{target} cannot be made: nothing may be written in {above}.",
+            fix="give yourself the permission, or name another place",
+        )
 
 
 def require_empty(target: Path, flag: str = "") -> None:
@@ -226,12 +262,13 @@ def explained(error: OSError, *places: Path | None) -> EnvironmentProblem:
 
     `places` may be on the full disk: a write to it names no file.
     """
-    file = os.fsdecode(error.filename) if error.filename else ""
+    named = error.filename2 or error.filename  # of a copy the second is the one that is written
+    file = os.fsdecode(named) if named else ""
     why = error.strerror or str(error)
     fix = REFUSALS.get(error.errno or 0, "name another place")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        named = [file] if file else [str(place) for place in places if place is not None]
-        where = " or ".join(dict.fromkeys(named))
+        full = [file] if file else [str(place) for place in places if place is not None]
+        where = " or ".join(dict.fromkeys(full))
         while_writing = f", while {where} was written" if where else ""
         return EnvironmentProblem(DISK_FULL, why=why + while_writing, fix=fix)
     what = f"The system refused to write or read {file or 'a file'}."

@@ -8,6 +8,7 @@ from typing import Any
 from fine_tuning.disk import hashes
 from fine_tuning.errors import ModelError, UsageError
 from fine_tuning.ship import weights
+from fine_tuning.units import counted
 from fine_tuning.values.tables.combining import COMBINATIONS
 from fine_tuning.values.tables.methods import METHODS, OF_PEFT_TYPE
 
@@ -158,6 +159,12 @@ def refuse_uncombinable(adapters: Sequence[Path], how: str) -> None:
 def require_fitting(path: Path, base: Path) -> None:
     """Raise ModelError for an adapter whose layers, by name and size, are not those of the base
     model: by the headers of their files, so that nothing is loaded."""
+    if halves := weights.incomplete_layers(path):
+        raise ModelError(
+            f"{path} is not whole: of {counted(len(halves), 'layer')}, first {halves[0]}, it has "
+            "one of the two matrices.",
+            fix="copy the adapter again from where it was trained",
+        )
     layers, of_base = weights.adapted_layers(path), weights.by_place(base)
     if not layers or not of_base:
         return

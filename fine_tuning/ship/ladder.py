@@ -4,11 +4,10 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fine_tuning.disk.files import read_json
+from fine_tuning.disk.files import read_json, scratch
 from fine_tuning.disk.resources import python_path
 from fine_tuning.errors import EngineError
 from fine_tuning.ship.llama_cpp.measure import NOT_USABLE, Job, Measured, Pair
@@ -37,8 +36,7 @@ def measured(
 ) -> list[Measured]:
     """What llama.cpp finds of each file; the first is the one that is not quantised. Raises
     EngineError where it cannot."""
-    with tempfile.TemporaryDirectory(dir=files[0].parent, prefix=".") as between:
-        place = Path(between)
+    with scratch(files[0].parent) as place:
         job = Job(
             files=tuple(files),
             pairs=tuple(pairs),

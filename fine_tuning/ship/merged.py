@@ -1,12 +1,11 @@
 """The merged model's directory: empty before, whole or absent after."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fine_tuning.disk import files
-from fine_tuning.errors import EnvironmentProblem, UsageError
+from fine_tuning.errors import UsageError
 
 
 def require_usable(target: Path, run_dir: Path) -> None:
@@ -29,17 +28,7 @@ def require_usable(target: Path, run_dir: Path) -> None:
             fix=f"give another directory, for example {run_dir / 'merged'}",
         )
     files.require_empty(target, "--export_dir ")
-    above = next(part for part in (target.parent, *target.parent.parents) if part.exists())
-    if not above.is_dir():
-        raise UsageError(
-            f"--export_dir {target} cannot be made: {above} is a file.",
-            fix="name a directory that is new or empty",
-        )
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise EnvironmentProblem(
-            f"--export_dir {target} cannot be made: nothing may be written in {above}.",
-            fix="give yourself the permission, or name another place",
-        )
+    files.require_writable(target.parent, "--export_dir ")
 
 
 def is_whole(target: Path) -> bool:

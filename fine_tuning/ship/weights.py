@@ -64,6 +64,16 @@ def warning_of_names(adapter: Path, base: Path) -> str:
     )
 
 
+def incomplete_layers(adapter: Path) -> list[str]:
+    """Layers of a LoRA adapter of whose two matrices its file has one: PEFT fills the other with
+    random numbers, or none, and says nothing."""
+    found: dict[str, set[str]] = {}
+    for name, _ in shapes(adapter):
+        if (part := FACTOR.match(name)) is not None:
+            found.setdefault(part["layer"], set()).add(part["which"])
+    return sorted(layer for layer, which in found.items() if which != {"A", "B"})
+
+
 def adapted_layers(adapter: Path) -> Mapping[str, Shape]:
     """The layers of a LoRA adapter by their places, each with its outputs and inputs."""
     factors: dict[str, dict[str, Shape]] = {}

@@ -156,6 +156,21 @@ def test_a_link_to_a_place_of_a_merged_model_stays_a_link(tmp_path: Path, exists
     assert (tmp_path / "disk" / "m" / "model.safetensors").exists()
 
 
+@posix
+def test_what_a_killed_export_needed_meanwhile_goes_and_what_a_living_one_needs_stays(
+    tmp_path: Path,
+) -> None:
+    """Each killed export left a GGUF file in full precision for ever."""
+    needs = writing(f"files.scratch(Path({str(tmp_path)!r}))")
+    with another_process(needs) as killed:
+        killed.kill()
+    assert len(list(tmp_path.iterdir())) == 1
+    with another_process(needs) as living, files.scratch(tmp_path) as ours:
+        assert ours.is_dir() and len(list(tmp_path.iterdir())) == 2
+        living.communicate("\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_killed_export_left_is_written_anew(tmp_path: Path) -> None:
     target = tmp_path / "merged"
     with another_process(writing(f"files.written_whole(Path({str(target)!r}))")) as killed:
@@ -184,6 +199,8 @@ def test_what_the_system_refused_is_said_with_its_place(number: int, what: str, 
     assert fix in told.fix
     assert "out" in str(told)
     assert files.is_refusal(error)
+    copying = OSError(number, os.strerror(number), "in", None, "out")
+    assert "out" in str(files.explained(copying)) and "in " not in files.explained(copying).why
 
 
 def test_a_full_disk_that_names_no_file_is_said_with_the_places_written_to() -> None:

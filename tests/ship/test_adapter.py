@@ -99,6 +99,18 @@ def test_virtual_tokens_are_not_merged(tmp_path: Path) -> None:
 LAYER = "model.layers.1.mlp.up_proj"
 
 
+def test_an_adapter_that_lacks_a_matrix_is_refused_before_anything_is_loaded(
+    tmp_path: Path,
+) -> None:
+    """PEFT filled it with random numbers, and the proof asked to report the model's name."""
+    whole = f"base_model.model.{LAYER}"
+    other = whole.replace("1", "2")
+    shapes = {f"{whole}.lora_A.weight": (4, 64), f"{whole}.lora_B.weight": (128, 4)}
+    write_adapter(tmp_path / "adapter", {**shapes, f"{other}.lora_B.weight": (128, 4)})
+    with pytest.raises(ModelError, match=r"is not whole: of 1 layer, first model"):
+        require_fitting(tmp_path / "adapter", tmp_path / "base")
+
+
 @pytest.mark.parametrize(
     ("layer", "size", "message"),
     [

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fine_tuning.errors import EnvironmentProblem
+from fine_tuning.errors import EnvironmentProblem, UsageError
 from fine_tuning.stages.shipping.llama_cpp import gguf
+from fine_tuning.values.record import Stages
 from fine_tuning.values.spec import RunSpec
 from tests.commands import ROOT
 
@@ -30,6 +31,14 @@ def test_ollama_is_given_what_was_asked_for(tmp_path: Path) -> None:
     both = merged.replace(gguf=("q4_k_m",))
     assert gguf.types_for(both, DEMO) == (("q4_k_m",), "")
     assert gguf.types_for(merged.replace(ollama=None), named(tmp_path)) == ((), "")
+
+
+def test_a_place_that_takes_no_files_is_refused_before_it_trains(tmp_path: Path) -> None:
+    """It was found when the training had ended."""
+    (tmp_path / "file").touch()
+    spec = RunSpec(ollama="mine", gguf_dir=tmp_path / "file" / "here")
+    with pytest.raises(UsageError, match=r"--gguf_dir .*here cannot be made: .*file is a file"):
+        gguf.refuse_unmakeable(spec, "mine", Stages())
 
 
 def test_a_model_that_it_does_not_import_becomes_a_file_and_needs_llama_cpp_before_it_trains(

@@ -109,7 +109,8 @@ def serve(file: str, context: int, projector: str, adapters: Sequence[str]) -> N
         sys.exit(NOT_INSTALLED)
     parameters = xllamacpp.CommonParams()
     parameters.model.path = file
-    parameters.mmproj.path = projector
+    if projector:
+        parameters.mmproj.path = projector
     parameters.n_ctx = context
     parameters.n_parallel = 1
     parameters.warmup = False

@@ -6,11 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from fine_tuning.disk.files import DISK_FULL, FREE_SPACE
+from fine_tuning.disk.files import DISK_FULL, FREE_SPACE, scratch
 from fine_tuning.disk.resources import python_path
 from fine_tuning.errors import EngineError
 from fine_tuning.ship.llm_compressor.plan import matrices
@@ -39,8 +38,8 @@ def compress(
 ) -> list[str]:
     """Write the model to `target` and give the names of its quantised layers. Raises EngineError
     if llm-compressor fails, or has left layers as they were."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as folder:
-        job, made = Path(folder, "job.json"), Path(folder, "made")
+    with scratch(target.parent) as folder:
+        job, made = folder / "job.json", folder / "made"
         asked = {"model": str(model), "target": str(made), "method": method, "group": group}
         job.write_text(json.dumps({**asked, "rows": rows}), encoding="utf-8")
         _run(tool, model, job, environment, log, told)

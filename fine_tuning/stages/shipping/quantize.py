@@ -311,6 +311,7 @@ def refuse_unmakeable(spec: RunSpec, stages: Stages) -> None:
     assert target is not None
     if known is None or known.path != target or known.format != name:
         files.require_empty(target, "--quantized_dir ")
+        files.require_writable(target.parent, "--quantized_dir ")
 
 
 def refuse_base(spec: RunSpec, location: str) -> None:

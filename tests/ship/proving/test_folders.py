@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fine_tuning.errors import ModelError
 from fine_tuning.ship.proving.causes import judge
 from fine_tuning.stages.asking.chat import Together
 from fine_tuning.stages.asking.prove import replay_adapters
@@ -99,6 +100,12 @@ def test_what_was_trained_is_proved_merged_and_unmerged(trained: Trained) -> Non
         assert {one.prompt for one in verdict.conversations} == {"equal"}
         assert {one.answer for one in verdict.conversations} <= {"equal", "close"}
         assert max(one.drift or 0 for one in verdict.conversations) <= verdict.allowed
+
+
+def test_a_base_of_fewer_tokens_is_named(trained: Trained, tiny_model: Path) -> None:
+    """It ended in `IndexError: index out of range in self`."""
+    with pytest.raises(ModelError, match=r"has 302 tokens, and the contract asks with token"):
+        trained.replayed(tiny_model)
 
 
 Spoilt = Callable[[Trained, Path], tuple[Path, Path | None]]

@@ -72,6 +72,7 @@ def replay_folder(
     on_gpu = torch.cuda.is_available()
     loading = {"dtype": "auto", "device_map": "auto"} if on_gpu else {"dtype": torch.float32}
     network = auto_class(config).from_pretrained(base, **trust, **loading)
+    _require_known_tokens(network, base, [convert(it["contract"], Contract) for it in asked])
     network = attached(network, [str(it["adapter"]) for it in asked if it["adapter"]])
     found = []
     for it in asked:
@@ -80,6 +81,17 @@ def replay_folder(
             replay = _of_folder(events, contract, network, base, it["adapter"], trust)
             found.append(to_json(replace(replay, dtype=dtype)))
     return {"replays": found}
+
+
+def _require_known_tokens(network: Any, base: str, contracts: Sequence[Contract]) -> None:
+    size = network.get_input_embeddings().weight.shape[0]
+    most = max(it for one in contracts for chat in one.conversations for it in chat.prompt_ids)
+    if most >= size:
+        raise ModelError(
+            f"{base} has {size:,} tokens, and the contract asks with token {most:,}.",
+            why="another base model, or another revision of it, was trained",
+            fix="give the base model of the training, or what it was merged into",
+        )
 
 
 def stored_format(config: Any) -> str:

@@ -1,7 +1,6 @@
 """gguf_adapter: the LoRA adapter by itself becomes a file that llama.cpp puts upon its base."""
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,10 +51,10 @@ class GgufAdapter:
         screen.begin("gguf_adapter")
         with (
             files.written(self.target) as partial,
-            tempfile.TemporaryDirectory(dir=self.target.parent, prefix=".") as between,
+            files.scratch(self.target.parent) as between,
         ):
             gguf.convert_adapter(tools, self.adapter, self.base, partial, self.log)
-            whole = Path(between, "base.gguf")
+            whole = between / "base.gguf"
             outtype = UNQUANTIZED.get(gguf.dtype_of(self.base), "f16")
             gguf.convert(tools, self.base, whole, outtype, "base", self.log)
             with serving(whole, self.log, context=gguf.CONTEXT, adapters=[partial]):

@@ -1,6 +1,5 @@
 """gguf: the merged model becomes files for llama.cpp and Ollama, by llama.cpp's own programs."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,10 +71,10 @@ class Gguf:
         self.folder.mkdir(parents=True, exist_ok=True)
         gguf.require_room(self.folder, self.model, self.dtype, missing)
         left_out: dict[str, str] = {}
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as between:
+        with files.scratch(self.folder) as between:
             for kind in missing:
                 try:
-                    kept[kind] = self._made(tools, kind, facts, Path(between), screen)
+                    kept[kind] = self._made(tools, kind, facts, between, screen)
                 except EngineError as error:
                     if not self.spec.climbs or GGUF_TYPES[kind].bits >= GGUF_TYPES[USUAL].bits:
                         raise
@@ -308,6 +307,8 @@ def refuse_unmakeable(spec: RunSpec, title: str, stages: Stages) -> None:
     known, adapter = result_of(stages.gguf), result_of(stages.gguf_adapter)
     made = (*known.files, known.projector) if known else ()
     ours = {file.path for file in (*made, adapter) if file is not None}
+    if kinds and spec.gguf_dir is not None:
+        files.require_writable(spec.gguf_dir, "--gguf_dir ")
     for kind in kinds:
         assert spec.gguf_dir is not None
         target = spec.gguf_dir / f"{title}-{kind}.gguf"
