@@ -6,7 +6,8 @@
 All take the same rows with the same tokenizer and template, by turns in one run; the figures are
 ratios of the least times. The bare library tokenizes the rendered texts in batches. `encoded` makes
 what is trained where rows are encoded ahead (docs/template.md), the columns that are written: by
-one thread, by all threads that the library takes, and by two processes.
+one thread, by all threads that the library takes, and by two processes. A run looks at its rows
+first and keeps what that makes of them, so that its encoding is the last line but one.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import gc
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -30,6 +32,8 @@ from llamafactory.hparams.data_args import DataArguments
 
 from fine_tuning.engine.worker.rows import read_rows
 from fine_tuning.engine.worker.served.encoder import encoder_of
+from fine_tuning.engine.worker.served.kept import Keeping, Kept
+from fine_tuning.engine.worker.served.survey import survey
 from fine_tuning.engine.worker.served.write import encoded
 from fine_tuning.engine.worker.tokens.counting.lengths import count_tokens, whole_length
 from fine_tuning.engine.worker.tokens.rendering import Rendering, engine_messages, engine_text
@@ -147,6 +151,7 @@ def measured(path: Path, count: int, tokenizer: Any, own: str | None = None) -> 
     encoder = encoder_of(tokenizer, "chat")
     assert encoder is not None
     few = rows[: max(1, count // 5)]
+    kept = path.with_name("kept")
     processor = SupervisedDatasetProcessor(template, tokenizer, None, arguments)
 
     def library() -> int:
@@ -175,6 +180,17 @@ def measured(path: Path, count: int, tokenizer: Any, own: str | None = None) -> 
         os.environ["TOKENIZERS_PARALLELISM"] = "true"
         return total
 
+    def looked_at() -> int:
+        shutil.rmtree(kept, ignore_errors=True)
+        fresh = encoder_of(tokenizer, "chat")
+        assert fresh is not None
+        return sum(survey(fresh, iter(rows), None, keeping=Keeping(kept, fresh)).lengths)
+
+    def after_look() -> int:
+        known = Kept(kept, encoder)
+        tables = encoded(encoder, rows, DataArguments(cutoff_len=100_000), kept=known)
+        return sum(len(table) for _, table in tables)
+
     def engine() -> int:
         total = 0
         for row in few:
@@ -191,6 +207,8 @@ def measured(path: Path, count: int, tokenizer: Any, own: str | None = None) -> 
         "encoded, one thread": lambda: ahead(1, "false"),
         "encoded, threads of the library": lambda: ahead(1, "true"),
         "encoded, two processes": lambda: ahead(2, "true"),
+        "looked at, what it makes kept": looked_at,
+        "encoded from what was kept": after_look,
         ENGINE: engine,
     }
     rows_of = {name: len(few) if name == ENGINE else count for name in ways}

@@ -119,13 +119,15 @@ def _key(row: Row) -> bytes:
 def _fingerprint(encoder: Encoder) -> str:
     """Of all that decides what an encoder makes of a row."""
     tokenizer = encoder.tokenizer
-    model = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else os.urandom(16).hex()
+    if not tokenizer.is_fast:  # of which nothing can be said
+        return os.urandom(16).hex()
     decided = (
-        model,
         tokenizer.eos_token_id,
         encoder.served,
         encoder.kind,
         encoder.last_only,
         time.strftime("%x"),
     )
-    return hashlib.blake2b(repr(decided).encode(), digest_size=16).hexdigest()
+    made = hashlib.blake2b(tokenizer.backend_tokenizer.to_str().encode(), digest_size=16)
+    made.update(repr(decided).encode())
+    return made.hexdigest()
