@@ -91,7 +91,7 @@ def test_packed_sequences_are_the_engine_s_blocks(tmp_path: Path) -> None:
     assert max(map(max, ours["attention_mask"])) > 1  # rows of a block are told apart
 
 
-@pytest.mark.parametrize("kind", STAGES)
+@pytest.mark.parametrize("kind", ["chat", "kto"])  # kto: what is estimated keeps to a batch
 def test_several_processes_encode_the_same(tmp_path: Path, kind: str) -> None:
     rows = rows_of(kind, 21)  # type: ignore[arg-type]  # a kind
     settings = {"preprocessing_batch_size": 4}

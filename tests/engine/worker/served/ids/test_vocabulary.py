@@ -104,7 +104,7 @@ texts = st.lists(st.sampled_from(LETTERS), max_size=30).map("".join)
 
 
 @pytest.mark.parametrize("name", backends())
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(many=st.lists(texts, min_size=20, max_size=20))
 def test_a_text_has_the_ids_of_the_library(
     tokenizers: dict[str, Any], name: str, many: list[str]

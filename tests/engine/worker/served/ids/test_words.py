@@ -76,7 +76,7 @@ def test_every_known_pattern_finds_the_words_of_the_library(
     from fine_tuning.engine.worker.served.ids.packed import packed
 
     monkeypatch.setattr(words, "MOST_NEW", 1.0)
-    texts = fuzzed(1200, 2)
+    texts = fuzzed(700, 2)
     texts += ["a".join(map(chr, range(place, place + 50))) for place in range(0, 0x3100, 50)]
     for steps in known_steps():
         backend = parted_by(steps, composed)
