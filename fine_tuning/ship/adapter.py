@@ -16,6 +16,8 @@ Config = Mapping[str, Any]  # adapter_config.json, as PEFT writes it
 # Virtual tokens before each row: there is no weight to add them to.
 PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "CPT")
 DEQUANTISED = ("mxfp4", "fp8")
+# By these a configuration says that some of the layers with a name are not adapted.
+OF_SOME_LAYERS = ("layers_to_transform", "layers_pattern", "exclude_modules")
 # What makes an adapter one that PEFT does not combine, or would combine without a part of it.
 UNCOMBINABLE: Sequence[tuple[Callable[[Config], Any], str]] = (
     (lambda it: it.get("peft_type") != "LORA", "is not of the kind LoRA"),
@@ -169,6 +171,15 @@ def require_fitting(path: Path, base: Path) -> None:
     if not layers or not of_base:
         return
     fix = f"give the base model that it was trained on ({path.name} names {base_of(path)})"
+    config = config_of(path)
+    targets, chosen = config.get("target_modules"), any(map(config.get, OF_SOME_LAYERS))
+    passed = weights.gaps(path, base, targets) if isinstance(targets, list) and not chosen else []
+    if passed:
+        raise ModelError(
+            f"{path} is not whole: it has nothing for {counted(len(passed), 'layer')} that its "
+            f"configuration names, first {min(passed)}.",
+            fix="copy the adapter again from where it was trained",
+        )
     known = {place: size for place, size in layers.items() if place in of_base}
     if not known:
         raise ModelError(

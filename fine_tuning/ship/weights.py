@@ -1,7 +1,7 @@
 """Names and shapes of weights, from the headers of safetensors files: nothing is loaded."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fine_tuning.units import counted
@@ -72,6 +72,27 @@ def incomplete_layers(adapter: Path) -> list[str]:
         if (part := FACTOR.match(name)) is not None:
             found.setdefault(part["layer"], set()).add(part["which"])
     return sorted(layer for layer, which in found.items() if which != {"A", "B"})
+
+
+def gaps(adapter: Path, base: Path, targets: Sequence[str]) -> list[str]:
+    """Layers of the base model that an adapter passes over, though its targets have their name and
+    later layers have them: PEFT adds nothing there, and says nothing. Not those of experts, which
+    may be adapted together; none for a model that also sees or hears, whose parts share names."""
+    known, have = by_place(base), adapted_layers(adapter).keys()
+    if any(word in name for name, _ in shapes(base) for word in ("visi", "visual", "audio")):
+        return []
+    last: dict[str, int] = {}  # name -> the last layer of the stack that has it
+    for place in have:
+        number, name = re.findall(r"\d+", place), place.rpartition(".")[2]
+        if number and name in targets:
+            last[name] = max(int(number[0]), last.get(name, 0))
+    return [
+        place
+        for place in known.keys() - have
+        if "experts" not in place
+        and (number := re.findall(r"\d+", place))
+        and int(number[0]) < last.get(place.rpartition(".")[2], 0)
+    ]
 
 
 def adapted_layers(adapter: Path) -> Mapping[str, Shape]:

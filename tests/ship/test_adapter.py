@@ -112,6 +112,36 @@ def test_an_adapter_that_lacks_a_matrix_is_refused_before_anything_is_loaded(
 
 
 @pytest.mark.parametrize(
+    ("left", "chosen", "whole"), [(2, None, False), (0, None, True), (2, [1], True)]
+)
+def test_an_adapter_that_passes_over_layers_is_refused(
+    left: int, chosen: list[int] | None, whole: bool, tmp_path: Path
+) -> None:
+    """Of a file that lost its first layers PEFT said nothing: they stayed those of the base."""
+    import numpy
+    from safetensors.numpy import save_file
+
+    names = [LAYER.replace("1", str(number)) for number in range(4)]
+    (tmp_path / "base").mkdir()
+    weights = {f"{name}.weight": numpy.zeros((128, 64), "float16") for name in names}
+    save_file(weights, tmp_path / "base" / "model.safetensors")
+    factors = {"lora_A.weight": (4, 64), "lora_B.weight": (128, 4)}
+    kept = {
+        f"base_model.model.{name}.{it}": size
+        for name in names[left:]
+        for it, size in factors.items()
+    }
+    adapter = write_adapter(tmp_path / "adapter", kept)
+    config = {"target_modules": ["up_proj"], "layers_to_transform": chosen}
+    (adapter / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    if whole:
+        require_fitting(adapter, tmp_path / "base")
+        return
+    with pytest.raises(ModelError, match=r"nothing for 2 layers .* first layers\.0\.mlp\.up_proj"):
+        require_fitting(adapter, tmp_path / "base")
+
+
+@pytest.mark.parametrize(
     ("layer", "size", "message"),
     [
         (LAYER, (128, 64), ""),
