@@ -92,6 +92,8 @@ def test_more_epochs_continue_the_training(tiny_model: Path, place: Path) -> Non
     assert f"Continuing from checkpoint-{last}" in done.stdout
     state = json.loads((run / "trainer_state.json").read_text(encoding="utf-8"))
     assert state["epoch"] == pytest.approx(31.0)
+    trained = record(run)["stages"]["train"]["result"]
+    assert trained["before"]["loss"] > trained["after"]["loss"], "scored when it first began"
     now = ledger.read(run)
     assert [row.before for row in now] == [row.before for row in then]
     assert [row.after for row in now] != [row.after for row in then]

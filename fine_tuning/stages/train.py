@@ -21,10 +21,12 @@ from fine_tuning.engine.process.launch import Worker
 from fine_tuning.engine.requests import adapter_template, forks_readers, served_request
 from fine_tuning.errors import Interrupted, OutOfMemory, RowsError
 from fine_tuning.report import score_lines
+from fine_tuning.report.facts.collect import read_scores
 from fine_tuning.screen import Screen, worker_events
 from fine_tuning.ship.base import note_base
 from fine_tuning.stages.asking.ledger import ledger_line, no_ledger, remove_ledger, write_ledger
 from fine_tuning.stages.planned import Planned
+from fine_tuning.values.answers.scores import Scores
 from fine_tuning.values.codec import from_json
 from fine_tuning.values.results import Encoded, Trained
 from fine_tuning.values.tables.objectives import OBJECTIVES
@@ -103,7 +105,10 @@ class Train:
             base, before = before_training(made).base, map(Path, merged_before(made))
             name = str(planned.spec.model_name_or_path)
             note_base(planned.run_dir, name, Path(base), list(before))
-        return from_json({**result, "epochs": planned.spec.epochs}, Trained)
+        # by whoever scored it: this training, the one that it goes on from, or the worker by itself
+        scores = read_scores(planned.run_dir) if training.scoring else Scores()
+        scored = {"before": scores.before.metrics, "after": scores.after.metrics}
+        return from_json({**result, **scored, "epochs": planned.spec.epochs}, Trained)
 
     def tell(self, result: Trained, screen: Screen, *, known: bool) -> None:
         if known:

@@ -125,13 +125,16 @@ def method_text(item: RunSummary) -> str:
 
 
 def score_text(item: RunSummary) -> str:
-    """The score that says most: a share of right answers, unless there are none, else the loss."""
+    """The score that says most: a share of right answers, unless there are none, else the
+    reward or the loss."""
     for name, title in SHARES.items():
         share = item.scores.get(name)
         if share and max(share.before or 0, share.after or 0) > 0:
             return f"{title} {_share(share.before)} -> {_share(share.after)}"
-    loss = item.scores.get("loss")
-    return f"loss {_number(loss.before)} -> {_number(loss.after)}" if loss else ""
+    for name in ("reward", "loss"):
+        if found := item.scores.get(name):
+            return f"{name} {_number(found.before)} -> {_number(found.after)}"
+    return ""
 
 
 def _share(value: float | None) -> str:
