@@ -45,6 +45,7 @@ def test_a_run_is_a_line_with_its_scores(runs: Path, capsys: pytest.CaptureFixtu
     [
         ({"loss": 1.5, "exact_match": 0.0, "n": 4.0}, "loss ? -> 1.5"),
         ({"reward_accuracy": 0.8, "exact_match": 0.5, "comparisons": 4.0}, "accuracy ? -> 80%"),
+        ({"reward": 0.2, "exact_match": 0.0, "n": 4.0}, "reward ? -> 0.2"),
         ({"n": 4.0}, ""),
     ],
 )
