@@ -261,12 +261,29 @@ def test_a_disk_without_room_for_the_log(
     write_rows(tmp_path / "d.json")
     code, text = run(
         *("--model_name_or_path", tiny_model, "--dataset_path", "d.json"),
+        *("--output_dir", smaller_disk / "out", "--max_steps", 4),
+        *("--score_samples", 0, "--save_strategy", "no"),
+        cwd=tmp_path,
+    )
+    assert code == 1, text
+    assert "The disk is full." in text, text
+
+
+@pytest.mark.engine
+def test_a_disk_without_room_for_a_checkpoint(
+    tiny_model: Path, smaller_disk: Path, tmp_path: Path
+) -> None:
+    """The training ended at its first checkpoint."""
+    write_rows(tmp_path / "d.json")
+    code, text = run(
+        *("--model_name_or_path", tiny_model, "--dataset_path", "d.json"),
         *("--output_dir", smaller_disk / "out", "--max_steps", 4, "--save_steps", 1),
         *("--score_samples", 0),
         cwd=tmp_path,
     )
     assert code == 1, text
-    assert "The disk is full." in text, text
+    assert "A checkpoint of this training takes 196.6 kB of the disk" in text, text
+    assert "--save_only_model true" in text and "training, 4 steps" not in text
 
 
 @pytest.mark.engine

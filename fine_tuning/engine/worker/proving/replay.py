@@ -85,7 +85,8 @@ def replay_folder(
 
 def _require_known_tokens(network: Any, base: str, contracts: Sequence[Contract]) -> None:
     size = network.get_input_embeddings().weight.shape[0]
-    most = max(it for one in contracts for chat in one.conversations for it in chat.prompt_ids)
+    asked = (it for one in contracts for chat in one.conversations for it in chat.prompt_ids)
+    most = max(asked, default=0)
     if most >= size:
         raise ModelError(
             f"{base} has {size:,} tokens, and the contract asks with token {most:,}.",
