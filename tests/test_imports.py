@@ -88,6 +88,14 @@ def test_only_the_worker_imports_the_engines_stack(path: Path) -> None:
     assert HEAVY.isdisjoint(name.partition(".")[0] for name in imports(path))
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_engines_guard_of_trl_is_imported_before_trl(path: Path) -> None:
+    """llamafactory.extras.packages mends what TRL asks of installed packages; whoever imported
+    llamafactory.model before it had a TRL that wants mergekit."""
+    found = [name for name in imports(path) if name.partition(".")[0] in ("llamafactory", "trl")]
+    assert not found or not found[0].startswith(("llamafactory.model", "trl")), found
+
+
 def test_the_whole_front_end_loads_without_torch() -> None:
     """Also indirectly: importing every module of the front end leaves torch out."""
     names = [

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import llamafactory.extras.packages  # noqa: F401  mends a guard before llamafactory.model reads TRL
 import torch
 from llamafactory.model import loader, patcher
 from llamafactory.model.model_utils import embedding

@@ -4,6 +4,7 @@ TOKENIZER_OF_ITS_CLASS in `engine/defects.py`."""
 from collections.abc import Mapping
 from typing import Any
 
+import llamafactory.extras.packages  # noqa: F401  mends a guard before llamafactory.model reads TRL
 from llamafactory.model.loader import load_tokenizer
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer

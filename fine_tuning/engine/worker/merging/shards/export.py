@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import llamafactory.extras.packages  # noqa: F401  mends a guard before llamafactory.model reads TRL
 import torch
 from accelerate.utils import PrefixedDataset
 from llamafactory.model import loader
