@@ -185,6 +185,7 @@ def export(spec: RunSpec, *, sources: Mapping[str, Source], screen: Screen, comm
             worker_for(job.spec, job.folder.log) as worker,
         ):
             worker.start()
+            report.load_meanwhile(job.record)
             ship(job, worker)
         done(job, report.write_run_page)
     return job.folder.path

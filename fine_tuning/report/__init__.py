@@ -3,7 +3,7 @@
 from fine_tuning.report.compare import Compared, Comparison, compare, curves_beside
 from fine_tuning.report.facts.account import data_account, masked_of, parity_of
 from fine_tuning.report.facts.chain import link_of
-from fine_tuning.report.facts.collect import collect, score_lines
+from fine_tuning.report.facts.collect import collect, load_meanwhile, score_lines
 from fine_tuning.report.facts.page import DataFacts, RunFacts
 from fine_tuning.report.write import (
     RunRow,
@@ -25,6 +25,7 @@ __all__ = [
     "curves_beside",
     "data_account",
     "link_of",
+    "load_meanwhile",
     "masked_of",
     "parity_of",
     "runs_page",

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fine_tuning import ledger
 from fine_tuning.disk import files
 from fine_tuning.disk.paths import shown
+from fine_tuning.measures import texts
 from fine_tuning.measures.compare import compared
 from fine_tuning.measures.metrics import JUDGED
 from fine_tuning.measures.rewards import REWARDS, WINS
@@ -16,7 +18,7 @@ from fine_tuning.report.facts.chain import link_of, shown_link
 from fine_tuning.report.facts.moved import moved
 from fine_tuning.report.facts.page import Artefact, CurvePoint, RunFacts, Sample
 from fine_tuning.report.told.scores import interval_text, score_row
-from fine_tuning.values.answers.scores import Scores
+from fine_tuning.values.answers.scores import Score, Scores
 from fine_tuning.values.codec import fingerprint, from_json
 from fine_tuning.values.plan import Plan
 from fine_tuning.values.record import RunRecord, result_of
@@ -88,7 +90,7 @@ def collect(run_dir: Path, record: RunRecord) -> RunFacts:
             report=shown(run_dir / "dataset" / "report.json"),
         ),
         curves=curves_of(run_dir),
-        scores=compared(scores.before, scores.after),
+        scores=compared_scores(run_dir),
         samples=_samples(scores),
         moved=moved(scores, rows),
         row_losses=ledger.findings(rows) if rows else None,
@@ -154,6 +156,27 @@ def read_scores(run_dir: Path) -> Scores:
     return _read(run_dir / "scores.json", Scores)
 
 
+def load_meanwhile(record: RunRecord) -> None:
+    """Load what the scores on page and cards are compared with, beside whatever else is done."""
+    parts = result_of(record.stages.split)
+    if parts and parts.val_path and parts.val_path.exists():
+        texts.load_meanwhile(parts.val_path)
+
+
+def compared_scores(run_dir: Path) -> tuple[Score, ...]:
+    """What was scored so far, before beside after; the page and each card of a command ask for it.
+    DataError if the file is damaged."""
+    path = run_dir / "scores.json"
+    written = path.stat() if path.exists() else None
+    return _compared(run_dir, written and (written.st_mtime_ns, written.st_size, written.st_ino))
+
+
+@lru_cache(maxsize=1)
+def _compared(run_dir: Path, written: tuple[int, int, int] | None) -> tuple[Score, ...]:
+    scores = read_scores(run_dir)
+    return compared(scores.before, scores.after)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainerState:
     """The part of Transformers' `trainer_state.json` that is shown."""
@@ -184,8 +207,7 @@ def score_lines(run_dir: Path) -> list[str]:
     """The scores that are told first, in one line each; a reward, which has no natural size, with
     the 95% interval of its change, and the accuracy of rewards with its own."""
     lines = []
-    scores = read_scores(run_dir)
-    for score in compared(scores.before, scores.after):
+    for score in compared_scores(run_dir):
         if score.metric not in TOLD:
             continue
         row = score_row(score)
