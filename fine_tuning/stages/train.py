@@ -73,9 +73,8 @@ class Train:
             screen.say(f"Continuing from {checkpoint.name}.")
         if forks_readers(planned.settings.all, planned.look):
             self.worker.restart()
-        room = require_room(chosen, planned.settings.all, self.main)
-        if room and planned.spec.on_first_node:
-            screen.warn(room)
+        if planned.spec.on_first_node:  # which alone writes weights
+            self._require_room(screen)
         if self._no_ledger and planned.spec.ledger != "off":
             screen.say(f"No ledger of the losses of rows is kept: {self._no_ledger}.")
         training = self.training(checkpoint)
@@ -118,6 +117,11 @@ class Train:
             screen.say(line)
         if line := ledger_line(self.planned.run_dir):
             screen.say(line)
+
+    def _require_room(self, screen: Screen) -> None:
+        planned = self.planned
+        if warning := require_room(planned.plan.chosen, planned.settings.all, self.main):
+            screen.warn(warning)
 
     def _continued_from(self, screen: Screen) -> Path | None:
         """The newest checkpoint that is whole; what that means is said."""
