@@ -32,7 +32,8 @@ def stored(model: ModelFacts | None, step: Step) -> Stored | None:
         return None
     if any(step.given.get(name) for name in SHARDED):
         return None
-    trained, share = trained_numbers(model, step), TRAINED[step.method].share
+    trained = sum(trained_numbers(it, step, model) for it in model.weights)
+    share = TRAINED[step.method].share
     weights = trained * step.trained_bytes
     if not step.adapts:
         weights += sum(

@@ -21,6 +21,7 @@ from fine_tuning.engine.plan.memory.weights import (
     frozen_bytes,
     is_quantised,
     is_targeted,
+    trained_numbers,
 )
 from fine_tuning.values.plan import MemoryPlan
 from fine_tuning.values.tokens import ModelFacts
@@ -105,7 +106,7 @@ def _sizes(model: ModelFacts, step: Step) -> _Sizes:
     trained = in_layer = layer_copies = cached = head_copy = targeted = 0.0
     for weights in model.weights:
         share, new = method.share(weights, step, model), method.new(weights, step)
-        numbers = share * weights.parameters + new
+        numbers = trained_numbers(weights, step, model)
         trained += numbers
         in_layer += numbers / model.layers if weights.layered else 0.0
         stays_wide = model.weight_bytes == FLOAT and not is_quantised(weights, step, model)

@@ -211,12 +211,10 @@ def is_quantised(weights: Weights, step: Step, model: ModelFacts) -> bool:
     return quantised and weights.linear and weights.kind != "head"
 
 
-def trained_numbers(model: ModelFacts, step: Step) -> float:
-    """How many numbers are trained."""
+def trained_numbers(weights: Weights, step: Step, model: ModelFacts) -> float:
+    """How many numbers are trained of these weights, and beside them."""
     method = TRAINED[step.method]
-    return sum(
-        method.share(it, step, model) * it.parameters + method.new(it, step) for it in model.weights
-    )
+    return method.share(weights, step, model) * weights.parameters + method.new(weights, step)
 
 
 def frozen_bytes(weights: Weights, step: Step, model: ModelFacts) -> float:
